@@ -1,0 +1,243 @@
+//! What faults decide, in the words that proxies carry out.
+
+use super::FaultId;
+use crate::units::{Bandwidth, Share};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// A connection as faults see it.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionEvent {
+    /// The proxy's number of it, from 1, in order of acceptance for this dependency.
+    pub connection: u64,
+    /// How many connections of this dependency are open, this one included.
+    pub open: u64,
+    /// Whether it was open before the fault came into force.
+    pub already_open: bool,
+}
+
+/// What shall happen to one event, as all faults together decided it.
+#[derive(Debug, Clone, Default)]
+pub struct Decision {
+    /// Wait this long first; the delays of several faults add.
+    pub delay: Duration,
+    /// How the exchange ends, if a fault ends it. The first fault that does so ends the round.
+    pub end: Option<End>,
+    /// Who decided it.
+    pub acted: Vec<FaultId>,
+}
+
+impl Decision {
+    /// A decision that only delays.
+    pub fn delay(delay: Duration) -> Self {
+        Self {
+            delay,
+            ..Self::default()
+        }
+    }
+
+    /// A decision that ends the exchange.
+    pub fn end(end: End) -> Self {
+        Self {
+            end: Some(end),
+            ..Self::default()
+        }
+    }
+
+    /// Whether no fault acted.
+    pub fn is_pass(&self) -> bool {
+        self.acted.is_empty()
+    }
+}
+
+/// How an exchange (or a connection) ends.
+#[derive(Debug, Clone)]
+pub enum End {
+    /// Read and never answer. When the fault set changes, whoever is held is asked again under
+    /// the new set; a request that no fault holds any more is then forwarded.
+    Hang,
+    /// Close as [`Closing`] says, before anything is forwarded.
+    Close(Closing),
+    /// Answer this; the dependency never sees the request (`applied = no`).
+    Reply(Reply),
+    /// Forward the request; the dependency applies it; then do this to its answer.
+    Forward(Then),
+}
+
+/// How a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// RST now.
+    Reset,
+    /// RST after this time.
+    ResetAfter(Duration),
+    /// FIN now: both directions.
+    Fin,
+    /// FIN in the answer's direction only; the other stays open until the client closes it.
+    HalfClose,
+    /// FIN after this time, in which nothing is sent.
+    SlowClose(Duration),
+}
+
+/// What happens to the answer of a request that was forwarded.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// Answer this in its stead.
+    Reply(Reply),
+    /// The answer never comes: as [`End::Hang`], but the request was applied, and it is not sent
+    /// again when the fault is lifted: the connection is then closed.
+    Lose,
+    /// Close in its stead.
+    Close(Closing),
+    /// The answer comes this much later.
+    Late(Duration),
+    /// The head and this many bytes of the body come; then nothing for `pause` (`None`: until
+    /// the fault is lifted), then the rest.
+    StallBody {
+        /// Bytes of the body that pass first.
+        after: u64,
+        /// How long it stalls.
+        pause: Option<Duration>,
+    },
+    /// The head (with its true Content-Length) and this many bytes of the body come; then the
+    /// connection is closed.
+    TruncateBody {
+        /// Bytes of the body that pass first.
+        after: u64,
+        /// How it is closed.
+        closing: Closing,
+    },
+    /// The answer's head with status 200, `Content-Length: 0` and no body.
+    EmptyBody,
+    /// The answer that this (method, target) got before, from the proxy's bounded memory of
+    /// answers; where none is remembered the fresh answer passes and the fault did not act.
+    Stale,
+}
+
+/// An answer that a fault makes, before the protocol puts it on the wire.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// An HTTP answer. The proxy adds what the protocol demands (HEAD carries no body, S3's
+    /// request ids and `Date`).
+    Http {
+        /// Status code.
+        status: u16,
+        /// Reason phrase of HTTP/1.1.
+        reason: String,
+        /// Header names, as cased on the wire, and values.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: Bytes,
+        /// Whether the connection is closed after it.
+        close: bool,
+        /// The body's framing: chunked as S3 does it, or Content-Length.
+        chunked: bool,
+    },
+    /// One of S3's errors by its code: status, headers, reason phrase and XML as on the wire.
+    S3 {
+        /// `InternalError`, `SlowDown` …
+        code: String,
+        /// Replaces the code's own status.
+        status: Option<u16>,
+        /// Added headers, `x-amz-retry-after` for one.
+        headers: Vec<(String, String)>,
+        /// Sent with status 200, as CopyObject and CompleteMultipartUpload may.
+        in_200: bool,
+    },
+    /// Bytes that are no answer at all; then the connection is closed.
+    Garbage(Bytes),
+    /// No byte, then FIN: an empty reply.
+    Empty,
+}
+
+/// The state of a dependency's listener, the strongest of all faults in force.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum ListenerState {
+    /// Accepts.
+    #[default]
+    Open,
+    /// SYNs of this share of the connections stay unanswered.
+    NoAccept(Share),
+    /// Really closed.
+    Refuse,
+}
+
+/// Which way bytes flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the system to the dependency.
+    Up,
+    /// From the dependency to the system.
+    Down,
+}
+
+/// What a fault does to the bytes of one connection in one direction.
+#[derive(Debug, Clone)]
+pub struct StreamEffect {
+    /// Whose effect it is.
+    pub fault: FaultId,
+    /// The direction.
+    pub direction: Direction,
+    /// What it does.
+    pub shape: StreamShape,
+}
+
+/// The shapes of DESIGN 5's byte-stream group.
+#[derive(Debug, Clone)]
+pub enum StreamShape {
+    /// Each chunk leaves this long after it arrived; order is kept, throughput untouched.
+    Latency(Latency),
+    /// At most this many bytes a second, as a token bucket of 50 ms depth.
+    Bandwidth(Bandwidth),
+    /// Chunks of at most `size` bytes, `gap` apart.
+    Slice {
+        /// Bytes a slice.
+        size: u64,
+        /// Time between two slices.
+        gap: Duration,
+    },
+    /// Closed after this many bytes since the effect began.
+    Truncate {
+        /// Bytes that pass.
+        after: u64,
+        /// How it is closed.
+        closing: Closing,
+    },
+    /// About this share of the bytes gets one bit flipped.
+    Corrupt {
+        /// Share of the bytes.
+        share: Share,
+        /// Material for the positions: `Seed::generator(name, key)`.
+        stream: (crate::seed::Seed, u64, u64),
+    },
+    /// Frozen after this many bytes, for `pause` (`None`: until lifted), then it goes on.
+    Stall {
+        /// Bytes that pass first.
+        after: u64,
+        /// How long it freezes.
+        pause: Option<Duration>,
+    },
+    /// Closed this long after the effect began.
+    CloseAfter {
+        /// The time.
+        after: Duration,
+        /// How it is closed.
+        closing: Closing,
+    },
+}
+
+/// Latency that is drawn anew for each chunk.
+#[derive(Debug, Clone)]
+pub struct Latency {
+    /// The distribution, in microseconds: draws the n-th chunk's delay.
+    pub law: super::Law,
+    /// Material for the draws: `Seed::generator(name, key)`.
+    pub stream: (crate::seed::Seed, u64, u64),
+}
+
+/// All effects on one connection.
+#[derive(Debug, Clone, Default)]
+pub struct StreamPlan {
+    /// In file order.
+    pub effects: Vec<StreamEffect>,
+}

@@ -1,0 +1,309 @@
+//! The entries of a history.
+
+use crate::{fault::FaultId, protocol::Applied, units::Micros};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The version of the file format; a reader refuses a later one.
+pub const HISTORY_VERSION: u32 = 1;
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Observation {
+    /// The first entry.
+    Run(Run),
+    /// A phase began. The last phase ends with the run.
+    Phase {
+        /// When.
+        at: Micros,
+        /// Its place in the scenario, from 0.
+        index: u16,
+    },
+    /// A fault came into force.
+    Armed {
+        /// When.
+        at: Micros,
+        /// Which.
+        fault: FaultId,
+    },
+    /// A fault was lifted.
+    Lifted {
+        /// When.
+        at: Micros,
+        /// Which.
+        fault: FaultId,
+        /// How many events it acted on, as the proxies and the process keeper counted.
+        hits: u64,
+    },
+    /// A fault acted where no attempt or connection can carry its name: a listener that did not
+    /// accept, a process that was killed.
+    Acted(Intervention),
+    /// One request of a load or through the ingress.
+    Operation(Operation),
+    /// One request of the system to a dependency.
+    Attempt(Attempt),
+    /// One connection of the system to a dependency, when it closed.
+    Connection(Connection),
+    /// Something happened to an instance.
+    Process(ProcessEvent),
+    /// One probe.
+    Probe(ProbeSample),
+    /// Something the system sent to a sink: an alert, a webhook.
+    Message(Message),
+    /// The load generator could not keep its schedule: this many operations began more than
+    /// `late` after their intended start, or were not sent at all.
+    Missed {
+        /// When it was noticed.
+        at: Micros,
+        /// The load.
+        load: Arc<str>,
+        /// Operations concerned.
+        count: u64,
+        /// The greatest delay, in microseconds.
+        late: u64,
+    },
+    /// The recorder had to drop this many observations up to here.
+    Dropped {
+        /// When.
+        at: Micros,
+        /// How many since the last such entry.
+        count: u64,
+    },
+    /// The last entry of a run that was not killed.
+    Ended(Moment),
+}
+
+/// What the run was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// [`HISTORY_VERSION`].
+    pub version: u32,
+    /// Brownout's own version.
+    pub brownout: String,
+    /// When it began, RFC 3339 in UTC.
+    pub began: String,
+    /// The seed.
+    pub seed: u64,
+    /// `--speed`.
+    pub speed: f64,
+    /// The scenario file's name and text.
+    pub scenario: (String, String),
+    /// The system file's name and text.
+    pub system: (String, String),
+}
+
+/// Where an operation came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Our load generator.
+    Load,
+    /// Somebody else's request through the ingress.
+    Ingress,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Answered as required.
+    Ok,
+    /// A fallback answered.
+    Degraded,
+    /// Refused, or answered with something else.
+    Failed,
+    /// No answer within the time-out: it may have been done or not.
+    Indeterminate,
+}
+
+/// One request of a load or through the ingress.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The load's name; the ingress's rule for others' requests.
+    pub load: Arc<str>,
+    /// Its number within the load, from 1.
+    pub nth: u64,
+    /// Where it came from.
+    pub source: Source,
+    /// When it should have begun: latency counts from here.
+    pub intended: Micros,
+    /// When it was sent.
+    pub began: Micros,
+    /// When its outcome was known.
+    pub ended: Micros,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The HTTP status, where there was an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why it is not ok: "connection refused", "no answer within 5s", "status 503".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What it asked, for evidence: `POST /bots/7/train`.
+    pub request: Arc<str>,
+    /// Values captured from request and response as the file asks (`capture`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub captured: BTreeMap<String, String>,
+}
+
+/// How an attempt ended, as seen at the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptEnd {
+    /// The client got a whole answer, the dependency's or a fault's.
+    Answered,
+    /// The client closed the connection before the answer was whole: it gave up.
+    GaveUp,
+    /// We cut it: reset, close, truncation, garbage.
+    Cut,
+    /// The dependency itself failed: refused, reset or broke off.
+    UpstreamFailed,
+    /// Still open when the run ended, or when the fault that held it was lifted and the
+    /// connection had to be closed.
+    Unfinished,
+}
+
+/// One request of the system to a dependency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The dependency's name.
+    pub dependency: Arc<str>,
+    /// The proxy's number of its connection.
+    pub connection: u64,
+    /// The logical call it belongs to: equal for all attempts of a call.
+    pub call: Arc<str>,
+    /// Whether `call` comes from the client's own id; otherwise grouping is by the n-th request
+    /// for this operation and key, and a retry counts as a call of its own until `policy` or an
+    /// expectation groups it by time.
+    pub by_sdk_id: bool,
+    /// Which attempt of its call, from 1.
+    pub attempt: u32,
+    /// The most attempts the client says it will make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_max: Option<u32>,
+    /// `PutObject`, or the HTTP method.
+    pub operation: Arc<str>,
+    /// `bucket/key`, or the path.
+    pub key: Arc<str>,
+    /// When its first byte reached us.
+    pub began: Micros,
+    /// When we sent the first byte of an answer to the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Micros>,
+    /// When it was over.
+    pub ended: Micros,
+    /// How it ended.
+    pub end: AttemptEnd,
+    /// The status the client was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The protocol's own error code in what the client was sent: `SlowDown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Arc<str>>,
+    /// Whether the dependency carried it out.
+    pub applied: Applied,
+    /// Which faults acted on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultId>,
+    /// When the fault that held it was lifted, if one was: beyond this moment it says nothing
+    /// about the client's patience (the attempt is censored here).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Micros>,
+    /// Body bytes from the client.
+    pub bytes_up: u64,
+    /// Body bytes to the client.
+    pub bytes_down: u64,
+    /// Values captured from the request as the dependency's `capture` asks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub captured: BTreeMap<String, String>,
+}
+
+/// One connection of the system to a dependency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// The dependency's name.
+    pub dependency: Arc<str>,
+    /// The proxy's number of it.
+    pub connection: u64,
+    /// When it was accepted.
+    pub opened: Micros,
+    /// When it was over.
+    pub closed: Micros,
+    /// Who ended it, in words: "client closed", "reset by fault", "upstream refused".
+    pub how: String,
+    /// Which faults acted on the connection as a whole or on its bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultId>,
+    /// Bytes from the system.
+    pub bytes_up: u64,
+    /// Bytes to the system.
+    pub bytes_down: u64,
+}
+
+/// A fault acted outside any attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intervention {
+    /// When.
+    pub at: Micros,
+    /// Which fault.
+    pub fault: FaultId,
+    /// On how many events since the last such entry.
+    pub count: u64,
+    /// What was seen: "3 connects unanswered", "instance primary killed".
+    pub what: String,
+}
+
+/// Something happened to an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessEvent {
+    /// When.
+    pub at: Micros,
+    /// The instance.
+    pub instance: Arc<str>,
+    /// `started`, `ready`, `killed`, `paused`, `resumed`, `stopping`, `stopped`, `exited`.
+    pub event: String,
+    /// Whether we did it (a fault or the end of the run); an exit that nobody asked for is false.
+    pub ours: bool,
+    /// Exit status or signal in words, last output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// One probe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeSample {
+    /// When it began.
+    pub at: Micros,
+    /// When it ended.
+    pub ended: Micros,
+    /// The id of the expectation it belongs to.
+    pub probe: Arc<str>,
+    /// Whether what was required held; `None` if the probe itself could not be made.
+    pub held: Option<bool>,
+    /// What was seen instead, at most 500 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
+}
+
+/// Something the system sent to a sink.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// When it had arrived.
+    pub at: Micros,
+    /// The dependency whose sink it reached.
+    pub dependency: Arc<str>,
+    /// `POST /alerts`.
+    pub request: String,
+    /// The body as text, at most 4 KiB.
+    pub body: String,
+}
+
+/// A moment with its reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// When.
+    pub at: Micros,
+    /// `completed`, `interrupted`, or what broke.
+    pub how: String,
+}

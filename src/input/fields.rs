@@ -1,0 +1,442 @@
+//! The values of one table, handed out by declared keys.
+
+use super::{Key, Problems, Shape, Source, Span, did_you_mean};
+use crate::units::{Bandwidth, Bytes, Rate, Share, UnitError, parse_duration};
+use std::{str::FromStr, time::Duration};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// A value with its place.
+#[derive(Debug, Clone)]
+pub struct Item<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// A reader over one table. Every access names a declared key; [`Fields::new`] has already
+/// reported the keys that are not declared and the required ones that are missing.
+pub struct Fields<'a> {
+    table: &'a DeTable<'a>,
+    /// The table's own place: its header.
+    pub span: Span,
+    /// The file it stands in.
+    pub source: &'a Source,
+    keys: &'static [Key],
+    name: String,
+}
+
+impl<'a> Fields<'a> {
+    /// Opens a table. `name` is how messages call it: "phase", "fault `hang`".
+    ///
+    /// `keys` may come in several lists (the common keys of all faults, and a kind's own); pass
+    /// the second through [`Fields::also`].
+    pub fn new(
+        table: &'a DeTable<'a>,
+        span: Span,
+        source: &'a Source,
+        name: impl Into<String>,
+        keys: &'static [Key],
+        more: &[&'static [Key]],
+        problems: &mut Problems,
+    ) -> Self {
+        let fields = Self {
+            table,
+            span,
+            source,
+            keys,
+            name: name.into(),
+        };
+        let known = || {
+            keys.iter()
+                .chain(more.iter().flat_map(|list| list.iter()))
+                .map(|key| key.name)
+        };
+        for (key, _) in table.iter() {
+            let text: &str = key.get_ref();
+            if !known().any(|name| name == text) {
+                let hint = match did_you_mean(text, known()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
+                };
+                problems.error(
+                    source,
+                    key.span(),
+                    format!("unknown key `{text}` in {}", fields.name),
+                    hint,
+                );
+            }
+        }
+        for key in keys.iter().chain(more.iter().flat_map(|list| list.iter())) {
+            if key.required && !table.contains_key(key.name) {
+                problems.error(
+                    source,
+                    fields.span.clone(),
+                    format!("{} has no `{}`", fields.name, key.name),
+                    Some(key.doc.to_owned()),
+                );
+            }
+        }
+        fields
+    }
+
+    /// The same table seen through another list of keys, whose unknown and missing keys were
+    /// already reported by [`Fields::new`].
+    pub fn also(&self, keys: &'static [Key]) -> Fields<'a> {
+        Fields {
+            table: self.table,
+            span: self.span.clone(),
+            source: self.source,
+            keys,
+            name: self.name.clone(),
+        }
+    }
+
+    /// How messages call this table.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the key stands in the table.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The raw value of a key.
+    pub fn raw(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.declared(key);
+        self.table.get(key)
+    }
+
+    /// The place of a key's value, or of the table where the key is missing.
+    pub fn place(&self, key: &str) -> Span {
+        self.table
+            .get(key)
+            .map_or_else(|| self.span.clone(), Spanned::span)
+    }
+
+    /// Reports a problem at a key's value.
+    pub fn problem(
+        &self,
+        problems: &mut Problems,
+        key: &str,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        problems.error(self.source, self.place(key), message, hint);
+    }
+
+    /// A text.
+    pub fn text(&self, key: &'static str, problems: &mut Problems) -> Option<Item<String>> {
+        let value = self.raw(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(Item {
+                value: text.to_string(),
+                span: value.span(),
+            }),
+            other => self.wrong_type(key, "a text in quotes", other, problems),
+        }
+    }
+
+    /// One word of a [`Shape::OneOf`].
+    pub fn word(&self, key: &'static str, problems: &mut Problems) -> Option<Item<&'static str>> {
+        let Shape::OneOf(words) = self.declared(key).shape else {
+            panic!("`{key}` is not declared as one of several words");
+        };
+        let text = self.text(key, problems)?;
+        if let Some(word) = words.iter().find(|word| **word == text.value) {
+            return Some(Item {
+                value: word,
+                span: text.span,
+            });
+        }
+        let hint = match did_you_mean(&text.value, words.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("one of: {}", words.join(", ")),
+        };
+        self.problem(
+            problems,
+            key,
+            format!("unknown {key} `{}`", text.value),
+            hint,
+        );
+        None
+    }
+
+    /// `true` or `false`.
+    pub fn bool(&self, key: &'static str, problems: &mut Problems) -> Option<bool> {
+        match self.raw(key)?.get_ref() {
+            DeValue::Boolean(value) => Some(*value),
+            other => self.wrong_type(key, "true or false", other, problems),
+        }
+    }
+
+    /// A whole number within the declared range.
+    pub fn integer(&self, key: &'static str, problems: &mut Problems) -> Option<i64> {
+        let Shape::Integer(low, high) = self.declared(key).shape else {
+            panic!("`{key}` is not declared as an integer");
+        };
+        match self.raw(key)?.get_ref() {
+            DeValue::Integer(number) => {
+                let value = i64::from_str_radix(number.as_str(), number.radix()).ok();
+                match value {
+                    Some(value) if (low..=high).contains(&value) => Some(value),
+                    _ => {
+                        self.problem(
+                            problems,
+                            key,
+                            format!("`{key}` must be a whole number from {low} to {high}"),
+                            None,
+                        );
+                        None
+                    }
+                }
+            }
+            other => self.wrong_type(key, "a whole number", other, problems),
+        }
+    }
+
+    /// A number within the declared range.
+    pub fn number(&self, key: &'static str, problems: &mut Problems) -> Option<f64> {
+        let Shape::Number(low, high) = self.declared(key).shape else {
+            panic!("`{key}` is not declared as a number");
+        };
+        let value = match self.raw(key)?.get_ref() {
+            DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
+            DeValue::Float(number) => number.as_str().replace('_', "").parse::<f64>().ok(),
+            other => return self.wrong_type(key, "a number", other, problems),
+        };
+        match value {
+            Some(value) if (low..=high).contains(&value) => Some(value),
+            _ => {
+                self.problem(
+                    problems,
+                    key,
+                    format!("`{key}` must be a number from {low} to {high}"),
+                    None,
+                );
+                None
+            }
+        }
+    }
+
+    /// A duration, `"250ms"`.
+    pub fn duration(&self, key: &'static str, problems: &mut Problems) -> Option<Duration> {
+        self.parsed(key, problems, parse_duration)
+    }
+
+    /// A rate, `"40/s"`.
+    pub fn rate(&self, key: &'static str, problems: &mut Problems) -> Option<Rate> {
+        self.parsed(key, problems, Rate::from_str)
+    }
+
+    /// A share, `"30%"`.
+    pub fn share(&self, key: &'static str, problems: &mut Problems) -> Option<Share> {
+        self.parsed(key, problems, Share::from_str)
+    }
+
+    /// A size, `"64KiB"`.
+    pub fn bytes(&self, key: &'static str, problems: &mut Problems) -> Option<Bytes> {
+        self.parsed(key, problems, Bytes::from_str)
+    }
+
+    /// A bandwidth, `"64KiB/s"`.
+    pub fn bandwidth(&self, key: &'static str, problems: &mut Problems) -> Option<Bandwidth> {
+        self.parsed(key, problems, Bandwidth::from_str)
+    }
+
+    /// A factor, `"2x"` or `"1.5x"`: above zero.
+    pub fn factor(&self, key: &'static str, problems: &mut Problems) -> Option<f64> {
+        self.parsed(key, problems, |text| {
+            text.strip_suffix('x')
+                .and_then(|number| number.trim().parse::<f64>().ok())
+                .filter(|value| *value > 0.0 && value.is_finite())
+                .ok_or_else(|| {
+                    UnitError(format!(
+                        "expected a factor above zero, like \"2x\", not {text:?}"
+                    ))
+                })
+        })
+    }
+
+    /// A text of the author's that is parsed by `parse`; its error becomes the problem.
+    pub fn parsed<T>(
+        &self,
+        key: &'static str,
+        problems: &mut Problems,
+        parse: impl FnOnce(&str) -> Result<T, UnitError>,
+    ) -> Option<T> {
+        let text = self.text(key, problems)?;
+        match parse(&text.value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problem(problems, key, format!("`{key}`: {error}"), None);
+                None
+            }
+        }
+    }
+
+    /// An array of texts; a single text counts as an array of one where the shape allows it.
+    pub fn texts(&self, key: &'static str, problems: &mut Problems) -> Option<Vec<Item<String>>> {
+        let single = matches!(self.declared(key).shape, Shape::TextOrTexts);
+        let value = self.raw(key)?;
+        match value.get_ref() {
+            DeValue::String(text) if single => Some(vec![Item {
+                value: text.to_string(),
+                span: value.span(),
+            }]),
+            DeValue::Array(items) => {
+                let mut texts = Vec::with_capacity(items.len());
+                for item in items.iter() {
+                    match item.get_ref() {
+                        DeValue::String(text) => {
+                            texts.push(Item {
+                                value: text.to_string(),
+                                span: item.span(),
+                            });
+                        }
+                        _ => problems.error(
+                            self.source,
+                            item.span(),
+                            format!("`{key}` holds texts in quotes only"),
+                            None,
+                        ),
+                    }
+                }
+                Some(texts)
+            }
+            other => self.wrong_type(
+                key,
+                if single {
+                    "a text or an array of texts"
+                } else {
+                    "an array of texts"
+                },
+                other,
+                problems,
+            ),
+        }
+    }
+
+    /// The table of a [`Shape::Table`].
+    pub fn table(&self, key: &'static str, problems: &mut Problems) -> Option<Fields<'a>> {
+        let Shape::Table(keys) = self.declared(key).shape else {
+            panic!("`{key}` is not declared as a table");
+        };
+        let (table, span) = self.raw_table(key, problems)?;
+        let name = format!("`{key}` of {}", self.name);
+        Some(Fields::new(
+            table,
+            span,
+            self.source,
+            name,
+            keys,
+            &[],
+            problems,
+        ))
+    }
+
+    /// The raw table of a key, whatever its declared shape.
+    pub fn raw_table(
+        &self,
+        key: &'static str,
+        problems: &mut Problems,
+    ) -> Option<(&'a DeTable<'a>, Span)> {
+        let value = self.raw(key)?;
+        match value.get_ref() {
+            DeValue::Table(table) => Some((table, value.span())),
+            other => self.wrong_type(key, "a table", other, problems),
+        }
+    }
+
+    /// The tables of an array of tables, raw, whatever their declared shape.
+    pub fn raw_tables(
+        &self,
+        key: &'static str,
+        problems: &mut Problems,
+    ) -> Vec<(&'a DeTable<'a>, Span)> {
+        let Some(value) = self.raw(key) else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type::<()>(key, "an array of tables", value.get_ref(), problems);
+            return Vec::new();
+        };
+        let mut tables = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::Table(table) => tables.push((table, item.span())),
+                _ => problems.error(
+                    self.source,
+                    item.span(),
+                    format!("`{key}` holds tables only"),
+                    None,
+                ),
+            }
+        }
+        tables
+    }
+
+    /// The texts of a [`Shape::TextMap`], in the order of their keys.
+    pub fn text_map(
+        &self,
+        key: &'static str,
+        problems: &mut Problems,
+    ) -> Option<Vec<(String, Item<String>)>> {
+        let (table, _) = self.raw_table(key, problems)?;
+        let mut texts = Vec::with_capacity(table.len());
+        for (name, value) in table.iter() {
+            match value.get_ref() {
+                DeValue::String(text) => texts.push((
+                    name.get_ref().to_string(),
+                    Item {
+                        value: text.to_string(),
+                        span: value.span(),
+                    },
+                )),
+                _ => problems.error(
+                    self.source,
+                    value.span(),
+                    format!("`{key}.{}` must be a text in quotes", name.get_ref()),
+                    None,
+                ),
+            }
+        }
+        Some(texts)
+    }
+
+    fn declared(&self, key: &str) -> &'static Key {
+        self.keys
+            .iter()
+            .find(|declared| declared.name == key)
+            .unwrap_or_else(|| panic!("`{key}` is read but not declared for {}", self.name))
+    }
+
+    fn wrong_type<T>(
+        &self,
+        key: &str,
+        wanted: &str,
+        found: &DeValue<'_>,
+        problems: &mut Problems,
+    ) -> Option<T> {
+        let found = match found {
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        };
+        self.problem(
+            problems,
+            key,
+            format!("`{key}` must be {wanted}, not {found}"),
+            None,
+        );
+        None
+    }
+}

@@ -1,0 +1,150 @@
+//! What is wrong with a file, and where.
+
+use std::{ops::Range, sync::Arc};
+
+/// A byte range of a source's text.
+pub type Span = Range<usize>;
+
+/// A file as it was read, or a text that stands for one.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The name shown to people, as they typed it.
+    pub name: Arc<str>,
+    /// The whole text.
+    pub text: Arc<str>,
+}
+
+impl Source {
+    /// A source of this name and text.
+    pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
+    }
+
+    /// Line and column, both from 1, of a byte offset; the column counts characters.
+    pub fn position(&self, offset: usize) -> (usize, usize) {
+        let before = &self.text[..offset.min(self.text.len())];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (
+            before.matches('\n').count() + 1,
+            before[line_start..].chars().count() + 1,
+        )
+    }
+}
+
+/// Whether a run may start in spite of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is started.
+    Error,
+    /// The run may start; its verdict may be weaker than the author thinks.
+    Warning,
+}
+
+/// One thing that is wrong, where, and what to do about it.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Error or warning.
+    pub severity: Severity,
+    /// A lower-case fragment: "unknown fault kind `latancy`".
+    pub message: String,
+    /// The file it is in; `None` for problems of the command line.
+    pub source: Option<Source>,
+    /// The offending text; `None` where something is missing altogether.
+    pub span: Option<Span>,
+    /// What to do, a fragment: "did you mean `latency`?".
+    pub hint: Option<String>,
+}
+
+/// Every problem found so far, in the order found.
+#[derive(Debug, Default)]
+pub struct Problems {
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Appends an error at a place.
+    pub fn error(
+        &mut self,
+        source: &Source,
+        span: impl Into<Option<Span>>,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        self.push(
+            Severity::Error,
+            source,
+            span.into(),
+            message.into(),
+            hint.into(),
+        );
+    }
+
+    /// Appends a warning at a place.
+    pub fn warning(
+        &mut self,
+        source: &Source,
+        span: impl Into<Option<Span>>,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        self.push(
+            Severity::Warning,
+            source,
+            span.into(),
+            message.into(),
+            hint.into(),
+        );
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        source: &Source,
+        span: Option<Span>,
+        message: String,
+        hint: Option<String>,
+    ) {
+        self.list.push(Problem {
+            severity,
+            message,
+            source: Some(source.clone()),
+            span,
+            hint,
+        });
+    }
+
+    /// Appends a problem made elsewhere.
+    pub fn add(&mut self, problem: Problem) {
+        self.list.push(problem);
+    }
+
+    /// Whether nothing may start.
+    pub fn any_error(&self) -> bool {
+        self.list
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// The problems, by file and place.
+    pub fn into_sorted(mut self) -> Vec<Problem> {
+        self.list.sort_by_key(|problem| {
+            (
+                problem
+                    .source
+                    .as_ref()
+                    .map(|source| Arc::clone(&source.name)),
+                problem.span.as_ref().map(|span| span.start),
+                problem.severity,
+            )
+        });
+        self.list
+    }
+
+    /// The problems in the order found.
+    pub fn as_slice(&self) -> &[Problem] {
+        &self.list
+    }
+}

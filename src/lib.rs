@@ -1,0 +1,43 @@
+//! Brownout rehearses outages: it makes a system's dependencies fail the way real ones have
+//! failed, drives load at the system meanwhile, and says with evidence whether its time-outs,
+//! fallbacks and recovery behaved as required.
+//!
+//! The line, left to right, with no way back:
+//!
+//! ```text
+//! TOML -parse-> Draft -validate-> Scenario -plan-> Timeline -run-> History -judge-> Verdicts -> Report
+//! ```
+//!
+//! In reading order:
+//!
+//! - [`units`], [`seed`], [`input`]: values with units, named random streams, reading TOML with all
+//!   its problems in one go. They know nothing of the rest.
+//! - [`protocol`]: bytes to messages and error replies; no sockets.
+//! - [`fault`]: events to decisions; never waits.
+//! - [`expectation`]: history to verdicts; pure.
+//! - [`scenario`]: files to a valid scenario and its timeline.
+//! - [`history`]: what happened, written as it happens.
+//! - [`proxy`], [`load`], [`process`], `embedded`: what touches the world.
+//! - [`run`]: joins them; heals on every way out.
+//! - [`report`]: history and verdicts to bytes.
+//! - [`cli`]: the command line, the only part that prints or exits.
+//! - `reference`: small honest systems that the shipped scenarios are run against.
+
+pub mod cli;
+#[cfg(feature = "demo")]
+pub mod embedded;
+pub mod expectation;
+pub mod fault;
+pub mod history;
+pub mod input;
+pub mod load;
+pub mod process;
+pub mod protocol;
+pub mod proxy;
+#[cfg(feature = "demo")]
+pub mod reference;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod seed;
+pub mod units;

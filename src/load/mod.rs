@@ -1,0 +1,1 @@
+//! Open-loop load: a pure schedule, and a driver that keeps it.

@@ -1,0 +1,1 @@
+//! The system's instances: start, ready, signal, stop, and nothing left behind.

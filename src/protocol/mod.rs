@@ -1,0 +1,80 @@
+//! Bytes to messages, operations and error replies. No sockets here, and no waiting.
+//!
+//! A new protocol is one file and its entry in [`PROTOCOLS`].
+
+pub mod call;
+
+pub use call::{Applied, Call, CallTracker};
+
+use std::fmt;
+
+/// The protocol that a dependency speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// A stream of bytes about which nothing else is known.
+    Tcp,
+    /// HTTP/1.1 and HTTP/2.
+    Http,
+    /// HTTP whose requests are S3's operations.
+    S3,
+}
+
+/// What `brownout list protocols` prints, and what files may name.
+pub struct ProtocolDef {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Its name in files.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// A `[dependency.NAME]` table that parses.
+    pub example: &'static str,
+    /// Whether the proxy sees single requests, so that message faults and `when` can act.
+    pub has_messages: bool,
+}
+
+/// Every protocol, in the order listed.
+pub const PROTOCOLS: &[ProtocolDef] = &[
+    ProtocolDef {
+        protocol: Protocol::Tcp,
+        name: "tcp",
+        summary: "any stream of bytes; connection and byte-stream faults",
+        example: "[dependency.queue]\nprotocol = \"tcp\"\nrole     = \"queue\"\nupstream = \"127.0.0.1:5672\"\n",
+        has_messages: false,
+    },
+    ProtocolDef {
+        protocol: Protocol::Http,
+        name: "http",
+        summary: "HTTP/1.1 and HTTP/2, plain or TLS; faults on single requests",
+        example: "[dependency.pager]\nprotocol = \"http\"\nrole     = \"alerts\"\nupstream = \"embedded:sink\"\n",
+        has_messages: true,
+    },
+    ProtocolDef {
+        protocol: Protocol::S3,
+        name: "s3",
+        summary: "S3's REST protocol: operations, keys, S3's own error answers",
+        example: "[dependency.s3]\nprotocol = \"s3\"\nrole     = \"object-store\"\nupstream = \"embedded\"\n",
+        has_messages: true,
+    },
+];
+
+impl Protocol {
+    /// Its registry entry.
+    pub fn def(self) -> &'static ProtocolDef {
+        PROTOCOLS
+            .iter()
+            .find(|def| def.protocol == self)
+            .expect("every protocol is registered")
+    }
+
+    /// Whether the proxy sees single requests of this protocol.
+    pub fn has_messages(self) -> bool {
+        self.def().has_messages
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.def().name)
+    }
+}

@@ -1,0 +1,1 @@
+//! Stands between the system and a dependency and carries out what faults decide. Owns sockets and delays.

@@ -1,0 +1,1 @@
+//! History and verdicts to bytes: terminal, JSON, JUnit.

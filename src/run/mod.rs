@@ -1,0 +1,1 @@
+//! Joins proxy, load, process and clock; heals on every way out.

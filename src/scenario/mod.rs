@@ -1,0 +1,12 @@
+//! TOML to a valid scenario and its timeline. No I/O but reading the files named; nothing starts.
+//!
+//! A [`Scenario`] and a [`System`] exist only if they are valid: everything downstream may rely on
+//! every name referring to something and every fault being one that its protocol can carry.
+
+mod model;
+
+pub use model::{
+    Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, Lasts,
+    Load, Outcomes, Phase, Ready, RequestTemplate, Rule, Scenario, Start, StatusSet, Stop, System,
+    Target, Template, TlsFront, Upstream, ValueMatch, Var,
+};

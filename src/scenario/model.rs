@@ -1,0 +1,405 @@
+//! The valid system and scenario: what the rest of Brownout works with.
+
+use crate::{
+    expectation::Expectation,
+    fault::{Behaviour, FaultId, Gate},
+    input::{Source, Span},
+    protocol::Protocol,
+    units::Rate,
+};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// A text with `{placeholders}`, checked to refer to things that exist. Filled in when the run
+/// knows its ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(pub String);
+
+/// The system under test.
+#[derive(Debug)]
+pub struct System {
+    /// Where it came from.
+    pub source: Source,
+    /// The folder that relative programs and working directories start from: the file's own.
+    pub folder: PathBuf,
+    /// How it is called in reports.
+    pub name: String,
+    /// How it comes to run.
+    pub start: Start,
+    /// Where load and probes go.
+    pub url: Template,
+    /// Environment for every instance.
+    pub env: BTreeMap<String, Template>,
+    /// The names used in `{port.NAME}`.
+    pub ports: Vec<String>,
+    /// What it depends on.
+    pub dependencies: Vec<Dependency>,
+    /// The load driven at it.
+    pub loads: Vec<Load>,
+    /// The door for other people's load.
+    pub ingress: Option<Ingress>,
+}
+
+/// How the system comes to run.
+#[derive(Debug)]
+pub enum Start {
+    /// We start these. `[system] command` alone makes one instance named `main`.
+    Instances(Vec<Instance>),
+    /// Somebody else has started it.
+    External,
+}
+
+/// One process of the system.
+#[derive(Debug)]
+pub struct Instance {
+    /// Its name, for `instance:NAME` and `{instance.NAME.url}`.
+    pub name: Arc<str>,
+    /// Program and arguments; never a shell.
+    pub command: Vec<Template>,
+    /// Environment beside the system's.
+    pub env: BTreeMap<String, Template>,
+    /// Working directory; the system file's folder by default.
+    pub folder: Option<PathBuf>,
+    /// Its own base URL.
+    pub url: Option<Template>,
+    /// When it counts as ready.
+    pub ready: Ready,
+    /// How it is stopped.
+    pub stop: Stop,
+    /// Whether it is started with the run; otherwise a `start` fault starts it.
+    pub autostart: bool,
+}
+
+/// When an instance counts as ready.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// The path to GET until it answers 2xx; `None`: ready when its port accepts (or at once
+    /// where it has no URL).
+    pub path: Option<String>,
+    /// The time it has.
+    pub within: Duration,
+}
+
+/// How an instance is stopped.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// The signal's name without `SIG`: `TERM`, `INT`, `QUIT`, `HUP`, `KILL`.
+    pub signal: &'static str,
+    /// Then KILL after this time.
+    pub within: Duration,
+}
+
+/// Something the system calls, through us.
+#[derive(Debug)]
+pub struct Dependency {
+    /// Its name in `{dependency.NAME.url}`.
+    pub name: Arc<str>,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Its role, by which scenarios name it.
+    pub role: Option<Arc<str>>,
+    /// What stands behind the proxy.
+    pub upstream: Upstream,
+    /// TLS towards the system.
+    pub tls: Option<TlsFront>,
+    /// A fixed address to listen on; an ephemeral loopback port otherwise.
+    pub listen: Option<SocketAddr>,
+    /// Virtual-host style: the host name suffix whose first label is the bucket (S3 only).
+    pub virtual_host: Option<String>,
+    /// Buckets that the embedded S3 server has from the start.
+    pub buckets: Vec<String>,
+    /// What is kept of each request, by name.
+    pub capture: BTreeMap<String, Capture>,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// TLS towards the system, with a certificate of the run's throw-away CA.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFront {
+    /// Names on the certificate beside `localhost` and the loopback addresses.
+    pub names: Vec<String>,
+}
+
+/// What stands behind a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upstream {
+    /// A built-in server: `embedded` is the protocol's own (S3), `embedded:sink` records messages.
+    Embedded(&'static str),
+    /// `127.0.0.1:5432`, or a URL, with TLS for `https`.
+    Address {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Whether we speak TLS to it.
+        tls: bool,
+    },
+    /// One of the system's own instances: `instance:primary`.
+    Instance(Arc<str>),
+}
+
+/// What is kept of a request or response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Capture {
+    /// A request header, by lower-case name: `header:x-amz-meta-version`.
+    Header(String),
+    /// A response header: `response-header:etag`.
+    ResponseHeader(String),
+    /// A JSON pointer into the response body (loads only): `json:/id`.
+    Json(String),
+    /// A template variable of the request (loads only): `var:bot`.
+    Var(String),
+    /// The object's key (dependencies only): `key`.
+    Key,
+}
+
+/// A load driven at the system.
+#[derive(Debug)]
+pub struct Load {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Operations a second, open loop.
+    pub rate: Rate,
+    /// When they begin.
+    pub arrivals: Arrivals,
+    /// What is asked.
+    pub request: RequestTemplate,
+    /// Variables of the template.
+    pub vars: BTreeMap<String, Var>,
+    /// No answer within this time is indeterminate.
+    pub timeout: Duration,
+    /// What counts as which outcome.
+    pub outcomes: Outcomes,
+    /// A second request that must come true after the first: reading back what was written.
+    pub follow: Option<Follow>,
+    /// What is kept of each operation, by name.
+    pub capture: BTreeMap<String, Capture>,
+    /// The most operations in flight; beyond it operations are missed, and counted as such.
+    pub in_flight_max: usize,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// When operations begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrivals {
+    /// Evenly spaced.
+    Constant,
+    /// A Poisson process.
+    Poisson,
+}
+
+/// A request with placeholders: `{name}` of `vars`, `{uuid}`, `{nth}`.
+#[derive(Debug, Clone)]
+pub struct RequestTemplate {
+    /// HTTP method.
+    pub method: String,
+    /// Path and query.
+    pub path: Template,
+    /// Headers.
+    pub headers: Vec<(String, Template)>,
+    /// The body: JSON already rendered as text, or text as written.
+    pub body: Option<Template>,
+}
+
+/// A variable of a request template.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Var {
+    /// A number from 1 to `of`, Zipf-distributed with this exponent (0: uniform).
+    Zipf {
+        /// The exponent.
+        exponent: f64,
+        /// The greatest number.
+        of: u64,
+    },
+    /// One of these texts, evenly.
+    OneOf(Vec<String>),
+    /// 1, 2, 3 … up to `of`, then again.
+    Sequence {
+        /// The greatest number.
+        of: u64,
+    },
+}
+
+/// What counts as which outcome. An answer that is neither `degraded` (asked first) nor `ok` is
+/// failed; no answer in time is indeterminate.
+#[derive(Debug, Clone, Default)]
+pub struct Outcomes {
+    /// What is ok; by default any 2xx.
+    pub ok: Rule,
+    /// What is a fallback's answer.
+    pub degraded: Option<Rule>,
+}
+
+/// A rule over an answer; all parts must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rule {
+    /// The status.
+    pub status: StatusSet,
+    /// Headers (lower case) and their values, with `*`.
+    pub header: Vec<(String, String)>,
+    /// JSON pointers into the body, and what must stand there.
+    pub json: Vec<(String, ValueMatch)>,
+}
+
+/// Statuses: `"200"`, `"2xx"`, `"200,202"`, `"200-299"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusSet(pub Vec<std::ops::RangeInclusive<u16>>);
+
+impl Default for StatusSet {
+    fn default() -> Self {
+        Self(vec![200..=299])
+    }
+}
+
+impl StatusSet {
+    /// Whether it holds this status.
+    pub fn contains(&self, status: u16) -> bool {
+        self.0.iter().any(|range| range.contains(&status))
+    }
+}
+
+/// What a JSON value must be. Written `"ok"`, `"> 3"`, `">= {version}"`, `"!= x"`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValueMatch {
+    /// `=`, `!=`, `<`, `<=`, `>`, `>=`. Order comparisons are of numbers.
+    pub comparison: &'static str,
+    /// The other side; may hold `{captured}` values.
+    pub value: Template,
+}
+
+/// A request repeated until it comes true: the operation is ok only then, and its latency ends
+/// there.
+#[derive(Debug, Clone)]
+pub struct Follow {
+    /// What is asked; captures of the first answer are placeholders.
+    pub request: RequestTemplate,
+    /// What must come true.
+    pub until: Rule,
+    /// How often it is asked.
+    pub every: Duration,
+    /// Counted from the operation's intended start; then the operation failed.
+    pub within: Duration,
+}
+
+/// The door for other people's load.
+#[derive(Debug)]
+pub struct Ingress {
+    /// A fixed address, else an ephemeral loopback port, printed at start.
+    pub listen: Option<SocketAddr>,
+    /// What counts as which outcome.
+    pub outcomes: Outcomes,
+    /// No answer within this time is indeterminate.
+    pub timeout: Duration,
+    /// The name under which its operations are judged, like a load's.
+    pub name: Arc<str>,
+}
+
+/// An outage and what is required in it.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Where it came from.
+    pub source: Source,
+    /// Its title.
+    pub title: String,
+    /// The incident it replays.
+    pub incident: Option<Incident>,
+    /// Two or three sentences for a reviewer.
+    pub story: Option<String>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// What happens, in order; the first is steady, the last is the recovery.
+    pub phases: Vec<Phase>,
+    /// What is required.
+    pub expects: Vec<Expect>,
+    /// How long everything must hold before recovery counts.
+    pub hold: Duration,
+}
+
+/// The incident a scenario replays.
+#[derive(Debug, Clone)]
+pub struct Incident {
+    /// Whose.
+    pub who: String,
+    /// When, as ISO date.
+    pub on: String,
+    /// Where it is described.
+    pub source: Option<String>,
+}
+
+/// A stretch of time with its faults.
+#[derive(Debug)]
+pub struct Phase {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How long.
+    pub lasts: Lasts,
+    /// Whether it is the baseline.
+    pub steady: bool,
+    /// What it stands for on the real clock.
+    pub happened: Option<String>,
+    /// Its faults.
+    pub faults: Vec<FaultSpec>,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// How long a phase lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// This long, divided by `--speed`.
+    For(Duration),
+    /// Until every steady-state criterion held for `hold`, at most this long. Not sped up.
+    UntilSteady {
+        /// The limit.
+        at_most: Duration,
+    },
+}
+
+/// What a fault is put on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// These dependencies, by index into [`System::dependencies`]: all of a role, or one by name.
+    Dependencies(Vec<usize>),
+    /// An instance, by name.
+    Instance(Arc<str>),
+}
+
+/// One `[[phase.fault]]`.
+#[derive(Debug)]
+pub struct FaultSpec {
+    /// Its number within the scenario.
+    pub id: FaultId,
+    /// The kind's name.
+    pub kind: &'static str,
+    /// One line for people: `hang on object-store, PutObject, 30%`.
+    pub label: String,
+    /// What `on` said.
+    pub on: String,
+    /// What it is put on.
+    pub target: Target,
+    /// The gate.
+    pub gate: Gate,
+    /// The kind with its parameters, one per dependency of the target (their protocols may
+    /// differ), in the target's order; one for an instance.
+    pub behaviours: Vec<Arc<dyn Behaviour>>,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// One `[[expect]]`.
+#[derive(Debug)]
+pub struct Expect {
+    /// Its id.
+    pub id: Arc<str>,
+    /// What it says, for people.
+    pub that: String,
+    /// The kind's name.
+    pub kind: &'static str,
+    /// The kind with its parameters.
+    pub expectation: Box<dyn Expectation>,
+    /// The phases it is judged over, by index; empty: the kind's default.
+    pub during: Vec<usize>,
+    /// Where it is declared.
+    pub span: Span,
+}
