@@ -1,1 +1,2 @@
+//! The `brownout` binary: see the library for everything.
 fn main() {}
