@@ -17,7 +17,7 @@ pub use decision::{
     Closing, ConnectionEvent, Decision, Direction, End, Latency, ListenerState, Reply,
     StreamEffect, StreamPlan, StreamShape, Then,
 };
-pub use gate::{By, Gate, Matcher};
+pub use gate::{By, Gate, Matcher, wildcard};
 pub use law::Law;
 pub use set::{Active, FaultId, FaultSet};
 pub use switch::Switch;

@@ -4,9 +4,11 @@
 //! every name referring to something and every fault being one that its protocol can carry.
 
 mod model;
+mod outcome;
 
 pub use model::{
     Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, Lasts,
     Load, Outcomes, Phase, Ready, RequestTemplate, Rule, Scenario, Start, StatusSet, Stop, System,
     Target, Template, TlsFront, Upstream, ValueMatch, Var,
 };
+pub use outcome::{Answer, BODY_BYTES_MAX};

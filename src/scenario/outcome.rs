@@ -1,0 +1,204 @@
+//! Answers to outcomes: the rules of a load or an ingress applied to one answer. Pure; it keeps
+//! no body and waits for nothing, so a time-out is not its business.
+
+use super::{Outcomes, Rule, Template, ValueMatch};
+use crate::{fault::wildcard, history::Outcome};
+use serde_json::Value;
+use std::cmp::Ordering;
+
+/// The most bytes of a body that rules look at. A JSON rule over a longer body does not hold,
+/// because what was cut off cannot be parsed.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// An answer as rules see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a, H> {
+    /// The status code.
+    pub status: u16,
+    /// Header names (in any case) and values, in any order, repeats included.
+    pub headers: H,
+    /// The body, or its first [`BODY_BYTES_MAX`] bytes.
+    pub body: &'a [u8],
+}
+
+impl Outcomes {
+    /// The outcome of an answer: `degraded` is asked first, then `ok`; anything else is failed.
+    /// `fill` puts captured values into the other side of a JSON comparison.
+    pub fn classify<'a, H>(
+        &self,
+        answer: &Answer<'_, H>,
+        fill: &impl Fn(&Template) -> String,
+    ) -> Outcome
+    where
+        H: Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    {
+        if let Some(degraded) = &self.degraded
+            && degraded.holds(answer, fill)
+        {
+            Outcome::Degraded
+        } else if self.ok.holds(answer, fill) {
+            Outcome::Ok
+        } else {
+            Outcome::Failed
+        }
+    }
+
+    /// Whether a rule looks into the body, so that its beginning must be kept.
+    pub fn needs_body(&self) -> bool {
+        !self.ok.json.is_empty()
+            || self
+                .degraded
+                .as_ref()
+                .is_some_and(|rule| !rule.json.is_empty())
+    }
+}
+
+impl Rule {
+    /// Whether every part of the rule holds for an answer.
+    pub fn holds<'a, H>(&self, answer: &Answer<'_, H>, fill: &impl Fn(&Template) -> String) -> bool
+    where
+        H: Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    {
+        self.status.contains(answer.status)
+            && self.header.iter().all(|(name, pattern)| {
+                answer.headers.clone().any(|(known, value)| {
+                    known.eq_ignore_ascii_case(name)
+                        && std::str::from_utf8(value).is_ok_and(|text| wildcard(pattern, text))
+                })
+            })
+            && self.json_holds(answer.body, fill)
+    }
+
+    fn json_holds(&self, body: &[u8], fill: &impl Fn(&Template) -> String) -> bool {
+        if self.json.is_empty() {
+            return true;
+        }
+        let Ok(document) = serde_json::from_slice::<Value>(body) else {
+            return false;
+        };
+        self.json.iter().all(|(pointer, wanted)| {
+            document
+                .pointer(pointer)
+                .is_some_and(|value| wanted.holds(value, fill))
+        })
+    }
+}
+
+impl ValueMatch {
+    /// Whether a JSON value compares as wanted. Two numbers compare as numbers, everything else
+    /// by its text; order comparisons of anything but numbers do not hold.
+    pub fn holds(&self, value: &Value, fill: &impl Fn(&Template) -> String) -> bool {
+        let wanted = fill(&self.value);
+        let found = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let numbers = found.parse::<f64>().ok().zip(wanted.parse::<f64>().ok());
+        let order = numbers.and_then(|(found, wanted)| found.partial_cmp(&wanted));
+        let equal = match order {
+            Some(order) => order == Ordering::Equal,
+            None => found == wanted,
+        };
+        match self.comparison {
+            "=" => equal,
+            "!=" => !equal,
+            "<" => order == Some(Ordering::Less),
+            "<=" => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+            ">" => order == Some(Ordering::Greater),
+            ">=" => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::StatusSet;
+
+    fn rule(
+        status: std::ops::RangeInclusive<u16>,
+        header: &[(&str, &str)],
+        json: &[(&str, &'static str, &str)],
+    ) -> Rule {
+        Rule {
+            status: StatusSet(vec![status]),
+            header: header
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            json: json
+                .iter()
+                .map(|(pointer, comparison, value)| {
+                    let value = Template((*value).to_owned());
+                    ((*pointer).to_owned(), ValueMatch { comparison, value })
+                })
+                .collect(),
+        }
+    }
+
+    fn check(outcomes: &Outcomes, status: u16, headers: &[(&str, &str)], body: &str) -> Outcome {
+        let answer = Answer {
+            status,
+            headers: headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_bytes())),
+            body: body.as_bytes(),
+        };
+        outcomes.classify(&answer, &|template: &Template| {
+            template.0.replace("{version}", "3")
+        })
+    }
+
+    #[test]
+    fn by_default_any_2xx_is_ok_and_all_else_failed() {
+        let outcomes = Outcomes::default();
+        assert_eq!(check(&outcomes, 204, &[], ""), Outcome::Ok);
+        assert_eq!(check(&outcomes, 302, &[], ""), Outcome::Failed);
+        assert_eq!(check(&outcomes, 500, &[], ""), Outcome::Failed);
+        assert!(!outcomes.needs_body());
+    }
+
+    #[test]
+    fn a_fallback_is_told_by_its_header_before_ok_is_asked() {
+        let outcomes = Outcomes {
+            ok: rule(200..=200, &[], &[]),
+            degraded: Some(rule(200..=299, &[("x-answered-from", "cache*")], &[])),
+        };
+        let cached = [("X-Answered-From", "live"), ("X-Answered-From", "cache-2")];
+        assert_eq!(check(&outcomes, 200, &cached, ""), Outcome::Degraded);
+        assert_eq!(check(&outcomes, 200, &cached[..1], ""), Outcome::Ok);
+        assert_eq!(check(&outcomes, 500, &cached, ""), Outcome::Failed);
+    }
+
+    #[test]
+    fn json_rules_compare_numbers_as_numbers_and_the_rest_as_text() {
+        for (comparison, value, body, holds) in [
+            ("=", "ok", r#"{"a":"ok"}"#, true),
+            ("=", "ok", r#"{"a":"no"}"#, false),
+            ("=", "1.0", r#"{"a":1}"#, true),
+            ("=", "true", r#"{"a":true}"#, true),
+            ("!=", "x", r#"{"a":"y"}"#, true),
+            ("!=", "x", r#"{"a":"x"}"#, false),
+            ("!=", "x", r#"{"b":"y"}"#, false),
+            (">=", "{version}", r#"{"a":3}"#, true),
+            (">=", "{version}", r#"{"a":2}"#, false),
+            (">", "3", r#"{"a":"10"}"#, true),
+            ("<", "b", r#"{"a":"a"}"#, false),
+            ("<=", "3", r#"{"a":3}"#, true),
+            ("=", "ok", r#"{"a":"o"#, false),
+        ] {
+            let outcomes = Outcomes {
+                ok: rule(200..=200, &[], &[("/a", comparison, value)]),
+                degraded: None,
+            };
+            let wanted = if holds { Outcome::Ok } else { Outcome::Failed };
+            assert_eq!(
+                check(&outcomes, 200, &[], body),
+                wanted,
+                "{comparison} {value} {body}"
+            );
+            assert!(outcomes.needs_body());
+        }
+    }
+}
