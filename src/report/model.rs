@@ -1,0 +1,332 @@
+//! What every report renders, and what `report.json` holds.
+//!
+//! These types are a promise to those who read the file: fields are added, never renamed or given
+//! another meaning, without a new [`REPORT_VERSION`]. Moments and the fields that end in `_us` are
+//! microseconds; moments count from the beginning of their scenario.
+
+use crate::{
+    expectation::{Status, Verdict},
+    units::Micros,
+};
+use serde::{Deserialize, Serialize};
+
+/// The version of `report.json`.
+pub const REPORT_VERSION: u32 = 1;
+
+/// Everything that one command ran or judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SuiteReport {
+    /// [`REPORT_VERSION`].
+    pub version: u32,
+    /// Brownout's own version.
+    pub brownout: String,
+    /// When it began, RFC 3339 in UTC.
+    pub began: String,
+    /// The seed that was given or drawn; every scenario's own is derived from nothing else.
+    pub seed: u64,
+    /// The worst of all scenarios.
+    pub status: Status,
+    /// The scenarios, in the order of the command line.
+    pub scenarios: Vec<ScenarioReport>,
+    /// The files that were written beside this one, as paths from where the command was typed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+}
+
+/// One scenario against one system.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioReport {
+    /// The scenario's title.
+    pub title: String,
+    /// The scenario's file, as typed.
+    pub file: String,
+    /// The system's file.
+    pub system: String,
+    /// The seed to repeat it with.
+    pub seed: u64,
+    /// `--speed`.
+    pub speed: f64,
+    /// The worst of its verdicts; never a pass where there is [`Trouble`].
+    pub status: Status,
+    /// What kept it from running to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+    /// One for each expectation, in file order; none where the system never ran.
+    pub verdicts: Vec<Verdict>,
+    /// The phases, in order.
+    pub phases: Vec<PhaseReport>,
+    /// The faults, in file order.
+    pub faults: Vec<FaultReport>,
+    /// The loads, and the ingress where there is one.
+    pub loads: Vec<LoadReport>,
+    /// The dependencies, as the proxies saw them.
+    pub dependencies: Vec<DependencyReport>,
+    /// What became of the system after the last fault was lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryReport>,
+    /// The incident that it replays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentReport>,
+    /// The incident's story.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub story: Option<String>,
+    /// The scenario's labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The command that runs it again with the same decisions.
+    pub repeat: String,
+    /// The history's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
+    /// When it began, RFC 3339 in UTC.
+    pub began: String,
+    /// How long it took.
+    pub duration_us: u64,
+}
+
+/// What kept a scenario from running to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What kind of trouble.
+    pub kind: TroubleKind,
+    /// What happened, in one sentence.
+    pub message: String,
+    /// The last output of the instance concerned, or what else helps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// The kinds of trouble, each with an exit status of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TroubleKind {
+    /// The system or a dependency could not be started or reached.
+    NotStarted,
+    /// Somebody interrupted it.
+    Interrupted,
+    /// It broke off: the disk was full, or the runner was killed.
+    BrokeOff,
+    /// A bug of ours.
+    Bug,
+}
+
+impl TroubleKind {
+    /// A heading for people.
+    pub const fn heading(self) -> &'static str {
+        match self {
+            Self::NotStarted => "could not start",
+            Self::Interrupted => "interrupted",
+            Self::BrokeOff => "broke off",
+            Self::Bug => "a bug in Brownout",
+        }
+    }
+}
+
+/// A phase as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// Its name.
+    pub name: String,
+    /// Whether it is the baseline.
+    pub steady: bool,
+    /// When it began; `None` if it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Micros>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Micros>,
+    /// What it stands for on the real clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub happened: Option<String>,
+}
+
+/// A fault as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultReport {
+    /// Its number in the file, from 0: how a history names it.
+    pub id: u16,
+    /// One line for people.
+    pub label: String,
+    /// Its kind.
+    pub kind: String,
+    /// What it was put on.
+    pub on: String,
+    /// The phase it belongs to.
+    pub phase: String,
+    /// How many events it acted on.
+    pub hits: u64,
+    /// When it came into force; `None` if it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub armed: Option<Micros>,
+    /// When it was lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifted: Option<Micros>,
+}
+
+/// How many operations ended in which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// Answered as required.
+    pub ok: u64,
+    /// Answered by a fallback.
+    pub degraded: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Without an answer in time.
+    pub indeterminate: u64,
+}
+
+impl Outcomes {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.ok + self.degraded + self.failed + self.indeterminate
+    }
+}
+
+/// A load as it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// Its name.
+    pub name: String,
+    /// All its operations.
+    pub outcomes: Outcomes,
+    /// Operations that the generator began too late or not at all.
+    pub missed: u64,
+    /// The median latency, from the intended start; `None` without operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_us: Option<u64>,
+    /// The latency that 99 of 100 stayed within.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_us: Option<u64>,
+    /// The same for each phase, by the operation's intended start.
+    pub phases: Vec<LoadPhase>,
+}
+
+/// A load in one phase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadPhase {
+    /// The phase.
+    pub phase: String,
+    /// The operations that were to begin in it.
+    pub outcomes: Outcomes,
+    /// Their median latency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_us: Option<u64>,
+    /// The latency that 99 of 100 of them stayed within.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_us: Option<u64>,
+}
+
+/// A dependency as its proxy saw it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DependencyReport {
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Its protocol.
+    pub protocol: String,
+    /// Requests on the wire.
+    pub attempts: Attempts,
+    /// Connections that were closed.
+    pub connections: u64,
+    /// The requests for each phase, by when they began.
+    pub phases: Vec<DependencyPhase>,
+}
+
+/// A dependency in one phase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DependencyPhase {
+    /// The phase.
+    pub phase: String,
+    /// The requests that began in it.
+    pub attempts: Attempts,
+}
+
+/// How many requests on the wire ended in which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attempts {
+    /// All of them.
+    pub total: u64,
+    /// A fault acted on these.
+    pub faulty: u64,
+    /// The client got a whole answer, the dependency's or a fault's.
+    pub answered: u64,
+    /// The client closed first.
+    pub gave_up: u64,
+    /// A fault cut them.
+    pub cut: u64,
+    /// The dependency itself failed.
+    pub upstream_failed: u64,
+    /// Open when the run ended or the fault was lifted.
+    pub unfinished: u64,
+}
+
+/// What became of the system after the last fault was lifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryReport {
+    /// When the last fault was lifted.
+    pub lifted: Micros,
+    /// When the system was steady again, if it was before the run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steady: Option<Micros>,
+    /// How long that took, or at least took.
+    pub took_us: u64,
+}
+
+/// The incident that a scenario replays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentReport {
+    /// Whose.
+    pub who: String,
+    /// When, as ISO date.
+    pub on: String,
+    /// Where it is described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl SuiteReport {
+    /// A report of these scenarios by this version of Brownout.
+    pub fn new(began: String, seed: u64, scenarios: Vec<ScenarioReport>) -> Self {
+        let status = scenarios
+            .iter()
+            .map(|scenario| scenario.status)
+            // Without a scenario nothing was measured.
+            .reduce(Status::worst)
+            .unwrap_or(Status::Inconclusive);
+        Self {
+            version: REPORT_VERSION,
+            brownout: env!("CARGO_PKG_VERSION").to_owned(),
+            began,
+            seed,
+            status,
+            scenarios,
+            files: Vec::new(),
+        }
+    }
+}
+
+impl ScenarioReport {
+    /// How many of its verdicts have this status.
+    pub fn count(&self, status: Status) -> usize {
+        self.verdicts
+            .iter()
+            .filter(|verdict| verdict.status == status)
+            .count()
+    }
+
+    /// The worst of its verdicts and its trouble: without a verdict, or cut short, it is
+    /// inconclusive at best.
+    pub fn merged(verdicts: &[Verdict], trouble: Option<&Trouble>) -> Status {
+        let floor = if verdicts.is_empty() || trouble.is_some() {
+            Status::Inconclusive
+        } else {
+            Status::Pass
+        };
+        verdicts
+            .iter()
+            .fold(floor, |worst, verdict| worst.worst(verdict.status))
+    }
+}
