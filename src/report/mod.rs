@@ -3,7 +3,13 @@
 //!
 //! A new report is one file and two adjacent lines here: its `mod` and its entry in [`REPORTS`].
 
+mod json;
+mod junit;
+mod layout;
 mod model;
+#[cfg(test)]
+mod sample;
+mod terminal;
 
 pub use model::{
     Attempts, DependencyPhase, DependencyReport, FaultReport, IncidentReport, LoadPhase,
@@ -24,4 +30,37 @@ pub struct ReportDef {
 }
 
 /// Every report, in the order written.
-pub const REPORTS: &[ReportDef] = &[];
+pub const REPORTS: &[ReportDef] = &[terminal::TERMINAL, json::JSON, junit::JUNIT];
+
+/// The report for the terminal.
+pub fn terminal(report: &SuiteReport) -> Vec<u8> {
+    (terminal::TERMINAL.render)(report)
+}
+
+/// A word as a shell reads it back: plain where it can be, else in single quotes.
+pub fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_the_shell() {
+        assert_eq!(quoted("a/b-1.toml"), "a/b-1.toml");
+        assert_eq!(quoted("my file's.toml"), r"'my file'\''s.toml'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn a_suite_without_a_scenario_is_no_pass() {
+        let report = SuiteReport::new(String::new(), 1, Vec::new());
+        assert_eq!(report.status, crate::expectation::Status::Inconclusive);
+    }
+}

@@ -1,0 +1,231 @@
+//! One report that has everything in it, for the golden tests of all renderers.
+
+use super::{
+    Attempts, DependencyPhase, DependencyReport, FaultReport, IncidentReport, LoadPhase,
+    LoadReport, Outcomes, PhaseReport, RecoveryReport, ScenarioReport, SuiteReport, Trouble,
+    TroubleKind,
+};
+use crate::{
+    expectation::{Evidence, Status, Verdict},
+    units::Micros,
+};
+
+/// A scenario with a pass, a fail and an inconclusive verdict, and one whose system did not start.
+pub fn suite() -> SuiteReport {
+    let mut report = SuiteReport::new(
+        "2026-11-22T02:20:00Z".to_owned(),
+        42,
+        vec![judged(), not_started()],
+    );
+    report.files = vec![
+        "brownout-report/report.json".to_owned(),
+        "brownout-report/junit.xml".to_owned(),
+    ];
+    report
+}
+
+fn judged() -> ScenarioReport {
+    let verdicts = verdicts();
+    ScenarioReport {
+        title: "Ada, 28 February 2017: S3 hangs, then answers 500, then the platform goes"
+            .to_owned(),
+        file: "scenarios/ada-2017-s3.toml".to_owned(),
+        system: "scenarios/systems/bot-platform.toml".to_owned(),
+        seed: 42,
+        speed: 2.0,
+        status: ScenarioReport::merged(&verdicts, None),
+        trouble: None,
+        verdicts,
+        phases: phases(),
+        faults: faults(),
+        loads: vec![load()],
+        dependencies: vec![dependency()],
+        recovery: Some(RecoveryReport {
+            lifted: Micros::from_secs(30),
+            steady: Some(Micros::from_millis(33_250)),
+            took_us: 3_250_000,
+        }),
+        incident: Some(IncidentReport {
+            who: "Ada".to_owned(),
+            on: "2017-02-28".to_owned(),
+            source: Some("https://example.org/postmortem".to_owned()),
+        }),
+        story: Some("S3 hangs for two hours.\nThen it answers 500 at once.".to_owned()),
+        tags: vec!["s3".to_owned(), "platform".to_owned()],
+        repeat: "brownout run scenarios/ada-2017-s3.toml --seed 42 --speed 2x".to_owned(),
+        history: Some("brownout-report/ada-2017-s3/history.jsonl".to_owned()),
+        began: "2026-11-22T02:20:00Z".to_owned(),
+        duration_us: 41_337_000,
+    }
+}
+
+fn verdicts() -> Vec<Verdict> {
+    vec![
+        Verdict {
+            id: "ADA-3".to_owned(),
+            that: "answers never wait for S3".to_owned(),
+            kind: "success-rate".to_owned(),
+            status: Status::Pass,
+            required: "at least 99.9% of `ask` ok or degraded".to_owned(),
+            measured: "100% (800 of 800)".to_owned(),
+            count: 800,
+            window: (Micros::from_secs(10), Micros::from_secs(30)),
+            phases: vec!["S3 hangs".to_owned()],
+            reason: None,
+            evidence: Vec::new(),
+        },
+        Verdict {
+            id: "ADA-1".to_owned(),
+            that: "the S3 client gives up in time".to_owned(),
+            kind: "gives-up".to_owned(),
+            status: Status::Fail,
+            required: "within 10s".to_owned(),
+            measured: "at least 19.8s (longest of 3)".to_owned(),
+            count: 3,
+            window: (Micros::from_secs(10), Micros::from_secs(30)),
+            phases: vec!["S3 hangs".to_owned()],
+            reason: Some("2 of 3 calls held on for longer".to_owned()),
+            evidence: vec![
+                Evidence {
+                    at: Micros::from_millis(10_213),
+                    what: "PutObject models/7 #3: still open after 19.787s, when the fault was \
+                           lifted"
+                        .to_owned(),
+                },
+                Evidence {
+                    at: Micros::from_millis(12_001),
+                    what: "PutObject models/9 #1: gave up after 17.2s".to_owned(),
+                },
+            ],
+        },
+        Verdict {
+            id: "ADA-12".to_owned(),
+            that: "health checks every 10 s".to_owned(),
+            kind: "cadence".to_owned(),
+            status: Status::Inconclusive,
+            required: "every 10s ± 2s".to_owned(),
+            measured: "no request seen".to_owned(),
+            count: 0,
+            window: (Micros(0), Micros::from_secs(30)),
+            phases: Vec::new(),
+            reason: Some(
+                "the fault `reset on object-store` of its phase never acted (0 hits, at least 1 \
+                 wanted)"
+                    .to_owned(),
+            ),
+            evidence: Vec::new(),
+        },
+    ]
+}
+
+fn phases() -> Vec<PhaseReport> {
+    let phase = |name: &str, began: u64, ended: u64| PhaseReport {
+        name: name.to_owned(),
+        steady: began == 0,
+        began: Some(Micros::from_secs(began)),
+        ended: Some(Micros::from_secs(ended)),
+        happened: (name == "S3 hangs").then(|| "12:42–14:50 EST".to_owned()),
+    };
+    vec![
+        phase("steady", 0, 10),
+        phase("S3 hangs", 10, 30),
+        phase("recovery", 30, 41),
+    ]
+}
+
+fn faults() -> Vec<FaultReport> {
+    let fault = |id: u16, kind: &str, hits: u64| FaultReport {
+        id,
+        label: format!("{kind} on object-store"),
+        kind: kind.to_owned(),
+        on: "object-store".to_owned(),
+        phase: "S3 hangs".to_owned(),
+        hits,
+        armed: Some(Micros::from_secs(10)),
+        lifted: Some(Micros::from_secs(30)),
+    };
+    vec![fault(0, "hang", 37), fault(1, "reset", 0)]
+}
+
+fn load() -> LoadReport {
+    let phase = |name: &str, outcomes: Outcomes, p50_us: u64, p99_us: u64| LoadPhase {
+        phase: name.to_owned(),
+        outcomes,
+        p50_us: Some(p50_us),
+        p99_us: Some(p99_us),
+    };
+    let outcomes = |ok, degraded, failed, indeterminate| Outcomes {
+        ok,
+        degraded,
+        failed,
+        indeterminate,
+    };
+    LoadReport {
+        name: "ask".to_owned(),
+        outcomes: outcomes(1_490, 140, 7, 3),
+        missed: 0,
+        p50_us: Some(2_104),
+        p99_us: Some(48_000),
+        phases: vec![
+            phase("steady", outcomes(400, 0, 0, 0), 1_900, 9_000),
+            phase("S3 hangs", outcomes(650, 140, 7, 3), 2_300, 61_000),
+            phase("recovery", outcomes(440, 0, 0, 0), 2_000, 11_000),
+        ],
+    }
+}
+
+fn dependency() -> DependencyReport {
+    let hanging = Attempts {
+        total: 41,
+        faulty: 37,
+        answered: 4,
+        gave_up: 35,
+        cut: 0,
+        upstream_failed: 0,
+        unfinished: 2,
+    };
+    DependencyReport {
+        name: "s3".to_owned(),
+        role: Some("object-store".to_owned()),
+        protocol: "s3".to_owned(),
+        attempts: hanging,
+        connections: 12,
+        phases: vec![DependencyPhase {
+            phase: "S3 hangs".to_owned(),
+            attempts: hanging,
+        }],
+    }
+}
+
+fn not_started() -> ScenarioReport {
+    let trouble = Trouble {
+        kind: TroubleKind::NotStarted,
+        message: "instance `main` exited with status 1 before it was ready".to_owned(),
+        detail: Some(
+            "Traceback (most recent call last):\n  File \"app.py\", line 3\nKeyError: 'S3_URL'"
+                .to_owned(),
+        ),
+    };
+    ScenarioReport {
+        title: "The store refuses".to_owned(),
+        file: "scenarios/refuse.toml".to_owned(),
+        system: "app.toml".to_owned(),
+        seed: 42,
+        speed: 1.0,
+        status: ScenarioReport::merged(&[], Some(&trouble)),
+        trouble: Some(trouble),
+        verdicts: Vec::new(),
+        phases: Vec::new(),
+        faults: Vec::new(),
+        loads: Vec::new(),
+        dependencies: Vec::new(),
+        recovery: None,
+        incident: None,
+        story: None,
+        tags: Vec::new(),
+        repeat: "brownout run scenarios/refuse.toml --seed 42".to_owned(),
+        history: Some("brownout-report/refuse/history.jsonl".to_owned()),
+        began: "2026-11-22T02:20:42Z".to_owned(),
+        duration_us: 412_000,
+    }
+}

@@ -1,0 +1,382 @@
+//! The verdicts for a person at a terminal, or for the log of a build.
+//!
+//! Fits 80 columns and can be read without colours: colours only repeat what the words say. The
+//! bytes carry ANSI codes; whoever prints them to something that is not a terminal strips them.
+
+use super::{
+    ReportDef, ScenarioReport, SuiteReport,
+    layout::{WIDTH, harmless, indented, wrap},
+};
+use crate::{
+    expectation::{Status, Verdict},
+    units::{Micros, format_duration},
+};
+use anstyle::{AnsiColor, Style};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets::NOTHING,
+};
+use std::time::Duration;
+
+/// The registry's entry.
+pub const TERMINAL: ReportDef = ReportDef {
+    name: "terminal",
+    summary: "a table of verdicts with their evidence, for people",
+    file: None,
+    render,
+};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Results to bytes.
+fn render(report: &SuiteReport) -> Vec<u8> {
+    let mut out = String::new();
+    for scenario in &report.scenarios {
+        out.push_str(&one_scenario(scenario));
+        out.push('\n');
+    }
+    if report.scenarios.len() > 1 {
+        out.push_str(&overview(report));
+        out.push('\n');
+    }
+    out.push_str(&what_next(report));
+    out.into_bytes()
+}
+
+fn one_scenario(scenario: &ScenarioReport) -> String {
+    let mut out = painted(BOLD, &wrap("", &scenario.title, WIDTH));
+    out.push_str(&painted(DIM, &wrap("", &origin(scenario), WIDTH)));
+    out.push('\n');
+    if !scenario.verdicts.is_empty() {
+        out.push_str(&table(&scenario.verdicts));
+        out.push('\n');
+    }
+    out.push_str(&trouble(scenario));
+    for verdict in &scenario.verdicts {
+        if verdict.status != Status::Pass {
+            out.push_str(&explanation(verdict));
+            out.push('\n');
+        }
+    }
+    if scenario.phases.iter().any(|phase| phase.began.is_some()) {
+        out.push_str(&wrap("injected  ", &injected(scenario), WIDTH));
+        out.push_str(&wrap("measured  ", &measured(scenario), WIDTH));
+    }
+    out.push_str(&painted(
+        colour(scenario.status).bold(),
+        &wrap(
+            &format!("{} ", mark(scenario.status)),
+            &summary(scenario),
+            WIDTH,
+        ),
+    ));
+    out
+}
+
+fn origin(scenario: &ScenarioReport) -> String {
+    let mut parts = vec![
+        scenario.file.clone(),
+        format!("system {}", scenario.system),
+        format!("seed {}", scenario.seed),
+    ];
+    if scenario.speed != 1.0 {
+        parts.push(format!("speed {}x", scenario.speed));
+    }
+    parts.push(span(scenario.duration_us));
+    parts.join(" · ")
+}
+
+/// Mark, id, what it says, required, measured, samples.
+fn table(verdicts: &[Verdict]) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH as u16)
+        .set_header(["", "id", "requirement", "required", "measured", "samples"]);
+    for verdict in verdicts {
+        table.add_row([
+            mark(verdict.status).to_owned(),
+            verdict.id.clone(),
+            harmless(&verdict.that),
+            harmless(&verdict.required),
+            harmless(&verdict.measured),
+            verdict.count.to_string(),
+        ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for (index, constraint) in [
+        (0, ColumnConstraint::ContentWidth),
+        (1, ColumnConstraint::UpperBoundary(Width::Fixed(14))),
+        (5, ColumnConstraint::ContentWidth),
+    ] {
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(constraint);
+        }
+    }
+    if let Some(samples) = table.column_mut(5) {
+        samples.set_cell_alignment(CellAlignment::Right);
+        samples.set_padding((0, 0));
+    }
+    coloured_rows(&table.to_string(), verdicts)
+}
+
+/// Colours the mark that each row begins with; the lines that continue a row begin with a space.
+fn coloured_rows(table: &str, verdicts: &[Verdict]) -> String {
+    let mut rows = verdicts.iter();
+    let mut out = String::new();
+    for (nth, line) in table.lines().enumerate() {
+        let line = line.trim_end();
+        if nth == 0 {
+            out.push_str(&painted(DIM, line));
+        } else if line.starts_with(' ') {
+            out.push_str(line);
+        } else {
+            let style = rows.next().map_or(DIM, |verdict| colour(verdict.status));
+            let end = line.chars().next().map_or(0, char::len_utf8);
+            out.push_str(&painted(style, &line[..end]));
+            out.push_str(&line[end..]);
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn trouble(scenario: &ScenarioReport) -> String {
+    let Some(trouble) = &scenario.trouble else {
+        return String::new();
+    };
+    let red = AnsiColor::Red.on_default().bold();
+    let mut out = painted(
+        red,
+        &wrap(
+            "! ",
+            &format!("{}: {}", trouble.kind.heading(), harmless(&trouble.message)),
+            WIDTH,
+        ),
+    );
+    if let Some(detail) = &trouble.detail {
+        out.push_str(&indented("    ", &harmless(detail)));
+    }
+    out.push('\n');
+    out
+}
+
+/// Why a verdict is not a pass, with what was seen.
+fn explanation(verdict: &Verdict) -> String {
+    let says = match verdict.status {
+        Status::Pass => "passes",
+        Status::Fail => "fails",
+        Status::Inconclusive => "is inconclusive",
+    };
+    let head = format!("{} {}: {}", verdict.id, says, harmless(&verdict.that));
+    let mut out = painted(
+        colour(verdict.status),
+        &wrap(&format!("{} ", mark(verdict.status)), &head, WIDTH),
+    );
+    let mut line = |name: &str, text: &str| {
+        out.push_str(&wrap(&format!("    {name:<9} "), &harmless(text), WIDTH));
+    };
+    line("required", &verdict.required);
+    line("measured", &verdict.measured);
+    line("during", &during(verdict));
+    if let Some(reason) = &verdict.reason {
+        line("because", reason);
+    }
+    for (nth, evidence) in verdict.evidence.iter().enumerate() {
+        let name = if nth == 0 { "seen" } else { "" };
+        line(name, &format!("{} {}", moment(evidence.at), evidence.what));
+    }
+    out
+}
+
+fn during(verdict: &Verdict) -> String {
+    let (from, to) = verdict.window;
+    let window = format!("{} – {}", moment(from), moment(to));
+    if verdict.phases.is_empty() {
+        window
+    } else {
+        format!("{} ({window})", verdict.phases.join(", "))
+    }
+}
+
+fn injected(scenario: &ScenarioReport) -> String {
+    if scenario.faults.is_empty() {
+        return "nothing".to_owned();
+    }
+    let fault = |fault: &super::FaultReport| match fault.hits {
+        0 => format!("{} never acted", fault.label),
+        1 => format!("{} acted once", fault.label),
+        hits => format!("{} acted {hits} times", fault.label),
+    };
+    scenario
+        .faults
+        .iter()
+        .map(fault)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+fn measured(scenario: &ScenarioReport) -> String {
+    let operations: u64 = scenario
+        .loads
+        .iter()
+        .map(|load| load.outcomes.total())
+        .sum();
+    let calls: u64 = scenario
+        .dependencies
+        .iter()
+        .map(|dependency| dependency.attempts.total)
+        .sum();
+    let mut parts = vec![
+        counted(operations, "operation"),
+        format!("{} to dependencies", counted(calls, "request")),
+    ];
+    if let Some(recovery) = &scenario.recovery {
+        let took = span(recovery.took_us);
+        parts.push(match recovery.steady {
+            Some(_) => format!("steady {took} after the last fault"),
+            None => format!("not steady again within {took} after the last fault"),
+        });
+    }
+    parts.join(", ")
+}
+
+/// One line: the verdict, and how many of each.
+fn summary(scenario: &ScenarioReport) -> String {
+    let mut parts: Vec<String> = [
+        (Status::Fail, "failed"),
+        (Status::Inconclusive, "inconclusive"),
+        (Status::Pass, "passed"),
+    ]
+    .into_iter()
+    .map(|(status, word)| (scenario.count(status), word))
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, word)| format!("{count} {word}"))
+    .collect();
+    if parts.is_empty() {
+        parts.push("nothing was judged".to_owned());
+    }
+    if let Some(trouble) = &scenario.trouble {
+        parts.insert(0, trouble.kind.heading().to_owned());
+    }
+    format!("{}: {}", scenario.status, parts.join(", "))
+}
+
+fn overview(report: &SuiteReport) -> String {
+    let mut out = painted(
+        BOLD,
+        &format!("{}\n", counted(report.scenarios.len() as u64, "scenario")),
+    );
+    for scenario in &report.scenarios {
+        let line = format!("{} — {}", scenario.file, summary(scenario));
+        out.push_str(&painted(
+            colour(scenario.status),
+            &wrap(&format!("{} ", mark(scenario.status)), &line, WIDTH),
+        ));
+    }
+    out
+}
+
+/// Where everything is and what to type next; commands stay on one line, to be copied. Of several
+/// scenarios only those that did not pass are named.
+fn what_next(report: &SuiteReport) -> String {
+    let mut out = String::new();
+    for file in &report.files {
+        out.push_str(&format!("written      {file}\n"));
+    }
+    let alone = report.scenarios.len() == 1;
+    for scenario in &report.scenarios {
+        if !alone && scenario.status == Status::Pass {
+            continue;
+        }
+        if let Some(history) = &scenario.history {
+            out.push_str(&format!("history      {history}\n"));
+        }
+        out.push_str(&format!("run again    {}\n", scenario.repeat));
+        if let (Some(history), false) = (&scenario.history, scenario.verdicts.is_empty()) {
+            let history = super::quoted(history);
+            out.push_str(&format!("judge again  brownout judge {history}\n"));
+        }
+    }
+    out
+}
+
+const fn mark(status: Status) -> &'static str {
+    match status {
+        Status::Pass => "✓",
+        Status::Fail => "✗",
+        Status::Inconclusive => "?",
+    }
+}
+
+fn colour(status: Status) -> Style {
+    match status {
+        Status::Pass => AnsiColor::Green,
+        Status::Fail => AnsiColor::Red,
+        Status::Inconclusive => AnsiColor::Yellow,
+    }
+    .on_default()
+}
+
+/// The text in a style; its line end stays outside, so that lines can be stripped one by one.
+fn painted(style: Style, text: &str) -> String {
+    let body = text.trim_end_matches('\n');
+    format!("{style}{body}{style:#}{}", &text[body.len()..])
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{s}")
+}
+
+/// A moment, to the millisecond.
+fn moment(at: Micros) -> String {
+    format!("{:.3}s", at.as_secs_f64())
+}
+
+/// A duration, to the tenth of a second where it is longer than ten.
+fn span(micros: u64) -> String {
+    let step = match micros {
+        0..1_000_000 => 1_000,
+        1_000_000..10_000_000 => 10_000,
+        _ => 100_000,
+    };
+    format_duration(Duration::from_micros((micros + step / 2) / step * step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn plain(report: &SuiteReport) -> String {
+        let text = String::from_utf8(render(report)).unwrap();
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    #[test]
+    fn every_verdict_stands_in_the_table_and_what_is_no_pass_is_explained() {
+        insta::assert_snapshot!(plain(&sample::suite()));
+    }
+
+    #[test]
+    fn all_but_file_names_and_commands_fits_eighty_columns() {
+        for line in plain(&sample::suite()).lines() {
+            let copied = ["written", "history", "run again", "judge again"]
+                .iter()
+                .any(|word| line.starts_with(word));
+            assert!(copied || line.chars().count() <= WIDTH, "{line}");
+        }
+    }
+
+    #[test]
+    fn hostile_evidence_is_shown_and_not_obeyed() {
+        let mut report = sample::suite();
+        report.scenarios[0].verdicts[1].evidence[0].what = "\u{1b}]0;title\u{7}\u{8}x".to_owned();
+        let text = String::from_utf8(render(&report)).unwrap();
+        assert!(!text.contains('\u{7}') && !text.contains('\u{8}'), "{text}");
+    }
+}
