@@ -74,9 +74,54 @@ pub enum Shape {
     MapOf(&'static [Key]),
     /// A table whose keys the author chooses, each holding a text.
     TextMap,
+    /// A table whose keys the author chooses, each holding a text, a number or a boolean.
+    ScalarMap,
     /// Whatever TOML can say; the owner of the key checks it.
     Any,
+    /// Any of several shapes; the owner of the key tells them apart.
+    AnyOf(&'static [Shape]),
     /// A table or array whose keys depend on a `kind` inside it (faults, expectations); the
     /// owner checks it against its registry.
     Registry(&'static str),
+}
+
+impl Shape {
+    /// The shape in words, with an example where it has a unit: for listings and messages.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Text => "a text".to_owned(),
+            Self::OneOf(words) => format!("\"{}\"", words.join("\", \"")),
+            Self::Bool => "true or false".to_owned(),
+            Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
+            Self::Number(low, high) => format!("a number from {low} to {high}"),
+            Self::Duration => "a duration, like \"250ms\"".to_owned(),
+            Self::Rate => "a rate, like \"40/s\"".to_owned(),
+            Self::Share => "a share, like \"30%\"".to_owned(),
+            Self::Bytes => "a size, like \"64KiB\"".to_owned(),
+            Self::Bandwidth => "a bandwidth, like \"64KiB/s\"".to_owned(),
+            Self::Factor => "a factor, like \"2x\"".to_owned(),
+            Self::Date => "a date, like 2017-02-28".to_owned(),
+            Self::Texts => "an array of texts".to_owned(),
+            Self::TextOrTexts => "a text or an array of texts".to_owned(),
+            Self::Table(keys) => format!("a table with {}", names(keys)),
+            Self::Tables(keys) => format!("an array of tables with {}", names(keys)),
+            Self::MapOf(keys) => format!("a table of named tables with {}", names(keys)),
+            Self::TextMap => "a table of texts".to_owned(),
+            Self::ScalarMap => "a table of texts, numbers or booleans".to_owned(),
+            Self::Any => "any value".to_owned(),
+            Self::AnyOf(shapes) => shapes
+                .iter()
+                .map(Self::describe)
+                .collect::<Vec<_>>()
+                .join(", or "),
+            Self::Registry(of) => format!("an array of tables, one a {of}"),
+        }
+    }
+}
+
+fn names(keys: &[Key]) -> String {
+    keys.iter()
+        .map(|key| key.name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

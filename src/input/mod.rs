@@ -11,9 +11,11 @@
 mod fields;
 mod key;
 mod problem;
+mod render;
 mod suggest;
 
 pub use fields::{Fields, Item};
 pub use key::{Key, Shape};
 pub use problem::{Problem, Problems, Severity, Source, Span};
+pub use render::render;
 pub use suggest::did_you_mean;

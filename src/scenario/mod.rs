@@ -5,10 +5,16 @@
 
 mod model;
 mod outcome;
+mod plan;
+mod read;
+mod template;
 
 pub use model::{
     Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, Lasts,
     Load, Outcomes, Phase, Ready, RequestTemplate, Rule, Scenario, Start, StatusSet, Stop, System,
-    Target, Template, TlsFront, Upstream, ValueMatch, Var,
+    Target, TlsFront, Upstream, ValueMatch, Var,
 };
 pub use outcome::{Answer, BODY_BYTES_MAX};
+pub use plan::{PlannedExpect, PlannedLoad, PlannedPhase, Timeline, plan};
+pub use read::{FILE_BYTES_MAX, from_texts, load_scenario, load_system, system_from_text};
+pub use template::Template;

@@ -1,5 +1,6 @@
 //! The valid system and scenario: what the rest of Brownout works with.
 
+use super::Template;
 use crate::{
     expectation::Expectation,
     fault::{Behaviour, FaultId, Gate},
@@ -8,11 +9,6 @@ use crate::{
     units::Rate,
 };
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-
-/// A text with `{placeholders}`, checked to refer to things that exist. Filled in when the run
-/// knows its ports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(pub String);
 
 /// The system under test.
 #[derive(Debug)]
@@ -25,7 +21,8 @@ pub struct System {
     pub name: String,
     /// How it comes to run.
     pub start: Start,
-    /// Where load and probes go.
+    /// Where load and probes go; empty for a system without URL, which has no load and no
+    /// ingress.
     pub url: Template,
     /// Environment for every instance.
     pub env: BTreeMap<String, Template>,
@@ -57,7 +54,7 @@ pub struct Instance {
     pub command: Vec<Template>,
     /// Environment beside the system's.
     pub env: BTreeMap<String, Template>,
-    /// Working directory; the system file's folder by default.
+    /// Working directory, joined to the system file's folder already; that folder by default.
     pub folder: Option<PathBuf>,
     /// Its own base URL.
     pub url: Option<Template>,
@@ -123,7 +120,8 @@ pub struct TlsFront {
 /// What stands behind a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upstream {
-    /// A built-in server: `embedded` is the protocol's own (S3), `embedded:sink` records messages.
+    /// A built-in server, by name: `"s3"` for `embedded` on S3, `"sink"` for `embedded:sink`,
+    /// which records messages.
     Embedded(&'static str),
     /// `127.0.0.1:5432`, or a URL, with TLS for `https`.
     Address {
@@ -196,9 +194,10 @@ pub struct RequestTemplate {
     pub method: String,
     /// Path and query.
     pub path: Template,
-    /// Headers.
+    /// Headers. A `json` body brings its `content-type` where the file names none.
     pub headers: Vec<(String, Template)>,
-    /// The body: JSON already rendered as text, or text as written.
+    /// The body: JSON already rendered as text with values escaped as they are filled in, or text
+    /// as written.
     pub body: Option<Template>,
 }
 
