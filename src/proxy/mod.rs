@@ -1,2 +1,177 @@
-//! Stands between the system and a dependency and carries out what faults decide. Owns sockets and delays.
-pub mod http;
+//! Stands between the system and a dependency and carries out what faults decide. Owns sockets
+//! and delays; decides nothing itself: every decision comes from the
+//! [`FaultSet`](crate::fault::FaultSet) in force.
+//!
+//! A connection's way through: the `door` accepts it (or lets its connect time out, or refuses
+//! it), its bytes pass a `wire` on which byte-stream and connection faults act, below TLS as on a
+//! real network, and above the wire an engine speaks its protocol: the `relay` for tcp, `http` for
+//! HTTP and S3.
+//!
+//! With no fault in force a plain tcp connection is spliced in the kernel.
+
+mod connection;
+mod door;
+mod http;
+mod relay;
+pub mod tls;
+mod upstream;
+mod wire;
+
+pub use upstream::UpstreamAddress;
+
+use crate::{fault::Switch, history::Recorder, protocol::Protocol, scenario::Capture, seed::Seed};
+use connection::Shared;
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What a proxy is for.
+#[derive(Debug)]
+pub struct Config {
+    /// The dependency's name, as observations carry it.
+    pub dependency: Arc<str>,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// A fixed address; otherwise an ephemeral port on 127.0.0.1.
+    pub listen: Option<SocketAddr>,
+    /// TLS towards the system.
+    pub tls: Option<Arc<tls::Front>>,
+    /// What stands behind.
+    pub upstream: UpstreamAddress,
+    /// TLS towards the dependency: see [`tls::client_config`].
+    pub upstream_tls: Arc<rustls::ClientConfig>,
+    /// Virtual-host style of S3: the host name's suffix.
+    pub virtual_host: Option<String>,
+    /// What is kept of each request, by name.
+    pub capture: BTreeMap<String, Capture>,
+    /// Bounds.
+    pub limits: Limits,
+    /// The run's seed.
+    pub seed: Seed,
+}
+
+/// The bounds of one proxy, and what happens at each.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open connections; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Bytes of an HTTP head; a longer one is refused.
+    pub head_bytes: usize,
+    /// Header lines of an HTTP head; more are refused.
+    pub head_headers: usize,
+    /// Bytes held back per direction of a connection by delays, hangs and stalls; then nothing
+    /// more is read (backpressure), never dropped.
+    pub held_bytes: usize,
+    /// Time to connect to the dependency, TLS included; then the client's connection is reset.
+    pub connect: Duration,
+    /// Time for the client's TLS handshake, not counting what faults take; then it is closed.
+    pub handshake: Duration,
+    /// Time that a connection closed by FIN waits for the client's own FIN.
+    pub linger: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            head_bytes: 64 * 1024,
+            head_headers: 128,
+            held_bytes: 8 * 1024 * 1024,
+            connect: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What went through a proxy so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Bytes from the system, of closed and open connections.
+    pub bytes_up: u64,
+    /// Bytes to the system, of closed and open connections.
+    pub bytes_down: u64,
+    /// Connects to the dependency that failed.
+    pub upstream_failures: u64,
+}
+
+/// A running proxy in front of one dependency. Dropping it closes everything without waiting;
+/// [`Proxy::stop`] waits until all observations are recorded.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Proxy {
+    /// Binds the address and begins to accept. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub fn start(config: Config, switch: Switch, recorder: Recorder) -> io::Result<Self> {
+        let listen = config
+            .listen
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let door = door::Door::bind(listen)?;
+        let address = door.address();
+        let shared = Arc::new(Shared::new(config, switch, recorder));
+        let stopping = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(door.run(Arc::clone(&shared), tasks.clone(), stopping.clone()));
+        tasks.close();
+        Ok(Self {
+            address,
+            shared,
+            stopping,
+            tasks,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the system is given: `http://127.0.0.1:1234`, `https://…` with a TLS front,
+    /// `tcp://…` for plain streams.
+    pub fn url(&self) -> String {
+        let scheme = match (self.shared.config.protocol, &self.shared.config.tls) {
+            (Protocol::Http | Protocol::S3, None) => "http",
+            (Protocol::Http | Protocol::S3, Some(_)) => "https",
+            (Protocol::Tcp, _) => "tcp",
+        };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Connects to the dependency once, with TLS where it speaks TLS, and remembers whether it
+    /// speaks HTTP/2: only then HTTP/2 is offered to the system.
+    ///
+    /// # Errors
+    /// What is wrong, as a fragment for people: `cannot connect to db:5432: connection refused`.
+    pub async fn check_upstream(&self) -> Result<(), String> {
+        self.shared.upstream.check().await
+    }
+
+    /// What went through so far.
+    pub fn counters(&self) -> Counts {
+        self.shared.counters.snapshot()
+    }
+
+    /// Accepts no more, closes every open connection at once, waits until their observations are
+    /// recorded, and frees the port.
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+    }
+}

@@ -1,0 +1,348 @@
+//! One accepted connection, from its acceptance to its observation.
+
+use super::{
+    Config, Counts, http, relay,
+    tls::FrontAlpn,
+    upstream::{Connector, UpstreamStream},
+    wire::{Wire, WireStream},
+};
+use crate::{
+    fault::{Closing, FaultId, Switch},
+    history::{self, Observation, Recorder},
+    protocol::{CallTracker, Protocol},
+    units::Micros,
+};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeSet,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use super::upstream::Alpn;
+
+/// What all connections of one proxy share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// What the proxy is for.
+    pub(crate) config: Config,
+    /// The faults in force.
+    pub(crate) switch: Switch,
+    /// The history.
+    pub(crate) recorder: Recorder,
+    /// Which call and attempt a request is. Never held across a wait.
+    pub(crate) calls: Mutex<CallTracker>,
+    pub(super) upstream: Connector,
+    pub(super) counters: Counters,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config, switch: Switch, recorder: Recorder) -> Self {
+        let upstream = Connector::new(
+            config.upstream.clone(),
+            &config.upstream_tls,
+            config.protocol != Protocol::Tcp,
+            config.limits.connect,
+        );
+        Self {
+            config,
+            switch,
+            recorder,
+            calls: Mutex::default(),
+            upstream,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A connection to the dependency, within the connect limit. `name` is the server name that
+    /// the client asked for, where it named one; `alpn` what the client speaks to us.
+    pub(crate) async fn connect_upstream(
+        &self,
+        name: Option<&str>,
+        alpn: Alpn,
+    ) -> io::Result<UpstreamStream> {
+        let result = self.upstream.connect(name, alpn).await;
+        if result.is_err() {
+            self.counters
+                .upstream_failures
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Now, on the run's clock.
+    pub(crate) fn now(&self) -> Micros {
+        self.recorder.now()
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> u64 {
+        self.counters.open.load(Ordering::Relaxed)
+    }
+
+    fn front_alpn(&self) -> FrontAlpn {
+        match self.config.protocol {
+            Protocol::Tcp => FrontAlpn::None,
+            _ if self.upstream.speaks_http2() => FrontAlpn::Http2,
+            _ => FrontAlpn::Http1,
+        }
+    }
+}
+
+/// The proxy's running counts.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    accepted: AtomicU64,
+    open: AtomicU64,
+    bytes_up: AtomicU64,
+    bytes_down: AtomicU64,
+    upstream_failures: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn snapshot(&self) -> Counts {
+        Counts {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            open: self.open.load(Ordering::Relaxed),
+            bytes_up: self.bytes_up.load(Ordering::Relaxed),
+            bytes_down: self.bytes_down.load(Ordering::Relaxed),
+            upstream_failures: self.upstream_failures.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A connection handed to an engine, TLS already spoken.
+///
+/// The engine's future is dropped, at whatever it waits for, when a fault cuts the connection or
+/// the proxy stops: what must be recorded then is recorded by drop. Byte-stream and connection
+/// faults act below `stream`, the engine need not know of them; a read or write on a cut
+/// connection fails.
+pub(crate) struct Accepted {
+    /// The client's side.
+    pub(crate) stream: ClientStream,
+    /// The proxy's number of the connection, from 1.
+    pub(crate) connection: u64,
+    /// When it was accepted.
+    pub(crate) opened: Micros,
+    /// What ALPN chose, behind a TLS front.
+    pub(crate) alpn: Option<Vec<u8>>,
+    /// The server name that the client asked for, behind a TLS front.
+    pub(crate) server_name: Option<String>,
+    /// Its life: how it ends, which faults acted.
+    pub(crate) life: Arc<Life>,
+    /// What all connections share.
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What becomes of a connection; shared by its engine and the task that watches the faults.
+#[derive(Debug)]
+pub(crate) struct Life {
+    wire: Arc<Wire>,
+    how: Mutex<Option<String>>,
+    faults: Mutex<BTreeSet<FaultId>>,
+}
+
+impl Life {
+    fn new(wire: Arc<Wire>) -> Self {
+        Self {
+            wire,
+            how: Mutex::default(),
+            faults: Mutex::default(),
+        }
+    }
+
+    /// Says how the connection ended; the first to say so is believed.
+    pub(crate) fn ended(&self, how: impl Into<String>) {
+        self.how.lock().get_or_insert_with(|| how.into());
+    }
+
+    /// Notes that faults acted on the connection as a whole.
+    pub(crate) fn acted(&self, faults: impl IntoIterator<Item = FaultId>) {
+        self.faults.lock().extend(faults);
+    }
+
+    /// Closes the connection as a fault wants it, in order behind what was written (and flushed,
+    /// under TLS). The engine's future is then dropped, except for [`Closing::HalfClose`], after
+    /// which what it writes is thrown away and the client may go on sending.
+    pub(crate) fn close(&self, closing: Closing) {
+        self.wire.close(closing);
+    }
+}
+
+/// The client's side of a connection.
+#[derive(Debug)]
+pub(crate) enum ClientStream {
+    /// Plain.
+    Plain(WireStream),
+    /// Behind a TLS front.
+    Tls(Box<TlsStream<WireStream>>),
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// An accepted connection counts as open from its acceptance until this is dropped.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        shared.counters.open.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counters.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection's whole life.
+pub(super) async fn live(
+    tcp: TcpStream,
+    connection: u64,
+    shared: Arc<Shared>,
+    stopping: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+) {
+    let opened = shared.now();
+    let _open = Open::new(Arc::clone(&shared));
+    let wire = Arc::new(Wire::new(tcp));
+    let life = Arc::new(Life::new(Arc::clone(&wire)));
+    tokio::select! {
+        biased;
+        () = stopping.cancelled() => life.ended("proxy stopped"),
+        () = engine(&wire, connection, opened, &life, &shared) => life.ended("client closed"),
+    }
+    record(connection, opened, &life, &shared);
+}
+
+async fn engine(
+    wire: &Arc<Wire>,
+    connection: u64,
+    opened: Micros,
+    life: &Arc<Life>,
+    shared: &Arc<Shared>,
+) {
+    let (stream, alpn, server_name) = match handshake(WireStream::new(wire), shared).await {
+        Ok(parts) => parts,
+        Err(error) => return life.ended(format!("TLS handshake failed: {error}")),
+    };
+    let accepted = Accepted {
+        stream,
+        connection,
+        opened,
+        alpn,
+        server_name,
+        life: Arc::clone(life),
+        shared: Arc::clone(shared),
+    };
+    match shared.config.protocol {
+        Protocol::Tcp => relay::serve(accepted).await,
+        Protocol::Http | Protocol::S3 => http::serve(accepted).await,
+    }
+}
+
+type Spoken = (ClientStream, Option<Vec<u8>>, Option<String>);
+
+async fn handshake(stream: WireStream, shared: &Shared) -> io::Result<Spoken> {
+    let Some(front) = &shared.config.tls else {
+        return Ok((ClientStream::Plain(stream), None, None));
+    };
+    let shaking = async {
+        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let name = start.client_hello().server_name().map(str::to_owned);
+        let config = front.config(name.as_deref(), shared.front_alpn())?;
+        let stream = start.into_stream(config).await?;
+        let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        Ok((ClientStream::Tls(Box::new(stream)), alpn, name))
+    };
+    match tokio::time::timeout(shared.config.limits.handshake, shaking).await {
+        Ok(result) => result,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+fn record(connection: u64, opened: Micros, life: &Life, shared: &Shared) {
+    let (bytes_up, bytes_down) = life.wire.bytes();
+    let counters = &shared.counters;
+    counters.bytes_up.fetch_add(bytes_up, Ordering::Relaxed);
+    counters.bytes_down.fetch_add(bytes_down, Ordering::Relaxed);
+    shared
+        .recorder
+        .record(Observation::Connection(history::Connection {
+            dependency: Arc::clone(&shared.config.dependency),
+            connection,
+            opened,
+            closed: shared.now(),
+            how: life.how.lock().take().unwrap_or_default(),
+            faults: life.faults.lock().iter().copied().collect(),
+            bytes_up,
+            bytes_down,
+        }));
+}

@@ -1,0 +1,239 @@
+//! Connections to the dependency: names resolved, TCP, TLS, ALPN. No faults act here.
+
+use rustls::pki_types::ServerName;
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// Where the dependency is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamAddress {
+    /// Host name or address, IPv6 without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether TLS is spoken to it.
+    pub tls: bool,
+}
+
+impl fmt::Display for UpstreamAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What ALPN offers to the dependency. It must be what the client speaks to us, as nothing is
+/// translated on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alpn {
+    /// Nothing: any protocol that is not HTTP.
+    None,
+    /// `http/1.1`.
+    Http1,
+    /// `h2`.
+    Http2,
+    /// `h2`, then `http/1.1`: only to learn what it speaks.
+    Either,
+}
+
+impl Alpn {
+    fn names(self) -> Vec<Vec<u8>> {
+        let names: &[&[u8]] = match self {
+            Self::None => &[],
+            Self::Http1 => &[b"http/1.1"],
+            Self::Http2 => &[b"h2"],
+            Self::Either => &[b"h2", b"http/1.1"],
+        };
+        names.iter().map(|name| name.to_vec()).collect()
+    }
+}
+
+const HTTP2_UNKNOWN: u8 = 0;
+const HTTP2_NO: u8 = 1;
+const HTTP2_YES: u8 = 2;
+
+/// Connects to one dependency.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    address: UpstreamAddress,
+    is_http: bool,
+    connect_limit: Duration,
+    /// One configuration for each of [`Alpn`], in its order.
+    tls: [Arc<rustls::ClientConfig>; 4],
+    http2: AtomicU8,
+}
+
+impl Connector {
+    pub(super) fn new(
+        address: UpstreamAddress,
+        tls: &Arc<rustls::ClientConfig>,
+        is_http: bool,
+        connect_limit: Duration,
+    ) -> Self {
+        let tls = [Alpn::None, Alpn::Http1, Alpn::Http2, Alpn::Either].map(|alpn| {
+            let mut config = rustls::ClientConfig::clone(tls);
+            config.alpn_protocols = alpn.names();
+            Arc::new(config)
+        });
+        Self {
+            address,
+            is_http,
+            connect_limit,
+            tls,
+            http2: AtomicU8::new(HTTP2_UNKNOWN),
+        }
+    }
+
+    /// Connects, within the limit. `name` is the server name for TLS; the upstream's own host
+    /// where the client named none.
+    pub(crate) async fn connect(
+        &self,
+        name: Option<&str>,
+        alpn: Alpn,
+    ) -> io::Result<UpstreamStream> {
+        let connecting = self.connect_unbounded(name, alpn);
+        match tokio::time::timeout(self.connect_limit, connecting).await {
+            Ok(result) => result,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    async fn connect_unbounded(
+        &self,
+        name: Option<&str>,
+        alpn: Alpn,
+    ) -> io::Result<UpstreamStream> {
+        let address = (self.address.host.as_str(), self.address.port);
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        if !self.address.tls {
+            return Ok(UpstreamStream::Plain(stream));
+        }
+        let name = ServerName::try_from(name.unwrap_or(&self.address.host).to_owned())
+            .map_err(io::Error::other)?;
+        let connector = TlsConnector::from(Arc::clone(&self.tls[alpn as usize]));
+        let stream = connector.connect(name, stream).await?;
+        Ok(UpstreamStream::Tls(Box::new(stream)))
+    }
+
+    /// Whether the dependency is known to speak HTTP/2 over TLS.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed) == HTTP2_YES
+    }
+
+    pub(super) async fn check(&self) -> Result<(), String> {
+        let alpn = if self.is_http {
+            Alpn::Either
+        } else {
+            Alpn::None
+        };
+        let stream = self
+            .connect(None, alpn)
+            .await
+            .map_err(|error| format!("cannot connect to {}: {error}", self.address))?;
+        let http2 = match stream.alpn() {
+            Some(b"h2") => HTTP2_YES,
+            _ => HTTP2_NO,
+        };
+        self.http2.store(http2, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// A connection to the dependency.
+#[derive(Debug)]
+pub(crate) enum UpstreamStream {
+    /// Plain TCP.
+    Plain(TcpStream),
+    /// TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl UpstreamStream {
+    /// What ALPN chose, where TLS is spoken.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// The TCP connection below.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+impl AsyncRead for UpstreamStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for UpstreamStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
