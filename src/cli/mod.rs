@@ -1,1 +1,103 @@
-//! The command line: the only part that prints or exits.
+//! The command line: the only part of the crate that prints or exits.
+//!
+//! Each command is a file with one function from what was typed to an [`Exit`]. Data goes to
+//! standard output, all else to standard error; see [`say`].
+
+mod args;
+mod bug;
+mod check;
+mod exit;
+mod files;
+mod list;
+mod paths;
+mod plan;
+mod say;
+
+pub use exit::Exit;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::{io, process::ExitCode};
+
+/// Why a command could not be carried out, as its user is told.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A problem of what was typed or of a file that it names.
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    /// The problems were shown already; nothing more is said.
+    pub(crate) fn shown() -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: String::new(),
+            hint: None,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: format!("cannot write the output: {}", paths::in_words(&error)),
+            hint: None,
+        }
+    }
+}
+
+/// Carries out what the process's arguments ask for.
+pub fn main() -> ExitCode {
+    bug::install_hook();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // What was started is ended while the stack unwinds, so a panic is caught only here.
+    let outcome = std::panic::catch_unwind(|| carry_out(cli.command));
+    let exit = outcome.unwrap_or(Ok(Exit::Bug)).unwrap_or_else(|failure| {
+        if !failure.message.is_empty() {
+            say::error(&failure.message, failure.hint.as_deref());
+        }
+        failure.exit
+    });
+    if bug::happened() {
+        return exit.max(Exit::Bug).into();
+    }
+    exit.into()
+}
+
+/// Help and version are answers; all else that clap has to say is a problem of usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody could be told that neither output can be written.
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage.into()
+    } else {
+        Exit::Pass.into()
+    }
+}
+
+fn carry_out(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Check(args) => check::check(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::List(args) => list::list(&args),
+        Command::Run(_) | Command::Judge(_) | Command::Schema(_) => Err(Failure {
+            exit: Exit::Usage,
+            message: "this command is not carried out by this version yet".to_owned(),
+            hint: None,
+        }),
+    }
+}

@@ -11,7 +11,7 @@
 
 mod connection;
 mod door;
-pub mod http;
+mod http;
 mod relay;
 pub mod tls;
 mod upstream;

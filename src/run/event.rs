@@ -68,6 +68,19 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// When it happened.
+    pub fn at(&self) -> Micros {
+        match self {
+            Self::ScenarioStarted { .. } => Micros(0),
+            Self::PhaseBegan { at, .. }
+            | Self::Tick { at, .. }
+            | Self::Note { at, .. }
+            | Self::ScenarioEnded { at, .. } => *at,
+        }
+    }
+}
+
 /// What became of a load's operations in one tick.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadTick {

@@ -1,0 +1,235 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Rehearses outages: makes a system's dependencies fail the way real ones have failed, and says
+/// with evidence whether the system behaved as required.
+#[derive(Debug, Parser)]
+#[command(
+    name = "brownout",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  brownout run scenarios/                    run every scenario of a folder
+  brownout run outage.toml --system my.toml  the same outage for your own system
+  brownout check scenarios/                  find all mistakes in the files
+  brownout list faults hang                  what a fault does, and how it is written
+
+Exit status: 0 pass, 1 fail, 2 inconclusive, 64 usage or file problem, 69 the system or a
+dependency could not be started, 70 a bug in Brownout, 130 interrupted. Of several scenarios
+the most important one counts: 130, 70, 69, 64, 1, 2, 0."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run scenarios against a system and judge them.
+    Run(Run),
+    /// Find all mistakes in scenario and system files, without starting anything.
+    Check(Check),
+    /// Show what would happen and when, without starting anything.
+    Plan(Plan),
+    /// Judge a recorded history again.
+    Judge(Judge),
+    /// Show what files may name, with an example each.
+    List(List),
+    /// Print the JSON Schema of scenario or system files, for editors.
+    Schema(Schema),
+}
+
+/// `brownout run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout run scenarios/
+  brownout run scenarios/ada-2017-s3.toml --system ./brownout.toml --seed 42
+  brownout run scenarios/ --out target/brownout --jobs 4 --quiet
+
+The verdicts go to standard output, progress to standard error. Into --out go report.json,
+junit.xml, and for each scenario a folder with its history.jsonl and the output of what was
+started.")]
+pub struct Run {
+    /// Scenario files, or folders with scenario files directly in them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The system under test, in place of the one that the scenario names.
+    #[arg(long, value_name = "FILE")]
+    pub system: Option<PathBuf>,
+    /// Where reports and histories go.
+    #[arg(long, value_name = "DIR", default_value = "brownout-report")]
+    pub out: PathBuf,
+    /// Repeats the decisions of the run that had this seed; a fresh one by default.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Shortens the phases by this factor, never the faults' own times.
+    #[arg(long, value_name = "FACTOR", default_value = "1x", value_parser = speed)]
+    pub speed: f64,
+    /// How many scenarios run side by side.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// No progress, only the verdicts.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Progress with every detail.
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub verbose: bool,
+}
+
+/// `brownout check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout check scenarios/
+  brownout check scenarios/ada-2017-s3.toml --system ./brownout.toml
+  brownout check brownout.toml               a system file alone
+
+Exit status 0 where nothing keeps a run from starting (there may be warnings), else 64.")]
+pub struct Check {
+    /// Scenario files, system files, or folders with scenario files directly in them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The system under test, in place of the one that the scenario names.
+    #[arg(long, value_name = "FILE")]
+    pub system: Option<PathBuf>,
+}
+
+/// `brownout plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout plan scenarios/ada-2017-s3.toml
+  brownout plan scenarios/ --speed 4x")]
+pub struct Plan {
+    /// Scenario files, or folders with scenario files directly in them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The system under test, in place of the one that the scenario names.
+    #[arg(long, value_name = "FILE")]
+    pub system: Option<PathBuf>,
+    /// Shortens the phases by this factor, never the faults' own times.
+    #[arg(long, value_name = "FACTOR", default_value = "1x", value_parser = speed)]
+    pub speed: f64,
+}
+
+/// `brownout judge`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout judge brownout-report/ada-2017-s3/history.jsonl
+  brownout judge history.jsonl --scenario stricter.toml --out judged/
+
+A history carries the files that it was made with; nothing else is needed.")]
+pub struct Judge {
+    /// The history of a run, also of one that was killed.
+    #[arg(value_name = "HISTORY")]
+    pub history: PathBuf,
+    /// Judges by this scenario's expectations; its phases must be those of the history.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// Writes report.json and junit.xml there.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `brownout list`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout list faults
+  brownout list expectations success-rate    its keys and an example
+  brownout list protocols")]
+pub struct List {
+    /// What to list.
+    pub subject: Subject,
+    /// Only this one, with all its keys.
+    pub name: Option<String>,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Subject {
+    /// What can go wrong.
+    Faults,
+    /// What can be required.
+    Expectations,
+    /// What a dependency can speak.
+    Protocols,
+}
+
+/// `brownout schema`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout schema scenario > scenario.schema.json
+  brownout schema system > brownout.schema.json
+
+Without a name both are printed, in one object.")]
+pub struct Schema {
+    /// Which of the two files.
+    pub file: Option<SchemaFile>,
+}
+
+/// The files that have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaFile {
+    /// An outage and what is required in it.
+    Scenario,
+    /// The system under test.
+    System,
+}
+
+/// The slowest and the fastest that phases may go.
+const SPEED: std::ops::RangeInclusive<f64> = 0.01..=1_000.0;
+
+/// Reads `4x`, `0.5x` or `4`.
+fn speed(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('x').unwrap_or(text);
+    number
+        .parse()
+        .ok()
+        .filter(|factor| SPEED.contains(factor))
+        .ok_or_else(|| "expected a factor from 0.01x to 1000x, like 4x".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Cli::command()
+            .get_subcommands()
+            .filter(|one| !one.is_hide_set())
+        {
+            let help = command.get_after_help().map(ToString::to_string);
+            assert!(
+                help.is_some_and(|text| text.contains("Examples:\n  brownout ")),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn speeds_are_factors() {
+        assert_eq!(speed("4x"), Ok(4.0));
+        assert_eq!(speed("0.5"), Ok(0.5));
+        for wrong in ["", "x", "0x", "-1x", "NaN", "inf", "4xx", "2000x"] {
+            assert!(speed(wrong).is_err(), "{wrong}");
+        }
+    }
+}
