@@ -15,6 +15,7 @@ mod say;
 
 pub use exit::Exit;
 
+use crate::process;
 use args::{Cli, Command};
 use clap::Parser;
 use std::{io, process::ExitCode};
@@ -59,6 +60,9 @@ impl From<io::Error> for Failure {
 
 /// Carries out what the process's arguments ask for.
 pub fn main() -> ExitCode {
+    if let Some(exit) = hidden() {
+        return exit;
+    }
     bug::install_hook();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -76,6 +80,23 @@ pub fn main() -> ExitCode {
         return exit.max(Exit::Bug).into();
     }
     exit.into()
+}
+
+/// The commands that nobody types: this very executable is also the guard over the processes of a
+/// run, and the reference systems of the shipped scenarios.
+fn hidden() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    let command = args.next()?;
+    if command == process::guard::ARGUMENT {
+        return Some(process::guard::main());
+    }
+    #[cfg(feature = "demo")]
+    if command == "reference" {
+        let args: Vec<String> = args.map(|one| one.to_string_lossy().into_owned()).collect();
+        let status = crate::reference::main(&args);
+        return Some(u8::try_from(status).unwrap_or(Exit::Bug.code()).into());
+    }
+    None
 }
 
 /// Help and version are answers; all else that clap has to say is a problem of usage.

@@ -1,1 +1,102 @@
 //! Built-in servers that stand behind a proxy where nothing else does: S3, and a sink for alerts.
+//!
+//! They make one command work on a fresh machine, and they never fail by themselves: faults are
+//! the proxies' business. Nothing is kept on disk and nothing outlives [`Embedded::stop`].
+
+mod s3;
+mod server;
+mod sink;
+
+use crate::history::Recorder;
+use s3::Credentials;
+use server::Server;
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+/// The access key that the embedded S3 server knows unless told otherwise.
+pub const ACCESS_KEY: &str = "brownout";
+
+/// The secret that belongs to [`ACCESS_KEY`]. It guards nothing but a loopback test double.
+pub const SECRET_KEY: &str = "brownout-secret";
+
+/// What an embedded server needs to know. Built from [`Options::default`] by naming what differs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The dependency whose upstream it is; the name under which a sink records messages.
+    pub dependency: Arc<str>,
+    /// Where it listens; by default an ephemeral loopback port.
+    pub listen: SocketAddr,
+    /// S3: the only access key it knows.
+    pub access_key: String,
+    /// S3: the secret that belongs to it.
+    pub secret_key: String,
+    /// S3: the buckets that exist from the start.
+    pub buckets: Vec<String>,
+    /// S3: the host name suffix in front of which the bucket stands, where clients name buckets
+    /// by host. Path-style requests are understood as well.
+    pub virtual_host: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            dependency: Arc::from("embedded"),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            access_key: ACCESS_KEY.to_owned(),
+            secret_key: SECRET_KEY.to_owned(),
+            buckets: Vec::new(),
+            virtual_host: None,
+        }
+    }
+}
+
+/// An embedded server that runs. Dropping it ends it at once; [`Embedded::stop`] waits.
+#[derive(Debug)]
+pub struct Embedded {
+    server: Server,
+}
+
+impl Embedded {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Stops accepting, lets the requests under way finish for at most two seconds, and frees the
+    /// port.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+/// Starts the embedded server of this kind: `s3` or `sink`. Must be called within a tokio runtime.
+///
+/// # Errors
+/// An unknown kind, an address that cannot be bound, a bucket name that S3 would refuse.
+pub fn start(kind: &str, options: Options, recorder: Recorder) -> io::Result<Embedded> {
+    let listen = options.listen;
+    let server = match kind {
+        "s3" => {
+            let credentials = Credentials {
+                access_key: options.access_key,
+                secret_key: options.secret_key,
+            };
+            let service = s3::service(credentials, &options.buckets, options.virtual_host)?;
+            Server::start(listen, service)?
+        }
+        "sink" => Server::start(listen, sink::Sink::new(options.dependency, recorder))?,
+        other => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("no embedded server is called `{other}`; there are `s3` and `sink`"),
+            ));
+        }
+    };
+    Ok(Embedded { server })
+}
+
+#[cfg(test)]
+mod tests;

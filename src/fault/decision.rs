@@ -16,6 +16,63 @@ pub struct ConnectionEvent {
     pub already_open: bool,
 }
 
+/// Which of its methods a behaviour answers: what a proxy need not ask about it leaves on its
+/// fast path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acts {
+    /// It may ask for a listener state.
+    pub listener: bool,
+    /// It may decide about connections.
+    pub connections: bool,
+    /// It may decide about requests.
+    pub requests: bool,
+    /// It may shape bytes.
+    pub streams: bool,
+}
+
+impl Acts {
+    /// Nothing on the wire.
+    pub const NOTHING: Self = Self {
+        listener: false,
+        connections: false,
+        requests: false,
+        streams: false,
+    };
+    /// Anything.
+    pub const ANYTHING: Self = Self {
+        listener: true,
+        connections: true,
+        requests: true,
+        streams: true,
+    };
+    /// Connections alone.
+    pub const CONNECTIONS: Self = Self {
+        connections: true,
+        ..Self::NOTHING
+    };
+    /// Requests alone.
+    pub const REQUESTS: Self = Self {
+        requests: true,
+        ..Self::NOTHING
+    };
+    /// Bytes alone.
+    pub const STREAMS: Self = Self {
+        streams: true,
+        ..Self::NOTHING
+    };
+
+    /// What either of two acts on.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self {
+            listener: self.listener || other.listener,
+            connections: self.connections || other.connections,
+            requests: self.requests || other.requests,
+            streams: self.streams || other.streams,
+        }
+    }
+}
+
 /// What shall happen to one event, as all faults together decided it.
 #[derive(Debug, Clone, Default)]
 pub struct Decision {
@@ -143,6 +200,8 @@ pub enum Reply {
         headers: Vec<(String, String)>,
         /// Sent with status 200, as CopyObject and CompleteMultipartUpload may.
         in_200: bool,
+        /// Whether the connection is closed after it; `None`: as S3 does for this code.
+        close: Option<bool>,
     },
     /// Bytes that are no answer at all; then the connection is closed.
     Garbage(Bytes),
@@ -235,7 +294,8 @@ pub struct Latency {
     pub stream: (crate::seed::Seed, u64, u64),
 }
 
-/// All effects on one connection.
+/// All effects on one connection. Where [`super::FaultSet::moves`], ask for them anew every now and
+/// then ([`super::FaultSet::renew_streams`]).
 #[derive(Debug, Clone, Default)]
 pub struct StreamPlan {
     /// In file order.

@@ -1,10 +1,16 @@
 //! The gate in front of every fault: which events it concerns, and how many of those it hits.
+//!
+//! The share is drawn first, and it is a function of (seed, fault, logical request) alone. The
+//! counts (`after`, `first`, `every`) then number what matched and was drawn, in the order in
+//! which it arrived; a decision that rests on a count therefore depends on that order, and two
+//! concurrent requests may change places between runs.
 
 use crate::{
-    input::{Key, Shape},
+    input::{Fields, Key, Problems, Shape},
     protocol::Call,
-    units::Share,
+    units::{Bandwidth, Share, UnitError, parse_duration},
 };
+use std::{fmt, str::FromStr, time::Duration};
 
 /// Keys that every `[[phase.fault]]` may have, beside its kind's own.
 pub const KEYS: &[Key] = &[
@@ -39,6 +45,11 @@ pub const KEYS: &[Key] = &[
         "after",
         Shape::Integer(1, 1_000_000_000),
         "spares the first n matching",
+    ),
+    Key::optional(
+        "ramp",
+        Shape::Table(RAMP),
+        "a parameter that moves evenly from the first value to the second over the phase",
     ),
     Key::optional(
         "min_hits",
@@ -78,6 +89,25 @@ pub const WHEN: &[Key] = &[
     ),
 ];
 
+/// Keys of `ramp`: pairs of texts, `[from, to]`.
+pub const RAMP: &[Key] = &[
+    Key::optional(
+        "share",
+        Shape::Texts,
+        "the share, from and to: [\"0%\", \"100%\"]",
+    ),
+    Key::optional(
+        "delay",
+        Shape::Texts,
+        "the delay, from and to: [\"0s\", \"2s\"]",
+    ),
+    Key::optional(
+        "rate",
+        Shape::Texts,
+        "the bandwidth, from and to: [\"1MiB/s\", \"8KiB/s\"]",
+    ),
+];
+
 /// What the draw of a `share` belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum By {
@@ -96,6 +126,19 @@ pub enum By {
 impl By {
     /// The names in files, in the order of the variants.
     pub const NAMES: &'static [&'static str] = &["request", "call", "connection", "key"];
+
+    /// The variant of this name.
+    fn named(name: &str) -> Option<Self> {
+        let variants = [Self::Request, Self::Call, Self::Connection, Self::Key];
+        let at = Self::NAMES.iter().position(|known| *known == name)?;
+        variants.get(at).copied()
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::NAMES[*self as usize])
+    }
 }
 
 /// Which requests a fault concerns. Empty lists match everything; the parts are joined by "and",
@@ -121,7 +164,38 @@ pub struct Matcher {
 impl Matcher {
     /// Whether it matches everything.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.operation.is_empty()
+            && self.method.is_empty()
+            && self.path.is_empty()
+            && self.key.is_empty()
+            && self.host.is_empty()
+            && self.header.is_empty()
+            && self.attempt.is_none()
+    }
+
+    fn parse(fields: &Fields<'_>, problems: &mut Problems) -> Self {
+        let mut texts = |key| -> Vec<String> {
+            let items = fields.texts(key, problems).unwrap_or_default();
+            items.into_iter().map(|item| item.value).collect()
+        };
+        let mut matcher = Self {
+            operation: texts("operation"),
+            method: texts("method"),
+            path: texts("path"),
+            key: texts("key"),
+            host: texts("host"),
+            header: Vec::new(),
+            attempt: None,
+        };
+        let headers = fields.text_map("header", problems).unwrap_or_default();
+        matcher.header = headers
+            .into_iter()
+            .map(|(name, pattern)| (name.to_lowercase(), pattern.value))
+            .collect();
+        matcher.attempt = fields
+            .integer("attempt", problems)
+            .and_then(|attempt| u32::try_from(attempt).ok());
+        matcher
     }
 
     /// Whether a request is one of those meant.
@@ -139,7 +213,7 @@ impl Matcher {
             && self.header.iter().all(|(name, pattern)| {
                 call.headers
                     .iter()
-                    .any(|(known, value)| **known == **name && wildcard(pattern, value))
+                    .any(|(known, value)| known == name && wildcard(pattern, value))
             })
     }
 }
@@ -164,6 +238,58 @@ pub fn wildcard(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Parameters that move over the phase, each from its first value to its second.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ramp {
+    /// The share of the gate.
+    pub share: Option<(Share, Share)>,
+    /// The delay of a kind that delays.
+    pub delay: Option<(Duration, Duration)>,
+    /// The rate of a kind that limits it.
+    pub rate: Option<(Bandwidth, Bandwidth)>,
+}
+
+impl Ramp {
+    /// Whether nothing moves.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn parse(fields: &Fields<'_>, problems: &mut Problems) -> Self {
+        Self {
+            share: pair(fields, "share", problems, Share::from_str),
+            delay: pair(fields, "delay", problems, parse_duration),
+            rate: pair(fields, "rate", problems, Bandwidth::from_str),
+        }
+    }
+}
+
+/// The two values of a ramp.
+fn pair<T>(
+    fields: &Fields<'_>,
+    key: &'static str,
+    problems: &mut Problems,
+    parse: impl Fn(&str) -> Result<T, UnitError>,
+) -> Option<(T, T)> {
+    let items = fields.texts(key, problems)?;
+    let [from, to] = items.as_slice() else {
+        let message = format!("`ramp.{key}` needs two values");
+        let hint = "write where it starts and where it ends: [from, to]".to_owned();
+        fields.problem(problems, key, message, hint);
+        return None;
+    };
+    let mut value = |item: &crate::input::Item<String>| {
+        parse(&item.value)
+            .map_err(|error| {
+                let message = format!("`ramp.{key}`: {error}");
+                problems.error(fields.source, item.span.clone(), message, None);
+            })
+            .ok()
+    };
+    let (from, to) = (value(from), value(to));
+    from.zip(to)
+}
+
 /// The gate of one fault.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Gate {
@@ -180,6 +306,109 @@ pub struct Gate {
     pub every: Option<u64>,
     /// Not the first n matching.
     pub after: Option<u64>,
+    /// What moves over the phase.
+    pub ramp: Ramp,
     /// Fewer hits than this leave the phase's verdicts inconclusive.
     pub min_hits: u64,
+}
+
+impl Gate {
+    /// Reads the keys of [`KEYS`] out of a `[[phase.fault]]` table that was opened with them.
+    /// `None` if any of them was wrong; the problems say what. Whether the fault's kind can be
+    /// gated so is [`super::FaultDef::read`]'s question.
+    pub fn parse(fields: &Fields<'_>, problems: &mut Problems) -> Option<Self> {
+        let before = problems.as_slice().len();
+        let count = |key, problems: &mut Problems| {
+            fields
+                .integer(key, problems)
+                .and_then(|count| u64::try_from(count).ok())
+        };
+        let when = fields.table("when", problems);
+        let ramp = fields.table("ramp", problems);
+        let gate = Self {
+            when: when.map_or_else(Matcher::default, |when| Matcher::parse(&when, problems)),
+            share: fields.share("share", problems),
+            by: fields
+                .word("by", problems)
+                .and_then(|word| By::named(word.value)),
+            first: count("first", problems),
+            every: count("every", problems),
+            after: count("after", problems),
+            ramp: ramp.map_or_else(Ramp::default, |ramp| Ramp::parse(&ramp, problems)),
+            min_hits: count("min_hits", problems).unwrap_or(1),
+        };
+        if gate.share.is_some() && gate.ramp.share.is_some() {
+            let hint = "keep one of the two".to_owned();
+            let message = "`share` is given twice: as a value and as a ramp";
+            fields.problem(problems, "share", message, hint);
+        }
+        (problems.as_slice().len() == before).then_some(gate)
+    }
+
+    /// The share in force when this much of the phase is over (0 to 1); `None` means always.
+    pub fn share_at(&self, progress: f64) -> Option<Share> {
+        let Some((from, to)) = self.ramp.share else {
+            return self.share;
+        };
+        let (from, to) = (from.fraction(), to.fraction());
+        Share::new((from + (to - from) * progress).clamp(0.0, 1.0))
+    }
+
+    /// Whether it picks among the events by anything at all.
+    pub fn picks(&self) -> bool {
+        !self.when.is_empty()
+            || self.share.is_some()
+            || self.ramp.share.is_some()
+            || self.first.is_some()
+            || self.every.is_some()
+            || self.after.is_some()
+    }
+
+    /// Whether the n-th event that matched and was drawn, from 1, is one that is hit.
+    pub(super) fn counts_in(&self, nth: u64) -> bool {
+        let Some(nth) = nth.checked_sub(self.after.unwrap_or(0)).filter(|n| *n > 0) else {
+            return false;
+        };
+        self.first.is_none_or(|first| nth <= first)
+            && self.every.is_none_or(|every| nth.is_multiple_of(every))
+    }
+}
+
+impl fmt::Display for Gate {
+    /// What it picks, in words: `PutObject, 30% by key, first 5`; nothing where it picks all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        let when = &self.when;
+        for values in [&when.operation, &when.method, &when.path, &when.key] {
+            if !values.is_empty() {
+                parts.push(values.join("|"));
+            }
+        }
+        if !when.host.is_empty() {
+            parts.push(format!("host {}", when.host.join("|")));
+        }
+        for (name, pattern) in &when.header {
+            parts.push(format!("{name}: {pattern}"));
+        }
+        if let Some(attempt) = when.attempt {
+            parts.push(format!("attempt {attempt}"));
+        }
+        let by = self.by.map_or_else(String::new, |by| format!(" by {by}"));
+        if let Some((from, to)) = self.ramp.share {
+            parts.push(format!("{from} to {to}{by}"));
+        } else if let Some(share) = self.share {
+            parts.push(format!("{share}{by}"));
+        } else if !by.is_empty() {
+            parts.push(by.trim_start().to_owned());
+        }
+        for (name, count) in [("after", self.after), ("first", self.first)] {
+            if let Some(count) = count {
+                parts.push(format!("{name} {count}"));
+            }
+        }
+        if let Some(every) = self.every {
+            parts.push(format!("one in {every}"));
+        }
+        f.write_str(&parts.join(", "))
+    }
 }

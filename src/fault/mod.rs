@@ -7,6 +7,7 @@
 //!
 //! A new fault is one file and two adjacent lines here: its `mod` and its entry in [`FAULTS`].
 
+mod check;
 mod decision;
 pub mod gate;
 mod law;
@@ -14,10 +15,10 @@ mod set;
 mod switch;
 
 pub use decision::{
-    Closing, ConnectionEvent, Decision, Direction, End, Latency, ListenerState, Reply,
+    Acts, Closing, ConnectionEvent, Decision, Direction, End, Latency, ListenerState, Reply,
     StreamEffect, StreamPlan, StreamShape, Then,
 };
-pub use gate::{By, Gate, Matcher, wildcard};
+pub use gate::{By, Gate, Matcher, Ramp, wildcard};
 pub use law::Law;
 pub use set::{Active, FaultId, FaultSet};
 pub use switch::Switch;
@@ -27,7 +28,7 @@ use crate::{
     protocol::{Call, Protocol},
     units::Micros,
 };
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// What a behaviour may draw upon when it decides.
 #[derive(Debug, Clone, Copy)]
@@ -63,8 +64,17 @@ pub trait Behaviour: Send + Sync + fmt::Debug {
 
     /// What happens to the bytes of a connection, asked when it is accepted and again when the
     /// set changes. A ramp is asked again as it moves.
-    fn stream(&self, _event: &ConnectionEvent, _context: &Context) -> Vec<StreamEffect> {
+    fn stream(
+        &self,
+        _event: &ConnectionEvent,
+        _context: &Context,
+    ) -> Vec<(Direction, StreamShape)> {
         Vec::new()
+    }
+
+    /// Which of the methods above it answers. Kinds that say so narrowly keep the proxies fast.
+    fn acts(&self) -> Acts {
+        Acts::ANYTHING
     }
 
     /// What it does to a process; `None` for all faults on the wire.
@@ -83,7 +93,11 @@ pub enum ProcessAction {
         restart: bool,
     },
     /// SIGSTOP to the whole group, SIGCONT when the phase ends.
-    Pause,
+    Pause {
+        /// Whether it stays stopped until a later phase's [`ProcessAction::Resume`], or the end
+        /// of the run.
+        until_resume: bool,
+    },
     /// Start an instance that is not running.
     Start,
     /// SIGCONT now, for an instance paused in an earlier phase with `until = "resume"`.
@@ -103,6 +117,9 @@ pub enum Group {
     Process,
 }
 
+/// Reads a kind's own keys.
+pub type Parse = fn(&Fields<'_>, Protocol, &Gate, &mut Problems) -> Option<Box<dyn Behaviour>>;
+
 /// A kind of fault: what files may name, what `list faults` prints, and how it is read.
 pub struct FaultDef {
     /// The kind's name.
@@ -117,10 +134,52 @@ pub struct FaultDef {
     pub example_protocol: Protocol,
     /// The kind's own keys, beside those of [`gate::KEYS`].
     pub keys: &'static [Key],
+    /// The keys of the gate that it cannot take, each with the hint that says what would work.
+    pub refuses: &'static [(&'static str, &'static str)],
+    /// The parameters that it can ramp, beside `share`.
+    pub ramps: &'static [&'static str],
     /// Whether the protocol can carry it; else the hint that says what would work.
     pub carried_by: fn(Protocol) -> Result<(), &'static str>,
     /// Reads the kind's own keys. `None` if any was wrong; the problems say what.
-    pub parse: fn(&Fields<'_>, Protocol, &Gate, &mut Problems) -> Option<Box<dyn Behaviour>>,
+    pub parse: Parse,
+}
+
+impl FaultDef {
+    /// Reads the fault as it acts on a dependency of this protocol: whether the protocol can carry
+    /// it, whether it can be gated so, and the kind's own keys. `fields` is the whole table, opened
+    /// with [`gate::KEYS`] and [`FaultDef::keys`]. `None` if anything was wrong.
+    ///
+    /// A fault on a role is read once for each protocol that plays it. For faults on instances the
+    /// protocol does not matter.
+    pub fn read(
+        &self,
+        fields: &Fields<'_>,
+        protocol: Protocol,
+        gate: &Gate,
+        problems: &mut Problems,
+    ) -> Option<Arc<dyn Behaviour>> {
+        let before = problems.as_slice().len();
+        if self.group != Group::Process
+            && let Err(hint) = (self.carried_by)(protocol)
+        {
+            let message = format!("`{}` cannot act on the protocol {protocol}", self.name);
+            fields.problem(problems, "kind", message, hint.to_owned());
+        }
+        check::gate(self, fields, protocol, gate, problems);
+        let behaviour = (self.parse)(&fields.also(self.keys), protocol, gate, problems);
+        let clean = problems.as_slice().len() == before;
+        behaviour.filter(|_| clean).map(Arc::from)
+    }
+}
+
+/// What a share is drawn for where the file does not say: single requests where the proxy sees
+/// them, else connections.
+pub fn default_by(protocol: Protocol) -> By {
+    if protocol.has_messages() {
+        By::Request
+    } else {
+        By::Connection
+    }
 }
 
 /// Every kind of fault, in the order listed.

@@ -261,7 +261,8 @@ pub struct ProcessEvent {
     pub at: Micros,
     /// The instance.
     pub instance: Arc<str>,
-    /// `started`, `ready`, `killed`, `paused`, `resumed`, `stopping`, `stopped`, `exited`.
+    /// `started`, `ready`, `not-ready`, `killed`, `paused`, `resumed`, `stopping`, `stopped`,
+    /// `exited`.
     pub event: String,
     /// Whether we did it (a fault or the end of the run); an exit that nobody asked for is false.
     pub ours: bool,

@@ -32,7 +32,7 @@ pub struct Call {
     /// The `Host` (or `:authority`).
     pub host: Arc<str>,
     /// Header names (lower case) and values, at most as many as the proxy's head limit allows.
-    pub headers: Arc<[(Arc<str>, Arc<str>)]>,
+    pub headers: Headers,
     /// The logical call's name: unique within the run and dependency, the same for its attempts.
     pub id: Arc<str>,
     /// The client's own id (`amz-sdk-invocation-id`) where it sent one: attempts are then grouped
@@ -48,6 +48,68 @@ pub struct Call {
     pub connection: u64,
 }
 
+/// The headers of a request: names in lower case, values as on the wire, in the order sent and
+/// with repeats. All of them share one text, because a request has twenty and there are many
+/// requests.
+#[derive(Debug, Clone)]
+pub struct Headers {
+    text: Arc<str>,
+    /// Where each name and each value ends, one after the other.
+    ends: Arc<[u32]>,
+}
+
+impl Headers {
+    /// The headers, in the order sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.chunks_exact(2).map(move |ends| {
+            let (name, value) = (ends[0] as usize, ends[1] as usize);
+            let header = (&self.text[start..name], &self.text[name..value]);
+            start = value;
+            header
+        })
+    }
+
+    /// The first value of this name, which must be in lower case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter()
+            .find_map(|(known, value)| (known == name).then_some(value))
+    }
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self {
+            text: "".into(),
+            ends: Arc::new([]),
+        }
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
+    /// Headers whose text would pass 4 GiB are cut off there; a proxy's head limit lies far below.
+    fn from_iter<T: IntoIterator<Item = (&'a str, &'a str)>>(headers: T) -> Self {
+        let mut text = String::with_capacity(1024);
+        let mut ends = Vec::with_capacity(48);
+        for (name, value) in headers {
+            let start = text.len();
+            text.extend(name.chars().map(|letter| letter.to_ascii_lowercase()));
+            let name_end = text.len();
+            text.push_str(value);
+            let (Ok(name_end), Ok(end)) = (u32::try_from(name_end), u32::try_from(text.len()))
+            else {
+                text.truncate(start);
+                break;
+            };
+            ends.extend([name_end, end]);
+        }
+        Self {
+            text: text.into(),
+            ends: ends.into(),
+        }
+    }
+}
+
 /// Numbers the calls of one dependency: which occurrence of (operation, key) a request is, and
 /// which attempt of it.
 ///
@@ -55,11 +117,15 @@ pub struct Call {
 /// only says which requests are attempts of one call. The call's portable name is
 /// `operation key #n`.
 ///
-/// Bounded: the oldest of [`CallTracker::LIMIT`] ids and names are forgotten. A forgotten name
-/// starts again at a number that was not used before only in so far as its count is kept; both
-/// maps hold far more than a scenario's load makes.
+/// Bounded: beyond [`CallTracker::LIMIT`] ids the oldest is forgotten, and its next attempt counts
+/// as a new call; beyond as many names all are forgotten, and every name goes on above the highest
+/// number any name had, so that no call's name is ever used twice.
 #[derive(Debug, Default)]
 pub struct CallTracker {
+    /// Where names that are not remembered start counting.
+    floor: u64,
+    /// The highest number given.
+    highest: u64,
     occurrences: HashMap<(Arc<str>, Arc<str>), u64>,
     by_sdk_id: HashMap<Arc<str>, (u64, u32)>,
     order: VecDeque<Arc<str>>,
@@ -86,12 +152,14 @@ impl CallTracker {
         }
         if self.occurrences.len() >= Self::LIMIT {
             self.occurrences.clear();
+            self.floor = self.highest;
         }
         let count = self
             .occurrences
             .entry((Arc::clone(operation), Arc::clone(key)))
-            .or_default();
+            .or_insert(self.floor);
         *count += 1;
+        self.highest = self.highest.max(*count);
         let (occurrence, attempt) = (*count, declared.unwrap_or(1));
         if let Some(id) = sdk_id {
             if self.order.len() >= Self::LIMIT
@@ -103,5 +171,45 @@ impl CallTracker {
             self.by_sdk_id.insert(Arc::clone(id), (occurrence, attempt));
         }
         (occurrence, attempt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(tracker: &mut CallTracker, key: &str, id: Option<&str>) -> (u64, u32) {
+        tracker.number(&"GET".into(), &key.into(), id.map(Arc::from).as_ref(), None)
+    }
+
+    #[test]
+    fn attempts_with_the_same_id_are_one_call_and_others_are_new_calls() {
+        let mut tracker = CallTracker::default();
+        assert_eq!(number(&mut tracker, "/a", Some("x")), (1, 1));
+        assert_eq!(number(&mut tracker, "/a", Some("y")), (2, 1));
+        assert_eq!(number(&mut tracker, "/a", Some("x")), (1, 2));
+        assert_eq!(number(&mut tracker, "/a", None), (3, 1));
+        assert_eq!(number(&mut tracker, "/b", None), (1, 1));
+    }
+
+    #[test]
+    fn no_name_is_used_twice_though_the_tracker_is_bounded() {
+        let mut tracker = CallTracker::default();
+        assert_eq!(number(&mut tracker, "/first", None), (1, 1));
+        assert_eq!(number(&mut tracker, "/first", None), (2, 1));
+        for n in 0..CallTracker::LIMIT {
+            number(&mut tracker, &format!("/{n}"), None);
+        }
+        assert!(tracker.occurrences.len() <= CallTracker::LIMIT);
+        assert_eq!(number(&mut tracker, "/first", None), (3, 1));
+    }
+
+    #[test]
+    fn headers_keep_their_order_repeats_and_values() {
+        let headers = Headers::from_iter([("Host", "A"), ("x-é", ""), ("HOST", "B")]);
+        let seen: Vec<_> = headers.iter().collect();
+        assert_eq!(seen, [("host", "A"), ("x-é", ""), ("host", "B")]);
+        assert_eq!(headers.get("host"), Some("A"));
+        assert_eq!(headers.get("Host"), None);
     }
 }

@@ -3,8 +3,10 @@
 //! A new protocol is one file and its entry in [`PROTOCOLS`].
 
 pub mod call;
+pub mod http;
+pub mod s3;
 
-pub use call::{Applied, Call, CallTracker};
+pub use call::{Applied, Call, CallTracker, Headers};
 
 use std::fmt;
 
@@ -65,6 +67,15 @@ impl Protocol {
             .iter()
             .find(|def| def.protocol == self)
             .expect("every protocol is registered")
+    }
+
+    /// The operations that a `when` may name: S3's, or the HTTP methods.
+    pub fn operations(self) -> Box<dyn Iterator<Item = &'static str>> {
+        match self {
+            Self::Tcp => Box::new(std::iter::empty()),
+            Self::Http => Box::new(http::METHODS.iter().copied()),
+            Self::S3 => Box::new(s3::operations()),
+        }
     }
 
     /// Whether the proxy sees single requests of this protocol.

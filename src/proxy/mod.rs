@@ -11,7 +11,7 @@
 
 mod connection;
 mod door;
-mod http;
+pub mod http;
 mod relay;
 pub mod tls;
 mod upstream;

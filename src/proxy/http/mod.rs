@@ -1,5 +1,9 @@
-//! HTTP/1.1 and HTTP/2 towards the system. Until a message engine stands here, HTTP passes as a
-//! stream of bytes.
+//! HTTP/1.1 and HTTP/2 as the proxy speaks them, both ways. Owns no listener and decides nothing.
+//!
+//! Until the engines stand here, HTTP passes as a stream of bytes.
+
+pub mod body;
+pub mod head;
 
 use super::{connection::Accepted, relay};
 

@@ -1,0 +1,112 @@
+//! What the gate of a fault may not say, given its kind and protocol. Only reports; decides nothing.
+
+use super::{By, FaultDef, Gate, Group, gate::wildcard};
+use crate::{
+    input::{Fields, Problems, Span, did_you_mean},
+    protocol::Protocol,
+};
+use toml::de::DeValue;
+
+/// Reports every part of the gate that this kind cannot take on this protocol.
+pub(super) fn gate(
+    def: &FaultDef,
+    fields: &Fields<'_>,
+    protocol: Protocol,
+    gate: &Gate,
+    problems: &mut Problems,
+) {
+    for (key, hint) in def.refuses {
+        if fields.has(key) {
+            let message = format!("`{}` takes no `{key}`", def.name);
+            fields.problem(problems, key, message, (*hint).to_owned());
+        }
+    }
+    ramp(def, fields, gate, problems);
+    if def.group == Group::Process {
+        return;
+    }
+    if protocol.has_messages() {
+        operations(fields, protocol, gate, problems);
+    } else {
+        messages_only(fields, protocol, gate, problems);
+    }
+}
+
+fn ramp(def: &FaultDef, fields: &Fields<'_>, gate: &Gate, problems: &mut Problems) {
+    let refuses_share = def.refuses.iter().any(|(key, _)| *key == "share");
+    let wanted = [
+        ("share", gate.ramp.share.is_some(), !refuses_share),
+        (
+            "delay",
+            gate.ramp.delay.is_some(),
+            def.ramps.contains(&"delay"),
+        ),
+        (
+            "rate",
+            gate.ramp.rate.is_some(),
+            def.ramps.contains(&"rate"),
+        ),
+    ];
+    for (key, given, _) in wanted.iter().filter(|(_, given, can)| *given && !*can) {
+        debug_assert!(given);
+        let able: Vec<&str> = wanted
+            .iter()
+            .filter_map(|(key, _, can)| can.then_some(*key))
+            .collect();
+        let hint = if able.is_empty() {
+            "nothing of it can be ramped".to_owned()
+        } else {
+            format!("it can ramp: {}", able.join(", "))
+        };
+        let message = format!("`{}` cannot ramp its `{key}`", def.name);
+        fields.problem(problems, "ramp", message, hint);
+    }
+}
+
+/// Where no single request is seen, nothing may pick among requests.
+fn messages_only(fields: &Fields<'_>, protocol: Protocol, gate: &Gate, problems: &mut Problems) {
+    let hint = || "give the dependency the protocol \"http\" or \"s3\"".to_owned();
+    if !gate.when.is_empty() {
+        let message = format!("the protocol {protocol} shows no single requests for `when`");
+        fields.problem(problems, "when", message, hint());
+    }
+    if let Some(by) = gate.by
+        && by != By::Connection
+    {
+        let message =
+            format!("the protocol {protocol} shows no single requests for `by = \"{by}\"`");
+        fields.problem(problems, "by", message, hint());
+    }
+}
+
+/// An operation that the protocol does not have would match nothing.
+fn operations(fields: &Fields<'_>, protocol: Protocol, gate: &Gate, problems: &mut Problems) {
+    let known: Vec<&str> = protocol.operations().collect();
+    for pattern in &gate.when.operation {
+        if known.iter().any(|name| wildcard(pattern, name)) {
+            continue;
+        }
+        let hint = match did_you_mean(pattern, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known are: {}", known.join(", ")),
+        };
+        let place = place_of(fields, pattern).unwrap_or_else(|| fields.place("when"));
+        let message = format!("the protocol {protocol} has no operation `{pattern}`");
+        problems.error(fields.source, place, message, hint);
+    }
+}
+
+/// Where this operation stands inside `when`.
+fn place_of(fields: &Fields<'_>, operation: &str) -> Option<Span> {
+    let DeValue::Table(when) = fields.raw("when")?.get_ref() else {
+        return None;
+    };
+    let value = when.get("operation")?;
+    let DeValue::Array(items) = value.get_ref() else {
+        return Some(value.span());
+    };
+    items
+        .iter()
+        .find(|item| matches!(item.get_ref(), DeValue::String(text) if text == operation))
+        .map(toml::Spanned::span)
+}

@@ -1,0 +1,678 @@
+//! Starts instances, signals them, and leaves nothing behind.
+
+use super::{
+    InstanceSpec, SignalError, StartError,
+    guard::Guard,
+    output::{LOG_BYTES_MAX, Output},
+    readiness::Look,
+    table::{COOKIE, Group, resident_bytes},
+};
+use crate::{
+    history::{Observation, ProcessEvent, Recorder},
+    units::Micros,
+};
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use rustix::process::Signal;
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    process::{Child, Command},
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+/// The lines of output that an error or an exit shows.
+const LINES_SHOWN: usize = 20;
+
+/// The time in which the last output of an ended instance must have come; a grandchild may hold
+/// the pipe open for ever.
+const LAST_OUTPUT_WITHIN: Duration = Duration::from_millis(250);
+
+/// The time in which a killed instance must be gone. Only one that is stuck in the kernel is not.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Starts instances, each in a process group of its own, and takes all of them down on every way
+/// out: [`Keeper::stop_all`] in order, dropping it at once, and its guard process where the
+/// harness is gone without either. To be shared behind an `Arc`.
+#[derive(Debug)]
+pub struct Keeper {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    recorder: Recorder,
+    logs: PathBuf,
+    cookie: String,
+    guard: Mutex<Option<Guard>>,
+    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+    closed: AtomicBool,
+}
+
+/// The place of an instance, over all its starts.
+#[derive(Debug)]
+struct Slot {
+    spec: InstanceSpec,
+    name: Arc<str>,
+    look: Look,
+    stop_signal: Signal,
+    output: Arc<Output>,
+    process: Mutex<Option<Arc<Running>>>,
+}
+
+/// One start of an instance.
+#[derive(Debug)]
+struct Running {
+    group: Group,
+    intent: Mutex<Intent>,
+    life: watch::Sender<Life>,
+}
+
+/// What we have asked of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intent {
+    Run,
+    Kill,
+    Stop,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Life {
+    Runs,
+    /// The leader is gone; its last output may still come.
+    Ended,
+    /// Its end is recorded.
+    Recorded(String),
+}
+
+impl Running {
+    fn is_alive(&self) -> bool {
+        *self.life.borrow() == Life::Runs
+    }
+
+    /// Waits for the end to be recorded and says how it ended.
+    async fn ended(&self) -> String {
+        let mut life = self.life.subscribe();
+        let recorded = life.wait_for(|life| matches!(life, Life::Recorded(_)));
+        match recorded.await.as_deref() {
+            Ok(Life::Recorded(status)) => status.clone(),
+            _ => "ended".to_owned(),
+        }
+    }
+}
+
+impl Keeper {
+    /// A keeper whose guard is our own executable, which must call [`super::guard::main`] when its
+    /// first argument is [`super::guard::ARGUMENT`]. Logs go to `logs`, which is created. `run_id`
+    /// tells this run's processes from another's; it is made unique here.
+    pub fn new(recorder: Recorder, logs: PathBuf, run_id: String) -> io::Result<Self> {
+        Self::with_guard(recorder, logs, run_id, &own_executable()?)
+    }
+
+    /// As [`Keeper::new`], with another executable as the guard: for programs that only use the
+    /// library.
+    pub fn with_guard(
+        recorder: Recorder,
+        logs: PathBuf,
+        run_id: String,
+        guard: &Path,
+    ) -> io::Result<Self> {
+        std::fs::create_dir_all(&logs)?;
+        let cookie = unique(&run_id);
+        let guard = Guard::launch(guard, &cookie)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                recorder,
+                logs,
+                cookie,
+                guard: Mutex::new(Some(guard)),
+                slots: Mutex::new(BTreeMap::new()),
+                closed: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// Takes an instance in without starting it, so that [`Keeper::restart`] can start it later.
+    /// Its log is opened, so that a bad path shows now.
+    pub fn register(&self, spec: InstanceSpec) -> Result<(), StartError> {
+        let mut slots = self.shared.slots.lock();
+        self.shared.register(&mut slots, spec).map(drop)
+    }
+
+    /// Starts an instance and waits until it is ready. One that is not ready in time is killed.
+    /// Several may be started at once.
+    pub async fn start(&self, spec: InstanceSpec) -> Result<(), StartError> {
+        let (slot, running) = self.shared.register_and_spawn(spec)?;
+        self.shared.await_ready(&slot, &running).await
+    }
+
+    /// Starts a registered instance that is not running, once an earlier kill of ours has taken
+    /// effect, and returns without waiting for readiness; `ready` is recorded when it is, and
+    /// `not-ready` when it is not in time (the instance is then killed).
+    pub async fn restart(&self, name: &str) -> Result<(), StartError> {
+        let slot = self
+            .shared
+            .slot(name)
+            .ok_or_else(|| StartError::Unknown(name.to_owned()))?;
+        let before = slot.process.lock().clone();
+        if let Some(before) = before.filter(|before| *before.intent.lock() != Intent::Run) {
+            let _ = timeout(GONE_WITHIN, before.ended()).await;
+        }
+        let running = self.shared.spawn(&slot)?;
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            // The failure is in the history: `not-ready`, or `exited`.
+            let _ = shared.await_ready(&slot, &running).await;
+        });
+        Ok(())
+    }
+
+    /// SIGKILL to the whole group of an instance.
+    pub fn kill(&self, name: &str) -> Result<(), SignalError> {
+        let (slot, running) = self.shared.alive(name)?;
+        let killed = Some(Intent::Kill);
+        self.shared
+            .signal(&slot, &running, Signal::KILL, "killed", killed)
+    }
+
+    /// SIGSTOP to the whole group of an instance.
+    pub fn pause(&self, name: &str) -> Result<(), SignalError> {
+        let (slot, running) = self.shared.alive(name)?;
+        self.shared
+            .signal(&slot, &running, Signal::STOP, "paused", None)
+    }
+
+    /// SIGCONT to the whole group of an instance.
+    pub fn resume(&self, name: &str) -> Result<(), SignalError> {
+        let (slot, running) = self.shared.alive(name)?;
+        self.shared
+            .signal(&slot, &running, Signal::CONT, "resumed", None)
+    }
+
+    /// Whether an instance was started and has not exited. A paused one is alive.
+    pub fn is_alive(&self, name: &str) -> bool {
+        self.shared.alive(name).is_ok()
+    }
+
+    /// The process ids of an instance's group; off Linux its leader's alone. Empty if not running.
+    pub fn pids(&self, name: &str) -> Vec<i32> {
+        self.shared
+            .alive(name)
+            .map_or_else(|_| Vec::new(), |(_, running)| running.group.members())
+    }
+
+    /// The resident memory of an instance's group in bytes, memory that its processes share counted for each;
+    /// `None` if it is not running or the system does not tell.
+    pub fn memory(&self, name: &str) -> Option<u64> {
+        self.pids(name)
+            .into_iter()
+            .filter_map(resident_bytes)
+            .reduce(|sum, bytes| sum + bytes)
+    }
+
+    /// The last lines that an instance printed in its latest start, at most 50.
+    pub fn last_output(&self, name: &str, lines: usize) -> Vec<String> {
+        self.shared
+            .slot(name)
+            .map_or_else(Vec::new, |slot| slot.output.last(lines))
+    }
+
+    /// Asks every instance to stop by its signal, paused ones too, kills what has not stopped in
+    /// its time, and then everything else that carries the run's cookie. Afterwards nothing can be
+    /// started any more.
+    pub async fn stop_all(&self) {
+        let slots = self.shared.close();
+        join_all(slots.iter().map(|slot| self.shared.stop(slot))).await;
+        let guard = self.shared.guard.lock().take();
+        if let Some(mut guard) = guard {
+            // Its few milliseconds are spent waiting for another process.
+            let _ = tokio::task::spawn_blocking(move || guard.finish()).await;
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        for slot in self.shared.close() {
+            if let Some(running) = &*slot.process.lock() {
+                self.shared.tell_strays(running.group);
+                let _ = running.group.signal(Signal::KILL);
+            }
+        }
+        drop(self.shared.guard.lock().take());
+    }
+}
+
+impl Shared {
+    fn slot(&self, name: &str) -> Option<Arc<Slot>> {
+        self.slots.lock().get(name).cloned()
+    }
+
+    fn alive(&self, name: &str) -> Result<(Arc<Slot>, Arc<Running>), SignalError> {
+        let slot = self
+            .slot(name)
+            .ok_or_else(|| SignalError::Unknown(name.to_owned()))?;
+        let running = slot.process.lock().clone();
+        match running.filter(|running| running.is_alive()) {
+            Some(running) => Ok((slot, running)),
+            None => Err(SignalError::NotRunning(name.to_owned())),
+        }
+    }
+
+    /// From here on nothing is started; what was is returned.
+    fn close(&self) -> Vec<Arc<Slot>> {
+        self.closed.store(true, Ordering::SeqCst);
+        self.slots.lock().values().cloned().collect()
+    }
+
+    /// Both under one lock, so that two starts of one name cannot pass each other.
+    fn register_and_spawn(
+        self: &Arc<Self>,
+        spec: InstanceSpec,
+    ) -> Result<(Arc<Slot>, Arc<Running>), StartError> {
+        let mut slots = self.slots.lock();
+        let slot = self.register(&mut slots, spec)?;
+        let running = self.spawn(&slot)?;
+        Ok((slot, running))
+    }
+
+    fn register(
+        &self,
+        slots: &mut BTreeMap<String, Arc<Slot>>,
+        spec: InstanceSpec,
+    ) -> Result<Arc<Slot>, StartError> {
+        if let Some(known) = slots.get(&spec.name)
+            && known.is_running()
+        {
+            return Err(StartError::AlreadyRunning(spec.name));
+        }
+        let slot = Arc::new(Slot::new(spec, &self.logs)?);
+        slots.insert(slot.spec.name.clone(), Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// Starts the process and everything that watches it.
+    fn spawn(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<Arc<Running>, StartError> {
+        // Held over the whole start: whoever closes the keeper finds the process or prevents it.
+        let mut place = slot.process.lock();
+        if place.as_ref().is_some_and(|running| running.is_alive()) {
+            return Err(StartError::AlreadyRunning(slot.spec.name.clone()));
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(StartError::Closed(slot.spec.name.clone()));
+        }
+        slot.output.begin();
+        let mut child = slot.command(&self.cookie)?;
+        let group = child.id().and_then(Group::of_leader);
+        let group = group.ok_or_else(|| slot.wrong("it ended at once"))?;
+        if let Err(error) = self.tell_guard(|guard| guard.tell_group(group)) {
+            let _ = group.signal(Signal::KILL);
+            let name = slot.spec.name.clone();
+            return Err(StartError::Guard { name, error });
+        }
+        let running = Arc::new(Running {
+            group,
+            intent: Mutex::new(Intent::Run),
+            life: watch::Sender::new(Life::Runs),
+        });
+        *place = Some(Arc::clone(&running));
+        self.record(slot, self.recorder.now(), "started", true, None);
+        let pumps = slot.pumps(&mut child);
+        tokio::spawn(Arc::clone(self).attend(Arc::clone(slot), Arc::clone(&running), child, pumps));
+        Ok(running)
+    }
+
+    fn tell_guard(&self, tell: impl FnOnce(&mut Guard) -> io::Result<()>) -> io::Result<()> {
+        match &mut *self.guard.lock() {
+            Some(guard) => tell(guard),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Tells the guard who left the group, while their parents still show whose they are.
+    fn tell_strays(&self, group: Group) {
+        for stray in group.strays() {
+            let _ = self.tell_guard(|guard| guard.tell_stray(&stray));
+        }
+    }
+
+    /// Waits for the end of a process, notices it at once and records it.
+    async fn attend(
+        self: Arc<Self>,
+        slot: Arc<Slot>,
+        running: Arc<Running>,
+        mut child: Child,
+        pumps: Vec<JoinHandle<()>>,
+    ) {
+        let status = match child.wait().await {
+            Ok(status) => status_in_words(status),
+            Err(error) => format!("lost sight of it: {error}"),
+        };
+        let at = self.recorder.now();
+        let intent = *running.intent.lock();
+        running.life.send_replace(Life::Ended);
+        if intent != Intent::Stop {
+            // Workers that outlive their leader would hold ports and carry on as if all was well.
+            let _ = running.group.signal(Signal::KILL);
+        }
+        let _ = timeout(LAST_OUTPUT_WITHIN, join_all(pumps)).await;
+        let event = if intent == Intent::Stop {
+            "stopped"
+        } else {
+            "exited"
+        };
+        let detail = slot.detail(&status);
+        self.record(&slot, at, event, intent != Intent::Run, Some(detail));
+        if running.group.members().is_empty() {
+            let _ = self.tell_guard(|guard| guard.tell_gone(running.group));
+        }
+        running.life.send_replace(Life::Recorded(status));
+    }
+
+    async fn await_ready(&self, slot: &Slot, running: &Running) -> Result<(), StartError> {
+        let looked = tokio::select! {
+            biased;
+            status = running.ended() => return Err(slot.exited(status)),
+            looked = slot.look.until_ready(slot.spec.ready_within) => looked,
+        };
+        if !running.is_alive() {
+            // Somebody else answered at its address.
+            return Err(slot.exited(running.ended().await));
+        }
+        let at = self.recorder.now();
+        let Err(last) = looked else {
+            self.record(slot, at, "ready", true, None);
+            return Ok(());
+        };
+        let output = slot.output.last(LINES_SHOWN);
+        self.record(slot, at, "not-ready", false, Some(last.clone()));
+        let _ = self.signal(slot, running, Signal::KILL, "killed", Some(Intent::Kill));
+        let _ = timeout(GONE_WITHIN, running.ended()).await;
+        Err(StartError::NotReady {
+            name: slot.spec.name.clone(),
+            within: slot.spec.ready_within,
+            last,
+            output,
+        })
+    }
+
+    /// Signals a group and records it, after noting what is meant by it.
+    fn signal(
+        &self,
+        slot: &Slot,
+        running: &Running,
+        signal: Signal,
+        event: &str,
+        meant: Option<Intent>,
+    ) -> Result<(), SignalError> {
+        // Held until the event is recorded: the exit that it causes asks for it first.
+        let mut intent = running.intent.lock();
+        *intent = meant.unwrap_or(*intent);
+        let at = self.recorder.now();
+        running
+            .group
+            .signal(signal)
+            .map_err(|error| SignalError::Refused {
+                name: slot.spec.name.clone(),
+                error: error.into(),
+            })?;
+        self.record(slot, at, event, true, None);
+        Ok(())
+    }
+
+    /// Stops one instance: its signal, then KILL.
+    async fn stop(&self, slot: &Slot) {
+        let Some(running) = slot.process.lock().clone() else {
+            return;
+        };
+        if running.is_alive() {
+            self.tell_strays(running.group);
+            let meant = Some(Intent::Stop);
+            let _ = self.signal(slot, &running, slot.stop_signal, "stopping", meant);
+            // A paused group takes the signal only once it goes on.
+            let _ = running.group.signal(Signal::CONT);
+            let until = Instant::now() + slot.spec.stop_within;
+            emptied(running.group, until).await;
+        }
+        let _ = running.group.signal(Signal::KILL);
+        emptied(running.group, Instant::now() + GONE_WITHIN).await;
+        let _ = timeout(GONE_WITHIN, running.ended()).await;
+    }
+
+    fn record(&self, slot: &Slot, at: Micros, event: &str, ours: bool, detail: Option<String>) {
+        self.recorder.record(Observation::Process(ProcessEvent {
+            at,
+            instance: Arc::clone(&slot.name),
+            event: event.to_owned(),
+            ours,
+            detail,
+        }));
+    }
+}
+
+/// Waits until nobody in a group runs any more.
+async fn emptied(group: Group, until: Instant) {
+    while !group.members().is_empty() && Instant::now() < until {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+impl Slot {
+    fn new(spec: InstanceSpec, logs: &Path) -> Result<Self, StartError> {
+        let wrong = |what: String| StartError::Spec {
+            name: spec.name.clone(),
+            what,
+        };
+        let look = Look::new(&spec.ready).map_err(wrong)?;
+        let stop_signal = signal_named(spec.stop_signal)
+            .ok_or_else(|| wrong(format!("unknown signal `{}`", spec.stop_signal)))?;
+        let log = logs.join(format!("{}.log", file_name(&spec.name)));
+        let output = Output::create(&log, LOG_BYTES_MAX)
+            .map_err(|error| wrong(format!("cannot write its log {}: {error}", log.display())))?;
+        Ok(Self {
+            name: spec.name.as_str().into(),
+            look,
+            stop_signal,
+            output,
+            process: Mutex::new(None),
+            spec,
+        })
+    }
+
+    fn is_running(&self) -> bool {
+        let running = self.process.lock();
+        running.as_ref().is_some_and(|running| running.is_alive())
+    }
+
+    fn wrong(&self, what: &str) -> StartError {
+        StartError::Spec {
+            name: self.spec.name.clone(),
+            what: what.to_owned(),
+        }
+    }
+
+    /// Starts the process itself.
+    fn command(&self, cookie: &str) -> Result<Child, StartError> {
+        let (program, arguments) = self
+            .spec
+            .argv
+            .split_first()
+            .ok_or_else(|| self.wrong("no program to start"))?;
+        let folder = std::path::absolute(&self.spec.folder)
+            .ok()
+            .filter(|folder| folder.is_dir())
+            .ok_or_else(|| {
+                self.wrong(&format!("no such folder: {}", self.spec.folder.display()))
+            })?;
+        // Left to the system, a relative program would be looked up from either folder.
+        let program = if program.contains('/') {
+            folder.join(program)
+        } else {
+            PathBuf::from(program)
+        };
+        Command::new(&program)
+            .args(arguments)
+            .envs(&self.spec.env)
+            .env(COOKIE, nested(cookie))
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| StartError::Spawn {
+                name: self.spec.name.clone(),
+                program: program.display().to_string(),
+                error,
+            })
+    }
+
+    fn pumps(&self, child: &mut Child) -> Vec<JoinHandle<()>> {
+        let out = child.stdout.take();
+        let err = child.stderr.take();
+        let out = out.map(|stream| tokio::spawn(Arc::clone(&self.output).pump(stream)));
+        let err = err.map(|stream| tokio::spawn(Arc::clone(&self.output).pump(stream)));
+        out.into_iter().chain(err).collect()
+    }
+
+    fn exited(&self, status: String) -> StartError {
+        StartError::Exited {
+            name: self.spec.name.clone(),
+            status,
+            output: self.output.last(LINES_SHOWN),
+        }
+    }
+
+    /// How it ended, and what it said last.
+    fn detail(&self, status: &str) -> String {
+        let output = self.output.last(LINES_SHOWN);
+        if output.is_empty() {
+            return status.to_owned();
+        }
+        format!("{status}; last output:\n{}", output.join("\n"))
+    }
+}
+
+/// The path by which our own executable can be started again, even if the file was replaced.
+fn own_executable() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        Ok(PathBuf::from("/proc/self/exe"))
+    } else {
+        std::env::current_exe()
+    }
+}
+
+/// A cookie that no other keeper has, without the characters that have a meaning in it.
+fn unique(run_id: &str) -> String {
+    static KEEPERS: AtomicU64 = AtomicU64::new(1);
+    let nth = KEEPERS.fetch_add(1, Ordering::Relaxed);
+    let since_epoch = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!(
+        "{}.{}.{nth}.{}",
+        file_name(run_id),
+        std::process::id(),
+        since_epoch.as_micros()
+    )
+}
+
+/// The cookie behind those of the runs around this one, which must find our instances too.
+fn nested(cookie: &str) -> OsString {
+    let mut value = std::env::var_os(COOKIE).unwrap_or_default();
+    if !value.is_empty() {
+        value.push(":");
+    }
+    value.push(cookie);
+    value
+}
+
+/// A name without characters that mean something in a path.
+fn file_name(name: &str) -> String {
+    name.chars()
+        .map(|letter| match letter {
+            letter if letter.is_alphanumeric() => letter,
+            '-' | '_' => letter,
+            _ => '_',
+        })
+        .collect()
+}
+
+fn signal_named(name: &str) -> Option<Signal> {
+    Some(match name {
+        "TERM" => Signal::TERM,
+        "INT" => Signal::INT,
+        "QUIT" => Signal::QUIT,
+        "HUP" => Signal::HUP,
+        "KILL" => Signal::KILL,
+        "USR1" => Signal::USR1,
+        "USR2" => Signal::USR2,
+        _ => return None,
+    })
+}
+
+/// "exit status 3", "killed by signal 9 (KILL)".
+fn status_in_words(status: ExitStatus) -> String {
+    if let Some(code) = status.code() {
+        return format!("exit status {code}");
+    }
+    let Some(number) = status.signal() else {
+        return status.to_string();
+    };
+    let known = [
+        (Signal::TERM, "TERM"),
+        (Signal::INT, "INT"),
+        (Signal::QUIT, "QUIT"),
+        (Signal::HUP, "HUP"),
+        (Signal::KILL, "KILL"),
+        (Signal::ABORT, "ABRT"),
+        (Signal::SEGV, "SEGV"),
+        (Signal::BUS, "BUS"),
+        (Signal::ILL, "ILL"),
+        (Signal::FPE, "FPE"),
+        (Signal::PIPE, "PIPE"),
+    ];
+    let name = known
+        .iter()
+        .find(|(signal, _)| signal.as_raw() == number)
+        .map_or_else(String::new, |(_, name)| format!(" ({name})"));
+    format!("killed by signal {number}{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_is_told_in_words() {
+        for (raw, words) in [
+            (0, "exit status 0"),
+            (3 << 8, "exit status 3"),
+            (9, "killed by signal 9 (KILL)"),
+            (15, "killed by signal 15 (TERM)"),
+            (11 | 0x80, "killed by signal 11 (SEGV)"),
+        ] {
+            assert_eq!(status_in_words(ExitStatus::from_raw(raw)), words);
+        }
+    }
+
+    #[test]
+    fn two_keepers_of_the_same_run_id_have_different_cookies() {
+        let (one, other) = (unique("a:b/c"), unique("a:b/c"));
+        assert_ne!(one, other);
+        assert!(one.starts_with("a_b_c."), "{one}");
+        assert!(!one.contains([':', ' ', '\n', '=']), "{one}");
+    }
+}
