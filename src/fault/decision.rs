@@ -74,7 +74,7 @@ impl Acts {
 }
 
 /// What shall happen to one event, as all faults together decided it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decision {
     /// Wait this long first; the delays of several faults add.
     pub delay: Duration,
@@ -108,7 +108,7 @@ impl Decision {
 }
 
 /// How an exchange (or a connection) ends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum End {
     /// Read and never answer. When the fault set changes, whoever is held is asked again under
     /// the new set; a request that no fault holds any more is then forwarded.
@@ -137,7 +137,7 @@ pub enum Closing {
 }
 
 /// What happens to the answer of a request that was forwarded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Then {
     /// Answer this in its stead.
     Reply(Reply),
@@ -172,7 +172,7 @@ pub enum Then {
 }
 
 /// An answer that a fault makes, before the protocol puts it on the wire.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// An HTTP answer. The proxy adds what the protocol demands (HEAD carries no body, S3's
     /// request ids and `Date`).
@@ -231,7 +231,7 @@ pub enum Direction {
 }
 
 /// What a fault does to the bytes of one connection in one direction.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StreamEffect {
     /// Whose effect it is.
     pub fault: FaultId,
@@ -242,7 +242,7 @@ pub struct StreamEffect {
 }
 
 /// The shapes of DESIGN 5's byte-stream group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StreamShape {
     /// Each chunk leaves this long after it arrived; order is kept, throughput untouched.
     Latency(Latency),
@@ -286,7 +286,7 @@ pub enum StreamShape {
 }
 
 /// Latency that is drawn anew for each chunk.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Latency {
     /// The distribution, in microseconds: draws the n-th chunk's delay.
     pub law: super::Law,
@@ -296,7 +296,7 @@ pub struct Latency {
 
 /// All effects on one connection. Where [`super::FaultSet::moves`], ask for them anew every now and
 /// then ([`super::FaultSet::renew_streams`]).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StreamPlan {
     /// In file order.
     pub effects: Vec<StreamEffect>,

@@ -7,12 +7,42 @@
 //!
 //! A new fault is one file and two adjacent lines here: its `mod` and its entry in [`FAULTS`].
 
+mod bandwidth;
 mod check;
+mod close;
+mod corrupt;
 mod decision;
+mod empty_reply;
+mod error;
+mod error_in_200;
+mod garbage;
 pub mod gate;
+mod hang;
+mod keys;
+mod kill;
+mod late_reply;
+mod latency;
 mod law;
+mod lost_reply;
+mod max_connections;
+mod no_accept;
+mod pause;
+mod refuse;
+mod reply;
+mod reset;
+mod resume;
 mod set;
+mod slice;
+mod stale_reply;
+mod stall;
+mod stalled_body;
+mod start;
 mod switch;
+mod truncate;
+mod truncated_body;
+
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use decision::{
     Acts, Closing, ConnectionEvent, Decision, Direction, End, Latency, ListenerState, Reply,
@@ -183,7 +213,33 @@ pub fn default_by(protocol: Protocol) -> By {
 }
 
 /// Every kind of fault, in the order listed.
-pub const FAULTS: &[FaultDef] = &[];
+pub const FAULTS: &[FaultDef] = &[
+    refuse::DEF,
+    no_accept::DEF,
+    hang::DEF,
+    reset::DEF,
+    close::DEF,
+    max_connections::DEF,
+    latency::DEF,
+    bandwidth::DEF,
+    slice::DEF,
+    truncate::DEF,
+    corrupt::DEF,
+    stall::DEF,
+    error::DEF,
+    lost_reply::DEF,
+    late_reply::DEF,
+    stalled_body::DEF,
+    truncated_body::DEF,
+    empty_reply::DEF,
+    error_in_200::DEF,
+    stale_reply::DEF,
+    garbage::DEF,
+    kill::DEF,
+    pause::DEF,
+    resume::DEF,
+    start::DEF,
+];
 
 /// The entry of this name.
 pub fn find(name: &str) -> Option<&'static FaultDef> {

@@ -1,0 +1,106 @@
+//! `refuse`: the listener is really closed, so that a connect gets ECONNREFUSED, as from a host
+//! whose process is gone. Whoever connects is not seen; what can be counted is the closing and the
+//! open connections that are cut.
+
+use super::{
+    Acts, Behaviour, Closing, ConnectionEvent, Context, Decision, End, FaultDef, Group,
+    ListenerState, keys,
+};
+use crate::{
+    input::{Key, Shape},
+    protocol::Protocol,
+};
+
+const WHOLE: &str = "a closed listener refuses everybody; `reset` or `no-accept` can pick";
+
+/// The entry of `list faults`.
+pub(super) const DEF: FaultDef = FaultDef {
+    name: "refuse",
+    group: Group::Connection,
+    summary: "the listener is closed: connection refused",
+    example: "[[phase.fault]]\nkind = \"refuse\"\non   = \"object-store\"\n",
+    example_protocol: Protocol::Tcp,
+    keys: &[Key::optional(
+        "open",
+        Shape::OneOf(&["reset", "keep"]),
+        "what becomes of connections that are open already (reset)",
+    )],
+    refuses: &[
+        ("when", WHOLE),
+        ("share", WHOLE),
+        ("by", WHOLE),
+        ("first", WHOLE),
+        ("every", WHOLE),
+        ("after", WHOLE),
+    ],
+    ramps: &[],
+    carried_by: keys::any_protocol,
+    parse: |fields, _, _, problems| {
+        let open = fields.word("open", problems);
+        Some(Box::new(Refuse {
+            keeps_open: open.is_some_and(|word| word.value == "keep"),
+        }))
+    },
+};
+
+#[derive(Debug)]
+struct Refuse {
+    keeps_open: bool,
+}
+
+impl Behaviour for Refuse {
+    fn listener(&self, _: &Context) -> Option<ListenerState> {
+        Some(ListenerState::Refuse)
+    }
+
+    fn connection(&self, event: &ConnectionEvent, _: &Context) -> Option<Decision> {
+        (event.already_open && !self.keeps_open).then(|| Decision::end(End::Close(Closing::Reset)))
+    }
+
+    fn acts(&self) -> Acts {
+        Acts {
+            listener: true,
+            connections: !self.keeps_open,
+            ..Acts::NOTHING
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::sample;
+    use Protocol::{Http, S3, Tcp};
+
+    use crate::units::Micros;
+
+    #[test]
+    fn the_listener_is_closed_and_open_connections_are_cut() {
+        let set = sample::set(DEF.example, Tcp);
+        assert_eq!(set.listener(Micros(0)).0, ListenerState::Refuse);
+        let cut = set.connection(&sample::open(1), Micros(0));
+        assert_eq!(cut.end, Some(End::Close(Closing::Reset)));
+        assert!(set.connection(&sample::accepted(2), Micros(0)).is_pass());
+        assert_eq!(set.faults()[0].hits(), 1);
+    }
+
+    #[test]
+    fn open_connections_can_be_kept() {
+        let set = sample::set("kind = 'refuse'\non = 'x'\nopen = 'keep'", S3);
+        assert!(set.connection(&sample::open(1), Micros(0)).is_pass());
+        assert!(!set.acts_on_connections());
+    }
+
+    #[test]
+    fn a_closed_listener_cannot_pick() {
+        for key in ["share = '30%'", "first = 1", "when = { method = 'GET' }"] {
+            let text = format!("kind = 'refuse'\non = 'x'\n{key}");
+            let problems = sample::read(&text, Http).unwrap_err();
+            assert!(problems[0].contains("takes no"), "{problems:?}");
+            assert!(
+                problems[0].contains("`reset` or `no-accept`"),
+                "{problems:?}"
+            );
+        }
+    }
+}
