@@ -1,6 +1,6 @@
 //! The values of one table, handed out by declared keys.
 
-use super::{Key, Problems, Shape, Source, Span, did_you_mean};
+use super::{Key, Problems, Shape, Source, Span, did_you_mean, hint_among};
 use crate::units::{Bandwidth, Bytes, Rate, Share, UnitError, parse_duration};
 use std::{str::FromStr, time::Duration};
 use toml::{
@@ -43,44 +43,69 @@ impl<'a> Fields<'a> {
         more: &[&'static [Key]],
         problems: &mut Problems,
     ) -> Self {
-        let fields = Self {
+        let fields = Self::unchecked(table, span, source, name, keys);
+        let known: Vec<&Key> = keys
+            .iter()
+            .chain(more.iter().flat_map(|list| list.iter()))
+            .collect();
+        fields.report_unknown(&known, problems);
+        fields.report_missing(&known, problems);
+        fields
+    }
+
+    /// Opens a table of which only the keys named are of interest: neither unknown nor missing
+    /// keys are reported.
+    pub fn unchecked(
+        table: &'a DeTable<'a>,
+        span: Span,
+        source: &'a Source,
+        name: impl Into<String>,
+        keys: &'static [Key],
+    ) -> Self {
+        Self {
             table,
             span,
             source,
             keys,
             name: name.into(),
-        };
-        let known = || {
-            keys.iter()
-                .chain(more.iter().flat_map(|list| list.iter()))
-                .map(|key| key.name)
-        };
-        for (key, _) in table.iter() {
+        }
+    }
+
+    fn report_unknown(&self, known: &[&Key], problems: &mut Problems) {
+        for key in self.table.keys() {
             let text: &str = key.get_ref();
-            if !known().any(|name| name == text) {
-                let hint = match did_you_mean(text, known()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
-                };
+            let (message, hint) = match known.iter().find(|known| known.name == text) {
+                Some(Key {
+                    shape: Shape::Later(hint),
+                    ..
+                }) => (format!("`{text}` is not there yet"), (*hint).to_owned()),
+                Some(_) => continue,
+                None => (
+                    format!("unknown key `{text}` in {}", self.name),
+                    hint_among(text, known.iter().map(|known| known.name)),
+                ),
+            };
+            problems.error(self.source, key.span(), message, hint);
+        }
+    }
+
+    fn report_missing(&self, known: &[&Key], problems: &mut Problems) {
+        for key in known {
+            if key.required && !self.table.contains_key(key.name) {
                 problems.error(
-                    source,
-                    key.span(),
-                    format!("unknown key `{text}` in {}", fields.name),
-                    hint,
+                    self.source,
+                    self.header(),
+                    format!("{} has no `{}`", self.name, key.name),
+                    format!("`{}`: {}", key.name, key.doc),
                 );
             }
         }
-        for key in keys.iter().chain(more.iter().flat_map(|list| list.iter())) {
-            if key.required && !table.contains_key(key.name) {
-                problems.error(
-                    source,
-                    fields.span.clone(),
-                    format!("{} has no `{}`", fields.name, key.name),
-                    Some(key.doc.to_owned()),
-                );
-            }
-        }
-        fields
+    }
+
+    /// The place of something that is missing: the table's header, without underline; none for
+    /// the whole file.
+    fn header(&self) -> Option<Span> {
+        (!self.span.is_empty()).then_some(self.span.start..self.span.start)
     }
 
     /// The same table seen through another list of keys, whose unknown and missing keys were
@@ -115,10 +140,10 @@ impl<'a> Fields<'a> {
     pub fn place(&self, key: &str) -> Span {
         self.table
             .get(key)
-            .map_or_else(|| self.span.clone(), Spanned::span)
+            .map_or_else(|| self.span.start..self.span.start, |value| value.span())
     }
 
-    /// Reports a problem at a key's value.
+    /// Reports a problem at a key's value, or at the table's header where the key is missing.
     pub fn problem(
         &self,
         problems: &mut Problems,
@@ -126,7 +151,8 @@ impl<'a> Fields<'a> {
         message: impl Into<String>,
         hint: impl Into<Option<String>>,
     ) {
-        problems.error(self.source, self.place(key), message, hint);
+        let place = self.table.get(key).map(Spanned::span);
+        problems.error(self.source, place.or_else(|| self.header()), message, hint);
     }
 
     /// A text.
@@ -137,7 +163,13 @@ impl<'a> Fields<'a> {
                 value: text.to_string(),
                 span: value.span(),
             }),
-            other => self.wrong_type(key, "a text in quotes", other, problems),
+            other => {
+                let wanted = match self.declared(key).shape {
+                    Shape::Text | Shape::AnyOf(_) => "a text in quotes".to_owned(),
+                    shape => shape.describe(),
+                };
+                self.wrong_type(key, &wanted, other, problems)
+            }
         }
     }
 
@@ -205,7 +237,9 @@ impl<'a> Fields<'a> {
             panic!("`{key}` is not declared as a number");
         };
         let value = match self.raw(key)?.get_ref() {
-            DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .map(|value| value as f64),
             DeValue::Float(number) => number.as_str().replace('_', "").parse::<f64>().ok(),
             other => return self.wrong_type(key, "a number", other, problems),
         };
@@ -327,7 +361,7 @@ impl<'a> Fields<'a> {
             panic!("`{key}` is not declared as a table");
         };
         let (table, span) = self.raw_table(key, problems)?;
-        let name = format!("`{key}` of {}", self.name);
+        let name = self.name_of(key);
         Some(Fields::new(
             table,
             span,
@@ -337,6 +371,42 @@ impl<'a> Fields<'a> {
             &[],
             problems,
         ))
+    }
+
+    /// The table with these keys of a [`Shape::AnyOf`], which `wanted` describes as a whole.
+    pub fn alternative(
+        &self,
+        key: &'static str,
+        keys: &'static [Key],
+        wanted: &str,
+        problems: &mut Problems,
+    ) -> Option<Fields<'a>> {
+        let value = self.raw(key)?;
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                let name = self.name_of(key);
+                let span = value.span();
+                Some(Fields::new(
+                    table,
+                    span,
+                    self.source,
+                    name,
+                    keys,
+                    &[],
+                    problems,
+                ))
+            }
+            other => self.wrong_type(key, wanted, other, problems),
+        }
+    }
+
+    /// How messages call a table under a key of this one.
+    fn name_of(&self, key: &str) -> String {
+        if self.span.is_empty() {
+            format!("`{key}`")
+        } else {
+            format!("`{key}` of {}", self.name)
+        }
     }
 
     /// The raw table of a key, whatever its declared shape.
@@ -349,6 +419,84 @@ impl<'a> Fields<'a> {
         match value.get_ref() {
             DeValue::Table(table) => Some((table, value.span())),
             other => self.wrong_type(key, "a table", other, problems),
+        }
+    }
+
+    /// The tables of a [`Shape::Tables`]. Messages call each `what`, with its `name` key where it
+    /// has one: "phase `steady`".
+    pub fn tables(
+        &self,
+        key: &'static str,
+        what: &str,
+        problems: &mut Problems,
+    ) -> Vec<Fields<'a>> {
+        let Shape::Tables(keys) = self.declared(key).shape else {
+            panic!("`{key}` is not declared as an array of tables");
+        };
+        self.raw_tables(key, problems)
+            .into_iter()
+            .map(|(table, span)| {
+                let name = called(what, table, "name");
+                Fields::new(table, span, self.source, name, keys, &[], problems)
+            })
+            .collect()
+    }
+
+    /// The named tables of a [`Shape::MapOf`], in the order of the file. Messages call each
+    /// `what` with its name: "load `ask`".
+    pub fn named_tables(
+        &self,
+        key: &'static str,
+        what: &str,
+        problems: &mut Problems,
+    ) -> Vec<(Item<String>, Fields<'a>)> {
+        let Shape::MapOf(keys) = self.declared(key).shape else {
+            panic!("`{key}` is not declared as a table of named tables");
+        };
+        let Some((table, _)) = self.raw_table(key, problems) else {
+            return Vec::new();
+        };
+        let mut named = Vec::with_capacity(table.len());
+        for (name, value) in table.iter() {
+            let item = Item {
+                value: name.get_ref().to_string(),
+                span: name.span(),
+            };
+            let what = format!("{what} `{}`", item.value);
+            match value.get_ref() {
+                DeValue::Table(inner) => {
+                    let span = value.span();
+                    let fields = Fields::new(inner, span, self.source, what, keys, &[], problems);
+                    named.push((item, fields));
+                }
+                _ => problems.error(
+                    self.source,
+                    value.span(),
+                    format!("{what} must be a table"),
+                    None,
+                ),
+            }
+        }
+        named.sort_by_key(|(name, _)| name.span.start);
+        named
+    }
+
+    /// A date, `2017-02-28`, as ISO text.
+    pub fn date(&self, key: &'static str, problems: &mut Problems) -> Option<Item<String>> {
+        let value = self.raw(key)?;
+        match value.get_ref() {
+            DeValue::Datetime(moment) if moment.date.is_some() && moment.time.is_none() => {
+                Some(Item {
+                    value: moment.to_string(),
+                    span: value.span(),
+                })
+            }
+            other => self.wrong_type(
+                key,
+                "a date without quotes, like 2017-02-28",
+                other,
+                problems,
+            ),
         }
     }
 
@@ -378,6 +526,15 @@ impl<'a> Fields<'a> {
             }
         }
         tables
+    }
+
+    /// The names that stand in the table under a key, right or wrong: what the author will refer
+    /// to. None where there is no table.
+    pub fn names_in(&self, key: &'static str) -> impl Iterator<Item = &'a str> {
+        let table = self.raw(key).and_then(|value| value.get_ref().as_table());
+        table
+            .into_iter()
+            .flat_map(|table| table.keys().map(|name| &**name.get_ref()))
     }
 
     /// The texts of a [`Shape::TextMap`], in the order of their keys.
@@ -438,5 +595,13 @@ impl<'a> Fields<'a> {
             None,
         );
         None
+    }
+}
+
+/// How messages call a table of an array: by the text under `key`, where it has one.
+fn called(what: &str, table: &DeTable<'_>, key: &str) -> String {
+    match table.get(key).map(Spanned::get_ref) {
+        Some(DeValue::String(name)) => format!("{what} `{name}`"),
+        _ => what.to_owned(),
     }
 }

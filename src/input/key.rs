@@ -83,6 +83,8 @@ pub enum Shape {
     /// A table or array whose keys depend on a `kind` inside it (faults, expectations); the
     /// owner checks it against its registry.
     Registry(&'static str),
+    /// A key of a later version. Naming it is a problem with this hint; the schema leaves it out.
+    Later(&'static str),
 }
 
 impl Shape {
@@ -90,7 +92,7 @@ impl Shape {
     pub fn describe(&self) -> String {
         match self {
             Self::Text => "a text".to_owned(),
-            Self::OneOf(words) => format!("\"{}\"", words.join("\", \"")),
+            Self::OneOf(words) => format!("one of \"{}\"", words.join("\", \"")),
             Self::Bool => "true or false".to_owned(),
             Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Self::Number(low, high) => format!("a number from {low} to {high}"),
@@ -115,6 +117,7 @@ impl Shape {
                 .collect::<Vec<_>>()
                 .join(", or "),
             Self::Registry(of) => format!("an array of tables, one a {of}"),
+            Self::Later(_) => "not there yet".to_owned(),
         }
     }
 }

@@ -18,4 +18,4 @@ pub use fields::{Fields, Item};
 pub use key::{Key, Shape};
 pub use problem::{Problem, Problems, Severity, Source, Span};
 pub use render::render;
-pub use suggest::did_you_mean;
+pub use suggest::{did_you_mean, hint_among};

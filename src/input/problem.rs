@@ -58,6 +58,22 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
+impl Problem {
+    /// Whether another problem is this one over again.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let name = |problem: &Self| {
+            problem
+                .source
+                .as_ref()
+                .map(|source| Arc::clone(&source.name))
+        };
+        self.severity == other.severity
+            && self.span == other.span
+            && self.message == other.message
+            && name(self) == name(other)
+    }
+}
+
 /// Every problem found so far, in the order found.
 #[derive(Debug, Default)]
 pub struct Problems {
@@ -128,7 +144,15 @@ impl Problems {
             .any(|problem| problem.severity == Severity::Error)
     }
 
-    /// The problems, by file and place.
+    /// How many errors were found.
+    pub fn error_count(&self) -> usize {
+        self.list
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .count()
+    }
+
+    /// The problems, by file and place, each once: two scenarios may share a broken system file.
     pub fn into_sorted(mut self) -> Vec<Problem> {
         self.list.sort_by_key(|problem| {
             (
@@ -140,6 +164,7 @@ impl Problems {
                 problem.severity,
             )
         });
+        self.list.dedup_by(|one, other| one.says_the_same(other));
         self.list
     }
 

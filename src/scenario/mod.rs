@@ -3,10 +3,17 @@
 //! A [`Scenario`] and a [`System`] exist only if they are valid: everything downstream may rely on
 //! every name referring to something and every fault being one that its protocol can carry.
 
+mod dependency;
+mod keys;
 mod model;
+mod outage;
 mod outcome;
 mod plan;
 mod read;
+mod requests;
+mod scope;
+mod status;
+mod system;
 mod template;
 
 pub use model::{
@@ -14,7 +21,9 @@ pub use model::{
     Load, Outcomes, Phase, Ready, RequestTemplate, Rule, Scenario, Start, StatusSet, Stop, System,
     Target, TlsFront, Upstream, ValueMatch, Var,
 };
+pub use outage::{EXPECTS_MAX, FAULTS_MAX, PHASES_MAX};
 pub use outcome::{Answer, BODY_BYTES_MAX};
 pub use plan::{PlannedExpect, PlannedLoad, PlannedPhase, Timeline, plan};
 pub use read::{FILE_BYTES_MAX, from_texts, load_scenario, load_system, system_from_text};
+pub use status::parse_statuses;
 pub use template::Template;

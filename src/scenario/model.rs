@@ -355,6 +355,16 @@ pub enum Lasts {
     },
 }
 
+impl Lasts {
+    /// The whole length, or its limit.
+    pub const fn at_most(self) -> Duration {
+        match self {
+            Self::For(length) => length,
+            Self::UntilSteady { at_most } => at_most,
+        }
+    }
+}
+
 /// What a fault is put on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {

@@ -1,19 +1,23 @@
 //! Files to a valid system and scenario.
 
-use super::{Scenario, System};
-use crate::input::{Problem, Problems, Severity, Source};
+use super::{
+    Scenario, System, keys, outage,
+    system::{self, Outline},
+};
+use crate::input::{Fields, Problem, Problems, Severity, Source, Span};
 use std::{
     fs::File,
     io::Read as _,
     path::{Path, PathBuf},
 };
+use toml::{Spanned, de::DeTable};
 
 /// The largest file that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads a system file.
+/// Reads a system file. There is a result only where nothing in it is an error.
 pub fn load_system(path: &Path, problems: &mut Problems) -> Option<System> {
-    let source = read_file(path, problems)?;
+    let source = read_file(path, None, problems)?;
     system_from_text(source, folder_of(path), problems)
 }
 
@@ -25,33 +29,132 @@ pub fn load_scenario(
     system_override: Option<&Path>,
     problems: &mut Problems,
 ) -> Option<(Scenario, System)> {
-    let scenario = read_file(path, problems)?;
-    let system = system_override?;
-    let folder = folder_of(system);
-    let system = read_file(system, problems)?;
-    from_texts(scenario, system, folder, problems)
+    let scenario = read_file(path, None, problems);
+    let (system_path, named_at) = match (system_override, &scenario) {
+        (Some(given), _) => (Some(given.to_path_buf()), None),
+        (None, Some(source)) => match named_system(source, problems) {
+            Some((named, place)) => (Some(beside(path, &named)), Some((source, place))),
+            None => (None, None),
+        },
+        (None, None) => (None, None),
+    };
+    let system = system_path.and_then(|path| {
+        let folder = folder_of(&path);
+        read_file(&path, named_at, problems).map(|source| (source, folder))
+    });
+    match scenario {
+        Some(scenario) => from_sources(scenario, system, problems),
+        None => {
+            let (source, folder) = system?;
+            system_from_text(source, folder, problems);
+            None
+        }
+    }
 }
 
-/// The same from texts, for a history that holds both.
+/// The same from texts, for a history that holds both. `system_folder` is where the system's
+/// relative paths start.
 pub fn from_texts(
     scenario: Source,
     system: Source,
     system_folder: PathBuf,
     problems: &mut Problems,
 ) -> Option<(Scenario, System)> {
-    system_from_text(system, system_folder, problems)?;
-    problems.error(&scenario, None, "scenarios cannot be read yet", None);
-    None
+    from_sources(scenario, Some((system, system_folder)), problems)
 }
 
 /// A system from its text. `folder` is where its relative paths start.
 pub fn system_from_text(
     source: Source,
-    _folder: PathBuf,
+    folder: PathBuf,
     problems: &mut Problems,
 ) -> Option<System> {
-    problems.error(&source, None, "system files cannot be read yet", None);
-    None
+    let before = problems.error_count();
+    let (system, _) = read_system(&source, &folder, problems)?;
+    (problems.error_count() == before).then_some(system)
+}
+
+fn from_sources(
+    scenario: Source,
+    system: Option<(Source, PathBuf)>,
+    problems: &mut Problems,
+) -> Option<(Scenario, System)> {
+    let before = problems.error_count();
+    let read = system.and_then(|(source, folder)| read_system(&source, &folder, problems));
+    let outline = read.as_ref().map(|(_, outline)| outline);
+    let scenario = parsed(&scenario, problems).and_then(|table| {
+        let root = Fields::new(
+            table.get_ref(),
+            0..0,
+            &scenario,
+            "the scenario",
+            keys::SCENARIO_FILE,
+            &[],
+            problems,
+        );
+        outage::read(&root, outline, problems)
+    });
+    let (scenario, (system, outline)) = (scenario?, read?);
+    if problems.error_count() > before {
+        return None;
+    }
+    outage::forewarn(&scenario, &outline, problems);
+    Some((scenario, system))
+}
+
+fn read_system(
+    source: &Source,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<(System, Outline)> {
+    let table = parsed(source, problems)?;
+    let root = Fields::new(
+        table.get_ref(),
+        0..0,
+        source,
+        "the system file",
+        keys::SYSTEM_FILE,
+        &[],
+        problems,
+    );
+    system::read(&root, folder, problems)
+}
+
+/// The table that a text says, or the problem where its syntax breaks.
+fn parsed<'a>(source: &'a Source, problems: &mut Problems) -> Option<Spanned<DeTable<'a>>> {
+    match DeTable::parse(&source.text) {
+        Ok(table) => Some(table),
+        Err(error) => {
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            problems.error(source, error.span(), format!("no TOML: {message}"), None);
+            None
+        }
+    }
+}
+
+/// The `system` of a scenario and its place. A scenario that is no TOML is reported later.
+fn named_system(source: &Source, problems: &mut Problems) -> Option<(String, Span)> {
+    let table = DeTable::parse(&source.text).ok()?;
+    match table.get_ref().get("system") {
+        Some(value) => Some((value.get_ref().as_str()?.to_owned(), value.span())),
+        None => {
+            problems.error(
+                source,
+                None,
+                "the scenario names no system to run against",
+                "add `system = \"brownout.toml\"`, or give --system FILE".to_owned(),
+            );
+            None
+        }
+    }
+}
+
+/// A path that is relative to the folder of another file.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    match file.parent() {
+        Some(parent) => parent.join(path),
+        None => PathBuf::from(path),
+    }
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -61,8 +164,12 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// The text of a file, or a problem that says why there is none.
-fn read_file(path: &Path, problems: &mut Problems) -> Option<Source> {
+/// The text of a file, or a problem that says why there is none, at the place that names it.
+fn read_file(
+    path: &Path,
+    named_at: Option<(&Source, Span)>,
+    problems: &mut Problems,
+) -> Option<Source> {
     let name = path.display().to_string();
     match text_of(path) {
         Ok(text) => Some(Source::new(name, text)),
@@ -70,8 +177,8 @@ fn read_file(path: &Path, problems: &mut Problems) -> Option<Source> {
             problems.add(Problem {
                 severity: Severity::Error,
                 message: format!("cannot read `{name}`: {why}"),
-                source: None,
-                span: None,
+                source: named_at.as_ref().map(|(source, _)| (*source).clone()),
+                span: named_at.map(|(_, span)| span),
                 hint: None,
             });
             None

@@ -1,0 +1,398 @@
+//! `[dependency.NAME]`.
+
+use super::{Capture, Dependency, TlsFront, Upstream, keys, scope::check_name, system::Known};
+use crate::{
+    input::{Fields, Item, Problems},
+    protocol::{PROTOCOLS, Protocol},
+};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use toml::de::DeValue;
+
+/// Reads all of them, and notes in `known` what scenarios may call them.
+pub(super) fn read(
+    root: &Fields<'_>,
+    known: &mut Vec<Known>,
+    problems: &mut Problems,
+) -> Vec<Dependency> {
+    let tables = root.named_tables("dependency", "dependency", problems);
+    if tables.len() > keys::NAMED_MAX {
+        root.problem(
+            problems,
+            "dependency",
+            format!("more than {} dependencies", keys::NAMED_MAX),
+            None,
+        );
+    }
+    let mut dependencies = Vec::with_capacity(tables.len());
+    for (name, table) in &tables {
+        check_name(name, "a dependency", table.source, problems);
+        let dependency = one(name, table, problems);
+        known.push(Known {
+            name: Arc::clone(&dependency.0.name),
+            role: dependency.0.role.clone(),
+            protocol: dependency.1,
+        });
+        dependencies.push(dependency.0);
+    }
+    check_roles(&tables, problems);
+    check_listen(&tables, &dependencies, problems);
+    dependencies
+}
+
+/// One dependency, and its protocol if that is known. What is wrong is replaced by something
+/// harmless: an error was appended, so that nobody will see it.
+fn one(
+    name: &Item<String>,
+    table: &Fields<'_>,
+    problems: &mut Problems,
+) -> (Dependency, Option<Protocol>) {
+    let protocol = table.word("protocol", problems).and_then(|word| {
+        PROTOCOLS
+            .iter()
+            .find(|def| def.name == word.value)
+            .map(|def| def.protocol)
+    });
+    let role = table.text("role", problems);
+    if let Some(role) = &role {
+        check_name(role, "a role", table.source, problems);
+    }
+    let spoken = protocol.unwrap_or(Protocol::S3);
+    let upstream = upstream(table, protocol, problems);
+    let dependency = Dependency {
+        name: name.value.as_str().into(),
+        protocol: spoken,
+        role: role.map(|role| role.value.into()),
+        tls: tls(table, problems),
+        listen: listen(table, problems),
+        virtual_host: virtual_host(table, spoken, problems),
+        buckets: buckets(table, &upstream, problems),
+        capture: captures(table, Side::Dependency(spoken), problems),
+        upstream,
+        span: table.span.clone(),
+    };
+    (dependency, protocol)
+}
+
+fn upstream(table: &Fields<'_>, protocol: Option<Protocol>, problems: &mut Problems) -> Upstream {
+    let nowhere = Upstream::Embedded("sink");
+    let Some(text) = table.text("upstream", problems) else {
+        return nowhere;
+    };
+    match parse_upstream(&text.value, protocol) {
+        Ok(upstream) => upstream,
+        Err((message, hint)) => {
+            table.problem(problems, "upstream", message, hint.to_owned());
+            nowhere
+        }
+    }
+}
+
+fn parse_upstream(
+    text: &str,
+    protocol: Option<Protocol>,
+) -> Result<Upstream, (String, &'static str)> {
+    if let Some(instance) = text.strip_prefix("instance:") {
+        return Ok(Upstream::Instance(instance.into()));
+    }
+    if text == "embedded" || text.starts_with("embedded:") {
+        return embedded(text, protocol);
+    }
+    let malformed = || {
+        (
+            format!("`{text}` is no upstream"),
+            "\"embedded\", \"embedded:sink\", \"host:port\", \"https://host\" or \"instance:NAME\"",
+        )
+    };
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let (tls, port) = match scheme {
+            "http" => (false, 80),
+            "https" => (true, 443),
+            _ => return Err(malformed()),
+        };
+        if protocol == Some(Protocol::Tcp) {
+            return Err((
+                format!("`{text}` is an HTTP address, but the protocol is tcp"),
+                "write \"host:port\"",
+            ));
+        }
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains(['/', '?', '#', '@']) {
+            return Err((
+                format!("`{text}` is more than an address"),
+                "an upstream is scheme, host and port; paths come from the system's own requests",
+            ));
+        }
+        let (host, port) = host_and_port(rest, Some(port)).ok_or_else(malformed)?;
+        return Ok(Upstream::Address { host, port, tls });
+    }
+    let (host, port) = host_and_port(text, None).ok_or_else(malformed)?;
+    Ok(Upstream::Address {
+        host,
+        port,
+        tls: false,
+    })
+}
+
+fn embedded(text: &str, protocol: Option<Protocol>) -> Result<Upstream, (String, &'static str)> {
+    match (text, protocol) {
+        ("embedded", Some(Protocol::S3) | None) => Ok(Upstream::Embedded("s3")),
+        ("embedded:sink", Some(Protocol::Http) | None) => Ok(Upstream::Embedded("sink")),
+        ("embedded", Some(Protocol::Http)) => Err((
+            "no embedded server for http".to_owned(),
+            "did you mean `embedded:sink`, which records what it is sent?",
+        )),
+        ("embedded" | "embedded:sink", Some(protocol)) => Err((
+            format!("`{text}` does not speak {protocol}"),
+            "`embedded` is an S3 server, `embedded:sink` an HTTP server that records what it is sent",
+        )),
+        _ => Err((
+            format!("unknown embedded server `{text}`"),
+            "`embedded` is an S3 server, `embedded:sink` an HTTP server that records what it is sent",
+        )),
+    }
+}
+
+/// `host:port` or `[v6]:port`; the port may be left out where there is a default.
+fn host_and_port(text: &str, default: Option<u16>) -> Option<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, after.strip_prefix(':'))
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let port = match port {
+        Some(port) => port.parse().ok().filter(|port| *port != 0)?,
+        None => default?,
+    };
+    (is_host(host) || text.starts_with('[')).then(|| (host.to_owned(), port))
+}
+
+/// Whether a text can be a host name or an IPv4 address.
+fn is_host(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+fn tls(table: &Fields<'_>, problems: &mut Problems) -> Option<TlsFront> {
+    match table.raw("tls")?.get_ref() {
+        DeValue::Boolean(wanted) => wanted.then(TlsFront::default),
+        _ => {
+            let tls = table.alternative("tls", keys::TLS, "true or a table", problems)?;
+            let names = tls.texts("names", problems).unwrap_or_default();
+            for name in &names {
+                let host = name.value.strip_prefix("*.").unwrap_or(&name.value);
+                if !is_host(host) {
+                    problems.error(
+                        table.source,
+                        name.span.clone(),
+                        format!("`{}` is no host name", name.value),
+                        None,
+                    );
+                }
+            }
+            Some(TlsFront {
+                names: names.into_iter().map(|name| name.value).collect(),
+            })
+        }
+    }
+}
+
+/// A fixed address.
+pub(super) fn listen(table: &Fields<'_>, problems: &mut Problems) -> Option<SocketAddr> {
+    let text = table.text("listen", problems)?;
+    match text.value.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            table.problem(
+                problems,
+                "listen",
+                format!("`{}` is no address to listen on", text.value),
+                "an IP address and a port: \"127.0.0.1:9000\"".to_owned(),
+            );
+            None
+        }
+    }
+}
+
+fn virtual_host(table: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Option<String> {
+    let text = table.text("virtual_host", problems)?;
+    if protocol != Protocol::S3 {
+        table.problem(
+            problems,
+            "virtual_host",
+            format!("`virtual_host` is of S3, but the protocol is {protocol}"),
+            None,
+        );
+    } else if !is_host(&text.value) {
+        table.problem(
+            problems,
+            "virtual_host",
+            format!("`{}` is no host name", text.value),
+            "for bucket.s3.example.com it is \"s3.example.com\"".to_owned(),
+        );
+    }
+    Some(text.value)
+}
+
+fn buckets(table: &Fields<'_>, upstream: &Upstream, problems: &mut Problems) -> Vec<String> {
+    let buckets = table.texts("buckets", problems).unwrap_or_default();
+    if !buckets.is_empty() && *upstream != Upstream::Embedded("s3") && table.has("upstream") {
+        table.problem(
+            problems,
+            "buckets",
+            "only the embedded S3 server is given buckets",
+            "upstream = \"embedded\", or make the buckets at the upstream".to_owned(),
+        );
+    }
+    for bucket in &buckets {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        if !(3..=63).contains(&bucket.value.len()) || !bucket.value.chars().all(fits) {
+            problems.error(
+                table.source,
+                bucket.span.clone(),
+                format!("`{}` cannot be the name of a bucket", bucket.value),
+                "3 to 63 small letters, digits, `-` and `.`".to_owned(),
+            );
+        }
+    }
+    buckets.into_iter().map(|bucket| bucket.value).collect()
+}
+
+/// Where a capture stands, which decides what it can take from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Side {
+    /// A dependency of this protocol.
+    Dependency(Protocol),
+    /// A load.
+    Load,
+}
+
+/// Reads `capture`.
+pub(super) fn captures(
+    table: &Fields<'_>,
+    side: Side,
+    problems: &mut Problems,
+) -> BTreeMap<String, Capture> {
+    let named = table.text_map("capture", problems).unwrap_or_default();
+    if let Side::Dependency(protocol) = side
+        && !protocol.has_messages()
+        && !named.is_empty()
+    {
+        table.problem(
+            problems,
+            "capture",
+            format!("{protocol} has no requests to capture from"),
+            None,
+        );
+    }
+    let mut captures = BTreeMap::new();
+    for (name, text) in named.into_iter().take(keys::NAMED_MAX) {
+        let item = Item {
+            value: name,
+            span: text.span.clone(),
+        };
+        check_name(&item, "a capture", table.source, problems);
+        match capture(&text.value, side) {
+            Some(capture) => {
+                captures.insert(item.value, capture);
+            }
+            None => problems.error(
+                table.source,
+                text.span,
+                format!("nothing can be captured by `{}`", text.value),
+                match side {
+                    Side::Dependency(_) => {
+                        "\"header:NAME\", \"response-header:NAME\" or \"key\"".to_owned()
+                    }
+                    Side::Load => {
+                        "\"json:/POINTER\", \"header:NAME\", \"response-header:NAME\" or \"var:NAME\""
+                            .to_owned()
+                    }
+                },
+            ),
+        }
+    }
+    captures
+}
+
+fn capture(text: &str, side: Side) -> Option<Capture> {
+    let load = side == Side::Load;
+    if text == "key" && !load {
+        return Some(Capture::Key);
+    }
+    let (from, what) = text.split_once(':')?;
+    let header = || {
+        http::HeaderName::from_bytes(what.as_bytes())
+            .ok()
+            .map(|name| name.as_str().to_owned())
+    };
+    match from {
+        "header" => header().map(Capture::Header),
+        "response-header" => header().map(Capture::ResponseHeader),
+        "json" if load && is_pointer(what) => Some(Capture::Json(what.to_owned())),
+        "var" if load => Some(Capture::Var(what.to_owned())),
+        _ => None,
+    }
+}
+
+/// Whether a text is a JSON pointer.
+pub(super) fn is_pointer(text: &str) -> bool {
+    text.is_empty() || text.starts_with('/')
+}
+
+/// One word must not be a dependency's name and another's role: scenarios name both alike.
+fn check_roles(tables: &[(Item<String>, Fields<'_>)], problems: &mut Problems) {
+    for (name, table) in tables {
+        let Some(role) = table.text("role", &mut Problems::default()) else {
+            continue;
+        };
+        let other = tables
+            .iter()
+            .any(|(other, _)| other.value == role.value && other.value != name.value);
+        if other {
+            problems.error(
+                table.source,
+                role.span,
+                format!(
+                    "`{}` is the role of `{}` and the name of another dependency",
+                    role.value, name.value
+                ),
+                "scenarios would not know which is meant".to_owned(),
+            );
+        }
+    }
+}
+
+fn check_listen(
+    tables: &[(Item<String>, Fields<'_>)],
+    dependencies: &[Dependency],
+    problems: &mut Problems,
+) {
+    for (index, dependency) in dependencies.iter().enumerate() {
+        let Some(listen) = dependency.listen.filter(|listen| listen.port() != 0) else {
+            continue;
+        };
+        let taken = dependencies[..index]
+            .iter()
+            .find(|other| other.listen == Some(listen));
+        if let Some(other) = taken {
+            tables[index].1.problem(
+                problems,
+                "listen",
+                format!("`{}` listens on {listen} already", other.name),
+                None,
+            );
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! The keys of both files, declared once: reading, the JSON Schema and listings follow from them.
+
+use crate::{
+    input::{Key, Shape},
+    protocol::PROTOCOLS,
+};
+
+/// The most loads, dependencies, instances or captures of one file.
+pub(super) const NAMED_MAX: usize = 100;
+
+/// What a system file may hold.
+pub(super) const SYSTEM_FILE: &[Key] = &[
+    Key::required("system", Shape::Table(SYSTEM), "what is under test"),
+    Key::optional(
+        "dependency",
+        Shape::MapOf(DEPENDENCY),
+        "what the system calls, each through a proxy of ours",
+    ),
+    Key::optional("load", Shape::MapOf(LOAD), "requests driven at the system"),
+    Key::optional(
+        "ingress",
+        Shape::Table(INGRESS),
+        "a door in front of the system, through which other people's load is measured",
+    ),
+    Key::optional(
+        "ledger",
+        Shape::Later("leave `[ledger]` out: lost and duplicated work cannot be judged yet"),
+        "which work was accepted and which was delivered",
+    ),
+];
+
+/// `[system]`.
+pub(super) const SYSTEM: &[Key] = &[
+    Key::optional(
+        "name",
+        Shape::Text,
+        "how reports call it (the file's name without `.toml`)",
+    ),
+    Key::optional(
+        "command",
+        Shape::Texts,
+        "program and arguments, never a shell; `{port.NAME}` and the like are filled in",
+    ),
+    Key::optional(
+        "external",
+        Shape::Text,
+        "the URL of a system that somebody else has started, in place of a command",
+    ),
+    Key::optional(
+        "env",
+        Shape::TextMap,
+        "environment of every instance, with placeholders like `{dependency.s3.url}`",
+    ),
+    Key::optional(
+        "url",
+        Shape::Text,
+        "where load and probes go: \"http://127.0.0.1:{port.api}\"",
+    ),
+    Key::optional(
+        "ready",
+        Shape::Table(READY),
+        "when an instance counts as ready",
+    ),
+    Key::optional("stop", Shape::Table(STOP), "how an instance is stopped"),
+    Key::optional(
+        "folder",
+        Shape::Text,
+        "working directory, relative to the file (the file's own folder)",
+    ),
+    Key::optional(
+        "instance",
+        Shape::Tables(INSTANCE),
+        "the system's processes, where there is more than one",
+    ),
+];
+
+/// `[[system.instance]]`.
+pub(super) const INSTANCE: &[Key] = &[
+    Key::required(
+        "name",
+        Shape::Text,
+        "the name for `instance:NAME` and `{instance.NAME.url}`",
+    ),
+    Key::required(
+        "command",
+        Shape::Texts,
+        "program and arguments, never a shell; `{port.NAME}` and the like are filled in",
+    ),
+    Key::optional("env", Shape::TextMap, "environment beside the system's own"),
+    Key::optional("url", Shape::Text, "its own base URL"),
+    Key::optional(
+        "ready",
+        Shape::Table(READY),
+        "when it counts as ready (as the system's)",
+    ),
+    Key::optional(
+        "stop",
+        Shape::Table(STOP),
+        "how it is stopped (as the system's)",
+    ),
+    Key::optional(
+        "folder",
+        Shape::Text,
+        "working directory, relative to the file (as the system's)",
+    ),
+    Key::optional(
+        "autostart",
+        Shape::Bool,
+        "whether it is started with the run (true); else a `start` fault starts it",
+    ),
+];
+
+/// `ready`.
+pub(super) const READY: &[Key] = &[
+    Key::optional(
+        "path",
+        Shape::Text,
+        "asked until it answers 2xx; without it: when the port accepts",
+    ),
+    Key::optional("within", Shape::Duration, "the time it has (20s)"),
+];
+
+/// `stop`.
+pub(super) const STOP: &[Key] = &[
+    Key::optional(
+        "signal",
+        Shape::OneOf(SIGNALS),
+        "sent to the whole process group (TERM)",
+    ),
+    Key::optional("within", Shape::Duration, "then KILL after this time (10s)"),
+];
+
+/// What `stop.signal` may be.
+pub(super) const SIGNALS: &[&str] = &["TERM", "INT", "QUIT", "HUP", "KILL"];
+
+/// `[dependency.NAME]`.
+pub(super) const DEPENDENCY: &[Key] = &[
+    Key::required(
+        "protocol",
+        Shape::OneOf(PROTOCOL_NAMES),
+        "what it speaks; `brownout list protocols` shows all",
+    ),
+    Key::optional(
+        "role",
+        Shape::Text,
+        "the part it plays, by which scenarios name it: \"object-store\"",
+    ),
+    Key::required(
+        "upstream",
+        Shape::Text,
+        "what stands behind the proxy: \"embedded\", \"embedded:sink\", \"host:port\", a URL, or \"instance:NAME\"",
+    ),
+    Key::optional(
+        "tls",
+        Shape::AnyOf(&[Shape::Bool, Shape::Table(TLS)]),
+        "TLS towards the system, with a certificate of the run's own CA",
+    ),
+    Key::optional(
+        "listen",
+        Shape::Text,
+        "a fixed address, \"127.0.0.1:9000\" (an ephemeral loopback port)",
+    ),
+    Key::optional(
+        "virtual_host",
+        Shape::Text,
+        "the host name after the bucket's label, for S3 clients that put the bucket into the host",
+    ),
+    Key::optional(
+        "buckets",
+        Shape::Texts,
+        "buckets that the embedded S3 server has from the start",
+    ),
+    Key::optional(
+        "capture",
+        Shape::TextMap,
+        "what is kept of each request, by name: \"header:x-amz-meta-version\", \"response-header:etag\", \"key\"",
+    ),
+    Key::optional(
+        "hosts",
+        Shape::Later(
+            "give the system the proxy's address, as `{dependency.NAME.url}`: there is no forward proxy yet",
+        ),
+        "hosts that are wired into libraries",
+    ),
+];
+
+/// The names in [`PROTOCOLS`], in its order.
+pub(super) const PROTOCOL_NAMES: &[&str] = &{
+    let mut names = [""; PROTOCOLS.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = PROTOCOLS[index].name;
+        index += 1;
+    }
+    names
+};
+
+/// `tls`.
+pub(super) const TLS: &[Key] = &[Key::optional(
+    "names",
+    Shape::Texts,
+    "names on the certificate beside `localhost` and the loopback addresses",
+)];
+
+/// `[load.NAME]`.
+pub(super) const LOAD: &[Key] = &[
+    Key::required(
+        "rate",
+        Shape::Rate,
+        "operations begun per second, however slowly they are answered",
+    ),
+    Key::optional(
+        "arrivals",
+        Shape::OneOf(ARRIVALS),
+        "when they begin: at random (\"poisson\", the default) or evenly spaced",
+    ),
+    Key::required("request", Shape::Table(REQUEST), "what is asked"),
+    Key::optional(
+        "vars",
+        Shape::MapOf(VAR),
+        "variables of the request: { zipf = 1.1, of = 200 }, { one_of = [\"a\", \"b\"] }, { sequence = 100 }, { uniform = 200 }",
+    ),
+    Key::optional(
+        "timeout",
+        Shape::Duration,
+        "no answer within this time is indeterminate (10s)",
+    ),
+    Key::optional("ok", Shape::Table(RULE), "what counts as ok (any 2xx)"),
+    Key::optional(
+        "degraded",
+        Shape::Table(RULE),
+        "what counts as a fallback's answer; asked before `ok`",
+    ),
+    Key::optional(
+        "then",
+        Shape::Table(THEN),
+        "a second request, repeated until it comes true; the operation is ok only then",
+    ),
+    Key::optional(
+        "capture",
+        Shape::TextMap,
+        "what is kept of each operation, by name: \"json:/id\", \"response-header:etag\", \"header:x-id\", \"var:bot\"",
+    ),
+    Key::optional(
+        "in_flight_max",
+        Shape::Integer(1, 100_000),
+        "the most operations in flight (1000); beyond it they are missed, and counted as such",
+    ),
+];
+
+/// What `arrivals` may be, in the order of [`super::Arrivals`].
+pub(super) const ARRIVALS: &[&str] = &["constant", "poisson"];
+
+/// `request`.
+pub(super) const REQUEST: &[Key] = &[
+    Key::optional(
+        "method",
+        Shape::Text,
+        "the HTTP method (GET; POST where there is a body)",
+    ),
+    Key::required("path", Shape::Text, "path and query, with placeholders"),
+    Key::optional("headers", Shape::TextMap, "headers, with placeholders"),
+    Key::optional(
+        "json",
+        Shape::Any,
+        "the body as JSON; placeholders in its texts are filled in",
+    ),
+    Key::optional("body", Shape::Text, "the body as text, with placeholders"),
+];
+
+/// One of `vars`.
+pub(super) const VAR: &[Key] = &[
+    Key::optional(
+        "zipf",
+        Shape::Number(0.0, 10.0),
+        "the exponent of a Zipf law over 1 to `of`: small numbers are the popular ones",
+    ),
+    Key::optional(
+        "of",
+        Shape::Integer(1, 1_000_000_000),
+        "the greatest number of a Zipf law",
+    ),
+    Key::optional(
+        "uniform",
+        Shape::Integer(1, 1_000_000_000),
+        "a number from 1 to this, all equally likely",
+    ),
+    Key::optional(
+        "sequence",
+        Shape::Integer(1, 1_000_000_000),
+        "1, 2, 3 … up to this, then again",
+    ),
+    Key::optional("one_of", Shape::Texts, "one of these, all equally likely"),
+];
+
+/// A rule over an answer.
+pub(super) const RULE: &[Key] = &[
+    Key::optional(
+        "status",
+        Shape::AnyOf(&[Shape::Text, Shape::Integer(100, 999)]),
+        "the statuses: 200, \"2xx\", \"200,202-204\" (any 2xx)",
+    ),
+    Key::optional(
+        "header",
+        Shape::TextMap,
+        "headers and their values, with `*` for any characters",
+    ),
+    Key::optional(
+        "json",
+        Shape::ScalarMap,
+        "JSON pointers into the body and what must stand there: { \"/version\" = \">= {version}\" }",
+    ),
+];
+
+/// `then`.
+pub(super) const THEN: &[Key] = &[
+    Key::required(
+        "request",
+        Shape::Table(REQUEST),
+        "what is asked; captured names are placeholders too",
+    ),
+    Key::required("until", Shape::Table(RULE), "what must come true"),
+    Key::optional("every", Shape::Duration, "how often it is asked (250ms)"),
+    Key::required(
+        "within",
+        Shape::Duration,
+        "counted from the operation's intended start; then it failed",
+    ),
+];
+
+/// `[ingress]`.
+pub(super) const INGRESS: &[Key] = &[
+    Key::optional(
+        "name",
+        Shape::Text,
+        "the name under which its operations are judged, like a load's (\"ingress\")",
+    ),
+    Key::optional(
+        "listen",
+        Shape::Text,
+        "a fixed address, \"127.0.0.1:8080\" (an ephemeral loopback port, printed at start)",
+    ),
+    Key::optional("ok", Shape::Table(RULE), "what counts as ok (any 2xx)"),
+    Key::optional(
+        "degraded",
+        Shape::Table(RULE),
+        "what counts as a fallback's answer; asked before `ok`",
+    ),
+    Key::optional(
+        "timeout",
+        Shape::Duration,
+        "no answer within this time is indeterminate (30s)",
+    ),
+];
+
+/// What a scenario file may hold.
+pub(super) const SCENARIO_FILE: &[Key] = &[
+    Key::required("title", Shape::Text, "one line that says what happens"),
+    Key::optional(
+        "incident",
+        Shape::Table(INCIDENT),
+        "the outage that it replays",
+    ),
+    Key::optional(
+        "story",
+        Shape::Text,
+        "two or three sentences for a reviewer",
+    ),
+    Key::optional(
+        "system",
+        Shape::Text,
+        "the system file, relative to this one; `--system FILE` replaces it",
+    ),
+    Key::optional("tags", Shape::Texts, "labels"),
+    Key::optional(
+        "hold",
+        Shape::Duration,
+        "how long everything must hold before recovery counts (5s)",
+    ),
+    Key::required(
+        "phase",
+        Shape::Tables(PHASE),
+        "what happens, in order: first the steady phase, last the recovery",
+    ),
+    Key::required(
+        "expect",
+        Shape::Registry(EXPECTATION),
+        "what is required; `brownout list expectations` shows all kinds",
+    ),
+];
+
+/// `incident`.
+pub(super) const INCIDENT: &[Key] = &[
+    Key::required("who", Shape::Text, "whose outage it was"),
+    Key::required("on", Shape::Date, "the day"),
+    Key::optional("source", Shape::Text, "the URL of its description"),
+];
+
+/// `[[phase]]`.
+pub(super) const PHASE: &[Key] = &[
+    Key::required("name", Shape::Text, "how expectations and reports call it"),
+    Key::required(
+        "lasts",
+        Shape::Text,
+        "\"20s\"; the last phase may say \"until steady, at most 60s\"",
+    ),
+    Key::optional(
+        "steady",
+        Shape::Bool,
+        "whether it is the baseline: the first phase, without faults",
+    ),
+    Key::optional(
+        "happened",
+        Shape::Text,
+        "what it stands for on the real clock",
+    ),
+    Key::optional(
+        "fault",
+        Shape::Registry(FAULT),
+        "what goes wrong in it; `brownout list faults` shows all kinds",
+    ),
+];
+
+/// Keys that every `[[expect]]` may have, beside its kind's own.
+pub(super) const EXPECT: &[Key] = &[
+    Key::required("id", Shape::Text, "its name in verdicts, unique"),
+    Key::required("that", Shape::Text, "what it requires, in words"),
+    Key::required(
+        "kind",
+        Shape::Text,
+        "what is measured; `brownout list expectations` shows all kinds",
+    ),
+    Key::optional(
+        "during",
+        Shape::TextOrTexts,
+        "the phases over which it is judged (the kind's own choice)",
+    ),
+];
+
+/// The registry of [`crate::fault::FAULTS`].
+pub(super) const FAULT: &str = "fault";
+
+/// The registry of [`crate::expectation::EXPECTATIONS`].
+pub(super) const EXPECTATION: &str = "expectation";
