@@ -4,7 +4,7 @@
 //! the proxies' business. Nothing is kept on disk and nothing outlives [`Embedded::stop`].
 
 mod s3;
-mod server;
+pub(crate) mod server;
 mod sink;
 
 use crate::history::Recorder;

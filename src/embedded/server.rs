@@ -28,11 +28,11 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
 /// What a service's answer may fail with.
-pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A running listener.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -40,7 +40,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Binds `listen` and serves `service` on it.
-    pub(super) fn start<S, B>(listen: SocketAddr, service: S) -> io::Result<Self>
+    pub(crate) fn start<S, B>(listen: SocketAddr, service: S) -> io::Result<Self>
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
@@ -62,11 +62,11 @@ impl Server {
         })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         let _ = self.stop.send(true);
         // A panic in the task has already been printed; there is nothing left to end.
         let _ = (&mut self.task).await;

@@ -1,10 +1,99 @@
 //! The reference systems of the shipped scenarios: small honest programs modelled on the
 //! incidents, each *as it was* and *remedied*, behind the hidden subcommand `reference`.
+//!
+//! They know nothing of Brownout. They speak real protocols to whatever their options and
+//! environment name, so that what is rehearsed on them is what a newcomer's own system would see.
+
+pub mod ada;
+
+mod options;
+mod s3;
+mod web;
+
+use options::Options;
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Why a reference program cannot run.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Its arguments or environment are wrong.
+    Usage(String),
+    /// It could not bind its port.
+    Io(io::Error),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) => f.write_str(message),
+            Self::Io(error) => write!(f, "cannot listen: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
 
 /// Runs the reference program that `args` names (`ada-api`, `ada-router`) with the rest of them as
-/// its options, until it is told to stop. Returns its exit status: 64 for wrong arguments.
+/// its options, until SIGTERM or SIGINT. Returns its exit status: 0, 64 for wrong arguments, 69
+/// where it could not listen.
 pub fn main(args: &[String]) -> i32 {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(args)),
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(()) => 0,
+        Err(refusal) => {
+            eprintln!("error: {refusal}");
+            match refusal {
+                Refusal::Usage(_) => 64,
+                Refusal::Io(_) => 69,
+            }
+        }
+    }
+}
+
+async fn run(args: &[String]) -> Result<(), Refusal> {
     let name = args.first().map_or("", String::as_str);
-    eprintln!("error: no reference program is called `{name}`");
-    64
+    let options = Options::parse(args.get(1..).unwrap_or_default())?;
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port()?));
+    match name {
+        "ada-api" => {
+            let api = ada::Api::start(listen, ada::ApiSetup::from_options(&options)?)?;
+            told_to_stop().await?;
+            api.stop().await;
+        }
+        "ada-router" => {
+            let router = ada::Router::start(listen, ada::RouterSetup::from_options(&options)?)?;
+            told_to_stop().await?;
+            router.stop().await;
+        }
+        other => {
+            return Err(Refusal::Usage(format!(
+                "no reference program is called `{other}`; there are `ada-api` and `ada-router`"
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn told_to_stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }
