@@ -3,14 +3,28 @@
 //! A new expectation is one file and two adjacent lines here: its `mod` and its entry in
 //! [`EXPECTATIONS`].
 
+mod attempts;
+mod calls;
+mod gives_up;
+mod judge;
+mod judgement;
+mod latency;
+mod names;
+mod recovery;
+mod samples;
+mod success_rate;
 mod verdict;
 
+#[cfg(test)]
+mod testing;
+
+pub use judge::{judge, judged_phases};
+pub use judgement::{EVIDENCE_MAX, Judgement};
 pub use verdict::{Evidence, Status, Verdict};
 
 use crate::{
     input::{Fields, Key, Problems},
     protocol::Protocol,
-    units::Micros,
 };
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -33,6 +47,16 @@ pub trait Expectation: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The phases it is judged over where its table says no `during`.
+    fn scope(&self) -> Scope {
+        Scope::Faulted
+    }
+
+    /// The loads whose schedule it relies on; empty: all of them.
+    fn loads(&self) -> Vec<Name> {
+        Vec::new()
+    }
+
     /// Whether it can only be judged over faults that acted: then a fault with too few hits in
     /// its phases makes it inconclusive. True for all but a few (`alive`, probes before).
     fn needs_faults(&self) -> bool {
@@ -40,22 +64,17 @@ pub trait Expectation: Send + Sync + fmt::Debug {
     }
 }
 
-/// What an expectation found, before the common rules (steady state, missed schedule, drops,
-/// faults that never acted) are applied to it.
-#[derive(Debug, Clone)]
-pub struct Judgement {
-    /// Pass, fail or inconclusive by the samples alone.
-    pub status: Status,
-    /// What was measured, in words: "99.2% (2480 of 2500)".
-    pub measured: String,
-    /// How many samples.
-    pub count: u64,
-    /// From when to when.
-    pub window: (Micros, Micros),
-    /// Why it is not a pass.
-    pub reason: Option<String>,
-    /// The first few offending operations, calls or events.
-    pub evidence: Vec<Evidence>,
+/// The phases an expectation is judged over where its table says no `during`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every phase with a fault.
+    Faulted,
+    /// The last phase.
+    Recovery,
+    /// Every phase without exception.
+    WholeRun,
+    /// The phases before the first fault.
+    Before,
 }
 
 /// The history as expectations see it: `history` knows how to build it.
@@ -123,7 +142,13 @@ pub struct ExpectationDef {
 }
 
 /// Every kind of expectation, in the order listed.
-pub const EXPECTATIONS: &[ExpectationDef] = &[];
+pub const EXPECTATIONS: &[ExpectationDef] = &[
+    success_rate::DEF,
+    latency::DEF,
+    gives_up::DEF,
+    attempts::DEF,
+    recovery::DEF,
+];
 
 /// The entry of this name.
 pub fn find(name: &str) -> Option<&'static ExpectationDef> {
@@ -132,3 +157,22 @@ pub fn find(name: &str) -> Option<&'static ExpectationDef> {
 
 /// How expectations and evidence name a thing.
 pub type Name = Arc<str>;
+
+/// The warning that a load makes too few operations in the judged phases for a threshold.
+fn too_thin(plan: &Foresight<'_>, load: &str, needed: u64, threshold: &str) -> Vec<String> {
+    let Some((_, rate)) = plan.loads.iter().find(|(name, _)| *name == load) else {
+        return Vec::new();
+    };
+    let seconds: f64 = plan
+        .phases
+        .iter()
+        .map(|(_, length)| length.as_secs_f64())
+        .sum();
+    let expected = rate * seconds;
+    if expected >= needed as f64 {
+        return Vec::new();
+    }
+    vec![format!(
+        "load `{load}` makes about {expected:.0} operations in the judged phases; {threshold} needs at least {needed}"
+    )]
+}

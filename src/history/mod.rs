@@ -4,14 +4,27 @@
 //! texts of scenario and system, so that a history can be judged on another machine and after
 //! `kill -9`. Times are microseconds since the run began ([`Micros`]).
 
+mod call;
+mod error;
+mod index;
 mod observation;
+mod read;
 mod recorder;
+mod steady;
 mod view;
+mod writer;
 
+pub mod sample;
+
+pub use call::LogicalCall;
+pub use error::HistoryError;
+pub use index::{FaultSpan, History, Missed, PhaseSpan};
 pub use recorder::Recorder;
-pub use view::View;
+pub use steady::{Criteria, Steady};
+pub use view::{View, Window};
+pub use writer::{Writer, Written};
 
 pub use observation::{
-    Attempt, AttemptEnd, Connection, HISTORY_VERSION, Intervention, Message, Moment, Observation,
-    Operation, Outcome, ProbeSample, ProcessEvent, Run, Source,
+    Attempt, AttemptEnd, COMPLETED, Connection, HISTORY_VERSION, Intervention, Message, Moment,
+    Observation, Operation, Outcome, ProbeSample, ProcessEvent, Run, Source,
 };

@@ -1,11 +1,18 @@
 //! The entries of a history.
 
-use crate::{fault::FaultId, protocol::Applied, units::Micros};
+use crate::{
+    fault::FaultId,
+    protocol::Applied,
+    units::{Micros, format_duration},
+};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The version of the file format; a reader refuses a later one.
 pub const HISTORY_VERSION: u32 = 1;
+
+/// How a run ended that went through all its phases.
+pub const COMPLETED: &str = "completed";
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +79,28 @@ pub enum Observation {
     },
     /// The last entry of a run that was not killed.
     Ended(Moment),
+}
+
+impl Observation {
+    /// When it was known: the end of whatever takes time.
+    pub fn at(&self) -> Micros {
+        match self {
+            Self::Run(_) => Micros::default(),
+            Self::Phase { at, .. }
+            | Self::Armed { at, .. }
+            | Self::Lifted { at, .. }
+            | Self::Missed { at, .. }
+            | Self::Dropped { at, .. } => *at,
+            Self::Acted(intervention) => intervention.at,
+            Self::Operation(operation) => operation.ended,
+            Self::Attempt(attempt) => attempt.ended,
+            Self::Connection(connection) => connection.closed,
+            Self::Process(event) => event.at,
+            Self::Probe(sample) => sample.ended,
+            Self::Message(message) => message.at,
+            Self::Ended(moment) => moment.at,
+        }
+    }
 }
 
 /// What the run was.
@@ -300,11 +329,55 @@ pub struct Message {
     pub body: String,
 }
 
+impl Operation {
+    /// How long it took, counted from when it should have begun.
+    pub fn latency(&self) -> Duration {
+        self.ended.since(self.intended)
+    }
+
+    /// Whether it was answered, by the thing itself or by a fallback.
+    pub fn answered(&self) -> bool {
+        matches!(self.outcome, Outcome::Ok | Outcome::Degraded)
+    }
+
+    /// One line of evidence: `ask #412 POST /bots/7/ask: no answer within 5s`.
+    pub fn describe(&self) -> String {
+        let what = match (&self.why, self.outcome) {
+            (Some(why), _) => why.clone(),
+            (None, Outcome::Ok) => format!("ok after {}", format_duration(self.latency())),
+            (None, Outcome::Degraded) => {
+                format!("degraded after {}", format_duration(self.latency()))
+            }
+            (None, Outcome::Failed) => "failed".to_owned(),
+            (None, Outcome::Indeterminate) => "no answer".to_owned(),
+        };
+        format!("{} #{} {}: {what}", self.load, self.nth, self.request)
+    }
+}
+
+impl Attempt {
+    /// How long it was open at the proxy.
+    pub fn duration(&self) -> Duration {
+        self.ended.since(self.began)
+    }
+
+    /// Whether the client got an answer that settles its call: a whole one, and not one that
+    /// asks to be retried (5xx, 408, 429, an error inside a 200).
+    pub fn settled(&self) -> bool {
+        self.end == AttemptEnd::Answered
+            && match self.status {
+                Some(408 | 429 | 500..) => false,
+                Some(status @ 200..300) => self.code.is_none() || status != 200,
+                _ => true,
+            }
+    }
+}
+
 /// A moment with its reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
     /// When.
     pub at: Micros,
-    /// `completed`, `interrupted`, or what broke.
+    /// [`COMPLETED`], `interrupted`, or what broke.
     pub how: String,
 }

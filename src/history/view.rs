@@ -1,8 +1,264 @@
-//! The history as expectations and reports see it.
+//! The history as expectations and reports see it: through the scenario's words.
 
-/// A whole history, indexed, seen through its scenario.
-#[derive(Debug)]
+use super::{Attempt, FaultSpan, History, LogicalCall, Missed, Operation, PhaseSpan};
+use crate::{
+    scenario::{FaultSpec, Phase, Scenario, System},
+    units::Micros,
+};
+use std::{sync::Arc, time::Duration};
+
+/// A stretch of the run, from its first moment up to but without its last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Its first moment.
+    pub from: Micros,
+    /// The first moment after it.
+    pub to: Micros,
+}
+
+impl Window {
+    /// A window; empty where `to` is not after `from`.
+    pub const fn new(from: Micros, to: Micros) -> Self {
+        Self { from, to }
+    }
+
+    /// Whether the moment lies in it.
+    pub fn contains(self, at: Micros) -> bool {
+        self.from <= at && at < self.to
+    }
+
+    /// How long it is.
+    pub const fn length(self) -> Duration {
+        self.to.since(self.from)
+    }
+
+    /// The whole one-second windows in it, beginning at its first moment.
+    pub fn seconds(self) -> impl Iterator<Item = Self> {
+        (0..self.length().as_secs()).map(move |second| {
+            let from = self.from + Duration::from_secs(second);
+            Self::new(from, from + Duration::from_secs(1))
+        })
+    }
+
+    /// The part of a list, sorted by `key`, whose keys lie in the window.
+    pub fn of<T>(self, sorted: &[T], key: impl Fn(&T) -> Micros) -> &[T] {
+        let first = sorted.partition_point(|item| key(item) < self.from);
+        let last = sorted.partition_point(|item| key(item) < self.to);
+        &sorted[first..last.max(first)]
+    }
+}
+
+/// A whole history seen through its scenario, with the phases that are being judged.
+#[derive(Debug, Clone)]
 pub struct View<'a> {
-    /// The scenario's source, until the rest is built.
-    pub scenario: &'a crate::scenario::Scenario,
+    /// What happened.
+    pub history: &'a History,
+    /// What was to happen.
+    pub scenario: &'a Scenario,
+    /// What it happened to.
+    pub system: &'a System,
+    judged: Vec<usize>,
+}
+
+impl<'a> View<'a> {
+    /// The history with every phase judged.
+    pub fn new(history: &'a History, scenario: &'a Scenario, system: &'a System) -> Self {
+        Self {
+            history,
+            scenario,
+            system,
+            judged: (0..scenario.phases.len()).collect(),
+        }
+    }
+
+    /// The same history with these phases judged, by index into the scenario.
+    #[must_use]
+    pub fn over(&self, mut phases: Vec<usize>) -> Self {
+        phases.sort_unstable();
+        phases.dedup();
+        Self {
+            judged: phases,
+            ..self.clone()
+        }
+    }
+
+    /// The phases judged, by index into the scenario.
+    pub fn judged(&self) -> &[usize] {
+        &self.judged
+    }
+
+    /// The judged phases as they happened; those that never began are not among them.
+    pub fn spans(&self) -> impl Iterator<Item = &'a PhaseSpan> {
+        let history = self.history;
+        history
+            .phases
+            .iter()
+            .filter(|span| self.judged.contains(&span.index))
+    }
+
+    /// The judged phases as windows, phases that follow each other joined.
+    pub fn windows(&self) -> Vec<Window> {
+        let mut windows: Vec<Window> = Vec::new();
+        for span in self.spans() {
+            match windows.last_mut() {
+                Some(last) if last.to == span.began => last.to = span.ended,
+                _ => windows.push(Window::new(span.began, span.ended)),
+            }
+        }
+        windows
+    }
+
+    /// From the beginning of the first judged phase to the end of the last.
+    pub fn window(&self) -> Window {
+        let windows = self.windows();
+        Window::new(
+            windows.first().map_or(Micros::default(), |one| one.from),
+            windows.last().map_or(Micros::default(), |one| one.to),
+        )
+    }
+
+    /// The time judged, without the gaps between the judged phases.
+    pub fn length(&self) -> Duration {
+        self.windows().iter().map(|window| window.length()).sum()
+    }
+
+    /// Whether the moment lies in a judged phase.
+    pub fn contains(&self, at: Micros) -> bool {
+        self.spans()
+            .any(|span| Window::new(span.began, span.ended).contains(at))
+    }
+
+    /// The scenario's phase of a span.
+    pub fn phase(&self, span: &PhaseSpan) -> Option<&'a Phase> {
+        self.scenario.phases.get(span.index)
+    }
+
+    /// The window of a phase by name, if it began.
+    pub fn phase_window(&self, name: &str) -> Option<Window> {
+        self.history
+            .phases
+            .iter()
+            .find(|span| self.phase(span).is_some_and(|phase| *phase.name == *name))
+            .map(|span| Window::new(span.began, span.ended))
+    }
+
+    /// The baseline: the steady phases that were over (or at least began) in this run.
+    pub fn steady(&self) -> Vec<Window> {
+        self.history
+            .phases
+            .iter()
+            .filter(|span| self.phase(span).is_some_and(|phase| phase.steady))
+            .map(|span| Window::new(span.began, span.ended))
+            .collect()
+    }
+
+    /// When the last fault was lifted for good: recovery counts from here. `None` while a fault
+    /// is in force or the last phase has not begun.
+    pub fn recovery_began(&self) -> Option<Micros> {
+        let last = self.history.phases.last()?;
+        let phase = self.phase(last)?;
+        if last.index + 1 != self.scenario.phases.len() || !phase.faults.is_empty() {
+            return None;
+        }
+        let lifted = self.history.faults.iter().map(|span| span.lifted).max();
+        Some(lifted.map_or(last.began, |lifted| lifted.max(last.began)))
+    }
+
+    /// A fault as the scenario declares it, with its phase.
+    pub fn fault(&self, span: &FaultSpan) -> Option<(usize, &'a FaultSpec)> {
+        let phases = self.scenario.phases.iter().enumerate();
+        phases
+            .flat_map(|(index, phase)| phase.faults.iter().map(move |fault| (index, fault)))
+            .find(|(_, fault)| fault.id == span.fault)
+    }
+
+    /// The faults of the judged phases as they were in force, by arming.
+    pub fn faults(&self) -> Vec<(&'a FaultSpan, &'a FaultSpec)> {
+        let history = self.history;
+        let mut faults: Vec<_> = history
+            .faults
+            .iter()
+            .filter_map(|span| self.fault(span).map(|(phase, fault)| (phase, span, fault)))
+            .filter(|(phase, ..)| self.judged.contains(phase))
+            .map(|(_, span, fault)| (span, fault))
+            .collect();
+        faults.sort_by_key(|(span, _)| span.armed);
+        faults
+    }
+
+    /// The dependencies that `on` means: all of a role, or one by name.
+    pub fn dependencies(&self, on: &str) -> Vec<&'a Arc<str>> {
+        let system = self.system;
+        system
+            .dependencies
+            .iter()
+            .filter(|one| *one.name == *on || one.role.as_deref() == Some(on))
+            .map(|one| &one.name)
+            .collect()
+    }
+
+    /// The operations of a load whose intended start lies in the judged phases.
+    pub fn operations(&self, load: &str) -> Vec<&'a Operation> {
+        let windows = self.windows();
+        windows
+            .iter()
+            .flat_map(|window| self.operations_in(load, *window))
+            .collect()
+    }
+
+    /// The operations of a load whose intended start lies in a window.
+    pub fn operations_in(&self, load: &str, window: Window) -> &'a [Operation] {
+        window.of(self.history.operations_of(load), |one| one.intended)
+    }
+
+    /// The operations of a load's baseline: begun and ended in a steady phase. One that was still
+    /// open when the steady phase ended may have met the next phase's fault.
+    pub fn steady_operations(&self, load: &str) -> Vec<&'a Operation> {
+        let windows = self.steady();
+        windows
+            .iter()
+            .flat_map(|window| {
+                let operations = self.operations_in(load, *window);
+                operations.iter().filter(|one| one.ended <= window.to)
+            })
+            .collect()
+    }
+
+    /// The attempts at a dependency or role that began in a window, by when they began.
+    pub fn attempts_in(&self, on: &str, window: Window) -> Vec<&'a Attempt> {
+        let mut attempts: Vec<&Attempt> = self
+            .dependencies(on)
+            .into_iter()
+            .flat_map(|name| window.of(self.history.attempts_of(name), |one| one.began))
+            .collect();
+        attempts.sort_by_key(|attempt| attempt.began);
+        attempts
+    }
+
+    /// The calls of a dependency or role, each with its attempts, by when they began.
+    pub fn calls(&self, on: &str) -> Vec<(&'a LogicalCall, Vec<&'a Attempt>)> {
+        let history = self.history;
+        let mut calls: Vec<_> = self
+            .dependencies(on)
+            .into_iter()
+            .flat_map(|name| {
+                let attempts = history.attempts_of(name);
+                history.calls_of(name).iter().map(move |call| {
+                    let own = call.attempts.iter().map(|index| &attempts[*index as usize]);
+                    (call, own.collect())
+                })
+            })
+            .collect();
+        calls.sort_by_key(|(call, _)| call.began);
+        calls
+    }
+
+    /// Where a load missed its schedule in the judged phases.
+    pub fn missed<'b>(&'b self, load: &'b str) -> impl Iterator<Item = &'a Missed> + 'b {
+        let history = self.history;
+        history
+            .missed
+            .iter()
+            .filter(move |missed| *missed.load == *load && self.contains(missed.at))
+    }
 }

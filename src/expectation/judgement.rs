@@ -1,0 +1,69 @@
+//! What an expectation found by its samples alone.
+
+use super::{Evidence, Status};
+use crate::{history::Window, units::Micros};
+
+/// The most pieces of evidence with a verdict: the first few are what a reader looks at.
+pub const EVIDENCE_MAX: usize = 5;
+
+/// What an expectation found, before the common rules (steady state, missed schedule, drops,
+/// faults that never acted) are applied to it.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// Pass, fail or inconclusive by the samples alone.
+    pub status: Status,
+    /// What was measured, in words: "99.2% (2480 of 2500)".
+    pub measured: String,
+    /// How many samples.
+    pub count: u64,
+    /// From when to when.
+    pub window: (Micros, Micros),
+    /// Why it is not a pass.
+    pub reason: Option<String>,
+    /// The first few offending operations, calls or events.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Judgement {
+    /// A pass on `count` samples of a window.
+    pub fn new(window: Window, count: u64, measured: impl Into<String>) -> Self {
+        Self {
+            status: Status::Pass,
+            measured: measured.into(),
+            count,
+            window: (window.from, window.to),
+            reason: None,
+            evidence: Vec::new(),
+        }
+    }
+
+    /// The same as a failure, for this reason. A failure for an earlier reason keeps that.
+    #[must_use]
+    pub fn fail(self, reason: impl Into<String>) -> Self {
+        self.worsen(Status::Fail, reason)
+    }
+
+    /// The same as inconclusive, for this reason, unless it is so or worse already.
+    #[must_use]
+    pub fn inconclusive(self, reason: impl Into<String>) -> Self {
+        self.worsen(Status::Inconclusive, reason)
+    }
+
+    fn worsen(mut self, status: Status, reason: impl Into<String>) -> Self {
+        if status > self.status {
+            self.status = status;
+            self.reason = Some(reason.into());
+        }
+        self
+    }
+
+    /// The same with evidence; what is beyond [`EVIDENCE_MAX`] is left out.
+    #[must_use]
+    pub fn with(mut self, evidence: impl IntoIterator<Item = (Micros, String)>) -> Self {
+        let room = EVIDENCE_MAX - self.evidence.len().min(EVIDENCE_MAX);
+        let more = evidence.into_iter().take(room);
+        self.evidence
+            .extend(more.map(|(at, what)| Evidence { at, what }));
+        self
+    }
+}

@@ -1,0 +1,342 @@
+//! `latency`: a load's operations are answered fast enough, absolutely or as in steady state.
+//!
+//! Latency counts from the intended start. An operation that failed, or whose outcome is unknown,
+//! took *at least* its time: enough to fail the bound, never enough to pass it.
+
+use super::{
+    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
+    samples::{Quantile, samples_needed},
+};
+use crate::{
+    history::{Operation, View},
+    input::{Fields, Key, Problems, Shape},
+    units::{Micros, format_duration},
+};
+use std::time::Duration;
+
+/// The difference from steady state that is noise on a busy machine.
+const SLACK: Duration = Duration::from_millis(20);
+
+/// The fewest operations that a baseline is made of.
+const BASELINE_MIN: usize = 10;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "latency",
+    summary: "a quantile of a load's latency stays below a bound, or near the steady state's",
+    example: "[[expect]]\nid           = \"ADA-3b\"\nthat         = \"answers stay fast\"\nkind         = \"latency\"\nload         = \"ask\"\nquantile     = \"p99\"\nbelow        = \"300ms\"\nbelow_steady = \"2x\"\n",
+    keys: &[
+        Key::required("load", Shape::Text, "the load whose operations count"),
+        Key::optional(
+            "quantile",
+            Shape::Text,
+            "which quantile: p50, p99.9, median, max (p99)",
+        ),
+        Key::optional("below", Shape::Duration, "the greatest it may be"),
+        Key::optional(
+            "below_steady",
+            Shape::Factor,
+            "the greatest it may be, as a factor of the same quantile in the steady phases",
+        ),
+        Key::optional(
+            "slack",
+            Shape::Duration,
+            "a difference from steady state that is noise and never fails `below_steady` (20ms)",
+        ),
+        Key::optional(
+            "answered_only",
+            Shape::Bool,
+            "leave operations out that were not answered; they otherwise took at least their time (false)",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Latency {
+    load: Name,
+    quantile: Quantile,
+    below: Option<Duration>,
+    below_steady: Option<f64>,
+    slack: Duration,
+    answered_only: bool,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let load = names::load(fields, "load", names, problems);
+    let quantile = fields.parsed("quantile", problems, str::parse);
+    let below = fields.duration("below", problems);
+    let below_steady = fields.factor("below_steady", problems);
+    let slack = fields.duration("slack", problems).unwrap_or(SLACK);
+    let answered_only = fields.bool("answered_only", problems).unwrap_or(false);
+    if !fields.has("below") && !fields.has("below_steady") {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} has neither `below` nor `below_steady`", fields.name()),
+            Some("say `below = \"300ms\"`, or `below_steady = \"2x\"`".to_owned()),
+        );
+        return None;
+    }
+    Some(Box::new(Latency {
+        load: load?,
+        quantile: quantile.unwrap_or(Quantile::P99),
+        below,
+        below_steady,
+        slack,
+        answered_only,
+    }))
+}
+
+/// A quantile of operations of which some were not answered.
+struct Measured {
+    /// With each operation at its own time: it took at least that.
+    least: Option<u64>,
+    /// With those not answered (or never sent) beyond any bound.
+    most: Option<u64>,
+}
+
+impl Measured {
+    fn of(quantile: Quantile, operations: &[&Operation], missed: u64, from: Start) -> Self {
+        let time = |one: &Operation| one.ended.0.saturating_sub(from.of(one).0);
+        let mut least: Vec<u64> = operations.iter().map(|one| time(one)).collect();
+        let mut most: Vec<u64> = operations
+            .iter()
+            .map(|one| if one.answered() { time(one) } else { u64::MAX })
+            .collect();
+        most.extend((0..missed).map(|_| u64::MAX));
+        Self {
+            least: quantile.of(&mut least),
+            most: quantile.of(&mut most),
+        }
+    }
+}
+
+/// From where latency counts.
+#[derive(Clone, Copy)]
+enum Start {
+    Intended,
+    Sent,
+}
+
+impl Start {
+    fn of(self, operation: &Operation) -> Micros {
+        match self {
+            Self::Intended => operation.intended,
+            Self::Sent => operation.began,
+        }
+    }
+}
+
+impl Latency {
+    fn bound(&self, view: &View<'_>) -> Result<u64, String> {
+        let mut bound = self.below.map_or(u64::MAX, |below| Micros::from(below).0);
+        let Some(factor) = self.below_steady else {
+            return Ok(bound);
+        };
+        let operations = view.steady_operations(&self.load);
+        let mut times: Vec<u64> = operations
+            .iter()
+            .filter(|one| one.answered())
+            .map(|one| Micros::from(one.latency()).0)
+            .collect();
+        if times.len() < BASELINE_MIN {
+            return Err(format!(
+                "{} operations in the steady phases are no baseline, {BASELINE_MIN} would be",
+                times.len()
+            ));
+        }
+        let steady = self.quantile.of(&mut times).unwrap_or_default();
+        let factored = (steady as f64 * factor) as u64;
+        bound = bound.min(factored.max(steady + Micros::from(self.slack).0));
+        Ok(bound)
+    }
+
+    fn weigh(&self, operations: &[&Operation], missed: u64, bound: u64) -> Judgement {
+        let count = operations.len() as u64;
+        let measured = Measured::of(self.quantile, operations, missed, Start::Intended);
+        let text = measured.least.map_or("nothing".to_owned(), |least| {
+            format!("{} {} of {count}", self.quantile, micros(least))
+        });
+        let judgement = Judgement::new(Default::default(), count, text);
+        let needed = samples_needed(self.quantile.share());
+        let sent = || Measured::of(self.quantile, operations, 0, Start::Sent).least;
+        match (measured.least, measured.most) {
+            (None, _) | (_, None) => {
+                judgement.inconclusive(format!("load `{}` had no operation", self.load))
+            }
+            (Some(least), _) if least > bound && missed > 0 && sent() <= Some(bound) => judgement
+                .inconclusive("it is too slow only by what the load generator itself was late"),
+            (Some(least), _) if least > bound => {
+                judgement.fail(format!("{} is above {}", micros(least), micros(bound)))
+            }
+            _ if count < needed => judgement.inconclusive(format!(
+                "{count} operations cannot show {}: at least {needed} are needed",
+                self.quantile
+            )),
+            (_, Some(most)) if most > bound => judgement.inconclusive(
+                "operations that were not answered, or missed their schedule, could have made it too slow",
+            ),
+            _ => judgement,
+        }
+    }
+}
+
+fn micros(micros: u64) -> String {
+    format_duration(Duration::from_micros(micros))
+}
+
+impl Expectation for Latency {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let mut operations = view.operations(&self.load);
+        if self.answered_only {
+            operations.retain(|one| one.answered());
+        }
+        let missed = view.missed(&self.load).map(|missed| missed.count).sum();
+        let window = view.window();
+        let bound = match self.bound(view) {
+            Ok(bound) => bound,
+            Err(why) => return Judgement::new(window, 0, "nothing").inconclusive(why),
+        };
+        let mut judgement = self.weigh(&operations, missed, bound);
+        judgement.window = (window.from, window.to);
+        if self.below_steady.is_some() {
+            judgement.measured = format!("{}, bound {}", judgement.measured, micros(bound));
+        }
+        operations.retain(|one| Micros::from(one.latency()).0 > bound);
+        operations.sort_by_key(|one| std::cmp::Reverse(one.latency()));
+        judgement.with(operations.iter().map(|one| {
+            let took = format_duration(one.latency());
+            (one.intended, format!("{}, took {took}", one.describe()))
+        }))
+    }
+
+    fn required(&self) -> String {
+        let mut bounds = Vec::new();
+        bounds.extend(self.below.map(format_duration));
+        bounds.extend(
+            self.below_steady
+                .map(|factor| format!("{factor}x steady state")),
+        );
+        format!(
+            "{} of `{}` at most {}",
+            self.quantile,
+            self.load,
+            bounds.join(" and ")
+        )
+    }
+
+    fn loads(&self) -> Vec<Name> {
+        vec![self.load.clone()]
+    }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        let needed = samples_needed(self.quantile.share());
+        super::too_thin(plan, &self.load, needed, &self.quantile.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{
+        expectation::Status,
+        history::{Observation, Outcome, sample::Story},
+    };
+    use std::time::Duration;
+
+    const BELOW: &str = "kind = \"latency\"\nload = \"ask\"\nbelow = \"300ms\"";
+
+    fn slow(outcome: Outcome, millis: u64) -> Story {
+        Story::new()
+            .healthy(0..10)
+            .load("ask", 10..29, 20, Outcome::Ok, 30)
+            .load("ask", 29..30, 20, outcome, millis)
+    }
+
+    #[test]
+    fn it_passes_below_the_bound_and_fails_above_it() {
+        let verdict = check(BELOW, &slow(Outcome::Ok, 300));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "p99 300ms of 400");
+        let verdict = check(BELOW, &slow(Outcome::Ok, 301));
+        assert_eq!(verdict.status, Status::Fail);
+        assert!(verdict.evidence[0].what.ends_with("took 301ms"));
+    }
+
+    #[test]
+    fn an_unanswered_operation_can_fail_the_bound_but_never_pass_it() {
+        assert_eq!(
+            check(BELOW, &slow(Outcome::Indeterminate, 5_000)).status,
+            Status::Fail
+        );
+        let quick = slow(Outcome::Failed, 2);
+        assert_eq!(check(BELOW, &quick).status, Status::Inconclusive);
+        let answered = format!("{BELOW}\nanswered_only = true");
+        assert_eq!(check(&answered, &quick).status, Status::Pass);
+    }
+
+    #[test]
+    fn the_bound_can_be_a_factor_of_the_steady_state_with_slack_for_noise() {
+        let expect = "kind = \"latency\"\nload = \"ask\"\nbelow_steady = \"3x\"";
+        assert_eq!(check(expect, &slow(Outcome::Ok, 60)).status, Status::Pass);
+        assert_eq!(check(expect, &slow(Outcome::Ok, 61)).status, Status::Fail);
+        let slack = format!("{expect}\nslack = \"100ms\"");
+        assert_eq!(check(&slack, &slow(Outcome::Ok, 61)).status, Status::Pass);
+    }
+
+    #[test]
+    fn too_few_operations_cannot_show_a_quantile() {
+        let story = Story::new()
+            .healthy(0..10)
+            .load("ask", 10..14, 20, Outcome::Ok, 30);
+        assert_eq!(check(BELOW, &story).status, Status::Inconclusive);
+        let median = format!("{BELOW}\nquantile = \"median\"");
+        assert_eq!(check(&median, &story).status, Status::Pass);
+    }
+
+    #[test]
+    fn lateness_of_the_generator_itself_is_not_held_against_the_system() {
+        let mut late = slow(Outcome::Ok, 30).missed(29, "ask", 4);
+        for observation in &mut late.observations {
+            if let Observation::Operation(one) = observation
+                && one.intended.as_secs_f64() >= 29.0
+            {
+                one.began = one.began + Duration::from_millis(500);
+                one.ended = one.ended + Duration::from_millis(500);
+            }
+        }
+        assert_eq!(check(BELOW, &late).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_server_that_freezes_for_a_second_shows_up_in_p99() {
+        let mut story = Story::new().healthy(0..10);
+        story = story.load("ask", 10..30, 50, Outcome::Ok, 5);
+        for observation in &mut story.observations {
+            if let Observation::Operation(one) = observation
+                && (20.0..21.0).contains(&one.intended.as_secs_f64())
+            {
+                one.ended = crate::units::Micros::from_secs(21);
+            }
+        }
+        // Of 1000 operations 50 wait up to 1 s, evenly: the tenth-longest waited 0.82 s.
+        let expect = "kind = \"latency\"\nload = \"ask\"\nbelow = \"820ms\"";
+        assert_eq!(check(expect, &story).status, Status::Pass);
+        let expect = "kind = \"latency\"\nload = \"ask\"\nbelow = \"779ms\"";
+        assert_eq!(check(expect, &story).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_table_without_a_bound_is_a_problem() {
+        let found = problems("kind = \"latency\"\nload = \"ask\"");
+        assert_eq!(
+            found,
+            ["expectation has neither `below` nor `below_steady`"]
+        );
+    }
+}

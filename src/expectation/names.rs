@@ -1,0 +1,126 @@
+//! Reads names of loads, dependencies and instances, held against what the files declare.
+
+use super::{Name, Names};
+use crate::input::{Fields, Item, Problems, did_you_mean};
+
+/// The load (or ingress) that `key` names.
+pub fn load(
+    fields: &Fields<'_>,
+    key: &'static str,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Name> {
+    let text = fields.text(key, problems)?;
+    known(fields, &text, "load", &names.loads, problems)
+}
+
+/// The loads that `key` names, at least one.
+pub fn loads(
+    fields: &Fields<'_>,
+    key: &'static str,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Vec<Name>> {
+    let texts = fields.texts(key, problems)?;
+    if texts.is_empty() {
+        fields.problem(problems, key, format!("`{key}` names no load"), None);
+        return None;
+    }
+    let found: Vec<Option<Name>> = texts
+        .iter()
+        .map(|text| known(fields, text, "load", &names.loads, problems))
+        .collect();
+    found.into_iter().collect()
+}
+
+/// The instance that `key` names.
+pub fn instance(
+    fields: &Fields<'_>,
+    key: &'static str,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Name> {
+    let text = fields.text(key, problems)?;
+    known(fields, &text, "instance", &names.instances, problems)
+}
+
+/// The role or dependency that `key` names.
+pub fn dependency(
+    fields: &Fields<'_>,
+    key: &'static str,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Name> {
+    let text = fields.text(key, problems)?;
+    let mut all: Vec<&str> = Vec::new();
+    for (name, role, _) in &names.dependencies {
+        all.push(name);
+        all.extend(role);
+    }
+    all.dedup();
+    known(fields, &text, "dependency or role", &all, problems)
+}
+
+/// The same, of which the proxy must see single requests.
+pub fn dependency_with_requests(
+    fields: &Fields<'_>,
+    key: &'static str,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Name> {
+    let name = dependency(fields, key, names, problems)?;
+    let blind = names
+        .dependencies
+        .iter()
+        .filter(|(own, role, _)| **own == *name || *role == Some(&*name))
+        .find(|(.., protocol)| !protocol.has_messages());
+    let Some((own, _, protocol)) = blind else {
+        return Some(name);
+    };
+    fields.problem(
+        problems,
+        key,
+        format!("`{own}` speaks {protocol}, of which single requests are not seen"),
+        Some("give it a protocol with requests, `http` or `s3`".to_owned()),
+    );
+    None
+}
+
+/// The operations that `key` names: empty means every operation.
+pub fn operations(fields: &Fields<'_>, key: &'static str, problems: &mut Problems) -> Vec<String> {
+    let texts = fields.texts(key, problems).unwrap_or_default();
+    texts.into_iter().map(|text| text.value).collect()
+}
+
+/// How the operations are called in a sentence: `PutObject of `, or nothing.
+pub fn of_operations(operations: &[String]) -> String {
+    if operations.is_empty() {
+        String::new()
+    } else {
+        format!("{} ", operations.join("/"))
+    }
+}
+
+fn known(
+    fields: &Fields<'_>,
+    text: &Item<String>,
+    what: &str,
+    all: &[&str],
+    problems: &mut Problems,
+) -> Option<Name> {
+    if all.contains(&&*text.value) {
+        return Some(text.value.as_str().into());
+    }
+    let hint = match did_you_mean(&text.value, all.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if all.is_empty() => format!("the system declares no {what}"),
+        None => format!("the system has: {}", all.join(", ")),
+    };
+    problems.error(
+        fields.source,
+        text.span.clone(),
+        format!("unknown {what} `{}`", text.value),
+        hint,
+    );
+    None
+}

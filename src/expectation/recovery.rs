@@ -1,0 +1,262 @@
+//! `recovery`: everything is as it was, soon after the last fault is gone.
+//!
+//! The time runs from the moment the last fault was lifted to the start of the first `hold` in which
+//! every steady-state criterion (see `history::Criteria`) held in every one-second window. A
+//! system that never gets there although its dependencies are healthy is *wedged*.
+
+use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Scope, names};
+use crate::{
+    history::{AttemptEnd, Criteria, Steady, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    units::format_duration,
+};
+use std::time::Duration;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "recovery",
+    summary: "after the last fault everything is as in steady state within this time",
+    example: "[[expect]]\nid     = \"ADA-17\"\nthat   = \"the platform comes back by itself\"\nkind   = \"recovery\"\nwithin = \"30s\"\n",
+    keys: &[
+        Key::required(
+            "within",
+            Shape::Duration,
+            "the time from the last fault's lifting to the start of the first healthy `hold`",
+        ),
+        Key::optional("load", Shape::Text, "only this load must recover (all)"),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Recovery {
+    within: Duration,
+    load: Option<Name>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let within = fields.duration("within", problems);
+    let load = names::load(fields, "load", names, problems);
+    if fields.has("load") && load.is_none() {
+        return None;
+    }
+    Some(Box::new(Recovery {
+        within: within?,
+        load,
+    }))
+}
+
+impl Recovery {
+    fn follower(&self, view: &View<'_>) -> Steady {
+        let steady = Steady::new(view.scenario, view.system, Criteria::STEADY);
+        match &self.load {
+            Some(load) => steady.only(load),
+            None => steady,
+        }
+    }
+}
+
+impl Expectation for Recovery {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let Some(since) = view.recovery_began() else {
+            let judgement = Judgement::new(view.window(), 0, "nothing");
+            return judgement.inconclusive("recovery never began");
+        };
+        let end = view.history.end;
+        let hold = view.scenario.hold;
+        let window = Window::new(since, end);
+        let mut steady = self.follower(view);
+        steady.observe_history(view.history, since);
+        let held = steady.held(hold, end);
+        let complaints = steady.complaints(end, super::EVIDENCE_MAX);
+        let count = end.since(since).as_secs();
+        if let Some(start) = held {
+            let took = start.since(since);
+            let text = format!("recovered after {}", format_duration(took));
+            let judgement = Judgement::new(window, count, text);
+            return if took > self.within {
+                judgement
+                    .fail(format!("it took {}", format_duration(took)))
+                    .with(complaints.into_iter().filter(|(at, _)| *at < start))
+            } else {
+                judgement
+            };
+        }
+        let seen = steady.known_until(end).since(since);
+        let judgement = Judgement::new(window, count, "not recovered");
+        if seen < self.within + hold {
+            return judgement
+                .inconclusive(format!(
+                    "only {} were seen after the last fault, {} are needed to tell",
+                    format_duration(seen),
+                    format_duration(self.within + hold)
+                ))
+                .with(complaints);
+        }
+        let mut judgement = judgement
+            .fail(format!(
+                "wedged: not recovered in the {} seen{}",
+                format_duration(seen),
+                dependencies_healthy(view, window)
+            ))
+            .with(complaints);
+        judgement.measured = format!("wedged for {}", format_duration(seen));
+        judgement
+    }
+
+    fn required(&self) -> String {
+        let what = self
+            .load
+            .as_ref()
+            .map_or("every load".to_owned(), |load| format!("`{load}`"));
+        format!(
+            "{what} as in steady state within {} of the last fault",
+            format_duration(self.within)
+        )
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Recovery
+    }
+
+    fn loads(&self) -> Vec<Name> {
+        self.load.iter().cloned().collect()
+    }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        let shortest = plan.phases.iter().map(|(_, length)| *length).min();
+        match shortest {
+            Some(length) if length < self.within => vec![format!(
+                "the recovery phase ends after {}, before the {} that are allowed are over",
+                format_duration(length),
+                format_duration(self.within)
+            )],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// How the dependencies answered meanwhile: ", although s3 answered 120 of 120 attempts".
+fn dependencies_healthy(view: &View<'_>, window: Window) -> String {
+    let parts: Vec<String> = view
+        .system
+        .dependencies
+        .iter()
+        .filter_map(|dependency| {
+            let attempts = view.attempts_in(&dependency.name, window);
+            let over: Vec<_> = attempts
+                .iter()
+                .filter(|one| one.end != AttemptEnd::Unfinished)
+                .collect();
+            let well = over.iter().filter(|one| one.settled()).count();
+            (!over.is_empty()).then(|| {
+                format!(
+                    "`{}` answered {well} of {} attempts",
+                    dependency.name,
+                    over.len()
+                )
+            })
+        })
+        .collect();
+    if parts.is_empty() {
+        ", in which no dependency was asked anything".to_owned()
+    } else {
+        format!(", although {}", parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use crate::{
+        expectation::Status,
+        history::{
+            Outcome,
+            sample::{Story, attempt},
+        },
+    };
+
+    const WITHIN: &str = "kind = \"recovery\"\nwithin = \"10s\"";
+
+    /// `ask` fails until this second after the lifting.
+    fn recovers_after(seconds: u64) -> Story {
+        Story::new()
+            .healthy(0..10)
+            .load("ask", 10..30 + seconds, 20, Outcome::Failed, 20)
+            .load("ask", 30 + seconds..60, 20, Outcome::Ok, 20)
+            .load("train", 10..60, 20, Outcome::Ok, 20)
+    }
+
+    #[test]
+    fn it_passes_in_time_and_fails_after_it() {
+        let verdict = check(WITHIN, &recovers_after(10));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "recovered after 10s");
+        let verdict = check(WITHIN, &recovers_after(11));
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(verdict.measured, "recovered after 11s");
+        assert!(
+            verdict.evidence[0]
+                .what
+                .starts_with("ask: 20 of 20 operations not answered")
+        );
+    }
+
+    #[test]
+    fn one_load_may_be_enough() {
+        let train = format!("{WITHIN}\nload = \"train\"");
+        assert_eq!(check(&train, &recovers_after(11)).status, Status::Pass);
+    }
+
+    #[test]
+    fn a_system_that_never_recovers_is_wedged_and_its_dependencies_health_is_told() {
+        let story = recovers_after(30).attempt(attempt("s3", 40_000, 40_010));
+        let verdict = check(WITHIN, &story);
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(
+            verdict.reason.unwrap(),
+            "wedged: not recovered in the 30s seen, although `s3` answered 1 of 1 attempts"
+        );
+    }
+
+    #[test]
+    fn answering_from_the_fallback_for_ever_is_no_recovery() {
+        let story = Story::new()
+            .healthy(0..30)
+            .load("ask", 30..60, 20, Outcome::Degraded, 20)
+            .load("train", 30..60, 20, Outcome::Ok, 20);
+        assert_eq!(check(WITHIN, &story).status, Status::Fail);
+    }
+
+    #[test]
+    fn answering_much_slower_is_no_recovery() {
+        let story = |millis| {
+            Story::new()
+                .healthy(0..30)
+                .load("ask", 30..60, 20, Outcome::Ok, millis)
+                .load("train", 30..60, 20, Outcome::Ok, 20)
+        };
+        assert_eq!(check(WITHIN, &story(120)).status, Status::Pass);
+        assert_eq!(check(WITHIN, &story(121)).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_run_that_ends_too_early_cannot_tell() {
+        let verdict = check(WITHIN, &recovers_after(30).ends(42, Some("interrupted")));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let verdict = check(WITHIN, &recovers_after(0).ends(25, None));
+        assert_eq!(verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn an_instance_that_exits_in_between_sets_recovery_back() {
+        let story = recovers_after(0).process(38_500, "primary", "exited", false);
+        assert_eq!(check(WITHIN, &story).measured, "recovered after 0s");
+        let story = recovers_after(0).process(33_500, "primary", "exited", false);
+        assert_eq!(check(WITHIN, &story).measured, "recovered after 4s");
+    }
+}

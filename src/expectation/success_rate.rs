@@ -1,0 +1,186 @@
+//! `success-rate`: enough of a load's operations were answered.
+
+use super::{
+    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
+    samples::{part_of, samples_needed},
+};
+use crate::{
+    history::{Operation, Outcome, View},
+    input::{Fields, Key, Problems, Shape},
+    units::Share,
+};
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "success-rate",
+    summary: "at least this share of a load's operations is answered",
+    example: "[[expect]]\nid       = \"ADA-3\"\nthat     = \"answers never wait for the object store\"\nkind     = \"success-rate\"\nload     = \"ask\"\nat_least = \"99.5%\"\n",
+    keys: &[
+        Key::required("load", Shape::Text, "the load whose operations count"),
+        Key::required(
+            "at_least",
+            Shape::Share,
+            "the share that must be answered; it needs at least 1 / (1 - share) operations to be shown",
+        ),
+        Key::optional(
+            "count_degraded",
+            Shape::Bool,
+            "whether a fallback's answer counts as an answer (true)",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct SuccessRate {
+    load: Name,
+    at_least: Share,
+    count_degraded: bool,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let load = names::load(fields, "load", names, problems);
+    let at_least = fields.share("at_least", problems);
+    let count_degraded = fields.bool("count_degraded", problems).unwrap_or(true);
+    Some(Box::new(SuccessRate {
+        load: load?,
+        at_least: at_least?,
+        count_degraded,
+    }))
+}
+
+impl SuccessRate {
+    fn counts(&self, operation: &Operation) -> bool {
+        match operation.outcome {
+            Outcome::Ok => true,
+            Outcome::Degraded => self.count_degraded,
+            Outcome::Failed | Outcome::Indeterminate => false,
+        }
+    }
+}
+
+impl Expectation for SuccessRate {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let operations = view.operations(&self.load);
+        let count = operations.len() as u64;
+        let good = operations.iter().filter(|one| self.counts(one)).count() as u64;
+        let missed: u64 = view.missed(&self.load).map(|missed| missed.count).sum();
+        let needed = samples_needed(self.at_least.fraction());
+        let enough = |whole: u64| good as f64 >= self.at_least.fraction() * whole as f64 - 1e-9;
+        let judgement = Judgement::new(view.window(), count, part_of(good, count));
+        let judgement = if count == 0 {
+            judgement.inconclusive(format!("load `{}` had no operation", self.load))
+        } else if !enough(count) {
+            judgement.fail(format!("{} of {count} were not answered", count - good))
+        } else if count < needed {
+            judgement.inconclusive(format!(
+                "{count} operations cannot show {}: at least {needed} are needed",
+                self.at_least
+            ))
+        } else if !enough(count + missed) {
+            judgement.inconclusive(format!(
+                "the {missed} operations that missed their schedule could have made it too few"
+            ))
+        } else {
+            judgement
+        };
+        judgement.with(
+            operations
+                .iter()
+                .filter(|one| !self.counts(one))
+                .map(|one| (one.intended, one.describe())),
+        )
+    }
+
+    fn required(&self) -> String {
+        let how = if self.count_degraded {
+            "answered"
+        } else {
+            "answered without a fallback"
+        };
+        format!("at least {} of `{}` {how}", self.at_least, self.load)
+    }
+
+    fn loads(&self) -> Vec<Name> {
+        vec![self.load.clone()]
+    }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        let needed = samples_needed(self.at_least.fraction());
+        super::too_thin(plan, &self.load, needed, &self.at_least.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use crate::{
+        expectation::Status,
+        history::{Outcome, sample::Story},
+    };
+
+    const EXPECT: &str = "kind = \"success-rate\"\nload = \"ask\"\nat_least = \"99%\"";
+
+    fn story(seconds_failing: u64) -> Story {
+        Story::new()
+            .healthy(0..10)
+            .load("ask", 10..10 + seconds_failing, 20, Outcome::Failed, 20)
+            .load("ask", 10 + seconds_failing..29, 20, Outcome::Ok, 20)
+            .load("ask", 29..30, 20, Outcome::Degraded, 20)
+    }
+
+    #[test]
+    fn it_passes_when_enough_are_answered_and_a_fallback_counts() {
+        let verdict = check(EXPECT, &story(0));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "100% (400 of 400)");
+    }
+
+    #[test]
+    fn it_fails_with_evidence_when_too_few_are() {
+        let verdict = check(EXPECT, &story(1));
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(verdict.measured, "95% (380 of 400)");
+        assert_eq!(verdict.evidence.len(), 5);
+        assert_eq!(
+            verdict.evidence[0].what,
+            "ask #201 POST /bots/7/ask: status 503"
+        );
+    }
+
+    #[test]
+    fn a_fallback_does_not_count_where_the_file_says_so() {
+        let strict = format!("{EXPECT}\ncount_degraded = false");
+        assert_eq!(check(&strict, &story(0)).status, Status::Fail);
+    }
+
+    #[test]
+    fn four_hundred_requests_cannot_show_three_nines() {
+        let expect = EXPECT.replace("99%", "99.9%");
+        let verdict = check(&expect, &story(0));
+        assert_eq!(verdict.status, Status::Inconclusive);
+        assert_eq!(
+            verdict.reason.unwrap(),
+            "400 operations cannot show 99.9%: at least 1000 are needed"
+        );
+        assert_eq!(check(&expect, &story(1)).status, Status::Fail);
+    }
+
+    #[test]
+    fn no_operation_at_all_shows_nothing() {
+        let verdict = check(EXPECT, &Story::new().healthy(0..10));
+        assert_eq!(verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn missed_operations_that_could_tip_it_leave_it_open() {
+        let few = story(0).missed(20, "ask", 3);
+        assert_eq!(check(EXPECT, &few).status, Status::Pass);
+        let expect = EXPECT.replace("99%", "99.5%");
+        assert_eq!(check(&expect, &few).status, Status::Inconclusive);
+    }
+}

@@ -1,0 +1,184 @@
+//! Attempts grouped into logical calls.
+//!
+//! Where the client sends its own id, grouping is a fact. Elsewhere it is a guess, and marked as
+//! one: a request continues the call for the same operation, key and captured values whose last
+//! attempt failed before it began, if not more than [`GAP_MAX`] before. The price of the guess:
+//! independent requests for the same thing that fail one after another look like one call.
+
+use super::{Attempt, AttemptEnd};
+use crate::{fault::FaultId, units::Micros};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The longest pause between two attempts that are taken for one call without the client's id:
+/// above the longest back-off of the clients of the field (boto2 and botocore stay below 35 s).
+pub const GAP_MAX: Duration = Duration::from_secs(60);
+
+/// One logical request of the system to a dependency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogicalCall {
+    /// Its attempts in the order they began: indices into the dependency's attempts.
+    pub attempts: Vec<u32>,
+    /// Whether the attempts were grouped by the client's own id, else by time.
+    pub by_sdk_id: bool,
+    /// When its first attempt began.
+    pub began: Micros,
+    /// When its last attempt was over.
+    pub ended: Micros,
+    /// Which faults acted on any of its attempts.
+    pub faults: Vec<FaultId>,
+    /// Whether its last attempt settled it; otherwise the client gave up, or was still at it.
+    pub settled: bool,
+    /// Whether its last attempt was open when it was last seen.
+    pub unfinished: bool,
+}
+
+impl LogicalCall {
+    fn new(index: usize, attempt: &Attempt) -> Self {
+        let mut call = Self {
+            attempts: Vec::with_capacity(1),
+            by_sdk_id: attempt.by_sdk_id,
+            began: attempt.began,
+            ended: attempt.ended,
+            faults: Vec::new(),
+            settled: false,
+            unfinished: false,
+        };
+        call.add(index, attempt);
+        call
+    }
+
+    fn add(&mut self, index: usize, attempt: &Attempt) {
+        self.attempts
+            .push(u32::try_from(index).expect("a history is limited to fewer attempts"));
+        self.ended = self.ended.max(attempt.ended);
+        self.settled = attempt.settled();
+        self.unfinished = attempt.end == AttemptEnd::Unfinished;
+        for fault in &attempt.faults {
+            if !self.faults.contains(fault) {
+                self.faults.push(*fault);
+            }
+        }
+    }
+}
+
+/// What two requests must share to be taken for attempts of one call.
+type Likeness<'a> = (&'a str, &'a str, &'a BTreeMap<String, String>);
+
+/// Groups one dependency's attempts, sorted by when they began.
+pub(super) fn group(attempts: &[Attempt]) -> Vec<LogicalCall> {
+    let mut calls: Vec<LogicalCall> = Vec::with_capacity(attempts.len());
+    let mut by_id: HashMap<&Arc<str>, usize> = HashMap::new();
+    let mut open: HashMap<Likeness<'_>, Vec<usize>> = HashMap::new();
+    for (index, attempt) in attempts.iter().enumerate() {
+        let known = if attempt.by_sdk_id {
+            by_id.get(&attempt.call).copied()
+        } else {
+            let candidates = open.entry(likeness(attempt)).or_default();
+            continued(&calls, candidates, attempt)
+        };
+        let number = match known {
+            Some(number) => {
+                calls[number].add(index, attempt);
+                number
+            }
+            None => {
+                calls.push(LogicalCall::new(index, attempt));
+                calls.len() - 1
+            }
+        };
+        if attempt.by_sdk_id {
+            by_id.insert(&attempt.call, number);
+        } else if !calls[number].settled {
+            open.entry(likeness(attempt)).or_default().push(number);
+        }
+    }
+    calls
+}
+
+fn likeness(attempt: &Attempt) -> Likeness<'_> {
+    (&attempt.operation, &attempt.key, &attempt.captured)
+}
+
+/// Takes the call that `attempt` continues out of the unsettled ones: the one that failed last
+/// before it began. Those that failed too long ago are forgotten.
+fn continued(
+    calls: &[LogicalCall],
+    candidates: &mut Vec<usize>,
+    attempt: &Attempt,
+) -> Option<usize> {
+    candidates.retain(|number| calls[*number].ended + GAP_MAX >= attempt.began);
+    let place = candidates
+        .iter()
+        .enumerate()
+        .filter(|(_, number)| calls[**number].ended <= attempt.began)
+        .max_by_key(|(_, number)| calls[**number].ended)
+        .map(|(place, _)| place)?;
+    Some(candidates.swap_remove(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::sample::attempt;
+
+    fn sizes(attempts: &[Attempt]) -> Vec<usize> {
+        group(attempts)
+            .iter()
+            .map(|call| call.attempts.len())
+            .collect()
+    }
+
+    #[test]
+    fn attempts_with_the_clients_id_are_one_call_however_far_apart() {
+        let attempts = [
+            attempt("s3", 0, 10).sdk("a", 1).status(500),
+            attempt("s3", 20, 30).sdk("b", 1).status(200),
+            attempt("s3", 400_000, 410_000).sdk("a", 2).status(200),
+        ]
+        .map(|build| build.done());
+        assert_eq!(sizes(&attempts), [2, 1]);
+        let calls = group(&attempts);
+        assert!(calls[0].settled && calls[0].by_sdk_id);
+        assert_eq!(calls[0].ended, Micros::from_millis(410_000));
+    }
+
+    #[test]
+    fn without_an_id_a_request_continues_the_failed_one_for_the_same_thing() {
+        let attempts = [
+            attempt("s3", 0, 70_000).gave_up(),
+            attempt("s3", 75_000, 75_100).status(503),
+            attempt("s3", 80_000, 80_100).status(200),
+            attempt("s3", 81_000, 81_100).status(200),
+        ]
+        .map(|build| build.done());
+        assert_eq!(sizes(&attempts), [3, 1]);
+        assert!(!group(&attempts)[0].by_sdk_id);
+    }
+
+    #[test]
+    fn without_an_id_parallel_late_or_different_requests_are_calls_of_their_own() {
+        let parallel = [
+            attempt("s3", 0, 1_000).gave_up(),
+            attempt("s3", 500, 1_500).gave_up(),
+        ];
+        let late = [
+            attempt("s3", 0, 1_000).status(500),
+            attempt("s3", 61_001, 61_002).status(200),
+        ];
+        let other_key = [
+            attempt("s3", 0, 10).status(500),
+            attempt("s3", 20, 30).key("bucket/other").status(200),
+        ];
+        let other_version = [
+            attempt("s3", 0, 10).captured("version", "1").status(500),
+            attempt("s3", 20, 30).captured("version", "2").status(200),
+        ];
+        for pair in [parallel, late, other_key, other_version] {
+            assert_eq!(sizes(&pair.map(|build| build.done())), [1, 1]);
+        }
+    }
+}

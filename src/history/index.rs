@@ -1,0 +1,318 @@
+//! A whole history in memory, indexed for those who judge and report.
+
+use super::{
+    Attempt, COMPLETED, Connection, Intervention, LogicalCall, Message, Moment, Observation,
+    Operation, ProbeSample, ProcessEvent, Run, call,
+};
+use crate::{fault::FaultId, units::Micros};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+/// Everything that was observed in one run.
+#[derive(Debug)]
+pub struct History {
+    /// What the run was.
+    pub run: Run,
+    /// The phases that began, in order.
+    pub phases: Vec<PhaseSpan>,
+    /// When which fault was in force, by arming.
+    pub faults: Vec<FaultSpan>,
+    /// What the faults did outside any attempt or connection.
+    pub interventions: Vec<Intervention>,
+    /// Operations by load, each list sorted by intended start.
+    pub operations: BTreeMap<Arc<str>, Vec<Operation>>,
+    /// Attempts by dependency, each list sorted by when they began.
+    pub attempts: BTreeMap<Arc<str>, Vec<Attempt>>,
+    /// Calls by dependency, each list sorted by when they began.
+    pub calls: BTreeMap<Arc<str>, Vec<LogicalCall>>,
+    /// Connections, by when they were opened.
+    pub connections: Vec<Connection>,
+    /// What happened to instances, by time.
+    pub processes: Vec<ProcessEvent>,
+    /// Probes, by when they began.
+    pub probes: Vec<ProbeSample>,
+    /// What reached the sinks, by time.
+    pub messages: Vec<Message>,
+    /// Where the load generator missed its schedule.
+    pub missed: Vec<Missed>,
+    /// Observations that the recorder or the writer had to drop.
+    pub dropped: u64,
+    /// The entry that ended the run; `None` if the runner was killed.
+    pub ended: Option<Moment>,
+    /// The last moment of which anything is known.
+    pub end: Micros,
+}
+
+/// A phase as it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PhaseSpan {
+    /// Its place in the scenario.
+    pub index: usize,
+    /// When it began.
+    pub began: Micros,
+    /// When the next one began, or the run ended.
+    pub ended: Micros,
+    /// Whether it lasted as long as it should have.
+    pub complete: bool,
+}
+
+/// A fault as it was in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FaultSpan {
+    /// Which.
+    pub fault: FaultId,
+    /// When it came into force.
+    pub armed: Micros,
+    /// When it was lifted, or the run ended.
+    pub lifted: Micros,
+    /// How many events it acted on.
+    pub hits: u64,
+}
+
+/// A moment in which the load generator missed its schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// When it was noticed.
+    pub at: Micros,
+    /// The load.
+    pub load: Arc<str>,
+    /// Operations concerned.
+    pub count: u64,
+    /// The greatest delay, in microseconds.
+    pub late: u64,
+}
+
+impl History {
+    /// Indexes observations in the order in which they were recorded; `None` if the first is not
+    /// [`Observation::Run`].
+    pub fn from_observations(observations: Vec<Observation>) -> Option<Self> {
+        let mut observations = observations.into_iter();
+        let Some(Observation::Run(run)) = observations.next() else {
+            return None;
+        };
+        let mut building = Building::new(run);
+        for observation in observations {
+            building.add(observation);
+        }
+        Some(building.finish())
+    }
+
+    /// Whether the run went through all its phases.
+    pub fn completed(&self) -> bool {
+        self.ended
+            .as_ref()
+            .is_some_and(|moment| moment.how == COMPLETED)
+    }
+
+    /// How the run ended, in words.
+    pub fn how_it_ended(&self) -> &str {
+        self.ended
+            .as_ref()
+            .map_or("the runner was killed", |moment| &moment.how)
+    }
+
+    /// When a fault was last lifted.
+    pub fn lifted(&self, fault: FaultId) -> Option<Micros> {
+        self.faults
+            .iter()
+            .filter(|span| span.fault == fault)
+            .map(|span| span.lifted)
+            .max()
+    }
+
+    /// The operations of a load, by intended start.
+    pub fn operations_of(&self, load: &str) -> &[Operation] {
+        self.operations.get(load).map_or(&[], Vec::as_slice)
+    }
+
+    /// The attempts at a dependency, by when they began.
+    pub fn attempts_of(&self, dependency: &str) -> &[Attempt] {
+        self.attempts.get(dependency).map_or(&[], Vec::as_slice)
+    }
+
+    /// The calls of a dependency, by when they began.
+    pub fn calls_of(&self, dependency: &str) -> &[LogicalCall] {
+        self.calls.get(dependency).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A history that is being put together.
+struct Building {
+    history: History,
+    names: HashSet<Arc<str>>,
+    lifted: Vec<(Micros, FaultId, u64)>,
+}
+
+impl Building {
+    fn new(run: Run) -> Self {
+        let history = History {
+            run,
+            phases: Vec::new(),
+            faults: Vec::new(),
+            interventions: Vec::new(),
+            operations: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            connections: Vec::new(),
+            processes: Vec::new(),
+            probes: Vec::new(),
+            messages: Vec::new(),
+            missed: Vec::new(),
+            dropped: 0,
+            ended: None,
+            end: Micros::default(),
+        };
+        Self {
+            history,
+            names: HashSet::new(),
+            lifted: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, observation: Observation) {
+        let history = &mut self.history;
+        history.end = history.end.max(observation.at());
+        match observation {
+            Observation::Operation(mut operation) => {
+                share(&mut self.names, &mut operation.load);
+                push(&mut history.operations, operation.load.clone(), operation);
+            }
+            Observation::Attempt(mut attempt) => {
+                share(&mut self.names, &mut attempt.dependency);
+                share(&mut self.names, &mut attempt.operation);
+                push(&mut history.attempts, attempt.dependency.clone(), attempt);
+            }
+            Observation::Phase { at, index } => history.phases.push(PhaseSpan {
+                index: index.into(),
+                began: at,
+                ended: at,
+                complete: false,
+            }),
+            Observation::Armed { at, fault } => history.faults.push(FaultSpan {
+                fault,
+                armed: at,
+                lifted: Micros(u64::MAX),
+                hits: 0,
+            }),
+            Observation::Lifted { at, fault, hits } => self.lifted.push((at, fault, hits)),
+            Observation::Missed {
+                at,
+                load,
+                count,
+                late,
+            } => history.missed.push(Missed {
+                at,
+                load,
+                count,
+                late,
+            }),
+            Observation::Dropped { count, .. } => history.dropped += count,
+            Observation::Acted(intervention) => history.interventions.push(intervention),
+            Observation::Connection(connection) => history.connections.push(connection),
+            Observation::Process(event) => history.processes.push(event),
+            Observation::Probe(sample) => history.probes.push(sample),
+            Observation::Message(message) => history.messages.push(message),
+            Observation::Ended(moment) => history.ended = Some(moment),
+            // A second header has no meaning; the first one holds.
+            Observation::Run(_) => {}
+        }
+    }
+
+    fn finish(mut self) -> History {
+        self.sort();
+        self.close_phases();
+        self.close_faults();
+        self.count_hits();
+        let mut history = self.history;
+        for (dependency, attempts) in &history.attempts {
+            history
+                .calls
+                .insert(dependency.clone(), call::group(attempts));
+        }
+        history
+    }
+
+    fn sort(&mut self) {
+        let history = &mut self.history;
+        for list in history.operations.values_mut() {
+            list.sort_by_key(|operation| (operation.intended, operation.nth));
+        }
+        for list in history.attempts.values_mut() {
+            list.sort_by_key(|attempt| attempt.began);
+        }
+        history.connections.sort_by_key(|one| one.opened);
+        history.processes.sort_by_key(|event| event.at);
+        history.probes.sort_by_key(|sample| sample.at);
+        history.messages.sort_by_key(|message| message.at);
+    }
+
+    fn close_phases(&mut self) {
+        let history = &mut self.history;
+        let mut next: Option<Micros> = None;
+        for phase in history.phases.iter_mut().rev() {
+            phase.ended = next.unwrap_or(history.end);
+            phase.complete = next.is_some();
+            next = Some(phase.began);
+        }
+        let completed = history.completed();
+        if let Some(last) = history.phases.last_mut() {
+            last.complete = completed;
+        }
+    }
+
+    fn close_faults(&mut self) {
+        for (at, fault, hits) in &self.lifted {
+            let open = self
+                .history
+                .faults
+                .iter_mut()
+                .find(|span| span.fault == *fault && span.lifted == Micros(u64::MAX));
+            if let Some(span) = open {
+                span.lifted = *at;
+                span.hits = *hits;
+            }
+        }
+        for span in &mut self.history.faults {
+            span.lifted = span.lifted.min(self.history.end);
+        }
+    }
+
+    /// Where the run was killed no `Lifted` says how often a fault acted; what it left in the
+    /// record does. Where both are known the greater holds: a listener's fault is counted in
+    /// interventions, a message's in attempts.
+    fn count_hits(&mut self) {
+        let mut seen: BTreeMap<FaultId, u64> = BTreeMap::new();
+        let history = &mut self.history;
+        let carried = history
+            .attempts
+            .values()
+            .flatten()
+            .flat_map(|attempt| &attempt.faults)
+            .chain(history.connections.iter().flat_map(|one| &one.faults));
+        for fault in carried {
+            *seen.entry(*fault).or_default() += 1;
+        }
+        for intervention in &history.interventions {
+            *seen.entry(intervention.fault).or_default() += intervention.count;
+        }
+        for span in &mut history.faults {
+            span.hits = span.hits.max(seen.get(&span.fault).copied().unwrap_or(0));
+        }
+    }
+}
+
+fn push<T>(lists: &mut BTreeMap<Arc<str>, Vec<T>>, name: Arc<str>, item: T) {
+    lists.entry(name).or_default().push(item);
+}
+
+/// Replaces a name by the one already known, so that a million entries share a handful of texts.
+fn share(names: &mut HashSet<Arc<str>>, name: &mut Arc<str>) {
+    match names.get(name) {
+        Some(known) => *name = Arc::clone(known),
+        None => {
+            names.insert(Arc::clone(name));
+        }
+    }
+}

@@ -1,0 +1,525 @@
+//! Small histories that read as a sentence, for tests, benchmarks and golden reports.
+//!
+//! The story is always the same: a bot platform with an object store `s3` (and `backup`) and a
+//! pager; `steady` from 0 to 10 s, `outage` from 10 to 30 s with one fault (a hang) on `s3`,
+//! `recovery` from 30 to 60 s. A test says what the system did in it.
+
+use super::{
+    Attempt, AttemptEnd, COMPLETED, HISTORY_VERSION, History, Intervention, Message, Moment,
+    Observation, Operation, Outcome, ProbeSample, ProcessEvent, Run, Source,
+};
+use crate::{
+    fault::{FaultId, Gate},
+    input,
+    protocol::{Applied, Protocol},
+    scenario::{
+        Arrivals, Dependency, FaultSpec, Instance, Lasts, Load, Outcomes, Phase, Ready,
+        RequestTemplate, Scenario, Start, Stop, System, Target, Template, Upstream,
+    },
+    units::{Micros, Rate},
+};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc, time::Duration};
+
+/// When the outage begins, in seconds.
+pub const OUTAGE: u64 = 10;
+/// When it ends and recovery begins, in seconds.
+pub const RECOVERY: u64 = 30;
+/// When the run ends, in seconds.
+pub const END: u64 = 60;
+
+/// A history in the making. Times are in seconds or milliseconds, as the names say.
+#[derive(Debug, Clone)]
+pub struct Story {
+    /// What was observed so far, in any order.
+    pub observations: Vec<Observation>,
+    /// How often the fault acted, as its lifting says.
+    pub hits: u64,
+    /// When the run ended, in seconds, and how; `None`: killed.
+    pub ended: Option<(u64, &'static str)>,
+    numbers: BTreeMap<String, u64>,
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Story {
+    /// The outage with a fault that acted ten times, and nothing else yet.
+    pub fn new() -> Self {
+        Self {
+            observations: Vec::new(),
+            hits: 10,
+            ended: Some((END, COMPLETED)),
+            numbers: BTreeMap::new(),
+        }
+    }
+
+    /// Operations of a load, evenly spaced over these seconds, each ending so after `millis`.
+    #[must_use]
+    pub fn load(
+        mut self,
+        load: &str,
+        seconds: Range<u64>,
+        per_second: u64,
+        outcome: Outcome,
+        millis: u64,
+    ) -> Self {
+        let name: Arc<str> = load.into();
+        for index in 0..(seconds.end - seconds.start) * per_second {
+            let number = self.numbers.entry(load.to_owned()).or_default();
+            *number += 1;
+            let intended =
+                Micros(Micros::from_secs(seconds.start).0 + index * 1_000_000 / per_second);
+            let operation = Operation {
+                load: Arc::clone(&name),
+                nth: *number,
+                source: Source::Load,
+                intended,
+                began: intended,
+                ended: intended + Duration::from_millis(millis),
+                outcome,
+                status: (outcome != Outcome::Indeterminate)
+                    .then_some(if outcome == Outcome::Failed { 503 } else { 200 }),
+                why: match outcome {
+                    Outcome::Failed => Some("status 503".to_owned()),
+                    Outcome::Indeterminate => Some("no answer within 5s".to_owned()),
+                    Outcome::Ok | Outcome::Degraded => None,
+                },
+                request: format!("POST /bots/7/{load}").into(),
+                captured: BTreeMap::new(),
+            };
+            self.observations.push(Observation::Operation(operation));
+        }
+        self
+    }
+
+    /// Both loads healthy over these seconds: 20 a second, answered after 20 ms.
+    #[must_use]
+    pub fn healthy(self, seconds: Range<u64>) -> Self {
+        self.load("ask", seconds.clone(), 20, Outcome::Ok, 20).load(
+            "train",
+            seconds,
+            20,
+            Outcome::Ok,
+            20,
+        )
+    }
+
+    /// An operation that a key's new version was accepted with.
+    #[must_use]
+    pub fn accepted(mut self, millis: u64, key: &str, version: &str) -> Self {
+        self = self.load("train", 0..1, 1, Outcome::Ok, 20);
+        if let Some(Observation::Operation(operation)) = self.observations.last_mut() {
+            operation.intended = Micros::from_millis(millis);
+            operation.began = operation.intended;
+            operation.ended = operation.intended + Duration::from_millis(20);
+            operation.captured = BTreeMap::from([
+                ("bot".to_owned(), key.to_owned()),
+                ("version".to_owned(), version.to_owned()),
+            ]);
+        }
+        self
+    }
+
+    /// One attempt.
+    #[must_use]
+    pub fn attempt(mut self, attempt: AttemptBuilder) -> Self {
+        self.observations.push(Observation::Attempt(attempt.done()));
+        self
+    }
+
+    /// Several attempts.
+    #[must_use]
+    pub fn attempts(mut self, attempts: impl IntoIterator<Item = AttemptBuilder>) -> Self {
+        for attempt in attempts {
+            self = self.attempt(attempt);
+        }
+        self
+    }
+
+    /// Something that happened to an instance.
+    #[must_use]
+    pub fn process(mut self, millis: u64, instance: &str, event: &str, ours: bool) -> Self {
+        self.observations.push(Observation::Process(ProcessEvent {
+            at: Micros::from_millis(millis),
+            instance: instance.into(),
+            event: event.to_owned(),
+            ours,
+            detail: None,
+        }));
+        self
+    }
+
+    /// A message at the pager.
+    #[must_use]
+    pub fn message(mut self, millis: u64, body: &str) -> Self {
+        self.observations.push(Observation::Message(Message {
+            at: Micros::from_millis(millis),
+            dependency: "pager".into(),
+            request: "POST /alerts".to_owned(),
+            body: body.to_owned(),
+        }));
+        self
+    }
+
+    /// Probes of the expectation `X`, one a second over these seconds.
+    #[must_use]
+    pub fn probes(mut self, seconds: Range<u64>, held: Option<bool>) -> Self {
+        for second in seconds {
+            self.observations.push(Observation::Probe(ProbeSample {
+                at: Micros::from_secs(second),
+                ended: Micros::from_secs(second) + Duration::from_millis(5),
+                probe: "X".into(),
+                held,
+                seen: (held != Some(true)).then(|| "status 500".to_owned()),
+            }));
+        }
+        self
+    }
+
+    /// The load generator missed its schedule for so many operations.
+    #[must_use]
+    pub fn missed(mut self, second: u64, load: &str, count: u64) -> Self {
+        self.observations.push(Observation::Missed {
+            at: Micros::from_secs(second),
+            load: load.into(),
+            count,
+            late: 200_000,
+        });
+        self
+    }
+
+    /// The recorder dropped so many observations.
+    #[must_use]
+    pub fn dropped(mut self, count: u64) -> Self {
+        let at = Micros::from_secs(OUTAGE);
+        self.observations.push(Observation::Dropped { at, count });
+        self
+    }
+
+    /// The fault acted outside any attempt.
+    #[must_use]
+    pub fn acted(mut self, second: u64, what: &str) -> Self {
+        self.observations.push(Observation::Acted(Intervention {
+            at: Micros::from_secs(second),
+            fault: FaultId(0),
+            count: 1,
+            what: what.to_owned(),
+        }));
+        self
+    }
+
+    /// The fault acted this often.
+    #[must_use]
+    pub fn hits(mut self, hits: u64) -> Self {
+        self.hits = hits;
+        self
+    }
+
+    /// The run ended at this second, in this way; `None`: the runner was killed.
+    #[must_use]
+    pub fn ends(mut self, second: u64, how: Option<&'static str>) -> Self {
+        self.ended = Some((second, how.unwrap_or_default()));
+        self
+    }
+
+    /// The observations as a recorder would have them: with header and frame, in order.
+    pub fn observations(&self) -> Vec<Observation> {
+        let (end, how) = self.ended.unwrap_or((END, COMPLETED));
+        let at = Micros::from_secs;
+        let fault = FaultId(0);
+        let mut all = vec![
+            Observation::Phase {
+                at: at(0),
+                index: 0,
+            },
+            Observation::Phase {
+                at: at(OUTAGE),
+                index: 1,
+            },
+            Observation::Armed {
+                at: at(OUTAGE),
+                fault,
+            },
+            Observation::Phase {
+                at: at(RECOVERY),
+                index: 2,
+            },
+            Observation::Lifted {
+                at: at(RECOVERY),
+                fault,
+                hits: self.hits,
+            },
+        ];
+        all.extend(self.observations.iter().cloned());
+        all.retain(|observation| observation.at() <= at(end));
+        all.sort_by_key(Observation::at);
+        if !how.is_empty() {
+            all.push(Observation::Ended(Moment {
+                at: at(end),
+                how: how.to_owned(),
+            }));
+        }
+        all.insert(0, Observation::Run(run()));
+        all
+    }
+
+    /// The history.
+    pub fn history(&self) -> History {
+        History::from_observations(self.observations()).expect("the first entry is the header")
+    }
+}
+
+/// The header of every sample.
+pub fn run() -> Run {
+    Run {
+        version: HISTORY_VERSION,
+        brownout: env!("CARGO_PKG_VERSION").to_owned(),
+        began: "2017-02-28T17:42:00Z".to_owned(),
+        seed: 7,
+        speed: 1.0,
+        scenario: ("sample.toml".to_owned(), String::new()),
+        system: ("system.toml".to_owned(), String::new()),
+    }
+}
+
+/// An attempt in the making.
+#[derive(Debug, Clone)]
+pub struct AttemptBuilder(Attempt);
+
+/// A PutObject of `bucket/model` at a dependency, open between these milliseconds and answered
+/// with 200, by a client that sends no id of its own.
+pub fn attempt(dependency: &str, began: u64, ended: u64) -> AttemptBuilder {
+    AttemptBuilder(Attempt {
+        dependency: dependency.into(),
+        connection: 1,
+        call: format!("{began}").into(),
+        by_sdk_id: false,
+        attempt: 1,
+        declared_max: None,
+        operation: "PutObject".into(),
+        key: "bucket/model".into(),
+        began: Micros::from_millis(began),
+        first_byte: Some(Micros::from_millis(ended)),
+        ended: Micros::from_millis(ended),
+        end: AttemptEnd::Answered,
+        status: Some(200),
+        code: None,
+        applied: Applied::Yes,
+        faults: Vec::new(),
+        released: None,
+        bytes_up: 0,
+        bytes_down: 0,
+        captured: BTreeMap::new(),
+    })
+}
+
+impl AttemptBuilder {
+    /// The client's own id, and which attempt of the call it is.
+    #[must_use]
+    pub fn sdk(mut self, id: &str, attempt: u32) -> Self {
+        self.0.call = id.into();
+        self.0.by_sdk_id = true;
+        self.0.attempt = attempt;
+        self
+    }
+
+    /// Answered with this status; an error means that nothing was applied.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.0.status = Some(status);
+        if status >= 400 {
+            self.0.applied = Applied::No;
+        }
+        self
+    }
+
+    /// The client closed the connection without an answer.
+    #[must_use]
+    pub fn gave_up(self) -> Self {
+        self.without_answer(AttemptEnd::GaveUp)
+    }
+
+    /// Open when the run ended.
+    #[must_use]
+    pub fn unfinished(self) -> Self {
+        self.without_answer(AttemptEnd::Unfinished)
+    }
+
+    fn without_answer(mut self, end: AttemptEnd) -> Self {
+        self.0.end = end;
+        self.0.status = None;
+        self.0.first_byte = None;
+        self.0.applied = Applied::No;
+        self
+    }
+
+    /// The outage's fault acted on it.
+    #[must_use]
+    pub fn hit(mut self) -> Self {
+        self.0.faults.push(FaultId(0));
+        self
+    }
+
+    /// It was held until this millisecond.
+    #[must_use]
+    pub fn released(mut self, millis: u64) -> Self {
+        self.0.released = Some(Micros::from_millis(millis));
+        self
+    }
+
+    /// What it is asked of.
+    #[must_use]
+    pub fn key(mut self, key: &str) -> Self {
+        self.0.key = key.into();
+        self
+    }
+
+    /// What is asked.
+    #[must_use]
+    pub fn operation(mut self, operation: &str) -> Self {
+        self.0.operation = operation.into();
+        self
+    }
+
+    /// Whether the dependency carried it out.
+    #[must_use]
+    pub fn applied(mut self, applied: Applied) -> Self {
+        self.0.applied = applied;
+        self
+    }
+
+    /// A captured value.
+    #[must_use]
+    pub fn captured(mut self, name: &str, value: &str) -> Self {
+        self.0.captured.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The attempt.
+    pub fn done(self) -> Attempt {
+        self.0
+    }
+}
+
+/// The system of every sample: loads `ask` and `train` at 20 a second with a time-out of 5 s,
+/// dependencies `s3`, `backup` and `pager`, instances `primary` and `standby`.
+pub fn system() -> System {
+    System {
+        source: input::Source::new("system.toml", ""),
+        folder: PathBuf::new(),
+        name: "sample".to_owned(),
+        start: Start::Instances(vec![instance("primary"), instance("standby")]),
+        url: Template("http://127.0.0.1:1".to_owned()),
+        env: BTreeMap::new(),
+        ports: Vec::new(),
+        dependencies: vec![
+            dependency("s3", Protocol::S3, Some("object-store")),
+            dependency("backup", Protocol::S3, None),
+            dependency("pager", Protocol::Http, Some("alerts")),
+        ],
+        loads: vec![load("ask"), load("train")],
+        ingress: None,
+    }
+}
+
+fn instance(name: &str) -> Instance {
+    Instance {
+        name: name.into(),
+        command: vec![Template("./bot".to_owned())],
+        env: BTreeMap::new(),
+        folder: None,
+        url: None,
+        ready: Ready {
+            path: None,
+            within: Duration::from_secs(20),
+        },
+        stop: Stop {
+            signal: "TERM",
+            within: Duration::from_secs(10),
+        },
+        autostart: true,
+    }
+}
+
+fn dependency(name: &str, protocol: Protocol, role: Option<&str>) -> Dependency {
+    Dependency {
+        name: name.into(),
+        protocol,
+        role: role.map(Into::into),
+        upstream: Upstream::Embedded("embedded"),
+        tls: None,
+        listen: None,
+        virtual_host: None,
+        buckets: Vec::new(),
+        capture: BTreeMap::new(),
+        span: 0..0,
+    }
+}
+
+fn load(name: &str) -> Load {
+    Load {
+        name: name.into(),
+        rate: Rate::per_second(20.0).expect("a rate within the limits"),
+        arrivals: Arrivals::Constant,
+        request: RequestTemplate {
+            method: "POST".to_owned(),
+            path: Template("/".to_owned()),
+            headers: Vec::new(),
+            body: None,
+        },
+        vars: BTreeMap::new(),
+        timeout: Duration::from_secs(5),
+        outcomes: Outcomes::default(),
+        follow: None,
+        capture: BTreeMap::new(),
+        in_flight_max: 1_000,
+        span: 0..0,
+    }
+}
+
+/// The scenario of every sample, without expectations; recovery counts after a hold of 5 s.
+pub fn scenario() -> Scenario {
+    let seconds = |count| Lasts::For(Duration::from_secs(count));
+    let phase = |name: &str, lasts, steady, faults| Phase {
+        name: name.into(),
+        lasts,
+        steady,
+        happened: None,
+        faults,
+        span: 0..0,
+    };
+    Scenario {
+        source: input::Source::new("sample.toml", ""),
+        title: "Sample".to_owned(),
+        incident: None,
+        story: None,
+        tags: Vec::new(),
+        phases: vec![
+            phase("steady", seconds(OUTAGE), true, Vec::new()),
+            phase(
+                "outage",
+                seconds(RECOVERY - OUTAGE),
+                false,
+                vec![FaultSpec {
+                    id: FaultId(0),
+                    kind: "hang",
+                    label: "hang on object-store".to_owned(),
+                    on: "object-store".to_owned(),
+                    target: Target::Dependencies(vec![0]),
+                    gate: Gate {
+                        min_hits: 1,
+                        ..Gate::default()
+                    },
+                    behaviours: Vec::new(),
+                    span: 0..0,
+                }],
+            ),
+            phase("recovery", seconds(END - RECOVERY), false, Vec::new()),
+        ],
+        expects: Vec::new(),
+        hold: Duration::from_secs(5),
+    }
+}

@@ -1,0 +1,454 @@
+//! Whether everything is as it was before: the steady-state criteria, second by second.
+//!
+//! A second is good for a load when, of the operations that should have begun in it,
+//!
+//! - there was at least one, or the load is so thin that none is no surprise;
+//! - at least 99 % were answered;
+//! - the share that a fallback answered is at most 10 points above the baseline's;
+//! - the median latency is at most twice the baseline's p99, or 100 ms above it;
+//!
+//! and no instance exited in it on its own account. Everything has *held* when every second of
+//! a stretch was good for every load. The baseline is what began and ended in the steady phases.
+//!
+//! [`Steady`] is fed observations as they happen, so that a run can end its recovery phase when
+//! everything held; the `recovery` and `failover` expectations feed it a whole history. A second
+//! is decided only when all of its operations are known: when later ones of the same load have
+//! come without a gap in their numbers, or when the load's time-out has passed.
+
+use super::{History, Observation, Operation, Outcome, ProcessEvent};
+use crate::{
+    scenario::{Scenario, System},
+    units::{Micros, format_duration},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+const SECOND_MICROS: u64 = 1_000_000;
+
+/// The most latencies kept of a second for its median.
+const LATENCIES_PER_SECOND_MAX: usize = 4_096;
+
+/// The most operations kept of a load's baseline; later ones do not count towards it.
+const BASELINE_MAX: usize = 1_000_000;
+
+/// The most operations remembered behind a gap in a load's numbers.
+const BEYOND_MAX: usize = 65_536;
+
+/// What a good second is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Criteria {
+    /// The least share answered, by the thing itself or by a fallback.
+    pub answered: f64,
+    /// How far the share of fallbacks may lie above the baseline's; `None`: any share will do.
+    pub degraded_above: Option<f64>,
+    /// The factor by which the median may exceed the baseline's p99; `None`: any latency will do.
+    pub latency_factor: Option<f64>,
+}
+
+impl Criteria {
+    /// As before the outage.
+    pub const STEADY: Self = Self {
+        answered: 0.99,
+        degraded_above: Some(0.10),
+        latency_factor: Some(2.0),
+    };
+
+    /// Answered at all, in whatever way.
+    pub const ANSWERED: Self = Self {
+        answered: 0.99,
+        degraded_above: None,
+        latency_factor: None,
+    };
+
+    /// The excess over the baseline's p99 that is noise, in microseconds.
+    const LATENCY_SLACK_MICROS: f64 = 100_000.0;
+}
+
+/// Follows the steady-state criteria.
+#[derive(Debug)]
+pub struct Steady {
+    criteria: Criteria,
+    loads: BTreeMap<Arc<str>, Follower>,
+    steady_phases: BTreeSet<u16>,
+    /// The steady phases so far; the last one is open while `to` is `None`.
+    baseline: Vec<(Micros, Option<Micros>)>,
+    since: Micros,
+    exits: BTreeSet<u64>,
+}
+
+/// One load.
+#[derive(Debug)]
+struct Follower {
+    timeout: Duration,
+    /// Operations a second that are to be expected; 0 where nobody knows.
+    rate: f64,
+    /// Baseline operations as (intended, ended, degraded, latency); those that ended after their
+    /// phase are left out when asked.
+    baseline: Vec<(Micros, Micros, bool, u64)>,
+    limits: Option<Limits>,
+    seconds: BTreeMap<u64, Second>,
+    /// The number up to which every operation is known, those beyond it, and the intended start
+    /// of the last one before a gap.
+    known: u64,
+    beyond: BTreeMap<u64, Micros>,
+    front: Micros,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    degraded_share: f64,
+    median_micros: f64,
+}
+
+#[derive(Debug, Default)]
+struct Second {
+    count: u64,
+    degraded: u64,
+    unanswered: u64,
+    latencies: Vec<u64>,
+}
+
+/// What is known of a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Good,
+    Bad,
+    NotYet,
+}
+
+impl Steady {
+    /// A follower of every load of the system (and its ingress). Until told otherwise it counts
+    /// from the run's beginning.
+    pub fn new(scenario: &Scenario, system: &System, criteria: Criteria) -> Self {
+        let mut loads = BTreeMap::new();
+        for load in &system.loads {
+            let timeout = load
+                .follow
+                .as_ref()
+                .map_or(load.timeout, |follow| load.timeout.max(follow.within));
+            let follower = Follower::new(timeout, load.rate.as_per_second());
+            loads.insert(load.name.clone(), follower);
+        }
+        if let Some(ingress) = &system.ingress {
+            let follower = Follower::new(ingress.timeout, 0.0);
+            loads.insert(ingress.name.clone(), follower);
+        }
+        let steady_phases = (0u16..)
+            .zip(&scenario.phases)
+            .filter(|(_, phase)| phase.steady)
+            .map(|(index, _)| index);
+        Self {
+            criteria,
+            loads,
+            steady_phases: steady_phases.collect(),
+            baseline: Vec::new(),
+            since: Micros::default(),
+            exits: BTreeSet::new(),
+        }
+    }
+
+    /// The same for one load alone.
+    #[must_use]
+    pub fn only(mut self, load: &str) -> Self {
+        self.loads.retain(|name, _| **name == *load);
+        self
+    }
+
+    /// Takes in one observation. A lifted fault makes it count from there.
+    pub fn observe(&mut self, observation: &Observation) {
+        match observation {
+            Observation::Phase { at, index } => self.phase(*at, *index),
+            Observation::Lifted { at, .. } => self.count_from((*at).max(self.since)),
+            Observation::Operation(operation) => self.operation(operation),
+            Observation::Process(event) => self.process(event),
+            _ => {}
+        }
+    }
+
+    /// Takes in a whole history, counting from `since`.
+    pub fn observe_history(&mut self, history: &History, since: Micros) {
+        for span in &history.phases {
+            self.phase(span.began, u16::try_from(span.index).unwrap_or(u16::MAX));
+        }
+        self.count_from(since);
+        for operation in history.operations.values().flatten() {
+            self.operation(operation);
+        }
+        for event in &history.processes {
+            self.process(event);
+        }
+    }
+
+    /// Counts seconds from this moment and forgets those counted before.
+    pub fn count_from(&mut self, since: Micros) {
+        self.since = since;
+        self.exits.clear();
+        for follower in self.loads.values_mut() {
+            follower.seconds.clear();
+        }
+    }
+
+    /// From when seconds are counted: the last fault's lifting.
+    pub fn since(&self) -> Micros {
+        self.since
+    }
+
+    /// The start of the first stretch of `hold` (rounded up to whole seconds) in which every
+    /// criterion held in every second, as far as that is known at `now`.
+    pub fn held(&mut self, hold: Duration, now: Micros) -> Option<Micros> {
+        let wanted = hold.as_millis().div_ceil(1000).max(1) as u64;
+        let baseline = &self.baseline;
+        for follower in self.loads.values_mut() {
+            follower.settle_baseline(baseline, &self.criteria);
+        }
+        let mut good = 0;
+        for second in 0..now.0.saturating_sub(self.since.0) / SECOND_MICROS {
+            match self.second(second, now) {
+                Known::Good => good += 1,
+                Known::Bad => good = 0,
+                Known::NotYet => return None,
+            }
+            // A stretch without a single operation shows nothing, however thin the loads are.
+            if good >= wanted && self.any_operation(second + 1 - wanted, second) {
+                return Some(self.start_of(second + 1 - wanted));
+            }
+        }
+        None
+    }
+
+    /// Up to when every second is decided.
+    pub fn known_until(&self, now: Micros) -> Micros {
+        let whole = now.0.saturating_sub(self.since.0) / SECOND_MICROS;
+        let open = (0..whole).find(|second| self.second(*second, now) == Known::NotYet);
+        self.start_of(open.unwrap_or(whole))
+    }
+
+    /// The last `limit` seconds that were not good, in their order, and why.
+    pub fn complaints(&self, now: Micros, limit: usize) -> Vec<(Micros, String)> {
+        let whole = now.0.saturating_sub(self.since.0) / SECOND_MICROS;
+        let mut found = Vec::new();
+        for second in (0..whole).rev() {
+            if found.len() >= limit {
+                break;
+            }
+            if self.exits.contains(&second) {
+                found.push((self.start_of(second), "an instance exited".to_owned()));
+            }
+            for (name, follower) in &self.loads {
+                let end = self.start_of(second + 1);
+                if follower.second(second, end, now, &self.criteria) == Known::Bad
+                    && let Some(why) =
+                        follower.complaint(follower.seconds.get(&second), &self.criteria)
+                {
+                    found.push((self.start_of(second), format!("{name}: {why}")));
+                }
+            }
+        }
+        found.truncate(limit);
+        found.reverse();
+        found
+    }
+
+    fn any_operation(&self, first: u64, last: u64) -> bool {
+        self.loads
+            .values()
+            .any(|follower| follower.seconds.range(first..=last).next().is_some())
+    }
+
+    fn start_of(&self, second: u64) -> Micros {
+        Micros(self.since.0 + second * SECOND_MICROS)
+    }
+
+    fn second(&self, second: u64, now: Micros) -> Known {
+        if self.exits.contains(&second) {
+            return Known::Bad;
+        }
+        let end = self.start_of(second + 1);
+        let mut worst = Known::Good;
+        for follower in self.loads.values() {
+            match follower.second(second, end, now, &self.criteria) {
+                Known::Bad => return Known::Bad,
+                Known::NotYet => worst = Known::NotYet,
+                Known::Good => {}
+            }
+        }
+        worst
+    }
+
+    fn phase(&mut self, at: Micros, index: u16) {
+        if let Some((_, to @ None)) = self.baseline.last_mut() {
+            *to = Some(at);
+        }
+        if self.steady_phases.contains(&index) {
+            self.baseline.push((at, None));
+        }
+    }
+
+    fn operation(&mut self, operation: &Operation) {
+        let Some(follower) = self.loads.get_mut(&operation.load) else {
+            return;
+        };
+        follower.number(operation);
+        let steady = self.baseline.iter().any(|(from, to)| {
+            *from <= operation.intended && to.is_none_or(|to| operation.intended < to)
+        });
+        if steady && follower.baseline.len() < BASELINE_MAX {
+            follower.baseline.push((
+                operation.intended,
+                operation.ended,
+                operation.outcome == Outcome::Degraded,
+                operation.ended.0.saturating_sub(operation.intended.0),
+            ));
+        }
+        if operation.intended >= self.since {
+            let second = (operation.intended.0 - self.since.0) / SECOND_MICROS;
+            follower.seconds.entry(second).or_default().add(operation);
+        }
+    }
+
+    fn process(&mut self, event: &ProcessEvent) {
+        if event.event == "exited" && !event.ours && event.at >= self.since {
+            self.exits
+                .insert((event.at.0 - self.since.0) / SECOND_MICROS);
+        }
+    }
+}
+
+impl Follower {
+    fn new(timeout: Duration, rate: f64) -> Self {
+        Self {
+            timeout,
+            rate,
+            baseline: Vec::new(),
+            limits: None,
+            seconds: BTreeMap::new(),
+            known: 0,
+            beyond: BTreeMap::new(),
+            front: Micros::default(),
+        }
+    }
+
+    /// Follows the numbers: operations end in any order, but begin in that of their numbers.
+    fn number(&mut self, operation: &Operation) {
+        if operation.nth == self.known + 1 {
+            self.known += 1;
+            self.front = self.front.max(operation.intended);
+        } else if operation.nth > self.known {
+            self.beyond.insert(operation.nth, operation.intended);
+        }
+        if self.beyond.len() > BEYOND_MAX
+            && let Some((first, _)) = self.beyond.first_key_value()
+        {
+            // Whatever is missing was never sent.
+            self.known = first - 1;
+        }
+        while let Some(intended) = self.beyond.remove(&(self.known + 1)) {
+            self.known += 1;
+            self.front = self.front.max(intended);
+        }
+    }
+
+    /// Takes the limits from the baseline once it is over; its operations are then forgotten.
+    fn settle_baseline(&mut self, phases: &[(Micros, Option<Micros>)], criteria: &Criteria) {
+        if self.baseline.is_empty() || phases.last().is_none_or(|(_, to)| to.is_none()) {
+            return;
+        }
+        let inside = |intended: Micros, ended: Micros| {
+            phases.iter().any(|(from, to)| {
+                *from <= intended && to.is_none_or(|to| intended < to && ended <= to)
+            })
+        };
+        let kept = self
+            .baseline
+            .drain(..)
+            .filter(|(intended, ended, ..)| inside(*intended, *ended));
+        let (degraded, mut latencies): (Vec<bool>, Vec<u64>) = kept
+            .map(|(.., degraded, latency)| (degraded, latency))
+            .unzip();
+        if latencies.is_empty() {
+            return;
+        }
+        latencies.sort_unstable();
+        let p99 = latencies[(latencies.len() * 99).div_ceil(100) - 1] as f64;
+        let fallbacks = degraded.iter().filter(|degraded| **degraded).count() as f64;
+        self.limits = Some(Limits {
+            degraded_share: criteria
+                .degraded_above
+                .map_or(1.0, |above| fallbacks / degraded.len() as f64 + above),
+            median_micros: criteria.latency_factor.map_or(f64::INFINITY, |factor| {
+                (p99 * factor).max(p99 + Criteria::LATENCY_SLACK_MICROS)
+            }),
+        });
+    }
+
+    fn second(&self, second: u64, end: Micros, now: Micros, criteria: &Criteria) -> Known {
+        let seen = self.seconds.get(&second);
+        if seen.is_some_and(|seen| seen.share_answered() < criteria.answered) {
+            return Known::Bad;
+        }
+        if self.front < end && now < end + self.timeout {
+            return Known::NotYet;
+        }
+        match self.complaint(seen, criteria) {
+            Some(_) => Known::Bad,
+            None => Known::Good,
+        }
+    }
+
+    /// What is wrong with a second of which everything is known.
+    fn complaint(&self, seen: Option<&Second>, criteria: &Criteria) -> Option<String> {
+        let Some(seen) = seen else {
+            // Fewer than one in twenty seconds of such a load are empty by chance.
+            return (self.rate >= 3.0).then(|| "no operation at all".to_owned());
+        };
+        if seen.share_answered() < criteria.answered {
+            let (bad, count) = (seen.unanswered, seen.count);
+            return Some(format!("{bad} of {count} operations not answered"));
+        }
+        let limits = self.limits?;
+        if seen.share_degraded() > limits.degraded_share {
+            let (degraded, count) = (seen.degraded, seen.count);
+            return Some(format!("{degraded} of {count} answered by a fallback"));
+        }
+        let median = seen.median();
+        (median > limits.median_micros).then(|| {
+            format!(
+                "median latency {}, above {}",
+                format_duration(Duration::from_micros(median as u64)),
+                format_duration(Duration::from_micros(limits.median_micros as u64)),
+            )
+        })
+    }
+}
+
+impl Second {
+    fn add(&mut self, operation: &Operation) {
+        self.count += 1;
+        match operation.outcome {
+            Outcome::Ok => {}
+            Outcome::Degraded => self.degraded += 1,
+            Outcome::Failed | Outcome::Indeterminate => self.unanswered += 1,
+        }
+        if self.latencies.len() < LATENCIES_PER_SECOND_MAX {
+            self.latencies
+                .push(operation.ended.0.saturating_sub(operation.intended.0));
+        }
+    }
+
+    fn share_answered(&self) -> f64 {
+        1.0 - self.unanswered as f64 / self.count as f64
+    }
+
+    fn share_degraded(&self) -> f64 {
+        self.degraded as f64 / self.count as f64
+    }
+
+    fn median(&self) -> f64 {
+        let mut latencies = self.latencies.clone();
+        let middle = (latencies.len() - 1) / 2;
+        *latencies.select_nth_unstable(middle).1 as f64
+    }
+}

@@ -1,0 +1,362 @@
+//! Writes observations as they happen, so that the file can be judged even after `kill -9`.
+//!
+//! It refuses to wait for the disk's platters (a crash of the machine may lose the tail) and to
+//! grow without end: beyond its limit it keeps what frames the run (phases, faults, processes) and
+//! drops the rest, counted.
+
+use super::{HistoryError, Observation, Recorder};
+use crate::units::Micros;
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Writes a history as JSON Lines.
+#[derive(Debug)]
+pub struct Writer<W: Write = File> {
+    out: BufWriter<W>,
+    path: PathBuf,
+    line: Vec<u8>,
+    bytes: u64,
+    bytes_max: u64,
+    dropped: u64,
+    last: Micros,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Observations in the file.
+    pub observations: u64,
+    /// Observations dropped, by a full queue or a full file.
+    pub dropped: u64,
+}
+
+impl Writer<File> {
+    /// The size that a file may reach, in bytes: 2 GiB, about eight million observations.
+    pub const BYTES_MAX: u64 = 2 << 30;
+
+    /// The longest time an observation stays out of the file.
+    pub const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+
+    /// Creates (or empties) the file.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn create(path: &Path) -> Result<Self, HistoryError> {
+        let file = File::create(path).map_err(|source| HistoryError::Create {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self::over(file, path, Self::BYTES_MAX))
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// A writer over anything; `path` is what errors name, `bytes_max` the limit of its size.
+    pub fn over(out: W, path: &Path, bytes_max: u64) -> Self {
+        Self {
+            out: BufWriter::with_capacity(256 << 10, out),
+            path: path.to_owned(),
+            line: Vec::with_capacity(512),
+            bytes: 0,
+            bytes_max,
+            dropped: 0,
+            last: Micros::default(),
+        }
+    }
+
+    /// Writes one observation; whatever frames the run goes to the file at once. Beyond the size
+    /// limit only that is still written. Says whether it was written.
+    ///
+    /// # Errors
+    /// If the disk takes no more; the writer is then of no further use.
+    pub fn write(&mut self, observation: &Observation) -> Result<bool, HistoryError> {
+        let frames = frames_the_run(observation);
+        self.last = self.last.max(observation.at());
+        if !frames && self.bytes >= self.bytes_max {
+            self.dropped += 1;
+            return Ok(false);
+        }
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, observation)
+            .map_err(io::Error::from)
+            .map_err(|source| self.failed(source))?;
+        self.line.push(b'\n');
+        self.out
+            .write_all(&self.line)
+            .map_err(|source| self.failed(source))?;
+        self.bytes += self.line.len() as u64;
+        if frames {
+            self.flush()?;
+        }
+        Ok(true)
+    }
+
+    /// Counts observations that were lost before they came here.
+    pub fn add_dropped(&mut self, count: u64) {
+        self.dropped += count;
+    }
+
+    /// Writes how many were dropped since this was last done, if any.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn settle_dropped(&mut self) -> Result<u64, HistoryError> {
+        let count = std::mem::take(&mut self.dropped);
+        if count > 0 {
+            self.write(&Observation::Dropped {
+                at: self.last,
+                count,
+            })?;
+        }
+        Ok(count)
+    }
+
+    /// Hands everything to the operating system.
+    ///
+    /// # Errors
+    /// If the disk takes no more.
+    pub fn flush(&mut self) -> Result<(), HistoryError> {
+        self.out.flush().map_err(|source| self.failed(source))
+    }
+
+    /// Writes what comes out of the queue until every [`Recorder`] sender is gone or the entry
+    /// that ends the run has come. `tap` sees every observation first (live progress, the steady
+    /// state), also those that the file has no room for.
+    ///
+    /// The file is written from the calling task; give it a thread of its own where a slow disk
+    /// must not hold up the run.
+    ///
+    /// # Errors
+    /// At the first failed write, and only then: recording has ended, and the queue is closed so
+    /// that later observations count as dropped.
+    pub async fn record(
+        &mut self,
+        mut queue: mpsc::Receiver<Observation>,
+        recorder: &Recorder,
+        mut tap: impl FnMut(&Observation),
+    ) -> Result<Written, HistoryError> {
+        const BATCH: usize = 1024;
+        let mut written = Written::default();
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut tick = tokio::time::interval(Writer::FLUSH_INTERVAL);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let mut over = false;
+            tokio::select! {
+                biased;
+                _ = tick.tick() => {
+                    self.add_dropped(recorder.take_dropped());
+                    written.dropped += self.settle_dropped()?;
+                    self.flush()?;
+                }
+                count = queue.recv_many(&mut batch, BATCH) => over = count == 0,
+            }
+            for observation in batch.drain(..) {
+                tap(&observation);
+                let ends = matches!(observation, Observation::Ended(_));
+                if ends {
+                    self.add_dropped(recorder.take_dropped());
+                    written.dropped += self.settle_dropped()?;
+                }
+                written.observations += u64::from(self.write(&observation)?);
+                over |= ends;
+            }
+            if over {
+                self.add_dropped(recorder.take_dropped());
+                written.dropped += self.settle_dropped()?;
+                self.flush()?;
+                return Ok(written);
+            }
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> HistoryError {
+        HistoryError::Write {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// Whether the rest makes no sense without it; such entries are few.
+fn frames_the_run(observation: &Observation) -> bool {
+    matches!(
+        observation,
+        Observation::Run(_)
+            | Observation::Phase { .. }
+            | Observation::Armed { .. }
+            | Observation::Lifted { .. }
+            | Observation::Process(_)
+            | Observation::Dropped { .. }
+            | Observation::Ended(_)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fault::FaultId,
+        history::{Message, Moment},
+    };
+    use std::sync::{Arc, Mutex};
+
+    fn message(second: u64) -> Observation {
+        Observation::Message(Message {
+            at: Micros::from_secs(second),
+            dependency: "pager".into(),
+            request: "POST /".into(),
+            body: "x".repeat(100),
+        })
+    }
+
+    fn ended() -> Observation {
+        Observation::Ended(Moment {
+            at: Micros::from_secs(9),
+            how: "completed".into(),
+        })
+    }
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Shared {
+        fn lines(&self) -> Vec<Observation> {
+            let bytes = self.0.lock().unwrap().clone();
+            bytes
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+                .map(|line| serde_json::from_slice(line).unwrap())
+                .collect()
+        }
+    }
+
+    struct FullDisk;
+
+    impl Write for FullDisk {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_frames_the_run_is_in_the_file_at_once_and_the_rest_after_a_flush() {
+        let out = Shared::default();
+        let mut writer = Writer::over(out.clone(), Path::new("h"), u64::MAX);
+        writer.write(&message(1)).unwrap();
+        assert!(out.lines().is_empty());
+        let phase = Observation::Phase {
+            at: Micros::from_secs(2),
+            index: 1,
+        };
+        writer.write(&phase).unwrap();
+        assert_eq!(out.lines(), [message(1), phase]);
+    }
+
+    #[test]
+    fn a_full_file_keeps_the_frame_and_counts_what_it_drops() {
+        let out = Shared::default();
+        let mut writer = Writer::over(out.clone(), Path::new("h"), 300);
+        for second in 0..10 {
+            writer.write(&message(second)).unwrap();
+        }
+        let lifted = Observation::Lifted {
+            at: Micros::from_secs(9),
+            fault: FaultId(0),
+            hits: 3,
+        };
+        writer.write(&lifted).unwrap();
+        writer.settle_dropped().unwrap();
+        let lines = out.lines();
+        let kept = lines
+            .iter()
+            .filter(|line| matches!(line, Observation::Message(_)))
+            .count() as u64;
+        assert!(kept < 10 && lines.contains(&lifted));
+        assert_eq!(
+            lines.last(),
+            Some(&Observation::Dropped {
+                at: Micros::from_secs(9),
+                count: 10 - kept
+            })
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_observation_is_in_the_file_after_a_flush_interval_at_the_latest() {
+        let (recorder, queue) = Recorder::channel(10);
+        let out = Shared::default();
+        let mut writer = Writer::over(out.clone(), Path::new("h"), u64::MAX);
+        let seen = out.clone();
+        let side = recorder.clone();
+        let checks = async move {
+            side.record(message(1));
+            tokio::time::sleep(Writer::FLUSH_INTERVAL * 2).await;
+            assert_eq!(seen.lines(), [message(1)]);
+            side.record(ended());
+        };
+        let mut tapped = 0;
+        let (written, ()) = tokio::join!(writer.record(queue, &recorder, |_| tapped += 1), checks);
+        assert_eq!(written.unwrap().observations, 2);
+        assert_eq!((tapped, out.lines().len()), (2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_queue_dropped_is_counted_in_the_file_before_its_end() {
+        let (recorder, queue) = Recorder::channel(2);
+        for second in 0..5 {
+            recorder.record(message(second));
+        }
+        let out = Shared::default();
+        let mut writer = Writer::over(out.clone(), Path::new("h"), u64::MAX);
+        let side = recorder.clone();
+        let end = async move {
+            tokio::time::sleep(Writer::FLUSH_INTERVAL).await;
+            side.record(ended());
+        };
+        let (written, ()) = tokio::join!(writer.record(queue, &recorder, |_| ()), end);
+        assert_eq!(
+            written.unwrap(),
+            Written {
+                observations: 3,
+                dropped: 3
+            }
+        );
+        assert!(
+            out.lines()
+                .iter()
+                .any(|line| matches!(line, Observation::Dropped { count: 3, .. }))
+        );
+        assert_eq!(out.lines().last(), Some(&ended()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_disk_ends_recording_once_with_an_error_that_names_the_file() {
+        let (recorder, queue) = Recorder::channel(10);
+        recorder.record(message(1));
+        recorder.record(ended());
+        let mut writer = Writer::over(FullDisk, Path::new("out/history.jsonl"), u64::MAX);
+        let error = writer.record(queue, &recorder, |_| ()).await.unwrap_err();
+        assert!(error.to_string().contains("out/history.jsonl"), "{error}");
+        recorder.record(message(2));
+        assert_eq!(recorder.take_dropped(), 1);
+    }
+}
