@@ -152,7 +152,7 @@ pub enum Capture {
 }
 
 /// A load driven at the system.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Load {
     /// Its name.
     pub name: Arc<str>,
