@@ -391,3 +391,300 @@ impl Answer {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identified(protocol: Protocol, target: &str, headers: &[(&str, &str)]) -> Call {
+        let mut tracker = CallTracker::default();
+        let headers = headers.iter().copied();
+        identify(protocol, None, "PUT", target, headers, 4, &mut tracker)
+    }
+
+    #[test]
+    fn a_put_of_botocore_is_a_call_with_its_attempts() {
+        let mut tracker = CallTracker::default();
+        let mut attempt = |sdk_request: &str| {
+            let headers = [
+                ("Host", "127.0.0.1:31385"),
+                ("amz-sdk-invocation-id", "a89b975d"),
+                ("amz-sdk-request", sdk_request),
+            ];
+            let target = "/models/dir/k%201";
+            identify(Protocol::S3, None, "PUT", target, headers, 4, &mut tracker)
+        };
+        let first = attempt("attempt=1; max=3");
+        assert_eq!(&*first.operation, "PutObject");
+        assert_eq!(&*first.key, "models/dir/k 1");
+        assert_eq!(&*first.target, "/models/dir/k%201");
+        assert_eq!(&*first.host, "127.0.0.1:31385");
+        assert_eq!(&*first.id, "PutObject models/dir/k 1 #1");
+        assert_eq!(first.sdk_id.as_deref(), Some("a89b975d"));
+        assert_eq!((first.attempt, first.declared_max), (1, Some(3)));
+        let third = attempt("ttl=20261121T231815Z; attempt=3; max=3");
+        assert_eq!((third.attempt, third.occurrence), (3, 1));
+        assert_eq!(third.id, first.id);
+        let legacy = attempt("attempt=4");
+        assert_eq!((legacy.attempt, legacy.declared_max), (4, None));
+    }
+
+    #[test]
+    fn without_an_sdk_every_request_is_its_own_call() {
+        let mut tracker = CallTracker::default();
+        let mut next = || {
+            let headers = [("host", "h")];
+            identify(
+                Protocol::Http,
+                None,
+                "GET",
+                "/a?b",
+                headers,
+                1,
+                &mut tracker,
+            )
+        };
+        let (one, two) = (next(), next());
+        assert_eq!(&*one.id, "GET /a #1");
+        assert_eq!(&*two.id, "GET /a #2");
+        assert_eq!((&*one.key, &*one.target), ("/a", "/a?b"));
+    }
+
+    #[test]
+    fn azures_id_groups_attempts_and_amazons_goes_first() {
+        let azure = [("x-ms-client-request-id", "m")];
+        let call = identified(Protocol::Http, "/a", &azure);
+        assert_eq!((call.sdk_id.as_deref(), call.attempt), (Some("m"), 1));
+        let both = [("amz-sdk-invocation-id", "a"), azure[0]];
+        let call = identified(Protocol::Http, "/a", &both);
+        assert_eq!(call.sdk_id.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn the_host_comes_from_the_target_the_authority_or_the_header() {
+        for (target, headers, host, path) in [
+            ("/a", vec![("Host", "h")], "h", "/a"),
+            ("/a", vec![(":authority", "x"), ("host", "h")], "x", "/a"),
+            ("http://y:80/a?b", vec![("Host", "h")], "y:80", "/a?b"),
+            ("http://y?b", vec![], "y", "?b"),
+            ("http://y", vec![], "y", "/"),
+            ("y:443", vec![], "", "y:443"),
+            ("/http://y/a", vec![("host", "h")], "h", "/http://y/a"),
+        ] {
+            let call = identified(Protocol::Http, target, &headers);
+            assert_eq!((&*call.host, &*call.target), (host, path), "{target}");
+        }
+    }
+
+    #[test]
+    fn nonsense_in_an_sdks_header_is_not_believed() {
+        for value in [
+            "",
+            "attempt=0",
+            "attempt=-1",
+            "attempt",
+            "max=x; attempt=99999999999",
+        ] {
+            let call = identified(Protocol::S3, "/b/k", &[("amz-sdk-request", value)]);
+            assert_eq!((call.attempt, call.declared_max), (1, None), "{value:?}");
+        }
+    }
+
+    const STAMP: Stamp<'_> = Stamp {
+        seed: Seed(7),
+        date: "Fri, 07 Nov 2025 21:19:55 GMT",
+    };
+
+    fn s3_call(method: &str) -> Call {
+        let headers = [
+            ("Host", "models.s3.example.com"),
+            ("If-None-Match", "*"),
+            ("X-Amz-Date", "20251107T211955Z"),
+        ];
+        let target = "/dir/k%201?uploadId=u%2F1";
+        let mut tracker = CallTracker::default();
+        let suffix = Some("s3.example.com");
+        identify(
+            Protocol::S3,
+            suffix,
+            method,
+            target,
+            headers,
+            1,
+            &mut tracker,
+        )
+    }
+
+    fn s3_reply(code: &str) -> Reply {
+        Reply::S3 {
+            code: code.to_owned(),
+            status: None,
+            headers: Vec::new(),
+            in_200: false,
+            close: None,
+        }
+    }
+
+    fn answer(reply: &Reply, call: &Call) -> Answer {
+        match make(reply, call, &STAMP) {
+            Made::Answer(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Bytes as text, one line a CR LF, with every byte that is not printable escaped.
+    fn shown(bytes: &[u8]) -> String {
+        let text = bytes.escape_ascii().to_string();
+        let text = text.replace("\\\"", "\"").replace("\\'", "'");
+        text.replace("\\r\\n", "\\r\\n\n")
+    }
+
+    #[test]
+    fn each_s3_error_is_on_the_wire_as_s3_sends_it() {
+        for def in s3::ERRORS {
+            let bytes = answer(&s3_reply(def.code), &s3_call("POST")).http1();
+            insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+                insta::assert_snapshot!(format!("s3_error_{}", def.code), shown(&bytes));
+            });
+        }
+    }
+
+    #[test]
+    fn an_error_in_200_keeps_the_connection() {
+        let reply = Reply::S3 {
+            code: "InternalError".to_owned(),
+            status: None,
+            headers: vec![("x-amz-version-id".to_owned(), "3".to_owned())],
+            in_200: true,
+            close: None,
+        };
+        let answer = answer(&reply, &s3_call("POST"));
+        assert!(!answer.close);
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!("s3_error_in_200", shown(&answer.http1()));
+        });
+    }
+
+    #[test]
+    fn a_status_in_place_of_the_codes_own_brings_its_reason() {
+        let reply = Reply::S3 {
+            code: "SlowDown".to_owned(),
+            status: Some(429),
+            headers: Vec::new(),
+            in_200: false,
+            close: Some(false),
+        };
+        let text = shown(&answer(&reply, &s3_call("GET")).http1());
+        assert!(
+            text.starts_with("HTTP/1.1 429 Too Many Requests\\r\\n"),
+            "{text}"
+        );
+        assert!(!text.contains("Connection"), "{text}");
+        assert!(text.contains("<Code>SlowDown</Code>"), "{text}");
+    }
+
+    #[test]
+    fn head_gets_the_headers_and_no_body() {
+        let bytes = answer(&s3_reply("NoSuchKey"), &s3_call("HEAD")).http1();
+        assert!(
+            bytes.ends_with(b"Server: AmazonS3\r\n\r\n"),
+            "{}",
+            shown(&bytes)
+        );
+        let plain = http_reply(503, "overloaded");
+        let mut call = s3_call("HEAD");
+        let bytes = answer(&plain, &call).http1();
+        assert!(
+            bytes.ends_with(b"Content-Length: 10\r\nConnection: close\r\n\r\n"),
+            "{}",
+            shown(&bytes)
+        );
+        call.method = "GET".into();
+        assert!(
+            answer(&plain, &call)
+                .http1()
+                .ends_with(b"\r\n\r\noverloaded")
+        );
+    }
+
+    fn http_reply(status: u16, body: &'static str) -> Reply {
+        Reply::Http {
+            status,
+            reason: reason_of(status).to_owned(),
+            headers: vec![("Retry-After".to_owned(), "2".to_owned())],
+            body: body.into(),
+            close: true,
+            chunked: false,
+        }
+    }
+
+    #[test]
+    fn a_plain_answer_has_date_length_and_close() {
+        let bytes = answer(&http_reply(503, "overloaded"), &s3_call("GET")).http1();
+        let expected = "HTTP/1.1 503 Service Unavailable\r\n\
+            Date: Fri, 07 Nov 2025 21:19:55 GMT\r\n\
+            Retry-After: 2\r\n\
+            Content-Length: 10\r\n\
+            Connection: close\r\n\r\noverloaded";
+        assert_eq!(shown(&bytes), shown(expected.as_bytes()));
+        let bare = answer(&http_reply(204, ""), &s3_call("GET")).http1();
+        assert!(!shown(&bare).contains("Content-Length"));
+    }
+
+    #[test]
+    fn ids_are_the_attempts_own_and_the_same_in_every_run() {
+        let ids = |call: &Call, seed| s3_ids(Seed(seed), call);
+        let mut call = s3_call("GET");
+        let first = ids(&call, 7);
+        assert_eq!(first, ids(&call, 7));
+        assert_ne!(first, ids(&call, 8));
+        call.attempt = 2;
+        assert_ne!(first, ids(&call, 7));
+        assert_eq!((first.0.len(), first.1.len()), (16, 76));
+        let body = answer(&s3_reply("InternalError"), &call).body_sent();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let second = ids(&call, 7);
+        assert!(
+            text.contains(&second.0) && text.contains(&second.1),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn http2_and_http10_get_no_chunks() {
+        let answer = answer(&s3_reply("SlowDown"), &s3_call("GET"));
+        let names: Vec<String> = answer
+            .http2_headers()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        let expected = [
+            "x-amz-request-id",
+            "x-amz-id-2",
+            "content-type",
+            "date",
+            "server",
+        ];
+        assert_eq!(names, expected);
+        let body = answer.body_sent();
+        let bytes = answer.without_chunks().http1();
+        assert!(bytes.ends_with(&body));
+        assert!(shown(&bytes).contains(&format!("Content-Length: {}\\r\\n", body.len())));
+    }
+
+    #[test]
+    fn what_is_no_answer_stays_none() {
+        let call = s3_call("GET");
+        assert!(matches!(make(&Reply::Empty, &call, &STAMP), Made::Empty));
+        let garbage = Reply::Garbage(Bytes::from_static(b"\x80"));
+        assert!(
+            matches!(make(&garbage, &call, &STAMP), Made::Garbage(bytes) if bytes == b"\x80"[..])
+        );
+    }
+
+    #[test]
+    fn dates_are_printed_as_http_wants_them() {
+        let at = jiff::Timestamp::from_second(1_762_550_395).unwrap();
+        assert_eq!(date(at), STAMP.date);
+    }
+}

@@ -430,10 +430,17 @@ fn detail(body: &mut String, detail: Detail, asked: &Asked<'_>) {
                 "RequestTime",
                 asked.headers.get("x-amz-date").unwrap_or_default(),
             );
-            element(body, "ServerTime", asked.date);
+            element(body, "ServerTime", &iso(asked.date));
             element(body, "MaxAllowedSkewMilliseconds", "900000");
         }
     }
+}
+
+/// HTTP's date as ISO 8601, which is how S3's bodies say it.
+fn iso(date: &str) -> String {
+    jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(date)
+        .map_or_else(|_| date.to_owned(), |at| at.to_string())
 }
 
 fn upload_id(target: &str) -> &str {
@@ -459,4 +466,179 @@ fn element(body: &mut String, name: &str, text: &str) {
     body.push_str("</");
     body.push_str(name);
     body.push('>');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recognises `METHOD target`, path-style, and says `Operation resource`.
+    fn seen(request: &str, headers: &[(&str, &str)]) -> String {
+        let (method, target) = request.split_once(' ').expect("METHOD target");
+        let headers: Headers = headers.iter().copied().collect();
+        let seen = recognise(method, target, "127.0.0.1:9000", None, &headers);
+        format!("{} {}", seen.operation, seen.resource())
+    }
+
+    #[test]
+    fn every_operation_is_recognised() {
+        for (request, expected) in [
+            ("GET /", "ListBuckets /"),
+            ("GET /?x-id=ListBuckets", "ListBuckets /"),
+            ("PUT /b", "CreateBucket b"),
+            ("PUT /b/", "CreateBucket b"),
+            ("HEAD /b", "HeadBucket b"),
+            ("DELETE /b", "DeleteBucket b"),
+            ("GET /b", "ListObjects b"),
+            ("GET /b?prefix=a&marker=c", "ListObjects b"),
+            ("GET /b/?list-type=2&prefix=a%2F", "ListObjectsV2 b"),
+            ("GET /b?list-type=1", "ListObjects b"),
+            ("GET /b?versions", "ListObjectVersions b"),
+            ("GET /b?versions=&prefix=a", "ListObjectVersions b"),
+            ("GET /b?uploads", "ListMultipartUploads b"),
+            ("GET /b?location", "GetBucketLocation b"),
+            ("GET /b?versioning", "GetBucketVersioning b"),
+            ("PUT /b?versioning", "PutBucketVersioning b"),
+            ("GET /b?tagging", "GetBucketTagging b"),
+            ("DELETE /b?tagging", "DeleteBucketTagging b"),
+            ("PUT /b?acl", "PutBucketAcl b"),
+            ("GET /b?policy", "GetBucketPolicy b"),
+            ("GET /b?policyStatus", "GetBucketPolicyStatus b"),
+            ("DELETE /b?policy", "DeleteBucketPolicy b"),
+            ("GET /b?lifecycle", "GetBucketLifecycleConfiguration b"),
+            ("DELETE /b?lifecycle", "DeleteBucketLifecycle b"),
+            ("GET /b?analytics&id=1", "GetBucketAnalyticsConfiguration b"),
+            ("GET /b?analytics", "ListBucketAnalyticsConfigurations b"),
+            ("PUT /b?publicAccessBlock", "PutPublicAccessBlock b"),
+            ("PUT /b?object-lock", "PutObjectLockConfiguration b"),
+            ("POST /b?delete", "DeleteObjects b"),
+            ("POST /b", "PostObject b"),
+            ("GET /b/k", "GetObject b/k"),
+            ("GET /b/k?x-id=GetObject", "GetObject b/k"),
+            ("GET /b/k?versionId=3", "GetObject b/k"),
+            ("GET /b/k?partNumber=3", "GetObject b/k"),
+            ("GET /b/acl", "GetObject b/acl"),
+            ("GET /b/k?X-Amz-Signature=acl", "GetObject b/k"),
+            ("HEAD /b/k", "HeadObject b/k"),
+            ("PUT /b/k", "PutObject b/k"),
+            ("DELETE /b/k", "DeleteObject b/k"),
+            ("GET /b/k?acl", "GetObjectAcl b/k"),
+            ("PUT /b/k?acl", "PutObjectAcl b/k"),
+            ("GET /b/k?tagging", "GetObjectTagging b/k"),
+            ("PUT /b/k?tagging", "PutObjectTagging b/k"),
+            ("DELETE /b/k?tagging", "DeleteObjectTagging b/k"),
+            ("GET /b/k?attributes", "GetObjectAttributes b/k"),
+            ("GET /b/k?retention", "GetObjectRetention b/k"),
+            ("PUT /b/k?legal-hold", "PutObjectLegalHold b/k"),
+            ("POST /b/k?restore", "RestoreObject b/k"),
+            ("POST /b/k?select&select-type=2", "SelectObjectContent b/k"),
+            ("POST /b/k?uploads", "CreateMultipartUpload b/k"),
+            ("PUT /b/k?partNumber=1&uploadId=u", "UploadPart b/k"),
+            ("PUT /b/k?uploadId=u&partNumber=1", "UploadPart b/k"),
+            ("POST /b/k?uploadId=u", "CompleteMultipartUpload b/k"),
+            ("DELETE /b/k?uploadId=u", "AbortMultipartUpload b/k"),
+            ("GET /b/k?uploadId=u", "ListParts b/k"),
+            ("OPTIONS /b/k", "OPTIONS b/k"),
+            ("POST /b/k", "POST b/k"),
+        ] {
+            assert_eq!(seen(request, &[]), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn copies_are_told_by_their_source() {
+        let source = [("x-amz-copy-source", "/b/other")];
+        assert_eq!(seen("PUT /b/k", &source), "CopyObject b/k");
+        let part = "PUT /b/k?partNumber=1&uploadId=u";
+        assert_eq!(seen(part, &source), "UploadPartCopy b/k");
+        assert_eq!(seen("GET /b/k", &source), "GetObject b/k");
+    }
+
+    #[test]
+    fn keys_are_decoded_for_display_and_keep_their_slashes() {
+        for (request, expected) in [
+            ("GET /models/dir/k%201", "GetObject models/dir/k 1"),
+            ("GET /b/a%2Fb+c", "GetObject b/a/b+c"),
+            ("GET /b//a/../c", "GetObject b//a/../c"),
+            ("GET /b/%C3%A4%F0", "GetObject b/ä\u{fffd}"),
+            ("GET /b/100%", "GetObject b/100%"),
+            ("GET /b/%zz%4", "GetObject b/%zz%4"),
+            ("GET /b/%+1%-1", "GetObject b/%+1%-1"),
+        ] {
+            assert_eq!(seen(request, &[]), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn the_bucket_may_stand_in_front_of_the_host() {
+        let suffix = Some("s3.example.com");
+        for (host, target, expected) in [
+            ("models.s3.example.com", "/dir/k", "models/dir/k"),
+            ("models.S3.Example.com:9000", "/dir/k", "models/dir/k"),
+            ("a.b.s3.example.com", "/k", "a.b/k"),
+            ("models.s3.example.com", "/", "models"),
+            ("s3.example.com", "/models/k", "models/k"),
+            (".s3.example.com", "/models/k", "models/k"),
+            ("modelss3.example.com", "/models/k", "models/k"),
+            ("127.0.0.1:9000", "/models/k", "models/k"),
+            ("é.example.com", "/models/k", "models/k"),
+        ] {
+            let seen = recognise("GET", target, host, suffix, &Headers::default());
+            assert_eq!(seen.resource(), expected, "{host}{target}");
+        }
+        let dotted = recognise("GET", "/k", "b.x", Some(".x"), &Headers::default());
+        assert_eq!(dotted.resource(), "b/k");
+    }
+
+    #[test]
+    fn no_operation_hides_behind_a_plainer_one() {
+        for (at, operation) in OPERATIONS.iter().enumerate() {
+            let path = match operation.level {
+                Service => "/",
+                Bucket => "/b",
+                Object => "/b/k",
+            };
+            let query: Vec<String> = operation
+                .query
+                .iter()
+                .map(|part| match part.contains('=') {
+                    true => (*part).to_owned(),
+                    false => format!("{part}=1"),
+                })
+                .collect();
+            let request = format!("{} {path}?{}", operation.method, query.join("&"));
+            let source = [("x-amz-copy-source", "/b/other")];
+            let headers = if operation.copies { &source[..] } else { &[] };
+            let name = seen(&request, headers);
+            let expected = operation.name;
+            assert!(
+                name.starts_with(&format!("{expected} ")),
+                "{at}: {request}: {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_and_codes_are_unique() {
+        let mut names: Vec<&str> = operations().collect();
+        names.extend(ERRORS.iter().map(|def| def.code));
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn text_from_the_request_cannot_break_the_body() {
+        let asked = Asked {
+            method: "GET",
+            target: "/b/k",
+            host: "h",
+            resource: "b/<a>&\"b\"",
+            headers: &Headers::default(),
+            date: "",
+        };
+        let body = error_body(find_error("NoSuchKey").unwrap(), &asked, "R", "H");
+        assert!(body.contains("<Key>&lt;a&gt;&amp;\"b\"</Key>"), "{body}");
+    }
 }
