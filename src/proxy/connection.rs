@@ -1,10 +1,12 @@
 //! One accepted connection, from its acceptance to its observation.
 
 use super::{
-    Config, Counts, http, relay,
+    Config, Counts,
+    conduct::{Conductor, Farewell},
+    http, relay,
     tls::FrontAlpn,
     upstream::{Connector, UpstreamStream},
-    wire::{Wire, WireStream},
+    wire::{Socket, Wire, WireStream},
 };
 use crate::{
     fault::{Closing, FaultId, Switch},
@@ -44,6 +46,9 @@ pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     /// Which call and attempt a request is. Never held across a wait.
     pub(crate) calls: Mutex<CallTracker>,
+    /// Pipes for splicing.
+    #[cfg(target_os = "linux")]
+    pub(super) pipes: super::splice::Pipes,
     pub(super) upstream: Connector,
     pub(super) counters: Counters,
 }
@@ -61,6 +66,8 @@ impl Shared {
             switch,
             recorder,
             calls: Mutex::default(),
+            #[cfg(target_os = "linux")]
+            pipes: super::splice::Pipes::default(),
             upstream,
             counters: Counters::default(),
         }
@@ -173,6 +180,12 @@ impl Life {
         self.faults.lock().extend(faults);
     }
 
+    /// Which faults acted so far on the connection as a whole or on its bytes.
+    pub(crate) fn faults(&self) -> Vec<FaultId> {
+        self.acted(self.wire.take_acted());
+        self.faults.lock().iter().copied().collect()
+    }
+
     /// Closes the connection as a fault wants it, in order behind what was written (and flushed,
     /// under TLS). The engine's future is then dropped, except for [`Closing::HalfClose`], after
     /// which what it writes is thrown away and the client may go on sending.
@@ -271,15 +284,49 @@ pub(super) async fn live(
     _permit: OwnedSemaphorePermit,
 ) {
     let opened = shared.now();
-    let _open = Open::new(Arc::clone(&shared));
-    let wire = Arc::new(Wire::new(tcp));
+    let open = Open::new(Arc::clone(&shared));
+    let limits = &shared.config.limits;
+    let wire = Arc::new(Wire::new(Socket::Tcp(tcp), limits.held_bytes));
     let life = Arc::new(Life::new(Arc::clone(&wire)));
+    let farewell = tokio::select! {
+        biased;
+        () = stopping.cancelled() => Farewell::Drop,
+        farewell = serve(&wire, connection, opened, &life, &shared) => farewell,
+    };
+    life.ended(farewell.how());
+    record(connection, opened, &life, &shared);
+    drop(open);
+    match farewell {
+        Farewell::Reset => wire.arm_reset(),
+        Farewell::Fin | Farewell::Done => tokio::select! {
+            () = stopping.cancelled() => {}
+            () = wire.finish(limits.linger) => {}
+        },
+        Farewell::ClientGone | Farewell::Drop => {}
+    }
+}
+
+/// Runs the engine and carries out on its connection what the faults decide, until the connection
+/// is to be closed.
+async fn serve(
+    wire: &Arc<Wire>,
+    connection: u64,
+    opened: Micros,
+    life: &Arc<Life>,
+    shared: &Arc<Shared>,
+) -> Farewell {
+    let conductor = Conductor::new(wire, connection, life, shared);
+    let mut conducting = std::pin::pin!(conductor.conduct());
+    let engine = async {
+        conductor.started().await;
+        Box::pin(engine(wire, connection, opened, life, shared)).await;
+    };
     tokio::select! {
         biased;
-        () = stopping.cancelled() => life.ended("proxy stopped"),
-        () = engine(&wire, connection, opened, &life, &shared) => life.ended("client closed"),
+        farewell = &mut conducting => return farewell,
+        () = engine => wire.engine_is_gone(),
     }
-    record(connection, opened, &life, &shared);
+    conducting.await
 }
 
 async fn engine(
@@ -341,7 +388,7 @@ fn record(connection: u64, opened: Micros, life: &Life, shared: &Shared) {
             opened,
             closed: shared.now(),
             how: life.how.lock().take().unwrap_or_default(),
-            faults: life.faults.lock().iter().copied().collect(),
+            faults: life.faults(),
             bytes_up,
             bytes_down,
         }));

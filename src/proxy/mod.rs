@@ -9,10 +9,14 @@
 //!
 //! With no fault in force a plain tcp connection is spliced in the kernel.
 
+mod conduct;
 mod connection;
 mod door;
 pub mod http;
 mod relay;
+mod shape;
+#[cfg(target_os = "linux")]
+mod splice;
 pub mod tls;
 mod upstream;
 mod wire;

@@ -173,14 +173,6 @@ impl UpstreamStream {
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
         }
     }
-
-    /// The TCP connection below.
-    pub(crate) fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
-    }
 }
 
 impl AsyncRead for UpstreamStream {

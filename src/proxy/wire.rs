@@ -1,38 +1,161 @@
-//! The client's side of a connection as a wire on which faults act.
+//! The client's side of a connection as a wire on which byte-stream and connection faults act.
+//!
+//! Two parties hold it: the engine, which reads and writes through a [`WireStream`], and one
+//! driver, which [`Wire::drive`]s it. While the wire is *clear* (no effect, no hold, nothing
+//! queued) the engine works straight on the socket and the driver sleeps. Otherwise the driver
+//! alone touches the socket, and between it and the engine stand two [`Shaper`]s. Both change
+//! hands under one lock, which is held for a system call at most and never across a wait.
+//!
+//! Decides nothing, and knows no switch: what acts is set from outside.
 
-use crate::fault::Closing;
+use super::shape::{Next, Shaper};
+use crate::fault::{Closing, Direction, FaultId, StreamPlan};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
+use socket2::SockRef;
 use std::{
     io,
+    net::Shutdown,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::{Instant, Sleep},
 };
 
-/// One client's TCP connection.
+/// Bytes that the driver reads at once.
+const CHUNK: usize = 64 * 1024;
+
+/// A cut behind the last byte towards the dependency is made when the engine asks for more, which
+/// shows that it has passed on what it had; at the latest after this time.
+const CUT_GRACE: Duration = Duration::from_millis(100);
+
+/// One client's connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    tcp: TcpStream,
+    socket: Socket,
+    held_bytes: usize,
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// What a wire ends in.
+#[derive(Debug)]
+pub(super) enum Socket {
+    /// A client's TCP connection.
+    Tcp(TcpStream),
+    /// A pipe in memory.
+    #[cfg(test)]
+    Memory(Mutex<tokio::io::DuplexStream>),
+}
+
+/// How a wire's life ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// A fault, or the engine, wants it closed so.
+    Close(Closing),
+    /// The engine is done, and all it wrote has been sent.
+    Done,
+    /// The client is gone: it closed, or reset the connection.
+    ClientGone,
+}
+
+#[derive(Debug)]
+struct State {
+    clear: bool,
+    up: Shaper,
+    down: Shaper,
+    /// Passed by the shaper, not yet taken by the engine.
+    up_ready: Bytes,
+    /// Passed by the shaper, not yet taken by the socket.
+    down_ready: Bytes,
+    hold: Hold,
+    read: Read,
+    /// Towards the client: a FIN was sent, or stands in the queue.
+    end_is_queued: bool,
+    /// Towards the client: what is written is thrown away.
+    is_deaf: bool,
+    /// Nothing goes any more.
+    is_dead: bool,
+    engine_is_gone: bool,
+    /// To be done once everything written before is sent.
+    closing: Option<Closing>,
+    /// A shaper closed the connection behind bytes towards the dependency.
+    cut: Option<(Closing, Instant)>,
+    /// When the driver next looks at the shaper towards the dependency by itself.
+    up_due: Option<Instant>,
+    engine_reads: Option<Waker>,
+    engine_writes: Option<Waker>,
+    driver: Option<Waker>,
+}
+
+/// What is held back, beside what the shapers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Nothing.
+    Free,
+    /// Nothing is sent to the client; what it sends passes.
+    Down,
+    /// Both ways.
+    Both,
+}
+
+/// What was seen of the client's sending side while the driver read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Open,
+    Ended,
+    Failed(io::ErrorKind),
+}
+
+/// What an operation straight on the socket came to.
+pub(super) enum Direct<T> {
+    /// It was done.
+    Done(T),
+    /// The wire is not clear: the bytes must go through its shapers.
+    NotClear,
 }
 
 impl Wire {
-    pub(super) fn new(tcp: TcpStream) -> Self {
+    /// A clear wire. At most `held_bytes` are held back per direction; then nothing more is taken.
+    pub(super) fn new(socket: Socket, held_bytes: usize) -> Self {
+        let state = State {
+            clear: true,
+            up: Shaper::new(Direction::Up),
+            down: Shaper::new(Direction::Down),
+            up_ready: Bytes::new(),
+            down_ready: Bytes::new(),
+            hold: Hold::Free,
+            read: Read::Open,
+            end_is_queued: false,
+            up_due: None,
+            is_deaf: false,
+            is_dead: false,
+            engine_is_gone: false,
+            closing: None,
+            cut: None,
+            engine_reads: None,
+            engine_writes: None,
+            driver: None,
+        };
         Self {
-            tcp,
+            socket,
+            held_bytes,
             bytes_up: AtomicU64::new(0),
             bytes_down: AtomicU64::new(0),
+            state: Mutex::new(state),
         }
     }
 
-    /// Bytes from and to the client so far.
+    /// Bytes from and to the client so far, as they went over the socket.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (
             self.bytes_up.load(Ordering::Relaxed),
@@ -40,21 +163,602 @@ impl Wire {
         )
     }
 
+    /// Puts effects and hold in force, at once.
+    pub(super) fn set(&self, plan: &StreamPlan, hold: Hold) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        state.up.set(&plan.effects, now);
+        state.down.set(&plan.effects, now);
+        state.hold = hold;
+        state.settle();
+        state.wake_all();
+    }
+
+    /// Which faults acted on bytes since this was last asked.
+    pub(super) fn take_acted(&self) -> Vec<FaultId> {
+        let mut state = self.state.lock();
+        let mut acted = state.up.take_acted();
+        acted.extend(state.down.take_acted());
+        acted
+    }
+
+    /// Closes it once everything written so far is sent.
     pub(super) fn close(&self, closing: Closing) {
-        if closing == Closing::Reset {
-            // Fails only on a connection that is already gone.
-            let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(std::time::Duration::ZERO));
+        let mut state = self.state.lock();
+        state.closing.get_or_insert(closing);
+        state.settle();
+        state.wake_all();
+    }
+
+    /// Sends these bytes to the client, then FIN; nothing the engine writes follows them.
+    pub(super) fn send_and_close(&self, bytes: Bytes) {
+        let mut state = self.state.lock();
+        state.down.discard();
+        state.down.push(bytes, Instant::now());
+        state.closing.get_or_insert(Closing::Fin);
+        state.settle();
+        state.wake_all();
+    }
+
+    /// FIN towards the client now; what was queued and what is written from now on is thrown away.
+    pub(super) fn half_close(&self) {
+        let mut state = self.state.lock();
+        state.deafen(&self.socket);
+        state.settle();
+        state.wake_all();
+    }
+
+    /// The engine is done: what it wrote is still sent, then the wire ends.
+    pub(super) fn engine_is_gone(&self) {
+        let mut state = self.state.lock();
+        state.engine_is_gone = true;
+        state.settle();
+        state.wake_all();
+    }
+
+    /// The next close of the socket sends RST.
+    pub(super) fn arm_reset(&self) {
+        self.state.lock().is_dead = true;
+        self.socket.arm_reset();
+    }
+
+    /// FIN, then reads and discards until the client closes too, at most for `linger`: closing a
+    /// socket with unread bytes would send RST.
+    pub(super) async fn finish(&self, linger: Duration) {
+        self.state.lock().is_dead = true;
+        self.socket.shut();
+        let draining = std::future::poll_fn(|cx| {
+            let mut scratch = [0; 4096];
+            loop {
+                let mut buf = ReadBuf::new(&mut scratch);
+                match ready!(self.socket.poll_read(cx, &mut buf)) {
+                    Ok(()) if !buf.filled().is_empty() => {}
+                    _ => return Poll::Ready(()),
+                }
+            }
+        });
+        // The limit is what ends a client that never closes.
+        let _ = tokio::time::timeout(linger, draining).await;
+    }
+
+    /// Whether the engine works straight on the socket.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_clear(&self) -> bool {
+        self.state.lock().clear
+    }
+
+    /// Tries `work`, which reads from the socket, when it is readable; only while the wire is
+    /// clear. Its result counts as bytes from the client.
+    #[cfg(target_os = "linux")]
+    pub(super) fn poll_direct_read(
+        &self,
+        cx: &mut Context<'_>,
+        mut work: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<Direct<usize>>> {
+        let mut state = self.state.lock();
+        let Some(tcp) = self.socket.tcp().filter(|_| state.clear) else {
+            return Poll::Ready(Ok(Direct::NotClear));
+        };
+        loop {
+            if tcp.poll_read_ready(cx)?.is_pending() {
+                state.engine_reads = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            match tcp.try_io(tokio::io::Interest::READABLE, || work(tcp)) {
+                Ok(count) => {
+                    self.bytes_up.fetch_add(count as u64, Ordering::Relaxed);
+                    return Poll::Ready(Ok(Direct::Done(count)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// As [`Wire::poll_direct_read`], for writing.
+    #[cfg(target_os = "linux")]
+    pub(super) fn poll_direct_write(
+        &self,
+        cx: &mut Context<'_>,
+        mut work: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<Direct<usize>>> {
+        let mut state = self.state.lock();
+        let Some(tcp) = self.socket.tcp().filter(|_| state.clear) else {
+            return Poll::Ready(Ok(Direct::NotClear));
+        };
+        loop {
+            if tcp.poll_write_ready(cx)?.is_pending() {
+                state.engine_writes = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            match tcp.try_io(tokio::io::Interest::WRITABLE, || work(tcp)) {
+                Ok(count) => {
+                    self.bytes_down.fetch_add(count as u64, Ordering::Relaxed);
+                    return Poll::Ready(Ok(Direct::Done(count)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Carries bytes as the effects want it, until the wire ends. One party calls this.
+    pub(super) async fn drive(&self) -> Ending {
+        let mut timer = std::pin::pin!(None::<Sleep>);
+        std::future::poll_fn(|cx| {
+            loop {
+                let due = match self.poll_drive(cx) {
+                    Driven::Ended(ending) => return Poll::Ready(ending),
+                    Driven::Waits(due) => due,
+                };
+                let Some(due) = due else {
+                    timer.set(None);
+                    return Poll::Pending;
+                };
+                match timer.as_mut().as_pin_mut() {
+                    Some(sleep) if sleep.deadline() == due => {}
+                    Some(sleep) => sleep.reset(due),
+                    None => timer.set(Some(tokio::time::sleep_until(due))),
+                }
+                let sleep = timer.as_mut().as_pin_mut();
+                if sleep.is_some_and(|sleep| sleep.poll(cx).is_pending()) {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    fn poll_drive(&self, cx: &mut Context<'_>) -> Driven {
+        let mut state = self.state.lock();
+        state.driver = Some(cx.waker().clone());
+        let due = if state.clear {
+            None
+        } else {
+            match self.carry(&mut state, cx) {
+                Ok(due) => due,
+                Err(ending) => return Driven::Ended(ending),
+            }
+        };
+        if let Some(ending) = state.ending(&self.socket) {
+            return Driven::Ended(ending);
+        }
+        if !state.clear {
+            state.settle();
+            if state.clear {
+                // What the engine waits for is from now on between it and the socket alone.
+                state.wake_engine();
+                return Driven::Waits(None);
+            }
+        }
+        Driven::Waits(due)
+    }
+
+    /// Carries what may be carried both ways. The moment when more may.
+    fn carry(&self, state: &mut State, cx: &mut Context<'_>) -> Result<Option<Instant>, Ending> {
+        let now = Instant::now();
+        let down = self.carry_down(state, cx, now)?;
+        let up = self.carry_up(state, cx, now)?;
+        state.up_due = up;
+        Ok(match (up, down) {
+            (Some(up), Some(down)) => Some(up.min(down)),
+            (up, down) => up.or(down),
+        })
+    }
+
+    fn carry_down(
+        &self,
+        state: &mut State,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<Option<Instant>, Ending> {
+        if state.is_deaf {
+            state.down.discard();
+            state.down_ready.clear();
+        }
+        let due = loop {
+            if state.hold != Hold::Free || state.is_deaf {
+                break None;
+            }
+            if !state.down_ready.is_empty() {
+                match self.socket.poll_write(cx, &state.down_ready) {
+                    Poll::Pending => break None,
+                    Poll::Ready(Err(_)) => return Err(Ending::ClientGone),
+                    Poll::Ready(Ok(count)) => {
+                        self.bytes_down.fetch_add(count as u64, Ordering::Relaxed);
+                        state.down_ready.advance(count);
+                    }
+                }
+                continue;
+            }
+            match state.down.next(now) {
+                Next::Pass(bytes) => state.down_ready = bytes,
+                Next::End => self.socket.shut(),
+                Next::Wait(due) => break due,
+                Next::Close(Closing::HalfClose) => state.deafen(&self.socket),
+                Next::Close(closing) => return Err(Ending::Close(closing)),
+            }
+        };
+        if state.is_deaf || state.down.room(self.held_bytes) > 0 {
+            wake(&mut state.engine_writes);
+        }
+        Ok(due)
+    }
+
+    fn carry_up(
+        &self,
+        state: &mut State,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<Option<Instant>, Ending> {
+        self.take_in(state, cx, now);
+        if let Some((closing, at)) = state.cut {
+            return if at <= now {
+                Err(Ending::Close(closing))
+            } else {
+                Ok(Some(at))
+            };
+        }
+        // A client that closes while it is kept waiting has given up. One that merely closed its
+        // sending side looks the same from here, and is given up too.
+        if state.read != Read::Open && state.is_frozen() {
+            return Err(Ending::ClientGone);
+        }
+        if state.engine_is_gone {
+            state.up.discard();
+            state.up_ready.clear();
+            return Ok(None);
+        }
+        if state.hold == Hold::Both {
+            return Ok(None);
+        }
+        if let Some(closing) = state.up.closes(now) {
+            let at = now + CUT_GRACE;
+            state.cut = Some((closing, at));
+            wake(&mut state.engine_reads);
+            return Ok(Some(at));
+        }
+        let due = state.up.due(now);
+        if !state.up_ready.is_empty()
+            || due.is_some_and(|due| due <= now)
+            || matches!(state.read, Read::Failed(_))
+        {
+            wake(&mut state.engine_reads);
+        }
+        Ok(due.filter(|due| *due > now))
+    }
+
+    /// Reads what the client sent, as far as there is room.
+    fn take_in(&self, state: &mut State, cx: &mut Context<'_>, now: Instant) {
+        while state.read == Read::Open {
+            let room = state.up.room(self.held_bytes).min(CHUNK);
+            if room == 0 {
+                return;
+            }
+            match self.socket.poll_take(cx, room) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(bytes)) if bytes.is_empty() => {
+                    state.read = Read::Ended;
+                    state.up.push_end(now);
+                }
+                Poll::Ready(Ok(bytes)) => {
+                    self.bytes_up
+                        .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    state.up.push(bytes, now);
+                }
+                Poll::Ready(Err(error)) => state.read = Read::Failed(error.kind()),
+            }
+        }
+    }
+
+    fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state.lock();
+        if state.is_dead {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if state.clear {
+            let before = buf.filled().len();
+            let result = self.socket.poll_read(cx, buf);
+            if result.is_pending() {
+                state.engine_reads = Some(cx.waker().clone());
+            }
+            let count = buf.filled().len() - before;
+            self.bytes_up.fetch_add(count as u64, Ordering::Relaxed);
+            return result;
+        }
+        if state.hold == Hold::Both {
+            state.engine_reads = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if state.up_ready.is_empty() {
+            ready!(self.poll_pass_up(&mut state, cx))?;
+        }
+        let count = state.up_ready.len().min(buf.remaining());
+        buf.put_slice(&state.up_ready.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Makes `up_ready` hold bytes, or leaves it empty at the end of the stream.
+    fn poll_pass_up(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = Instant::now();
+        let was_full = state.up.room(self.held_bytes) < CHUNK;
+        match state.up.next(now) {
+            Next::Pass(bytes) => {
+                state.up_ready = bytes;
+                if was_full {
+                    wake(&mut state.driver);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Next::End => Poll::Ready(Ok(())),
+            Next::Close(closing) => {
+                state.cut = Some((closing, now));
+                wake(&mut state.driver);
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+            Next::Wait(due) => {
+                if let Read::Failed(kind) = state.read
+                    && state.up.is_empty()
+                {
+                    return Poll::Ready(Err(kind.into()));
+                }
+                state.engine_reads = Some(cx.waker().clone());
+                if state.up_due != due {
+                    state.up_due = due;
+                    wake(&mut state.driver);
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.state.lock();
+        if state.is_dead {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if state.is_deaf || state.closing.is_some() {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        if state.clear {
+            let result = self.socket.poll_write(cx, buf);
+            match &result {
+                Poll::Pending => state.engine_writes = Some(cx.waker().clone()),
+                Poll::Ready(Ok(count)) => {
+                    self.bytes_down.fetch_add(*count as u64, Ordering::Relaxed);
+                }
+                Poll::Ready(Err(_)) => {}
+            }
+            return result;
+        }
+        let count = state.down.room(self.held_bytes).min(buf.len());
+        if count == 0 && !buf.is_empty() {
+            state.engine_writes = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        state
+            .down
+            .push(Bytes::copy_from_slice(&buf[..count]), Instant::now());
+        wake(&mut state.driver);
+        Poll::Ready(Ok(count))
+    }
+
+    fn shutdown(&self) {
+        let mut state = self.state.lock();
+        if state.is_dead || state.is_deaf || std::mem::replace(&mut state.end_is_queued, true) {
+            return;
+        }
+        if state.clear {
+            self.socket.shut();
+        } else {
+            state.down.push_end(Instant::now());
+            wake(&mut state.driver);
         }
     }
 }
 
-/// An engine's handle to a wire: its client's bytes, in and out.
+enum Driven {
+    Ended(Ending),
+    Waits(Option<Instant>),
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+impl State {
+    /// Finds out whether the wire is clear.
+    fn settle(&mut self) {
+        self.clear = self.hold == Hold::Free
+            && !self.is_deaf
+            && self.up.is_idle()
+            && self.down.is_idle()
+            && self.up_ready.is_empty()
+            && self.down_ready.is_empty()
+            && self.cut.is_none()
+            && !matches!(self.read, Read::Failed(_));
+    }
+
+    /// Whether it is over, as far as engine and closings go.
+    fn ending(&mut self, socket: &Socket) -> Option<Ending> {
+        let is_sent = self.hold == Hold::Free
+            && (self.is_deaf || (self.down.is_empty() && self.down_ready.is_empty()));
+        if !is_sent {
+            return None;
+        }
+        if let Some(closing) = self.closing.take() {
+            if closing != Closing::HalfClose {
+                return Some(Ending::Close(closing));
+            }
+            self.deafen(socket);
+            self.settle();
+        }
+        self.engine_is_gone.then_some(Ending::Done)
+    }
+
+    /// Whether the client is kept waiting without an end in sight.
+    fn is_frozen(&self) -> bool {
+        self.hold != Hold::Free || self.up.is_stalled_for_good() || self.down.is_stalled_for_good()
+    }
+
+    fn deafen(&mut self, socket: &Socket) {
+        if !self.is_deaf {
+            self.is_deaf = true;
+            socket.shut();
+        }
+        self.down.discard();
+        self.down_ready.clear();
+    }
+
+    fn wake_engine(&mut self) {
+        wake(&mut self.engine_reads);
+        wake(&mut self.engine_writes);
+    }
+
+    fn wake_all(&mut self) {
+        self.wake_engine();
+        wake(&mut self.driver);
+    }
+}
+
+impl Socket {
+    #[cfg(target_os = "linux")]
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp),
+            #[cfg(test)]
+            Self::Memory(_) => None,
+        }
+    }
+
+    fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => loop {
+                ready!(tcp.poll_read_ready(cx))?;
+                match tcp.try_read(buf.initialize_unfilled()) {
+                    Ok(count) => {
+                        buf.advance(count);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            },
+            #[cfg(test)]
+            Self::Memory(pipe) => Pin::new(&mut *pipe.lock()).poll_read(cx, buf),
+        }
+    }
+
+    /// Reads at most `limit` bytes into memory of their own; none at the end of the stream.
+    fn poll_take(&self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<Bytes>> {
+        match self {
+            Self::Tcp(tcp) => loop {
+                ready!(tcp.poll_read_ready(cx))?;
+                let mut bytes = BytesMut::with_capacity(limit).limit(limit);
+                match tcp.try_read_buf(&mut bytes) {
+                    Ok(_) => return Poll::Ready(Ok(trimmed(bytes.into_inner()))),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            },
+            #[cfg(test)]
+            Self::Memory(_) => {
+                let mut scratch = vec![0; limit];
+                let mut buf = ReadBuf::new(&mut scratch);
+                ready!(self.poll_read(cx, &mut buf))?;
+                Poll::Ready(Ok(Bytes::copy_from_slice(buf.filled())))
+            }
+        }
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => loop {
+                ready!(tcp.poll_write_ready(cx))?;
+                match tcp.try_write(buf) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return Poll::Ready(result),
+                }
+            },
+            #[cfg(test)]
+            Self::Memory(pipe) => Pin::new(&mut *pipe.lock()).poll_write(cx, buf),
+        }
+    }
+
+    /// FIN towards the client.
+    fn shut(&self) {
+        match self {
+            // Fails only on a connection that is already gone.
+            Self::Tcp(tcp) => drop(SockRef::from(tcp).shutdown(Shutdown::Write)),
+            #[cfg(test)]
+            Self::Memory(pipe) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                let _ = Pin::new(&mut *pipe.lock()).poll_shutdown(&mut cx);
+            }
+        }
+    }
+
+    fn arm_reset(&self) {
+        match self {
+            // Fails only on a connection that is already gone.
+            Self::Tcp(tcp) => drop(SockRef::from(tcp).set_linger(Some(Duration::ZERO))),
+            #[cfg(test)]
+            Self::Memory(_) => {}
+        }
+    }
+}
+
+/// A large buffer with little in it is not worth keeping while bytes are held back.
+fn trimmed(bytes: BytesMut) -> Bytes {
+    if bytes.len() < bytes.capacity() / 4 {
+        Bytes::copy_from_slice(&bytes)
+    } else {
+        bytes.freeze()
+    }
+}
+
+/// An engine's handle to a wire: its client's bytes, in and out. A write never waits for a delay
+/// that a fault adds, only for room.
 #[derive(Debug)]
 pub(crate) struct WireStream(Arc<Wire>);
 
 impl WireStream {
     pub(super) fn new(wire: &Arc<Wire>) -> Self {
         Self(Arc::clone(wire))
+    }
+
+    /// Another handle, for the other direction: of two handles one reads and one writes.
+    #[cfg(target_os = "linux")]
+    pub(super) fn again(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    /// The wire itself.
+    #[cfg(target_os = "linux")]
+    pub(super) fn wire(&self) -> &Wire {
+        &self.0
     }
 }
 
@@ -64,18 +768,7 @@ impl AsyncRead for WireStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.tcp.poll_read_ready(cx))?;
-            match self.0.tcp.try_read(buf.initialize_unfilled()) {
-                Ok(count) => {
-                    buf.advance(count);
-                    self.0.bytes_up.fetch_add(count as u64, Ordering::Relaxed);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        self.0.poll_read(cx, buf)
     }
 }
 
@@ -85,17 +778,7 @@ impl AsyncWrite for WireStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.tcp.poll_write_ready(cx))?;
-            match self.0.tcp.try_write(buf) {
-                Ok(count) => {
-                    self.0.bytes_down.fetch_add(count as u64, Ordering::Relaxed);
-                    return Poll::Ready(Ok(count));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        self.0.poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -103,6 +786,316 @@ impl AsyncWrite for WireStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(socket2::SockRef::from(&self.0.tcp).shutdown(std::net::Shutdown::Write))
+        self.0.shutdown();
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fault::{Latency, Law, StreamEffect, StreamShape},
+        seed::Seed,
+        units::Bandwidth,
+    };
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// An engine that answers each byte with itself, on a wire whose client is in memory.
+    struct Echo {
+        wire: Arc<Wire>,
+        client: DuplexStream,
+        driving: tokio::task::JoinHandle<Ending>,
+    }
+
+    impl Echo {
+        fn start(held_bytes: usize) -> Self {
+            let (client, server) = duplex(1 << 20);
+            let wire = Arc::new(Wire::new(Socket::Memory(Mutex::new(server)), held_bytes));
+            let stream = WireStream::new(&wire);
+            let driver = Arc::clone(&wire);
+            let driving = tokio::spawn(async move {
+                let mut driving = std::pin::pin!(driver.drive());
+                tokio::select! {
+                    ending = &mut driving => return ending,
+                    () = echo(stream) => driver.engine_is_gone(),
+                }
+                driving.await
+            });
+            Self {
+                wire,
+                client,
+                driving,
+            }
+        }
+
+        fn set(&self, effects: Vec<StreamEffect>, hold: Hold) {
+            self.wire.set(&StreamPlan { effects }, hold);
+        }
+
+        async fn exchange(&mut self, bytes: &[u8]) -> (Vec<u8>, Duration) {
+            let began = Instant::now();
+            self.client
+                .write_all(bytes)
+                .await
+                .expect("the client writes");
+            let mut answer = vec![0; bytes.len()];
+            self.client.read_exact(&mut answer).await.expect("an echo");
+            (answer, began.elapsed())
+        }
+    }
+
+    async fn echo(mut stream: WireStream) {
+        let mut buf = [0; 1500];
+        loop {
+            match stream.read(&mut buf).await {
+                Ok(count) if count > 0 => {
+                    if stream.write_all(&buf[..count]).await.is_err() {
+                        return;
+                    }
+                }
+                _ => {
+                    let _ = stream.shutdown().await;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn effect(direction: Direction, shape: StreamShape) -> StreamEffect {
+        StreamEffect {
+            fault: FaultId(0),
+            direction,
+            shape,
+        }
+    }
+
+    fn latency(direction: Direction, delay: Duration) -> StreamEffect {
+        let law = Law::Constant(delay);
+        let stream = (Seed(1), 1, 1);
+        effect(direction, StreamShape::Latency(Latency { law, stream }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clear_wire_passes_bytes_at_once() {
+        let mut echo = Echo::start(1 << 20);
+        let (answer, took) = echo.exchange(b"hello").await;
+        assert_eq!((&answer[..], took), (&b"hello"[..], Duration::ZERO));
+        assert_eq!(echo.wire.bytes(), (5, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn latency_both_ways_adds_and_is_gone_when_lifted() {
+        let mut echo = Echo::start(1 << 20);
+        let both = vec![
+            latency(Direction::Up, MS * 30),
+            latency(Direction::Down, MS * 70),
+        ];
+        echo.set(both, Hold::Free);
+        let (_, took) = echo.exchange(b"hello").await;
+        // tokio's timers have a grain of 1 ms.
+        assert!((MS * 100..=MS * 102).contains(&took), "{took:?}");
+        echo.set(Vec::new(), Hold::Free);
+        let (_, took) = echo.exchange(b"again").await;
+        assert_eq!(took, Duration::ZERO);
+        assert!(echo.wire.is_clear());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn latency_does_not_throttle_a_stream() {
+        let mut echo = Echo::start(8 << 20);
+        echo.set(vec![latency(Direction::Down, MS * 500)], Hold::Free);
+        let (answer, took) = echo.exchange(&vec![7; 900_000]).await;
+        assert_eq!(answer, vec![7; 900_000]);
+        assert!((MS * 500..=MS * 502).contains(&took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_client_gets_no_answer_until_it_is_let_go() {
+        let mut echo = Echo::start(1 << 20);
+        echo.exchange(b"pooled").await;
+        echo.set(Vec::new(), Hold::Both);
+        echo.client.write_all(b"asked").await.expect("it is read");
+        let mut answer = [0; 5];
+        let hour = Duration::from_secs(3600);
+        let waiting = tokio::time::timeout(hour, echo.client.read_exact(&mut answer));
+        assert!(waiting.await.is_err());
+        assert_eq!(echo.wire.bytes().0, 11, "what it sent was read");
+        echo.set(Vec::new(), Hold::Free);
+        echo.client
+            .read_exact(&mut answer)
+            .await
+            .expect("the answer");
+        assert_eq!(&answer, b"asked");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_is_bounded_and_nothing_of_it_lost() {
+        let limit = 100_000;
+        let mut echo = Echo::start(limit);
+        echo.set(Vec::new(), Hold::Both);
+        let sent: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
+        echo.client
+            .write_all(&sent)
+            .await
+            .expect("the pipe takes it");
+        tokio::time::sleep(MS).await;
+        assert!(echo.wire.bytes().0 <= limit as u64);
+        echo.set(Vec::new(), Hold::Free);
+        let mut answer = vec![0; sent.len()];
+        echo.client
+            .read_exact(&mut answer)
+            .await
+            .expect("all of it");
+        assert_eq!(answer, sent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_closes_while_held_is_gone() {
+        let echo = Echo::start(1 << 20);
+        echo.set(Vec::new(), Hold::Both);
+        drop(echo.client);
+        assert_eq!(echo.driving.await.expect("it ends"), Ending::ClientGone);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_stream_comes_in_order_behind_delayed_bytes() {
+        let mut echo = Echo::start(1 << 20);
+        echo.set(vec![latency(Direction::Down, MS * 200)], Hold::Free);
+        echo.client.write_all(b"last").await.expect("written");
+        echo.client.shutdown().await.expect("half-closed");
+        let began = Instant::now();
+        let mut answer = Vec::new();
+        echo.client.read_to_end(&mut answer).await.expect("the end");
+        assert_eq!(answer, b"last");
+        assert!(began.elapsed() >= MS * 200);
+        assert_eq!(echo.driving.await.expect("it ends"), Ending::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_truncated_answer_ends_after_exactly_its_bytes() {
+        let mut echo = Echo::start(1 << 20);
+        let closing = Closing::Fin;
+        let truncate = StreamShape::Truncate { after: 4, closing };
+        echo.set(vec![effect(Direction::Down, truncate)], Hold::Free);
+        echo.client.write_all(b"abcdef").await.expect("written");
+        let ending = echo.driving.await.expect("it ends");
+        assert_eq!(ending, Ending::Close(Closing::Fin));
+        assert_eq!(echo.wire.bytes().1, 4);
+        assert_eq!(echo.wire.take_acted(), [FaultId(0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_truncated_request_reaches_the_engine_up_to_the_cut() {
+        let mut echo = Echo::start(1 << 20);
+        let closing = Closing::Reset;
+        let truncate = StreamShape::Truncate { after: 4, closing };
+        echo.set(vec![effect(Direction::Up, truncate)], Hold::Free);
+        echo.client.write_all(b"abcdef").await.expect("written");
+        let mut answer = [0; 4];
+        echo.client.read_exact(&mut answer).await.expect("4 bytes");
+        assert_eq!(&answer, b"abcd");
+        let ending = echo.driving.await.expect("it ends");
+        assert_eq!(ending, Ending::Close(Closing::Reset));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_comes_behind_what_was_written_before() {
+        let mut echo = Echo::start(1 << 20);
+        echo.set(vec![latency(Direction::Down, MS * 50)], Hold::Free);
+        echo.client.write_all(b"answer").await.expect("written");
+        tokio::time::sleep(MS).await;
+        echo.wire.close(Closing::Reset);
+        let mut answer = [0; 6];
+        echo.client
+            .read_exact(&mut answer)
+            .await
+            .expect("the answer");
+        let ending = echo.driving.await.expect("it ends");
+        assert_eq!(ending, Ending::Close(Closing::Reset));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_half_close_the_client_may_go_on_sending() {
+        let mut echo = Echo::start(1 << 20);
+        echo.wire.half_close();
+        let mut answer = Vec::new();
+        echo.client.read_to_end(&mut answer).await.expect("FIN");
+        assert!(answer.is_empty());
+        echo.client
+            .write_all(&[1; 5000])
+            .await
+            .expect("still taken");
+        echo.client.shutdown().await.expect("closed");
+        assert_eq!(echo.driving.await.expect("it ends"), Ending::Done);
+        assert_eq!(echo.wire.bytes(), (5000, 0));
+    }
+
+    fn any_effects() -> impl Strategy<Value = Vec<StreamEffect>> {
+        let way = prop_oneof![Just(Direction::Up), Just(Direction::Down)];
+        let shape = prop_oneof![
+            (1..300u32).prop_map(|ms| {
+                let law = Law::Uniform(Duration::ZERO, MS * ms);
+                let stream = (Seed(1), 1, 1);
+                StreamShape::Latency(Latency { law, stream })
+            }),
+            (1_000..1_000_000u64).prop_map(|rate| {
+                StreamShape::Bandwidth(Bandwidth::per_second(rate).expect("not zero"))
+            }),
+            (1..400u64, 0..10u32).prop_map(|(size, gap)| StreamShape::Slice {
+                size,
+                gap: MS * gap
+            }),
+            (0..4000u64).prop_map(|after| StreamShape::Stall { after, pause: None }),
+        ];
+        prop::collection::vec(
+            (way, shape).prop_map(|(way, shape)| effect(way, shape)),
+            0..4,
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn whatever_acts_and_whenever_it_changes_each_byte_comes_back_once_and_in_order(
+            changes in prop::collection::vec((any_effects(), 0..200u32, any::<bool>()), 0..5),
+            length in 1..20_000usize,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .expect("a runtime");
+            let sent: Vec<u8> = (0..length).map(|n| (n ^ (n >> 8)) as u8).collect();
+            let expected = sent.clone();
+            let answer = runtime.block_on(async move {
+                let Echo { wire, client, driving } = Echo::start(4096);
+                let (mut read, mut write) = tokio::io::split(client);
+                let writing = tokio::spawn(async move {
+                    for piece in sent.chunks(977) {
+                        write.write_all(piece).await.expect("written");
+                        tokio::time::sleep(MS * 3).await;
+                    }
+                    write
+                });
+                for (effects, pause, hang) in changes {
+                    let hold = if hang { Hold::Both } else { Hold::Free };
+                    wire.set(&StreamPlan { effects }, hold);
+                    tokio::time::sleep(MS * pause).await;
+                }
+                wire.set(&StreamPlan::default(), Hold::Free);
+                let mut answer = vec![0; length];
+                read.read_exact(&mut answer).await.expect("the echo");
+                let mut write = writing.await.expect("all written");
+                write.shutdown().await.expect("closed");
+                assert_eq!(read.read(&mut [0; 1]).await.expect("the end"), 0);
+                assert_eq!(driving.await.expect("it ends"), Ending::Done);
+                answer
+            });
+            prop_assert_eq!(answer, expected);
+        }
     }
 }

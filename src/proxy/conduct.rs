@@ -1,0 +1,230 @@
+//! Puts in force on one connection what the faults decide about it, from its acceptance to its
+//! close, and again whenever the set changes. Decides nothing itself.
+
+use super::{
+    connection::{Life, Shared},
+    wire::{Ending, Hold, Wire},
+};
+use crate::fault::{Closing, ConnectionEvent, Decision, End, FaultSet, Reply, StreamPlan, Then};
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::Instant};
+
+/// How often a parameter that moves is asked for anew.
+const RENEWAL: Duration = Duration::from_millis(100);
+
+/// How a connection is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// RST, for a fault or because the dependency broke off.
+    Reset,
+    /// FIN, for a fault.
+    Fin,
+    /// FIN, as the engine is done.
+    Done,
+    /// The client is gone already.
+    ClientGone,
+    /// At once, as the proxy stops.
+    Drop,
+}
+
+impl Farewell {
+    /// In words, where nobody else has said it.
+    pub(super) fn how(self) -> &'static str {
+        match self {
+            Self::Reset => "reset by fault",
+            Self::Fin => "closed by fault",
+            Self::Done | Self::ClientGone => "client closed",
+            Self::Drop => "proxy stopped",
+        }
+    }
+}
+
+/// Conducts one connection.
+pub(super) struct Conductor<'a> {
+    wire: &'a Wire,
+    connection: u64,
+    life: &'a Life,
+    shared: &'a Shared,
+    start: Notify,
+}
+
+impl<'a> Conductor<'a> {
+    pub(super) fn new(wire: &'a Wire, connection: u64, life: &'a Life, shared: &'a Shared) -> Self {
+        Self {
+            wire,
+            connection,
+            life,
+            shared,
+            start: Notify::new(),
+        }
+    }
+
+    /// Waits until the engine may begin: a connection that hangs from the start never reaches the
+    /// dependency.
+    pub(super) async fn started(&self) {
+        self.start.notified().await;
+    }
+
+    /// Conducts until the connection is to be closed.
+    pub(super) async fn conduct(&self) -> Farewell {
+        let mut faults = self.shared.switch.subscribe();
+        let mut already_open = false;
+        let ending = loop {
+            let set = Arc::clone(&faults.borrow_and_update());
+            let event = self.event(already_open);
+            already_open = true;
+            tokio::select! {
+                biased;
+                Ok(()) = faults.changed() => {}
+                ending = self.under(&set, &event) => break ending,
+            }
+        };
+        match ending {
+            Ending::Done => Farewell::Done,
+            Ending::ClientGone => Farewell::ClientGone,
+            Ending::Close(closing) => self.leave(closing).await,
+        }
+    }
+
+    fn event(&self, already_open: bool) -> ConnectionEvent {
+        ConnectionEvent {
+            connection: self.connection,
+            open: self.shared.open(),
+            already_open,
+        }
+    }
+
+    /// What happens under one set, until the connection is to be closed.
+    async fn under(&self, set: &FaultSet, event: &ConnectionEvent) -> Ending {
+        let now = self.shared.now();
+        let Decision { delay, end, acted } = set.connection(event, now);
+        let plan = set.streams(event, now);
+        self.life.acted(acted);
+        if !delay.is_zero() {
+            self.wire.set(&plan, Hold::Both);
+            if let Some(ending) = self.drive_for(delay).await {
+                return ending;
+            }
+        }
+        match end {
+            None => self.pass(set, event, plan, Hold::Free).await,
+            Some(End::Hang) => self.pass_held(plan).await,
+            Some(End::Close(closing)) => self.close(closing, set, event, plan).await,
+            Some(End::Reply(reply)) => self.reply(reply).await,
+            Some(End::Forward(then)) => self.then(then, set, event, plan).await,
+        }
+    }
+
+    /// Reads and never answers.
+    async fn pass_held(&self, plan: StreamPlan) -> Ending {
+        self.wire.set(&plan, Hold::Both);
+        self.wire.drive().await
+    }
+
+    /// Carries bytes under these effects, which move if the set says so.
+    async fn pass(
+        &self,
+        set: &FaultSet,
+        event: &ConnectionEvent,
+        mut plan: StreamPlan,
+        hold: Hold,
+    ) -> Ending {
+        self.wire.set(&plan, hold);
+        self.start.notify_one();
+        if !set.moves() {
+            return self.wire.drive().await;
+        }
+        loop {
+            if let Some(ending) = self.drive_for(RENEWAL).await {
+                return ending;
+            }
+            plan = set.renew_streams(&plan, event, self.shared.now());
+            self.wire.set(&plan, hold);
+        }
+    }
+
+    /// Drives the wire for a time; `Some` if it ended meanwhile.
+    async fn drive_for(&self, time: Duration) -> Option<Ending> {
+        tokio::select! {
+            biased;
+            ending = self.wire.drive() => Some(ending),
+            () = tokio::time::sleep(time) => None,
+        }
+    }
+
+    async fn close(
+        &self,
+        closing: Closing,
+        set: &FaultSet,
+        event: &ConnectionEvent,
+        plan: StreamPlan,
+    ) -> Ending {
+        let (hold, after) = match closing {
+            Closing::Reset | Closing::Fin => return Ending::Close(closing),
+            Closing::HalfClose => {
+                self.wire.half_close();
+                return self.pass(set, event, plan, Hold::Free).await;
+            }
+            Closing::ResetAfter(after) => (Hold::Free, after),
+            Closing::SlowClose(after) => (Hold::Down, after),
+        };
+        let end = Instant::now() + after;
+        tokio::select! {
+            biased;
+            ending = self.pass(set, event, plan, hold) => ending,
+            () = tokio::time::sleep_until(end) => Ending::Close(match closing {
+                Closing::ResetAfter(_) => Closing::Reset,
+                _ => Closing::Fin,
+            }),
+        }
+    }
+
+    /// An answer to a connection as a whole: only bytes that are none, or none at all. Answers of
+    /// a protocol belong to requests; they are left to the engine.
+    async fn reply(&self, reply: Reply) -> Ending {
+        let bytes = match reply {
+            Reply::Garbage(bytes) => bytes,
+            Reply::Empty | Reply::Http { .. } | Reply::S3 { .. } => Bytes::new(),
+        };
+        self.wire.send_and_close(bytes);
+        self.wire.set(&StreamPlan::default(), Hold::Free);
+        self.wire.drive().await
+    }
+
+    /// What is to happen to the answer of a connection as a whole.
+    async fn then(
+        &self,
+        then: Then,
+        set: &FaultSet,
+        event: &ConnectionEvent,
+        plan: StreamPlan,
+    ) -> Ending {
+        match then {
+            Then::Lose => self.pass(set, event, plan, Hold::Down).await,
+            Then::Close(closing) => self.close(closing, set, event, plan).await,
+            Then::Reply(reply) => self.reply(reply).await,
+            Then::Late(_)
+            | Then::StallBody { .. }
+            | Then::TruncateBody { .. }
+            | Then::EmptyBody
+            | Then::Stale => self.pass(set, event, plan, Hold::Free).await,
+        }
+    }
+
+    /// The last step of a closing that the bytes themselves led to.
+    async fn leave(&self, closing: Closing) -> Farewell {
+        match closing {
+            Closing::Reset => Farewell::Reset,
+            Closing::Fin | Closing::HalfClose => Farewell::Fin,
+            Closing::ResetAfter(after) => {
+                tokio::time::sleep(after).await;
+                Farewell::Reset
+            }
+            Closing::SlowClose(after) => {
+                tokio::time::sleep(after).await;
+                Farewell::Fin
+            }
+        }
+    }
+}
