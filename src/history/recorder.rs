@@ -61,6 +61,12 @@ impl Recorder {
         }
     }
 
+    /// Records the last observation of a run, for which it is worth waiting for room.
+    pub async fn record_last(&self, observation: Observation) {
+        // The other end goes only after it has seen the last observation.
+        let _ = self.inner.sender.send(observation).await;
+    }
+
     /// How many were dropped since this was last asked.
     pub fn take_dropped(&self) -> u64 {
         self.inner.dropped.swap(0, Ordering::Relaxed)

@@ -1,0 +1,213 @@
+//! Makes the probes that expectations ask for, while the run goes on.
+//!
+//! Every probe is made from before the first fault until after the last, at its own pace; which of
+//! its samples count is the expectation's business. A probe that cannot be made is a sample too,
+//! one that says so.
+
+use super::places::Places;
+use crate::{
+    expectation::{ProbeAsk, ProbeSpec},
+    history::{Observation, ProbeSample, Recorder},
+    scenario::{Answer, BODY_BYTES_MAX, Rule, Scenario},
+};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use std::{process::Stdio, sync::Arc, time::Duration};
+use tokio::{net::TcpStream, task::JoinHandle, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+/// The longest part of an answer or of a program's output that is kept.
+const SEEN_MAX: usize = 500;
+
+/// The probes of a run. Dropping them ends them.
+pub struct Probes {
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Probes {
+    /// Starts the probes of all expectations.
+    pub fn start(scenario: &Scenario, places: &Places, recorder: &Recorder) -> Self {
+        let stop = CancellationToken::new();
+        let tasks = scenario
+            .expects
+            .iter()
+            .filter_map(|expect| Some((expect, expect.expectation.probe()?)))
+            .map(|(expect, spec)| {
+                let probe = Probe {
+                    id: Arc::clone(&expect.id),
+                    ask: filled(&spec, places),
+                    every: spec.every,
+                    timeout: spec.timeout,
+                };
+                tokio::spawn(probe.repeat(recorder.clone(), stop.clone()))
+            })
+            .collect();
+        Self { stop, tasks }
+    }
+
+    /// Ends the probes; a probe under way is waited for, within its own time-out.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// What is asked, with its placeholders filled in.
+enum Ask {
+    Http { url: String, rule: Rule },
+    Command(Vec<String>),
+}
+
+fn filled(spec: &ProbeSpec, places: &Places) -> Ask {
+    match &spec.ask {
+        ProbeAsk::Http { url, rule } => Ask::Http {
+            url: places.fill(url),
+            rule: rule.clone(),
+        },
+        ProbeAsk::Command(words) => {
+            Ask::Command(words.iter().map(|word| places.fill(word)).collect())
+        }
+    }
+}
+
+struct Probe {
+    id: Arc<str>,
+    ask: Ask,
+    every: Duration,
+    timeout: Duration,
+}
+
+/// What one probe found: whether it held, and what was seen where it did not.
+type Finding = (Option<bool>, Option<String>);
+
+impl Probe {
+    async fn repeat(self, recorder: Recorder, stop: CancellationToken) {
+        let mut pace = tokio::time::interval(self.every);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = pace.tick() => {}
+            }
+            let at = recorder.now();
+            let (held, seen) = self.once().await;
+            recorder.record(Observation::Probe(ProbeSample {
+                at,
+                ended: recorder.now(),
+                probe: Arc::clone(&self.id),
+                held,
+                seen,
+            }));
+        }
+    }
+
+    async fn once(&self) -> Finding {
+        let asked = async {
+            match &self.ask {
+                Ask::Http { url, rule } => get(url, rule).await,
+                Ask::Command(words) => command(words).await,
+            }
+        };
+        tokio::time::timeout(self.timeout, asked)
+            .await
+            .unwrap_or_else(|_| (Some(false), Some("no answer in time".to_owned())))
+    }
+}
+
+/// GETs a URL and holds the answer against the rule. An answer that never comes does not hold; a
+/// URL that makes no sense could not be asked at all.
+async fn get(url: &str, rule: &Rule) -> Finding {
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return (None, Some(format!("{url:?} is no URL")));
+    };
+    match fetch(&uri).await {
+        Ok((status, headers, body)) => {
+            let headers: Vec<(&str, &[u8])> = headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_bytes()))
+                .collect();
+            let answer = Answer {
+                status,
+                headers: headers.iter().copied(),
+                body: &body,
+            };
+            if rule.holds(&answer, &|template| template.0.clone()) {
+                (Some(true), None)
+            } else {
+                let body = String::from_utf8_lossy(&body);
+                (
+                    Some(false),
+                    Some(shortened(&format!("status {status}, {body}"))),
+                )
+            }
+        }
+        Err(error) => (Some(false), Some(shortened(&error.to_string()))),
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn fetch(uri: &http::Uri) -> Result<(u16, http::HeaderMap, Vec<u8>), BoxError> {
+    let host = uri.host().ok_or("no host in the URL")?;
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = http::Request::get(path)
+        .header(
+            "host",
+            uri.authority().map_or(host, |authority| authority.as_str()),
+        )
+        .body(Empty::<bytes::Bytes>::new())?;
+    let answer = sender.send_request(request).await?;
+    let (head, body) = answer.into_parts();
+    let body = Limited::new(body, BODY_BYTES_MAX)
+        .collect()
+        .await?
+        .to_bytes()
+        .to_vec();
+    connection.abort();
+    Ok((head.status.as_u16(), head.headers, body))
+}
+
+/// Runs a program; exit status 0 holds. One that cannot be started is a probe that was not made.
+async fn command(words: &[String]) -> Finding {
+    let Some((program, arguments)) = words.split_first() else {
+        return (None, Some("no program".to_owned()));
+    };
+    let output = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await;
+    match output {
+        Ok(output) if output.status.success() => (Some(true), None),
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            (
+                Some(false),
+                Some(shortened(&format!("{}: {}", output.status, said.trim()))),
+            )
+        }
+        Err(error) => (None, Some(format!("{program}: {error}"))),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(SEEN_MAX).collect()
+}

@@ -1,0 +1,472 @@
+//! Everything that has to stand before the first phase: embedded servers, proxies, the system.
+
+use super::{Events, Options, RunError, environment, places::Places, probes::Probes, recording};
+use crate::{
+    fault::{ProcessAction, Switch},
+    history::Recorder,
+    load::{self, Base, Driver},
+    process::{InstanceSpec, Keeper, Readiness},
+    proxy::{
+        self, Proxy, UpstreamAddress,
+        tls::{Authority, Front, client_config},
+    },
+    scenario::{Dependency, Instance, Scenario, Start, System, Upstream},
+    seed::Seed,
+    units::Micros,
+};
+use futures_util::future::{join_all, try_join_all};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// How long an upstream may take to answer before the first phase.
+const UPSTREAM_WITHIN: Duration = Duration::from_secs(10);
+
+/// Everything that stands while the phases are walked through.
+pub struct Stage {
+    places: Places,
+    url: String,
+    base: Base,
+    keeper: Keeper,
+    proxies: Vec<Proxy>,
+    switches: Vec<Switch>,
+    #[cfg(feature = "demo")]
+    embedded: Vec<crate::embedded::Embedded>,
+}
+
+/// The load that goes on beside the phases.
+pub struct Traffic {
+    driver: Driver,
+    stop: CancellationToken,
+}
+
+impl Traffic {
+    /// Sends nothing more and waits, for a bounded time, for the answers still due.
+    pub async fn finish(self) {
+        self.stop.cancel();
+        self.driver.join().await;
+    }
+}
+
+impl Stage {
+    /// Starts everything, in the order in which it is needed. Whatever was started is stopped
+    /// again if something later cannot be, or if somebody asks for it.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub async fn build(
+        scenario: &Scenario,
+        system: &System,
+        options: &Options,
+        recorder: &Recorder,
+        events: &Events,
+        cancel: &CancellationToken,
+    ) -> Result<Self, RunError> {
+        let run_id = format!("{}-{}", std::process::id(), Seed::fresh());
+        let logs = options.folder.join("logs");
+        let keeper = Keeper::new(recorder.clone(), logs.clone(), run_id)
+            .map_err(|error| recording(&logs, &error))?;
+        let mut stage = Self {
+            places: Places::default(),
+            url: String::new(),
+            base: Base {
+                host: String::new(),
+                port: 0,
+                prefix: String::new(),
+            },
+            keeper,
+            proxies: Vec::new(),
+            switches: system.dependencies.iter().map(|_| Switch::new()).collect(),
+            #[cfg(feature = "demo")]
+            embedded: Vec::new(),
+        };
+        let built = tokio::select! {
+            built = stage.fill(scenario, system, options, recorder, events) => built,
+            () = cancel.cancelled() => Err(RunError::InterruptedEarly),
+        };
+        match built {
+            Ok(()) => Ok(stage),
+            Err(error) => {
+                stage.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn fill(
+        &mut self,
+        scenario: &Scenario,
+        system: &System,
+        options: &Options,
+        recorder: &Recorder,
+        events: &Events,
+    ) -> Result<(), RunError> {
+        let ca_path = std::path::absolute(options.folder.join("ca.pem"))
+            .unwrap_or_else(|_| options.folder.join("ca.pem"));
+        let folder =
+            std::path::absolute(&options.folder).unwrap_or_else(|_| options.folder.clone());
+        self.places = Places::new(system, &folder, &ca_path)
+            .map_err(|error| listening("the system's ports", error))?;
+        let authority = self.authority(system, &ca_path)?;
+        let upstream_tls =
+            client_config(&[]).map_err(|error| listening("TLS towards dependencies", error))?;
+        for (index, dependency) in system.dependencies.iter().enumerate() {
+            self.put_proxy(
+                index,
+                dependency,
+                system,
+                options,
+                authority.as_ref(),
+                &upstream_tls,
+                recorder,
+            )?;
+        }
+        self.check_upstreams(system).await?;
+        let ca = authority.is_some().then_some(ca_path.as_path());
+        self.start_system(system, ca, events, recorder).await?;
+        self.url = self.places.fill(&system.url);
+        self.base = Base::parse(&self.url).map_err(|reason| RunError::External {
+            url: self.url.clone(),
+            reason,
+        })?;
+        self.check_external(system).await?;
+        let _ = scenario;
+        Ok(())
+    }
+
+    /// The run's throw-away CA, where any dependency speaks TLS towards the system.
+    fn authority(
+        &self,
+        system: &System,
+        path: &PathBuf,
+    ) -> Result<Option<Arc<Authority>>, RunError> {
+        if system
+            .dependencies
+            .iter()
+            .all(|dependency| dependency.tls.is_none())
+        {
+            return Ok(None);
+        }
+        let authority = Authority::new()
+            .map_err(|error| listening("a throw-away certificate authority", error))?;
+        std::fs::write(path, authority.bundle_pem()).map_err(|error| recording(path, &error))?;
+        Ok(Some(authority))
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call site; a struct would only name them again"
+    )]
+    fn put_proxy(
+        &mut self,
+        index: usize,
+        dependency: &Dependency,
+        system: &System,
+        options: &Options,
+        authority: Option<&Arc<Authority>>,
+        upstream_tls: &Arc<rustls::ClientConfig>,
+        recorder: &Recorder,
+    ) -> Result<(), RunError> {
+        let what = format!("dependency `{}`", dependency.name);
+        let upstream = self.upstream(dependency, system, recorder)?;
+        let tls = match (&dependency.tls, authority) {
+            (Some(front), Some(authority)) => Some(Arc::new(Front::new(
+                Arc::clone(authority),
+                front.names.clone(),
+            ))),
+            _ => None,
+        };
+        let config = proxy::Config {
+            dependency: Arc::clone(&dependency.name),
+            protocol: dependency.protocol,
+            listen: dependency.listen,
+            tls,
+            upstream,
+            upstream_tls: Arc::clone(upstream_tls),
+            virtual_host: dependency.virtual_host.clone(),
+            capture: dependency.capture.clone(),
+            limits: proxy::Limits::default(),
+            seed: options.seed,
+        };
+        let proxy = Proxy::start(config, self.switches[index].clone(), recorder.clone())
+            .map_err(|error| listening(&what, error))?;
+        self.places
+            .set_dependency(&dependency.name, &proxy.url(), proxy.address());
+        self.proxies.push(proxy);
+        Ok(())
+    }
+
+    /// Where a proxy connects to; starts the embedded server where one stands behind it.
+    fn upstream(
+        &mut self,
+        dependency: &Dependency,
+        system: &System,
+        recorder: &Recorder,
+    ) -> Result<UpstreamAddress, RunError> {
+        match &dependency.upstream {
+            Upstream::Address { host, port, tls } => Ok(UpstreamAddress {
+                host: host.clone(),
+                port: *port,
+                tls: *tls,
+            }),
+            Upstream::Instance(name) => self.instance_address(name, system),
+            Upstream::Embedded(kind) => self.embed(kind, dependency, system, recorder),
+        }
+    }
+
+    fn instance_address(&self, name: &str, system: &System) -> Result<UpstreamAddress, RunError> {
+        let url = instances(system)
+            .iter()
+            .find(|instance| *instance.name == *name)
+            .and_then(|instance| instance.url.as_ref())
+            .map(|url| self.places.fill(url))
+            .unwrap_or_default();
+        let wrong = || {
+            let error = std::io::Error::other(format!("no host and port in its url {url:?}"));
+            listening(&format!("instance `{name}`"), error)
+        };
+        let uri: http::Uri = url.parse().map_err(|_| wrong())?;
+        let host = uri.host().ok_or_else(wrong)?.to_owned();
+        let tls = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        Ok(UpstreamAddress { host, port, tls })
+    }
+
+    #[cfg(feature = "demo")]
+    fn embed(
+        &mut self,
+        kind: &'static str,
+        dependency: &Dependency,
+        system: &System,
+        recorder: &Recorder,
+    ) -> Result<UpstreamAddress, RunError> {
+        let (access_key, secret_key) = environment::credentials(system, &self.places);
+        let options = crate::embedded::Options {
+            dependency: Arc::clone(&dependency.name),
+            access_key,
+            secret_key,
+            buckets: dependency.buckets.clone(),
+            virtual_host: dependency.virtual_host.clone(),
+            ..Default::default()
+        };
+        let server = crate::embedded::start(kind, options, recorder.clone()).map_err(|error| {
+            listening(
+                &format!("the embedded server of `{}`", dependency.name),
+                error,
+            )
+        })?;
+        let address = server.address();
+        self.embedded.push(server);
+        Ok(UpstreamAddress {
+            host: address.ip().to_string(),
+            port: address.port(),
+            tls: false,
+        })
+    }
+
+    #[cfg(not(feature = "demo"))]
+    fn embed(
+        &mut self,
+        kind: &'static str,
+        dependency: &Dependency,
+        _system: &System,
+        _recorder: &Recorder,
+    ) -> Result<UpstreamAddress, RunError> {
+        Err(RunError::Upstream {
+            dependency: dependency.name.to_string(),
+            reason: format!("is {kind}, which this build leaves out (feature `demo`)"),
+        })
+    }
+
+    /// Every upstream that exists before the system does must be reachable.
+    async fn check_upstreams(&self, system: &System) -> Result<(), RunError> {
+        for (dependency, proxy) in system.dependencies.iter().zip(&self.proxies) {
+            if matches!(dependency.upstream, Upstream::Instance(_)) {
+                continue;
+            }
+            let reason = match tokio::time::timeout(UPSTREAM_WITHIN, proxy.check_upstream()).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(reason)) => reason,
+                Err(_) => format!("did not answer within {}s", UPSTREAM_WITHIN.as_secs()),
+            };
+            return Err(RunError::Upstream {
+                dependency: dependency.name.to_string(),
+                reason,
+            });
+        }
+        Ok(())
+    }
+
+    async fn start_system(
+        &self,
+        system: &System,
+        ca: Option<&std::path::Path>,
+        events: &Events,
+        recorder: &Recorder,
+    ) -> Result<(), RunError> {
+        let starting = instances(system).iter().map(|instance| {
+            let spec = self.spec(system, instance, ca);
+            let keeper = &self.keeper;
+            let url = instance.url.as_ref().map(|url| self.places.fill(url));
+            async move {
+                if !instance.autostart {
+                    return Ok(keeper.register(spec)?);
+                }
+                keeper.start(spec).await?;
+                let at = url.map_or_else(String::new, |url| format!(" at {url}"));
+                events.note(
+                    recorder.now(),
+                    format!("instance {} is ready{at}", instance.name),
+                );
+                Ok::<(), RunError>(())
+            }
+        });
+        try_join_all(starting).await?;
+        Ok(())
+    }
+
+    fn spec(
+        &self,
+        system: &System,
+        instance: &Instance,
+        ca: Option<&std::path::Path>,
+    ) -> InstanceSpec {
+        let url = instance.url.as_ref().map(|url| self.places.fill(url));
+        let ready = match (&instance.ready.path, url) {
+            (Some(path), Some(url)) => Readiness::Http {
+                url: format!("{}{path}", url.trim_end_matches('/')),
+            },
+            (None, Some(url)) => {
+                socket_of(&url).map_or(Readiness::Immediately, |addr| Readiness::Port { addr })
+            }
+            _ => Readiness::Immediately,
+        };
+        InstanceSpec {
+            name: instance.name.to_string(),
+            argv: instance
+                .command
+                .iter()
+                .map(|word| self.places.fill(word))
+                .collect(),
+            env: environment::of_instance(system, instance, &self.places, ca),
+            folder: instance
+                .folder
+                .clone()
+                .unwrap_or_else(|| system.folder.clone()),
+            ready,
+            ready_within: instance.ready.within,
+            stop_signal: instance.stop.signal,
+            stop_within: instance.stop.within,
+        }
+    }
+
+    /// A system that somebody else started must answer before the first phase.
+    async fn check_external(&self, system: &System) -> Result<(), RunError> {
+        if !matches!(system.start, Start::External) {
+            return Ok(());
+        }
+        let failed = |reason: String| RunError::External {
+            url: self.url.clone(),
+            reason,
+        };
+        let address = (self.base.host.as_str(), self.base.port);
+        match tokio::time::timeout(UPSTREAM_WITHIN, tokio::net::TcpStream::connect(address)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed(format!(
+                "no answer within {}s",
+                UPSTREAM_WITHIN.as_secs()
+            ))),
+        }
+    }
+
+    /// The switches, in the order of the system's dependencies.
+    pub fn switches(&self) -> Vec<Switch> {
+        self.switches.clone()
+    }
+
+    /// Starts the loads; the first operation is due at `from` or later.
+    pub fn drive(&self, system: &System, seed: Seed, recorder: &Recorder, from: Micros) -> Traffic {
+        let stop = CancellationToken::new();
+        let driver = load::drive(
+            &system.loads,
+            self.base.clone(),
+            seed,
+            recorder.clone(),
+            from,
+            stop.clone(),
+        );
+        Traffic { driver, stop }
+    }
+
+    /// Starts the probes that expectations ask for.
+    pub fn probe(&self, scenario: &Scenario, recorder: &Recorder) -> Probes {
+        Probes::start(scenario, &self.places, recorder)
+    }
+
+    /// Does to an instance what a process fault says; what was done, in a word.
+    ///
+    /// # Errors
+    /// Why it could not be done, for people.
+    pub async fn act(&self, instance: &str, action: ProcessAction) -> Result<&'static str, String> {
+        let (done, what) = match action {
+            ProcessAction::Kill { .. } => (
+                self.keeper
+                    .kill(instance)
+                    .map_err(|error| error.to_string()),
+                "killed",
+            ),
+            ProcessAction::Pause { .. } => (
+                self.keeper
+                    .pause(instance)
+                    .map_err(|error| error.to_string()),
+                "paused",
+            ),
+            ProcessAction::Resume => (
+                self.keeper
+                    .resume(instance)
+                    .map_err(|error| error.to_string()),
+                "resumed",
+            ),
+            ProcessAction::Start => (
+                self.keeper
+                    .restart(instance)
+                    .await
+                    .map_err(|error| error.to_string()),
+                "started again",
+            ),
+        };
+        done.map(|()| what)
+    }
+
+    /// Takes everything down: the system first, then what it depended on.
+    pub async fn stop(self) {
+        self.keeper.stop_all().await;
+        join_all(self.proxies.into_iter().map(Proxy::stop)).await;
+        #[cfg(feature = "demo")]
+        join_all(
+            self.embedded
+                .into_iter()
+                .map(crate::embedded::Embedded::stop),
+        )
+        .await;
+    }
+}
+
+fn instances(system: &System) -> &[Instance] {
+    match &system.start {
+        Start::Instances(instances) => instances,
+        Start::External => &[],
+    }
+}
+
+fn socket_of(url: &str) -> Option<SocketAddr> {
+    let uri: http::Uri = url.parse().ok()?;
+    format!("{}:{}", uri.host()?, uri.port_u16()?).parse().ok()
+}
+
+fn listening(what: &str, error: std::io::Error) -> RunError {
+    RunError::Listen {
+        what: what.to_owned(),
+        error,
+    }
+}
