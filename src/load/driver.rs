@@ -97,7 +97,7 @@ fn over_tcp(base: &Base) -> Dial {
     })
 }
 
-fn drive_over(
+pub(super) fn drive_over(
     dial: Dial,
     loads: &[Load],
     base: Base,

@@ -15,6 +15,8 @@ mod operation;
 mod pool;
 mod request;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use base::Base;
 pub use driver::{Driver, GRACE, drive, late_max};
