@@ -15,7 +15,7 @@ const RENEWAL: Duration = Duration::from_millis(100);
 
 /// How a connection is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Farewell {
+pub(crate) enum Farewell {
     /// RST, for a fault or because the dependency broke off.
     Reset,
     /// FIN, for a fault.
@@ -80,11 +80,13 @@ impl<'a> Conductor<'a> {
                 ending = self.under(&set, &event) => break ending,
             }
         };
-        match ending {
+        let farewell = match ending {
             Ending::Done => Farewell::Done,
             Ending::ClientGone => Farewell::ClientGone,
             Ending::Close(closing) => self.leave(closing).await,
-        }
+        };
+        self.life.left(farewell);
+        farewell
     }
 
     fn event(&self, already_open: bool) -> ConnectionEvent {

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     /// Pipes for splicing.
     #[cfg(target_os = "linux")]
     pub(super) pipes: super::splice::Pipes,
+    /// Answers given before, for the fault that gives them again.
+    pub(crate) answers: http::Memory,
     pub(super) upstream: Connector,
     pub(super) counters: Counters,
 }
@@ -62,14 +64,15 @@ impl Shared {
             config.limits.connect,
         );
         Self {
-            config,
             switch,
             recorder,
             calls: Mutex::default(),
             #[cfg(target_os = "linux")]
             pipes: super::splice::Pipes::default(),
+            answers: http::Memory::new(config.limits.answers_bytes),
             upstream,
             counters: Counters::default(),
+            config,
         }
     }
 
@@ -159,6 +162,7 @@ pub(crate) struct Life {
     wire: Arc<Wire>,
     how: Mutex<Option<String>>,
     faults: Mutex<BTreeSet<FaultId>>,
+    farewell: Mutex<Option<Farewell>>,
 }
 
 impl Life {
@@ -167,7 +171,18 @@ impl Life {
             wire,
             how: Mutex::default(),
             faults: Mutex::default(),
+            farewell: Mutex::default(),
         }
+    }
+
+    /// Notes how the connection is left, before the engine's future is dropped.
+    pub(super) fn left(&self, farewell: Farewell) {
+        *self.farewell.lock() = Some(farewell);
+    }
+
+    /// How an engine that is dropped half-way finds its connection left; `None`: the proxy stops.
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        *self.farewell.lock()
     }
 
     /// Says how the connection ended; the first to say so is believed.

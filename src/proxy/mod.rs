@@ -65,6 +65,9 @@ pub struct Limits {
     /// Bytes held back per direction of a connection by delays, hangs and stalls; then nothing
     /// more is read (backpressure), never dropped.
     pub held_bytes: usize,
+    /// Bytes of answers remembered for the fault that gives them again; then the oldest is
+    /// forgotten. Zero, where no such fault is planned, saves the copying.
+    pub answers_bytes: usize,
     /// Time to connect to the dependency, TLS included; then the client's connection is reset.
     pub connect: Duration,
     /// Time for the client's TLS handshake, not counting what faults take; then it is closed.
@@ -80,6 +83,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             head_headers: 128,
             held_bytes: 8 * 1024 * 1024,
+            answers_bytes: 32 * 1024 * 1024,
             connect: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
             linger: Duration::from_secs(2),

@@ -43,13 +43,14 @@ impl Outcomes {
         }
     }
 
+    /// Every rule there is.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        [&self.ok].into_iter().chain(&self.degraded)
+    }
+
     /// Whether a rule looks into the body, so that its beginning must be kept.
     pub fn needs_body(&self) -> bool {
-        !self.ok.json.is_empty()
-            || self
-                .degraded
-                .as_ref()
-                .is_some_and(|rule| !rule.json.is_empty())
+        self.rules().any(|rule| !rule.json.is_empty())
     }
 }
 

@@ -14,11 +14,11 @@ const TRAILERS_MAX: usize = 64 * 1024;
 
 /// The next bytes of a body that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
+struct Piece {
     /// How many bytes; zero only if there were none or the body is complete.
-    pub len: usize,
+    len: usize,
     /// Whether they are the body's data, rather than framing around it.
-    pub is_data: bool,
+    is_data: bool,
 }
 
 /// Chunked framing is broken.
@@ -79,7 +79,7 @@ impl Body {
     ///
     /// # Errors
     /// Chunked framing that is broken or beyond its limits.
-    pub fn next(&mut self, bytes: &[u8]) -> Result<Piece, BadChunk> {
+    fn next(&mut self, bytes: &[u8]) -> Result<Piece, BadChunk> {
         let data = |len| {
             Ok(Piece {
                 len,
@@ -109,6 +109,30 @@ impl Body {
             }
             _ => self.frame(bytes),
         }
+    }
+
+    /// How many bytes at the beginning of `bytes` belong to the body, at most up to the `data_max`th
+    /// byte of data; all of them count as seen. `look` gets the data.
+    ///
+    /// # Errors
+    /// Chunked framing that is broken or beyond its limits.
+    pub fn advance(
+        &mut self,
+        bytes: &[u8],
+        data_max: u64,
+        mut look: impl FnMut(&[u8]),
+    ) -> Result<usize, BadChunk> {
+        let (mut seen, mut rest) = (0, data_max);
+        while rest > 0 && seen < bytes.len() && !self.is_complete() {
+            let (window, _) = take(&bytes[seen..], rest);
+            let piece = self.next(&bytes[seen..seen + window])?;
+            if piece.is_data {
+                look(&bytes[seen..seen + piece.len]);
+                rest -= piece.len as u64;
+            }
+            seen += piece.len;
+        }
+        Ok(seen)
     }
 
     fn frame(&mut self, bytes: &[u8]) -> Result<Piece, BadChunk> {
@@ -207,12 +231,11 @@ mod tests {
         let (mut seen, mut data) = (0, Vec::new());
         let ends = cuts.iter().copied().chain([bytes.len()]);
         for end in ends {
-            while seen < end && !body.is_complete() {
-                let piece = body.next(&bytes[seen..end])?;
-                if piece.is_data {
-                    data.extend_from_slice(&bytes[seen..seen + piece.len]);
-                }
-                seen += piece.len;
+            seen += body.advance(&bytes[seen..end], u64::MAX, |piece| {
+                data.extend_from_slice(piece);
+            })?;
+            if body.is_complete() {
+                break;
             }
         }
         Ok((seen, data))
@@ -237,6 +260,21 @@ mod tests {
         assert!(Body::new(Framing::None).may_end_here());
         assert!(!Body::new(Framing::Length(1)).may_end_here());
         assert!(!Body::new(Framing::Chunked).may_end_here());
+    }
+
+    #[test]
+    fn a_body_can_be_followed_up_to_a_number_of_data_bytes() {
+        let mut body = Body::new(Framing::Chunked);
+        let mut data = Vec::new();
+        let mut follow = |bytes: &[u8], max| {
+            let seen = body.advance(bytes, max, |piece| data.extend_from_slice(piece));
+            (seen.unwrap(), body.is_complete())
+        };
+        let (seen, _) = follow(CHUNKED, 7);
+        assert_eq!(&CHUNKED[seen..seen + 3], b"234");
+        assert_eq!(follow(&CHUNKED[seen..], 0), (0, false));
+        assert_eq!(follow(&CHUNKED[seen..], 100), (CHUNKED.len() - seen, true));
+        assert_eq!(data, b"hello0123456789");
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct RequestFacts {
     pub is_get: bool,
     /// Whether the method is CONNECT.
     pub is_connect: bool,
+    /// Whether the version is 1.0: the client knows no chunks.
+    pub is_http10: bool,
     /// Whether the client keeps the connection after the answer.
     pub keeps_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
@@ -109,6 +111,7 @@ pub fn read_request<T>(
         is_head: method == "HEAD",
         is_get: method == "GET",
         is_connect: method == "CONNECT",
+        is_http10: minor == 0,
         keeps_alive: facts.keeps_alive(minor),
         expects_continue: facts.expects_continue && minor >= 1 && framing != Framing::None,
     };
@@ -142,7 +145,8 @@ pub fn read_response<T>(
         len,
         status,
         framing: facts.of_response(status, to)?,
-        keeps_alive: facts.keeps_alive(minor),
+        // Both framings at once: chunks count, and nothing may follow that could be read otherwise.
+        keeps_alive: facts.keeps_alive(minor) && !(facts.has_coding && facts.length.is_some()),
     };
     Ok(Some(look(&response, facts)))
 }
@@ -245,12 +249,9 @@ impl Facts {
         let is_tunnel = to.is_connect && (200..300).contains(&status);
         match (self.has_coding, self.length) {
             _ if is_bodiless || is_tunnel => Ok(Framing::None),
-            (true, Some(_)) => Err(BadHead::Ambiguous(
-                "Content-Length beside Transfer-Encoding",
-            )),
-            (true, None) if self.is_chunked => Ok(Framing::Chunked),
+            (true, _) if self.is_chunked => Ok(Framing::Chunked),
             (false, Some(length)) => Ok(Framing::Length(length)),
-            (true | false, None) => Ok(Framing::UntilClose),
+            _ => Ok(Framing::UntilClose),
         }
     }
 
@@ -420,7 +421,7 @@ mod tests {
             let _ = read_request(&bytes, |_, facts| facts);
             let get = RequestFacts {
                 len: 0, framing: Framing::None, is_head: false, is_get: true,
-                is_connect: false, keeps_alive: true, expects_continue: false,
+                is_connect: false, is_http10: false, keeps_alive: true, expects_continue: false,
             };
             let _ = read_response(&bytes, &get, |_, facts| facts);
         }

@@ -1,0 +1,360 @@
+//! Who observes an exchange and what may be done to it: a dependency's proxy, whose faults act on
+//! every request, or the system's front door, where requests are only measured.
+
+use super::{exchange::Exchange, head::BadHead, memory::Memory};
+use crate::{
+    fault::{FaultId, FaultSet, Reply, Switch},
+    history::{Attempt, AttemptEnd, Observation, Operation, Outcome, Recorder, Source},
+    protocol::{Call, Protocol, http as messages},
+    proxy::{
+        conduct::Farewell,
+        connection::{Life, Shared},
+    },
+    scenario::{Answer, BODY_BYTES_MAX, Capture, Outcomes, Template},
+    units::{Micros, format_duration},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// The bytes of an error body that are searched for the protocol's code.
+const CODE_BYTES_MAX: usize = 2 * 1024;
+
+/// What is observed.
+pub(super) enum Subject {
+    /// A request of the system to a dependency.
+    Attempt(Box<Call>),
+    /// A request to the system.
+    Operation {
+        /// Its number.
+        nth: u64,
+        /// Method and path, for evidence.
+        request: Arc<str>,
+    },
+    /// A head that was refused.
+    Refused(BadHead),
+}
+
+/// Who observes the exchanges of one connection.
+pub(super) enum Desk {
+    /// A dependency's proxy.
+    Dependency {
+        /// The proxy's number of the connection.
+        connection: u64,
+        /// The connection's life.
+        life: Arc<Life>,
+        /// What all connections of the proxy share.
+        shared: Arc<Shared>,
+    },
+    /// The system's front door.
+    Door(Arc<Door>),
+}
+
+/// What all connections through a front door share.
+#[derive(Debug)]
+pub(super) struct Door {
+    /// The name under which its operations are judged.
+    pub(super) name: Arc<str>,
+    /// What counts as which outcome.
+    pub(super) outcomes: Outcomes,
+    /// No answer within this time is indeterminate.
+    pub(super) timeout: Duration,
+    /// The history.
+    pub(super) recorder: Recorder,
+    /// How many operations came so far.
+    pub(super) count: AtomicU64,
+    /// Never set: no fault acts here.
+    pub(super) switch: Switch,
+}
+
+impl Desk {
+    /// Now, on the run's clock.
+    pub(super) fn now(&self) -> Micros {
+        self.recorder().now()
+    }
+
+    /// The faults in force, now and as they change.
+    pub(super) fn faults(&self) -> watch::Receiver<Arc<FaultSet>> {
+        match self {
+            Self::Dependency { shared, .. } => shared.switch.subscribe(),
+            Self::Door(door) => door.switch.subscribe(),
+        }
+    }
+
+    /// The answers given before, where they are remembered.
+    pub(super) fn memory(&self) -> Option<&Memory> {
+        match self {
+            Self::Dependency { shared, .. } => {
+                Some(&shared.answers).filter(|memory| memory.is_on())
+            }
+            Self::Door(_) => None,
+        }
+    }
+
+    /// Begins to observe the request with this head.
+    pub(super) fn begin<'a>(
+        self: &Arc<Self>,
+        method: &str,
+        target: &str,
+        headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+        began: Micros,
+    ) -> Exchange {
+        let subject = match &**self {
+            Self::Dependency {
+                connection, shared, ..
+            } => {
+                // Values that are no text cannot be matched by a text; they pass unchanged.
+                let headers =
+                    headers.map(|(name, value)| (name, std::str::from_utf8(value).unwrap_or("")));
+                Subject::Attempt(Box::new(messages::identify(
+                    shared.config.protocol,
+                    shared.config.virtual_host.as_deref(),
+                    method,
+                    target,
+                    headers,
+                    *connection,
+                    &mut shared.calls.lock(),
+                )))
+            }
+            Self::Door(door) => Subject::Operation {
+                nth: door.count.fetch_add(1, Ordering::Relaxed) + 1,
+                // A query may carry a signature.
+                request: format!("{method} {}", target.split('?').next().unwrap_or_default())
+                    .into(),
+            },
+        };
+        Exchange::new(Arc::clone(self), subject, began)
+    }
+
+    /// What a fault's reply is on the wire.
+    pub(super) fn make(&self, reply: &Reply, call: &Call) -> messages::Made {
+        let seed = match self {
+            Self::Dependency { shared, .. } => shared.config.seed,
+            Self::Door(_) => crate::seed::Seed(0),
+        };
+        let date = messages::date(jiff::Timestamp::now());
+        messages::make(reply, call, &messages::Stamp { seed, date: &date })
+    }
+
+    /// How an exchange ended whose engine was dropped half-way, and by which faults.
+    pub(super) fn dropped(&self) -> (AttemptEnd, Vec<FaultId>) {
+        let Self::Dependency { life, .. } = self else {
+            return (AttemptEnd::Unfinished, Vec::new());
+        };
+        match life.farewell() {
+            Some(Farewell::Reset | Farewell::Fin) => (AttemptEnd::Cut, life.faults()),
+            Some(Farewell::ClientGone) => (AttemptEnd::GaveUp, life.faults()),
+            Some(Farewell::Done | Farewell::Drop) | None => (AttemptEnd::Unfinished, Vec::new()),
+        }
+    }
+
+    /// How many bytes of an answer's body are looked at.
+    pub(super) fn sample_bytes(&self, status: u16, is_get: bool) -> usize {
+        match self {
+            // A 200 may still carry an error; one to GET carries an object.
+            Self::Dependency { shared, .. } => match shared.config.protocol {
+                Protocol::S3 if status >= 400 || !is_get => CODE_BYTES_MAX,
+                _ => 0,
+            },
+            Self::Door(door) if door.outcomes.needs_body() => BODY_BYTES_MAX,
+            Self::Door(_) => 0,
+        }
+    }
+
+    /// Whether a header of the answer must be kept until the end.
+    pub(super) fn wants(&self, header: &str) -> bool {
+        match self {
+            Self::Dependency { shared, .. } => shared.config.capture.values().any(|capture| {
+                matches!(capture, Capture::ResponseHeader(name) if name.eq_ignore_ascii_case(header))
+            }),
+            Self::Door(door) => door.outcomes.rules().any(|rule| {
+                let mut names = rule.header.iter().map(|(name, _)| name);
+                names.any(|name| name.eq_ignore_ascii_case(header))
+            }),
+        }
+    }
+
+    /// Records an exchange that is over.
+    pub(super) fn record(&self, exchange: &mut Exchange, end: AttemptEnd, at: Micros) {
+        let observation = match self {
+            Self::Dependency {
+                connection, shared, ..
+            } => Observation::Attempt(attempt(exchange, *connection, shared, end, at)),
+            Self::Door(door) => Observation::Operation(operation(exchange, door, end, at)),
+        };
+        self.recorder().record(observation);
+    }
+
+    fn recorder(&self) -> &Recorder {
+        match self {
+            Self::Dependency { shared, .. } => &shared.recorder,
+            Self::Door(door) => &door.recorder,
+        }
+    }
+}
+
+fn attempt(
+    exchange: &Exchange,
+    connection: u64,
+    shared: &Shared,
+    end: AttemptEnd,
+    ended: Micros,
+) -> Attempt {
+    let tally = &exchange.tally;
+    let blank = Attempt {
+        dependency: Arc::clone(&shared.config.dependency),
+        connection,
+        call: "".into(),
+        by_sdk_id: false,
+        attempt: 1,
+        declared_max: None,
+        operation: "malformed".into(),
+        key: "".into(),
+        began: exchange.began,
+        first_byte: tally.first_byte(),
+        ended,
+        end,
+        status: tally.status(),
+        code: None,
+        applied: tally.applied(),
+        faults: exchange.faults.clone(),
+        released: exchange.released,
+        bytes_up: tally.up.load(Ordering::Relaxed),
+        bytes_down: tally.down.load(Ordering::Relaxed),
+        captured: BTreeMap::new(),
+    };
+    match &exchange.subject {
+        Subject::Attempt(call) => Attempt {
+            call: Arc::clone(&call.id),
+            by_sdk_id: call.sdk_id.is_some(),
+            attempt: call.attempt,
+            declared_max: call.declared_max,
+            operation: Arc::clone(&call.operation),
+            key: Arc::clone(&call.key),
+            code: (shared.config.protocol == Protocol::S3)
+                .then(|| s3_code(&exchange.sample.bytes))
+                .flatten(),
+            captured: captured(exchange, call, &shared.config.capture),
+            ..blank
+        },
+        Subject::Refused(bad) => Attempt {
+            call: format!("malformed request on connection {connection}").into(),
+            key: bad.to_string().into(),
+            ..blank
+        },
+        Subject::Operation { .. } => blank,
+    }
+}
+
+fn captured(
+    exchange: &Exchange,
+    call: &Call,
+    wanted: &BTreeMap<String, Capture>,
+) -> BTreeMap<String, String> {
+    let value = |capture: &Capture| match capture {
+        Capture::Header(name) => call.headers.get(name).map(str::to_owned),
+        Capture::ResponseHeader(name) => exchange.answer_header(name),
+        Capture::Key => Some(call.key.to_string()),
+        Capture::Json(_) | Capture::Var(_) => None,
+    };
+    wanted
+        .iter()
+        .filter_map(|(name, capture)| Some((name.clone(), value(capture)?)))
+        .collect()
+}
+
+/// S3's error code in the beginning of an error document; spaces may stand before it, as S3 keeps
+/// a slow copy's connection alive with them.
+fn s3_code(body: &[u8]) -> Option<Arc<str>> {
+    let text = String::from_utf8_lossy(body);
+    let error = text.find("<Error>")?;
+    let (_, rest) = text[error..].split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    Some(code.trim().into())
+}
+
+fn operation(exchange: &Exchange, door: &Door, end: AttemptEnd, at: Micros) -> Operation {
+    let status = exchange.tally.status();
+    let limit = exchange.began + door.timeout;
+    let (outcome, why) = if at > limit {
+        let why = format!("no answer within {}", format_duration(door.timeout));
+        (Outcome::Indeterminate, Some(why))
+    } else {
+        outcome(exchange, door, end, status)
+    };
+    let (nth, request) = match &exchange.subject {
+        Subject::Operation { nth, request } => (*nth, Arc::clone(request)),
+        Subject::Attempt(_) | Subject::Refused(_) => (
+            door.count.fetch_add(1, Ordering::Relaxed) + 1,
+            "malformed request".into(),
+        ),
+    };
+    Operation {
+        load: Arc::clone(&door.name),
+        nth,
+        source: Source::Ingress,
+        intended: exchange.began,
+        began: exchange.began,
+        ended: at.min(limit),
+        outcome,
+        status,
+        why,
+        request,
+        captured: BTreeMap::new(),
+    }
+}
+
+fn outcome(
+    exchange: &Exchange,
+    door: &Door,
+    end: AttemptEnd,
+    status: Option<u16>,
+) -> (Outcome, Option<String>) {
+    let why = match (end, status) {
+        (AttemptEnd::Answered, Some(status)) => {
+            let headers = exchange.answer_headers.iter();
+            let answer = Answer {
+                status,
+                headers: headers.map(|(name, value)| (&**name, &**value)),
+                body: &exchange.sample.bytes,
+            };
+            let outcome = door
+                .outcomes
+                .classify(&answer, &|template: &Template| template.0.clone());
+            let why = (outcome == Outcome::Failed).then(|| format!("status {status}"));
+            return (outcome, why);
+        }
+        (AttemptEnd::UpstreamFailed, _) if exchange.tally.is_refused() => {
+            let why = "the system accepts no connection".to_owned();
+            return (Outcome::Failed, Some(why));
+        }
+        (AttemptEnd::GaveUp, _) => "the client gave up",
+        (AttemptEnd::Unfinished, _) => "the run ended first",
+        _ => "the connection broke off",
+    };
+    (Outcome::Indeterminate, Some(why.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_an_s3_error_is_found_in_its_beginning() {
+        let body = "<?xml version=\"1.0\"?>\n<Error><Code>SlowDown</Code><Message>";
+        assert_eq!(s3_code(body.as_bytes()).as_deref(), Some("SlowDown"));
+        assert_eq!(
+            s3_code(b"   <Error><Code>InternalError</Code></Error>").as_deref(),
+            Some("InternalError")
+        );
+        for body in ["", "<Error><Co", "<Code>x</Code>", "<Error><Code>Slow"] {
+            assert_eq!(s3_code(body.as_bytes()), None, "{body}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! One request with its answer, from the first byte to the observation.
+//!
+//! The engines fill it in as they go. However an exchange ends, also when its engine is dropped
+//! half-way, exactly one observation is recorded. What it holds of bodies is bounded: a beginning
+//! long enough for an error code or for the rules of an ingress.
+
+use super::{
+    desk::{Desk, Subject},
+    head::RequestFacts,
+};
+use crate::{
+    fault::FaultId,
+    history::AttemptEnd,
+    protocol::{Applied, Call},
+    units::Micros,
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+};
+
+/// What both directions of an exchange count while they run side by side.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Body bytes from the client.
+    pub(super) up: AtomicU64,
+    /// Body bytes to the client.
+    pub(super) down: AtomicU64,
+    /// When the first byte of an answer was sent, plus one; zero: not yet.
+    first_byte: AtomicU64,
+    /// The status the client was sent; zero: none yet.
+    status: AtomicU16,
+    /// The status the dependency answered; zero: none yet.
+    upstream_status: AtomicU16,
+    /// Whether the whole request was sent on.
+    is_sent_whole: AtomicBool,
+    /// Whether no connection to the dependency came about.
+    is_refused: AtomicBool,
+    /// When the client closed its direction while it waited for the answer, plus one.
+    half_closed: AtomicU64,
+}
+
+impl Tally {
+    /// Counts body bytes from the client.
+    pub(super) fn add_up(&self, bytes: u64) {
+        self.up.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts body bytes to the client.
+    pub(super) fn add_down(&self, bytes: u64) {
+        self.down.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The client was sent the first bytes of an answer with this status.
+    pub(super) fn answered(&self, status: u16, at: Micros) {
+        self.first_byte.store(at.0 + 1, Ordering::Relaxed);
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    /// The dependency gave its final answer.
+    pub(super) fn upstream_answered(&self, status: u16) {
+        self.upstream_status.store(status, Ordering::Relaxed);
+    }
+
+    /// The dependency was sent the whole request.
+    pub(super) fn sent_whole(&self) {
+        self.is_sent_whole.store(true, Ordering::Relaxed);
+    }
+
+    /// No connection to the dependency came about.
+    pub(super) fn refused(&self) {
+        self.is_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no connection to the dependency came about.
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_refused.load(Ordering::Relaxed)
+    }
+
+    /// The client closed its direction, and may still wait for the answer or be gone.
+    pub(super) fn half_closed(&self, at: Micros) {
+        self.half_closed.store(at.0 + 1, Ordering::Relaxed);
+    }
+
+    /// When the client closed its direction.
+    pub(super) fn half_closed_at(&self) -> Option<Micros> {
+        let at = self.half_closed.load(Ordering::Relaxed);
+        at.checked_sub(1).map(Micros)
+    }
+
+    /// When the first byte of an answer was sent.
+    pub(super) fn first_byte(&self) -> Option<Micros> {
+        self.first_byte
+            .load(Ordering::Relaxed)
+            .checked_sub(1)
+            .map(Micros)
+    }
+
+    /// The status the client was sent.
+    pub(super) fn status(&self) -> Option<u16> {
+        Some(self.status.load(Ordering::Relaxed)).filter(|status| *status > 0)
+    }
+
+    /// Whether the dependency carried the request out. A 4xx says that it did not; a 5xx leaves
+    /// it open, as a real InternalError does; without an answer only a request that was never
+    /// wholly sent is sure not to have been applied.
+    pub(super) fn applied(&self) -> Applied {
+        match self.upstream_status.load(Ordering::Relaxed) {
+            0 if !self.is_sent_whole.load(Ordering::Relaxed) => Applied::No,
+            101 | 200..400 => Applied::Yes,
+            400..500 => Applied::No,
+            _ => Applied::Unknown,
+        }
+    }
+}
+
+/// The beginning of an answer's body.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    /// The bytes.
+    pub(super) bytes: Vec<u8>,
+    /// How many are kept.
+    bytes_max: usize,
+}
+
+impl Sample {
+    /// Begins anew, for at most this many bytes.
+    pub(super) fn begin(&mut self, bytes_max: usize) {
+        self.bytes.clear();
+        self.bytes_max = bytes_max;
+    }
+
+    /// Keeps what still fits.
+    pub(super) fn add(&mut self, data: &[u8]) {
+        let room = self.bytes_max - self.bytes.len();
+        self.bytes.extend_from_slice(&data[..room.min(data.len())]);
+    }
+}
+
+/// One request with its answer.
+pub(super) struct Exchange {
+    /// Who observes it.
+    pub(super) desk: Arc<Desk>,
+    /// What is observed.
+    pub(super) subject: Subject,
+    /// When its first byte reached us.
+    pub(super) began: Micros,
+    /// The counts of both directions.
+    pub(super) tally: Arc<Tally>,
+    /// The beginning of the answer's body.
+    pub(super) sample: Sample,
+    /// The answer's headers that the desk wants.
+    pub(super) answer_headers: Vec<(Box<str>, Box<[u8]>)>,
+    /// Which faults acted on it.
+    pub(super) faults: Vec<FaultId>,
+    /// When the fault that held it was lifted.
+    pub(super) released: Option<Micros>,
+    is_recorded: bool,
+}
+
+impl Exchange {
+    /// Begins to observe a request.
+    pub(super) fn new(desk: Arc<Desk>, subject: Subject, began: Micros) -> Self {
+        Self {
+            desk,
+            subject,
+            began,
+            tally: Arc::default(),
+            sample: Sample::default(),
+            answer_headers: Vec::new(),
+            faults: Vec::new(),
+            released: None,
+            is_recorded: false,
+        }
+    }
+
+    /// The request as faults see it; `None` where no fault can act.
+    pub(super) fn call(&self) -> Option<&Call> {
+        match &self.subject {
+            Subject::Attempt(call) => Some(call),
+            Subject::Operation { .. } | Subject::Refused(_) => None,
+        }
+    }
+
+    /// A header of the answer that was kept.
+    pub(super) fn answer_header(&self, name: &str) -> Option<String> {
+        self.answer_headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// Notes who acted.
+    pub(super) fn acted(&mut self, faults: &[FaultId]) {
+        for fault in faults {
+            if !self.faults.contains(fault) {
+                self.faults.push(*fault);
+            }
+        }
+    }
+
+    /// Takes back that a fault acted.
+    pub(super) fn did_not_act(&mut self, fault: FaultId) {
+        self.faults.retain(|known| *known != fault);
+    }
+
+    /// Ends it now.
+    pub(super) fn finish(&mut self, end: AttemptEnd) {
+        self.finish_at(end, self.desk.now());
+    }
+
+    /// Ends it at this moment, unless it has ended.
+    pub(super) fn finish_at(&mut self, end: AttemptEnd, at: Micros) {
+        if !self.is_recorded {
+            self.is_recorded = true;
+            let desk = Arc::clone(&self.desk);
+            desk.record(self, end, at);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.is_recorded {
+            return;
+        }
+        if let Some(at) = self.tally.half_closed_at() {
+            self.finish_at(AttemptEnd::GaveUp, at);
+            return;
+        }
+        let (end, faults) = self.desk.dropped();
+        self.acted(&faults);
+        self.finish(end);
+    }
+}
+
+/// The name under which an answer to a request is remembered, if it may be.
+pub(super) fn memory_key(call: &Call, facts: &RequestFacts) -> Option<String> {
+    facts
+        .is_get
+        .then(|| format!("{} {}{}", call.method, call.host, call.target))
+}

@@ -1,0 +1,634 @@
+//! One connection of HTTP/1.x: requests in order, each decided about and carried out.
+//!
+//! Nothing of a request or an answer is changed on the way, and no request is ever sent twice. To
+//! each connection of the client belongs at most one to the dependency; one that the dependency
+//! closed while it was idle is replaced before anything of the next request was sent.
+//!
+//! A client that closes its direction while it waits is taken to have given up, and what it asked
+//! for is dropped. Only where it had said that it would send nothing more (`Connection: close`,
+//! HTTP/1.0) it may still be reading: then its FIN is passed on and the answer is awaited, unless
+//! a fault holds the request or its answer.
+
+use super::{
+    body::Body,
+    desk::{Desk, Subject},
+    exchange::Exchange,
+    forward::{
+        Answered, ClientEnd, Download, Failure, gone, gone_spilling, lifted, send, tunnel,
+        write_reply,
+    },
+    head::{BadHead, RequestFacts, read_request},
+    inlet::{Inlet, ROOM_MAX},
+};
+use crate::{
+    fault::{Closing, End, FaultId, FaultSet, Reply, Then},
+    history::AttemptEnd,
+    units::Micros,
+};
+use futures_util::FutureExt;
+use std::{
+    future::{Future, pending},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+
+/// Bytes of a body that are read after an answer was given without it; then the connection is
+/// closed.
+const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The time in which they must come.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Connects to whatever stands behind.
+pub(super) trait Dial: Send {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send;
+
+    /// Connects once, within a time limit of its own.
+    fn dial(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// How a connection is over, and what is left to do about it.
+#[derive(Debug)]
+pub(super) struct Over {
+    /// In words, for the connection's observation.
+    pub(super) how: String,
+    /// How it is to be closed; `None`: the client has gone.
+    pub(super) closing: Option<Closing>,
+    /// Whether all was said in order, so that TLS says goodbye too.
+    pub(super) is_orderly: bool,
+}
+
+impl Over {
+    fn left(how: &str) -> Self {
+        Self {
+            how: how.to_owned(),
+            closing: None,
+            is_orderly: false,
+        }
+    }
+
+    fn orderly(how: &str) -> Self {
+        Self {
+            how: how.to_owned(),
+            closing: Some(Closing::Fin),
+            is_orderly: true,
+        }
+    }
+
+    fn cut(how: impl Into<String>, closing: Closing) -> Self {
+        Self {
+            how: how.into(),
+            closing: Some(closing),
+            is_orderly: false,
+        }
+    }
+}
+
+struct Upstream<S> {
+    inlet: Inlet<ReadHalf<S>>,
+    writer: WriteHalf<S>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Upstream<S> {
+    fn new(stream: S) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self {
+            inlet: Inlet::new(reader),
+            writer,
+        }
+    }
+
+    /// Whether it can carry another request. Bytes that nobody asked for speak against it.
+    fn is_fit(&mut self) -> bool {
+        self.inlet.bytes().is_empty() && self.inlet.fill().now_or_never().is_none()
+    }
+}
+
+/// The engine of one connection.
+pub(super) struct Http1<C, D: Dial> {
+    client: Inlet<ReadHalf<C>>,
+    writer: WriteHalf<C>,
+    dial: D,
+    upstream: Option<Upstream<D::Stream>>,
+    desk: Arc<Desk>,
+    faults: watch::Receiver<Arc<FaultSet>>,
+    held_bytes: usize,
+}
+
+enum Held {
+    Elapsed,
+    Lifted,
+    ClientGone,
+}
+
+enum Decided {
+    Forward(Option<(Then, FaultId)>),
+    Answered,
+}
+
+impl<C, D> Http1<C, D>
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+    D: Dial,
+{
+    /// An engine over a client's connection. Of a request that a fault holds, at most
+    /// `held_bytes` are kept.
+    pub(super) fn new(client: C, dial: D, desk: Arc<Desk>, held_bytes: usize) -> Self {
+        let (reader, writer) = tokio::io::split(client);
+        Self {
+            client: Inlet::new(reader),
+            writer,
+            dial,
+            upstream: None,
+            faults: desk.faults(),
+            desk,
+            held_bytes,
+        }
+    }
+
+    /// Serves requests until the connection is over.
+    pub(super) async fn run(&mut self) -> Over {
+        loop {
+            if let Err(over) = self.serve_one().await {
+                if over.is_orderly {
+                    // Who is already gone needs no goodbye.
+                    let _ = self.writer.shutdown().await;
+                }
+                return over;
+            }
+        }
+    }
+
+    /// Reads what the client still sends, and throws it away, until it closes.
+    pub(super) async fn drain(&mut self) {
+        loop {
+            self.client.consume(self.client.bytes().len());
+            if !matches!(self.client.fill().await, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
+    async fn serve_one(&mut self) -> Result<(), Over> {
+        let (facts, mut exchange) = self.next_request().await?;
+        match self.decide(&facts, &mut exchange).await? {
+            Decided::Answered => Ok(()),
+            Decided::Forward(then) => self.forward(&facts, exchange, then).await,
+        }
+    }
+
+    async fn next_request(&mut self) -> Result<(RequestFacts, Exchange), Over> {
+        let mut began = self.desk.now();
+        loop {
+            let is_idle = self.client.bytes().is_empty();
+            let desk = &self.desk;
+            let head = read_request(self.client.bytes(), |request, facts| {
+                let headers = request.headers.iter();
+                let exchange = desk.begin(
+                    request.method.unwrap_or_default(),
+                    request.path.unwrap_or_default(),
+                    headers.map(|header| (header.name, header.value)),
+                    began,
+                );
+                (facts, exchange)
+            });
+            match head {
+                Ok(Some(request)) => return Ok(request),
+                Err(bad) => return Err(self.refuse(bad, began).await),
+                Ok(None) => {}
+            }
+            match self.read_client(is_idle).await {
+                Ok(0) if is_idle => return Err(Over::left("client closed")),
+                Ok(0) => return Err(Over::left("client closed within a request's head")),
+                Ok(_) if is_idle => began = self.desk.now(),
+                Ok(_) => {}
+                Err(error) => return Err(Over::left(&format!("client broke off: {error}"))),
+            }
+        }
+    }
+
+    /// Reads from the client; a dependency's connection that fails while all are idle is dropped.
+    async fn read_client(&mut self, is_idle: bool) -> io::Result<usize> {
+        if is_idle && let Some(upstream) = &mut self.upstream {
+            tokio::select! {
+                biased;
+                read = self.client.fill() => return read,
+                _ = upstream.inlet.fill() => self.upstream = None,
+            }
+        }
+        self.client.fill().await
+    }
+
+    async fn refuse(&mut self, bad: BadHead, began: Micros) -> Over {
+        let (status, reason) = bad.status();
+        let subject = Subject::Refused(bad);
+        let mut exchange = Exchange::new(Arc::clone(&self.desk), subject, began);
+        self.write_refusal(status, reason, &exchange).await;
+        exchange.finish(AttemptEnd::Answered);
+        Over::orderly(&format!("refused: {bad}"))
+    }
+
+    async fn write_refusal(&mut self, status: u16, reason: &str, exchange: &Exchange) {
+        let answer =
+            format!("HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        // A client that is gone needs no answer; the connection is closed either way.
+        if self.writer.write_all(answer.as_bytes()).await.is_ok()
+            && self.writer.flush().await.is_ok()
+        {
+            exchange.tally.answered(status, self.desk.now());
+        }
+    }
+
+    /// Asks the faults, and does what they say until the request may be forwarded.
+    async fn decide(
+        &mut self,
+        facts: &RequestFacts,
+        exchange: &mut Exchange,
+    ) -> Result<Decided, Over> {
+        loop {
+            let set = Arc::clone(&self.faults.borrow_and_update());
+            let Some(call) = exchange.call().filter(|_| set.acts_on_requests()) else {
+                return Ok(Decided::Forward(None));
+            };
+            let decision = set.request(call, self.desk.now());
+            exchange.acted(&decision.acted);
+            if !decision.delay.is_zero() {
+                match self.hold(&decision.acted, Some(decision.delay)).await {
+                    Held::Elapsed => {}
+                    Held::Lifted => {
+                        self.release(exchange)?;
+                        continue;
+                    }
+                    Held::ClientGone => return Err(gave_up(exchange)),
+                }
+            }
+            let who = decision.acted.last().copied();
+            match (decision.end, who) {
+                (Some(End::Hang), Some(who)) => match self.hold(&[who], None).await {
+                    Held::ClientGone => return Err(gave_up(exchange)),
+                    Held::Lifted | Held::Elapsed => self.release(exchange)?,
+                },
+                (Some(End::Close(closing)), _) => return Err(self.cut(closing, exchange).await),
+                (Some(End::Reply(reply)), _) => {
+                    self.reply(&reply, facts, exchange).await?;
+                    return Ok(Decided::Answered);
+                }
+                (Some(End::Forward(then)), Some(who)) => {
+                    return Ok(Decided::Forward(Some((then, who))));
+                }
+                _ => return Ok(Decided::Forward(None)),
+            }
+        }
+    }
+
+    /// Waits while one of these faults is in force, for at most `delay`, and watches the client.
+    async fn hold(&mut self, faults: &[FaultId], delay: Option<Duration>) -> Held {
+        self.client.set_room_max(self.held_bytes);
+        let sleeping = async {
+            match delay {
+                Some(delay) => sleep_until(Instant::now() + delay).await,
+                None => pending().await,
+            }
+        };
+        let held = tokio::select! {
+            biased;
+            () = gone_spilling(&mut self.client) => Held::ClientGone,
+            () = lifted(&mut self.faults, faults) => Held::Lifted,
+            () = sleeping => Held::Elapsed,
+        };
+        self.client.set_room_max(ROOM_MAX);
+        if self.client.spilled() > 0 && !matches!(held, Held::ClientGone) {
+            return Held::Lifted;
+        }
+        held
+    }
+
+    /// The fault that held a request was lifted: it goes on, unless too much of it had to be
+    /// thrown away meanwhile.
+    fn release(&self, exchange: &mut Exchange) -> Result<(), Over> {
+        exchange.released = Some(self.desk.now());
+        if self.client.spilled() == 0 {
+            return Ok(());
+        }
+        exchange.finish(AttemptEnd::Unfinished);
+        Err(Over::cut("released after more than was kept", Closing::Fin))
+    }
+
+    /// Cuts the connection as a fault wants it, after its time where it has one.
+    async fn cut(&mut self, closing: Closing, exchange: &mut Exchange) -> Over {
+        let (delay, closing) = match closing {
+            Closing::ResetAfter(delay) => (Some(delay), Closing::Reset),
+            Closing::SlowClose(delay) => (Some(delay), Closing::Fin),
+            other => (None, other),
+        };
+        if delay.is_some() && matches!(self.hold(&[], delay).await, Held::ClientGone) {
+            return gave_up(exchange);
+        }
+        exchange.finish(AttemptEnd::Cut);
+        let how = match closing {
+            Closing::Reset | Closing::ResetAfter(_) => "reset by fault",
+            Closing::HalfClose => "half-closed by fault",
+            Closing::Fin | Closing::SlowClose(_) => "closed by fault",
+        };
+        Over::cut(how, closing)
+    }
+
+    /// Answers in the dependency's stead, which sees nothing of the request.
+    async fn reply(
+        &mut self,
+        reply: &Reply,
+        facts: &RequestFacts,
+        exchange: &mut Exchange,
+    ) -> Result<(), Over> {
+        match write_reply(&mut self.writer, exchange, facts, reply).await {
+            Err(_) => Err(gave_up(exchange)),
+            Ok(None) => Err(self.cut(Closing::Fin, exchange).await),
+            Ok(Some(close)) => {
+                let ended = self.desk.now();
+                self.client.consume(facts.len);
+                let body = Body::new(facts.framing);
+                let is_drained = self.drain_body(body, facts, exchange, close).await;
+                exchange.finish_at(AttemptEnd::Answered, ended);
+                if is_drained && !close && facts.keeps_alive {
+                    Ok(())
+                } else {
+                    Err(Over::orderly("closed after a fault's answer"))
+                }
+            }
+        }
+    }
+
+    /// Reads the rest of a body that nobody gets; whether it came to its end. A client that waits
+    /// for `100 Continue` and got a final answer may send the body or leave it, so that what
+    /// comes next could be either: then nothing more is read.
+    async fn drain_body(
+        &mut self,
+        mut body: Body,
+        facts: &RequestFacts,
+        exchange: &Exchange,
+        is_last: bool,
+    ) -> bool {
+        let mut rest = DRAIN_BYTES_MAX;
+        let draining = async {
+            let mut is_first = true;
+            loop {
+                let mut data = 0;
+                let mut count = |piece: &[u8]| data += piece.len() as u64;
+                let Ok(seen) = body.advance(self.client.bytes(), rest, &mut count) else {
+                    return false;
+                };
+                self.client.consume(seen);
+                rest -= data;
+                exchange.tally.add_up(data);
+                let awaits_permission = is_first && seen == 0 && facts.expects_continue;
+                if body.is_complete() || rest == 0 || is_last || awaits_permission {
+                    return body.is_complete();
+                }
+                is_first = false;
+                if !matches!(self.client.fill().await, Ok(1..)) {
+                    return false;
+                }
+            }
+        };
+        timeout(DRAIN_TIME_MAX, draining).await.unwrap_or(false)
+    }
+
+    async fn forward(
+        &mut self,
+        facts: &RequestFacts,
+        mut exchange: Exchange,
+        then: Option<(Then, FaultId)>,
+    ) -> Result<(), Over> {
+        self.connect(facts, &mut exchange).await?;
+        let Some(mut upstream) = self.upstream.take() else {
+            unreachable!("a connection was just made");
+        };
+        let mut body = Body::new(facts.framing);
+        let answered = self
+            .both_ways(&mut upstream, facts, &mut exchange, &mut body, then)
+            .await;
+        let (keeps_alive, is_upstream_free) = match answered {
+            Err(BothEnd::Client(ClientEnd::Gone)) => return Err(gave_up(&mut exchange)),
+            Err(BothEnd::Client(ClientEnd::Broken(bad))) => {
+                return Err(self.broken_body(&bad.to_string(), &mut exchange).await);
+            }
+            Err(BothEnd::Answer(failure)) => return Err(failed(&mut exchange, &failure)),
+            Ok(Answered::Cut(closing)) => return Err(self.cut(closing, &mut exchange).await),
+            Ok(Answered::Lost) => {
+                exchange.finish(AttemptEnd::Unfinished);
+                return Err(Over::cut("lost answer, fault lifted", Closing::Fin));
+            }
+            Ok(Answered::Upgraded) => {
+                exchange.finish(AttemptEnd::Answered);
+                return Err(self.tunnel(upstream).await);
+            }
+            Ok(Answered::Whole { keeps_alive }) => (keeps_alive, true),
+            Ok(Answered::Ours {
+                close,
+                is_upstream_free,
+            }) => (!close, is_upstream_free),
+        };
+        self.answered(&mut exchange)?;
+        if !keeps_alive || !facts.keeps_alive {
+            return Err(Over::orderly("closed after an answer"));
+        }
+        if body.is_complete() {
+            self.upstream = Some(upstream).filter(|_| is_upstream_free);
+            return Ok(());
+        }
+        let upstream = Some(upstream).filter(|_| is_upstream_free);
+        self.finish_body(upstream, body, facts, &exchange).await
+    }
+
+    /// Sees to it that there is a connection to the dependency that can carry a request.
+    async fn connect(&mut self, facts: &RequestFacts, exchange: &mut Exchange) -> Result<(), Over> {
+        if let Some(upstream) = &mut self.upstream
+            && upstream.is_fit()
+        {
+            return Ok(());
+        }
+        self.upstream = None;
+        let dialed = tokio::select! {
+            biased;
+            dialed = self.dial.dial() => dialed,
+            () = gave_up_early(&mut self.client, facts) => return Err(gave_up(exchange)),
+        };
+        match dialed {
+            Ok(stream) => {
+                self.upstream = Some(Upstream::new(stream));
+                Ok(())
+            }
+            Err(error) => {
+                exchange.tally.refused();
+                exchange.finish(AttemptEnd::UpstreamFailed);
+                Err(Over::cut(
+                    format!("upstream {}", error.kind()),
+                    Closing::Reset,
+                ))
+            }
+        }
+    }
+
+    async fn both_ways(
+        &mut self,
+        upstream: &mut Upstream<D::Stream>,
+        facts: &RequestFacts,
+        exchange: &mut Exchange,
+        body: &mut Body,
+        then: Option<(Then, FaultId)>,
+    ) -> Result<Answered, BothEnd> {
+        let tally = Arc::clone(&exchange.tally);
+        let desk = Arc::clone(&self.desk);
+        let may_half_close = !facts.keeps_alive && then.is_none();
+        let client = &mut self.client;
+        let writer = &mut upstream.writer;
+        let up = async {
+            if let Err(end) = send(client, writer, facts.len, body, &tally).await {
+                return end;
+            }
+            loop {
+                match client.fill().await {
+                    Ok(1..) => {}
+                    Ok(0) if !client.bytes().is_empty() => pending().await,
+                    Ok(0) if may_half_close => {
+                        tally.half_closed(desk.now());
+                        // The answer, or its absence, tells more than a failure here.
+                        let _ = writer.shutdown().await;
+                        pending().await
+                    }
+                    Ok(0) | Err(_) => return ClientEnd::Gone,
+                }
+            }
+        };
+        let mut down = Download {
+            upstream: &mut upstream.inlet,
+            client: &mut self.writer,
+            exchange,
+            request: facts,
+            faults: &mut self.faults,
+        };
+        tokio::select! {
+            biased;
+            answered = down.run(then) => answered.map_err(BothEnd::Answer),
+            end = up => Err(BothEnd::Client(end)),
+        }
+    }
+
+    /// The client was sent the whole answer: was it still there?
+    fn answered(&mut self, exchange: &mut Exchange) -> Result<(), Over> {
+        if let Some(at) = exchange.tally.half_closed_at()
+            && matches!(self.client.fill().now_or_never(), Some(Err(_)))
+        {
+            exchange.finish_at(AttemptEnd::GaveUp, at);
+            return Err(Over::left("client gave up"));
+        }
+        exchange.finish(AttemptEnd::Answered);
+        Ok(())
+    }
+
+    async fn broken_body(&mut self, why: &str, exchange: &mut Exchange) -> Over {
+        if exchange.tally.status().is_some() {
+            exchange.finish(AttemptEnd::Cut);
+            return Over::cut(why, Closing::Fin);
+        }
+        self.write_refusal(400, "Bad Request", exchange).await;
+        exchange.finish(AttemptEnd::Answered);
+        Over::orderly(why)
+    }
+
+    /// An answer came before the request's body had ended: the rest of the body still goes where
+    /// it was meant to go.
+    async fn finish_body(
+        &mut self,
+        upstream: Option<Upstream<D::Stream>>,
+        mut body: Body,
+        facts: &RequestFacts,
+        exchange: &Exchange,
+    ) -> Result<(), Over> {
+        let Some(mut upstream) = upstream else {
+            return if self.drain_body(body, facts, exchange, false).await {
+                Ok(())
+            } else {
+                Err(Over::orderly("closed after an early answer"))
+            };
+        };
+        let sending = send(
+            &mut self.client,
+            &mut upstream.writer,
+            0,
+            &mut body,
+            &exchange.tally,
+        );
+        tokio::select! {
+            biased;
+            sent = sending => match sent {
+                Ok(()) => {}
+                Err(ClientEnd::Gone) => return Err(Over::left("client closed")),
+                Err(ClientEnd::Broken(bad)) => return Err(Over::orderly(&bad.to_string())),
+            },
+            _ = upstream.inlet.fill() => {
+                return Err(Over::orderly("upstream closed after an early answer"));
+            }
+        }
+        self.upstream = Some(upstream);
+        Ok(())
+    }
+
+    async fn tunnel(&mut self, mut upstream: Upstream<D::Stream>) -> Over {
+        let client = (&mut self.client, &mut self.writer);
+        match tunnel(client, (&mut upstream.inlet, &mut upstream.writer)).await {
+            Ok(()) => Over::orderly("both sides closed after an upgrade"),
+            Err(error) => Over::cut(format!("broke off: {error}"), Closing::Reset),
+        }
+    }
+}
+
+/// Waits until the client goes away before anything of its request was sent on. One that has said
+/// all it will say, or sent further requests already, may still be reading.
+async fn gave_up_early<R: AsyncRead + Unpin>(client: &mut Inlet<R>, facts: &RequestFacts) {
+    gone(client).await;
+    let mut body = Body::new(facts.framing);
+    let rest = &client.bytes()[facts.len..];
+    if let Ok(seen) = body.advance(rest, u64::MAX, |_| {})
+        && body.is_complete()
+        && (seen < rest.len() || !facts.keeps_alive)
+    {
+        pending().await
+    }
+}
+
+enum BothEnd {
+    Client(ClientEnd),
+    Answer(Failure),
+}
+
+fn gave_up(exchange: &mut Exchange) -> Over {
+    exchange.finish(AttemptEnd::GaveUp);
+    Over::left("client gave up")
+}
+
+fn failed(exchange: &mut Exchange, failure: &Failure) -> Over {
+    let half_closed_at = exchange.tally.half_closed_at();
+    match (failure, half_closed_at) {
+        (_, Some(at)) => {
+            exchange.finish_at(AttemptEnd::GaveUp, at);
+            Over::cut("client gave up", Closing::Fin)
+        }
+        (Failure::ClientGone, None) => gave_up(exchange),
+        (Failure::UpstreamClosed, None) => {
+            exchange.finish(AttemptEnd::UpstreamFailed);
+            Over::cut("upstream closed", Closing::Fin)
+        }
+        (Failure::UpstreamBroke, None) => {
+            exchange.finish(AttemptEnd::UpstreamFailed);
+            Over::cut("upstream broke off", Closing::Reset)
+        }
+    }
+}

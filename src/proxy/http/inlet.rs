@@ -1,0 +1,166 @@
+//! The reading end of a connection with the bytes that were read and not yet used.
+//!
+//! Bounded: a full inlet reads nothing more, so that a peer who sends faster than we pass on is
+//! held back by its own socket. Bytes are moved only when room runs out.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// The bytes an inlet begins with room for.
+const ROOM_FIRST: usize = 16 * 1024;
+
+/// The bytes of an inlet that streams.
+pub(super) const ROOM_MAX: usize = 64 * 1024;
+
+/// A reader with its buffer.
+#[derive(Debug)]
+pub(super) struct Inlet<R> {
+    source: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    room_max: usize,
+    spilled: usize,
+}
+
+impl<R: AsyncRead + Unpin> Inlet<R> {
+    /// An inlet that holds at most [`ROOM_MAX`] bytes.
+    pub(super) fn new(source: R) -> Self {
+        Self {
+            source,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            room_max: ROOM_MAX,
+            spilled: 0,
+        }
+    }
+
+    /// What was read and not yet used.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Counts the first `len` bytes as used.
+    pub(super) fn consume(&mut self, len: usize) {
+        self.start += len;
+        debug_assert!(self.start <= self.end, "only bytes that are there are used");
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+            if self.buffer.len() > self.room_max {
+                self.buffer = Vec::new();
+            }
+        }
+    }
+
+    /// Changes how many unused bytes it may hold.
+    pub(super) fn set_room_max(&mut self, room_max: usize) {
+        self.room_max = room_max.max(ROOM_FIRST);
+    }
+
+    /// Whether it would read more.
+    pub(super) fn has_room(&self) -> bool {
+        self.end - self.start < self.room_max
+    }
+
+    /// Throws away what came last, so that it can go on reading where it is full: only to notice
+    /// when the peer goes away. What is left can no longer be sent on.
+    pub(super) fn spill(&mut self) {
+        let keep = (self.start + ROOM_FIRST).min(self.end);
+        self.spilled += self.end - keep;
+        self.end = keep;
+    }
+
+    /// How many bytes were thrown away.
+    pub(super) fn spilled(&self) -> usize {
+        self.spilled
+    }
+
+    /// Reads once and says how many bytes came; 0 is the end. Nothing is lost when it is dropped
+    /// half-way. A full inlet waits for ever.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(super) async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// See [`Inlet::fill`].
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.has_room() {
+            return Poll::Pending;
+        }
+        self.make_room();
+        let limit = self.buffer.len().min(self.start + self.room_max);
+        let mut free = ReadBuf::new(&mut self.buffer[self.end..limit]);
+        match Pin::new(&mut self.source).poll_read(cx, &mut free) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => {
+                let len = free.filled().len();
+                self.end += len;
+                Poll::Ready(Ok(len))
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.end < self.buffer.len() {
+            return;
+        }
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        } else {
+            let room = (self.buffer.len() * 2).clamp(ROOM_FIRST, self.room_max);
+            self.buffer.resize(room, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test]
+    async fn bytes_come_out_in_order_whatever_is_used_between() {
+        let (mut writer, reader) = tokio::io::duplex(1000);
+        let mut inlet = Inlet::new(reader);
+        let sent: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+        let copy = sent.clone();
+        let writing = tokio::spawn(async move { writer.write_all(&copy).await });
+        let mut got = Vec::new();
+        while inlet.fill().await.unwrap() > 0 {
+            let used = inlet.bytes().len().div_ceil(2);
+            got.extend_from_slice(&inlet.bytes()[..used]);
+            inlet.consume(used);
+        }
+        got.extend_from_slice(inlet.bytes());
+        assert_eq!(got, sent);
+        writing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_inlet_reads_nothing_more_until_bytes_are_used() {
+        let (mut writer, reader) = tokio::io::duplex(1 << 20);
+        writer.write_all(&vec![7; ROOM_MAX + 10]).await.unwrap();
+        let mut inlet = Inlet::new(reader);
+        while inlet.has_room() {
+            inlet.fill().await.unwrap();
+        }
+        assert_eq!(inlet.bytes().len(), ROOM_MAX);
+        inlet.consume(1);
+        assert_eq!(inlet.fill().await.unwrap(), 1);
+        inlet.set_room_max(2 * ROOM_MAX);
+        assert_eq!(inlet.fill().await.unwrap(), 9);
+        assert_eq!(inlet.bytes().len(), ROOM_MAX + 9);
+    }
+}
