@@ -1,7 +1,7 @@
 //! A scenario file to a valid [`Scenario`].
 
 use super::{
-    Expect, FaultSpec, Incident, Lasts, Phase, Scenario, Target, keys,
+    Expect, FaultSpec, Incident, Lasts, Phase, Scenario, System, Target, keys,
     scope::Once,
     system::{Known, Outline, above_zero},
 };
@@ -639,7 +639,7 @@ fn during(fields: &Fields<'_>, phases: &[Phase], problems: &mut Problems) -> Vec
 
 fn names<'a>(phases: &'a [Phase], system: &'a Outline) -> Names<'a> {
     Names {
-        loads: system.loads.iter().map(|(name, _)| &**name).collect(),
+        loads: system.loads.iter().map(|name| &**name).collect(),
         phases: phases.iter().map(|phase| &*phase.name).collect(),
         dependencies: system
             .dependencies
@@ -676,29 +676,22 @@ fn check_probe(
     }
 }
 
-/// Appends what the expectations can see beforehand: a phase too short, a load too thin.
-pub(super) fn forewarn(scenario: &Scenario, system: &Outline, problems: &mut Problems) {
+/// Appends what the expectations can see beforehand: a phase too short, a load too thin. What
+/// comes through the ingress is not known beforehand.
+pub(super) fn forewarn(scenario: &Scenario, system: &System, problems: &mut Problems) {
     let loads: Vec<(&str, f64)> = system
         .loads
         .iter()
-        .map(|(name, rate)| (&**name, *rate))
+        .map(|load| (&*load.name, load.rate.as_per_second()))
         .collect();
     for expect in &scenario.expects {
-        let judged = |index: &usize| {
-            if expect.during.is_empty() {
-                !scenario.phases[*index].faults.is_empty()
-            } else {
-                expect.during.contains(index)
-            }
-        };
+        let phases = expectation::judged_phases(expect, scenario)
+            .into_iter()
+            .filter_map(|index| scenario.phases.get(index))
+            .map(|phase| (&*phase.name, phase.lasts.at_most()))
+            .collect();
         let foresight = Foresight {
-            phases: (0..scenario.phases.len())
-                .filter(judged)
-                .map(|index| {
-                    let phase = &scenario.phases[index];
-                    (&*phase.name, phase.lasts.at_most())
-                })
-                .collect(),
+            phases,
             loads: loads.clone(),
         };
         for warning in expect.expectation.forewarn(&foresight) {

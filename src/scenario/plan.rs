@@ -2,6 +2,7 @@
 
 use super::{Arrivals, Lasts, Load, Phase, RequestTemplate, Scenario, System};
 use crate::{
+    expectation::judged_phases,
     fault::FaultId,
     units::{Micros, Rate, format_duration},
 };
@@ -47,7 +48,7 @@ pub struct PlannedPhase {
     pub happened: Option<String>,
     /// Its faults: number and label.
     pub faults: Vec<(FaultId, String)>,
-    /// The ids of the expectations that name this phase.
+    /// The ids of the expectations that are judged over this phase.
     pub expects: Vec<Arc<str>>,
 }
 
@@ -80,7 +81,7 @@ pub struct PlannedExpect {
     pub that: String,
     /// What is required, in words.
     pub required: String,
-    /// The phases that it names; none: its kind's default.
+    /// The phases that it is judged over.
     pub during: Vec<Arc<str>>,
 }
 
@@ -125,7 +126,7 @@ fn planned_phase(
     begins: Micros,
     ends: Micros,
 ) -> PlannedPhase {
-    let judged = |expect: &&super::Expect| expect.during.contains(&index);
+    let judged = |expect: &&super::Expect| judged_phases(expect, scenario).contains(&index);
     PlannedPhase {
         index,
         name: Arc::clone(&phase.name),
@@ -172,7 +173,10 @@ fn planned_expects(scenario: &Scenario) -> Vec<PlannedExpect> {
             id: Arc::clone(&expect.id),
             that: expect.that.clone(),
             required: expect.expectation.required(),
-            during: expect.during.iter().filter_map(name).collect(),
+            during: judged_phases(expect, scenario)
+                .iter()
+                .filter_map(name)
+                .collect(),
         })
         .collect()
 }
@@ -201,7 +205,7 @@ impl fmt::Display for Timeline {
         }
         writeln!(f, "\nrequired")?;
         for expect in &self.expects {
-            write_expect(f, expect)?;
+            write_expect(f, expect, self.phases.len())?;
         }
         Ok(())
     }
@@ -252,11 +256,16 @@ fn write_phase(f: &mut fmt::Formatter<'_>, phase: &PlannedPhase) -> fmt::Result 
     Ok(())
 }
 
-fn write_expect(f: &mut fmt::Formatter<'_>, expect: &PlannedExpect) -> fmt::Result {
+fn write_expect(
+    f: &mut fmt::Formatter<'_>,
+    expect: &PlannedExpect,
+    phase_count: usize,
+) -> fmt::Result {
     writeln!(f, "  {}: {}", expect.id, expect.that)?;
     write!(f, "    {}", expect.required)?;
-    if !expect.during.is_empty() {
-        write!(f, ", during {}", expect.during.join(", "))?;
+    if expect.during.len() == phase_count {
+        writeln!(f, "; all the time")
+    } else {
+        writeln!(f, "; during {}", expect.during.join(", "))
     }
-    writeln!(f)
 }

@@ -94,11 +94,11 @@ fn from_sources(
         );
         outage::read(&root, outline, problems)
     });
-    let (scenario, (system, outline)) = (scenario?, read?);
+    let (scenario, (system, _)) = (scenario?, read?);
     if problems.error_count() > before {
         return None;
     }
-    outage::forewarn(&scenario, &outline, problems);
+    outage::forewarn(&scenario, &system, problems);
     Some((scenario, system))
 }
 

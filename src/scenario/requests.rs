@@ -29,7 +29,7 @@ pub(super) type LoadScope = Scope;
 /// Reads all of them, and notes in `known` what scenarios may call them.
 pub(super) fn loads(
     root: &Fields<'_>,
-    known: &mut Vec<(Arc<str>, f64)>,
+    known: &mut Vec<Arc<str>>,
     problems: &mut Problems,
 ) -> Vec<Load> {
     let tables = root.named_tables("load", "load", problems);
@@ -44,10 +44,8 @@ pub(super) fn loads(
     let mut loads = Vec::with_capacity(tables.len());
     for (name, table) in &tables {
         check_name(name, "a load", table.source, problems);
-        let load = load(name, table, problems);
-        let rate = load.as_ref().map_or(0.0, |load| load.rate.as_per_second());
-        known.push((name.value.as_str().into(), rate));
-        loads.extend(load);
+        known.push(name.value.as_str().into());
+        loads.extend(load(name, table, problems));
     }
     loads
 }

@@ -28,7 +28,7 @@ const MAIN: &str = "main";
 #[derive(Debug, Default)]
 pub(super) struct Outline {
     /// Loads, then the ingress.
-    pub loads: Vec<(Arc<str>, f64)>,
+    pub loads: Vec<Arc<str>>,
     /// Dependencies in the order of [`System::dependencies`]: name, role, protocol if it is one.
     pub dependencies: Vec<Known>,
     /// Instances.
@@ -430,7 +430,7 @@ fn required_url(
 
 fn read_ingress(
     root: &Fields<'_>,
-    loads: &mut Vec<(Arc<str>, f64)>,
+    loads: &mut Vec<Arc<str>>,
     problems: &mut Problems,
 ) -> Option<Ingress> {
     let table = root.table("ingress", problems)?;
@@ -439,7 +439,7 @@ fn read_ingress(
         span: table.span.clone(),
     });
     check_name(&name, "an ingress", table.source, problems);
-    if loads.iter().any(|(load, _)| **load == *name.value) {
+    if loads.iter().any(|load| **load == *name.value) {
         problems.error(
             table.source,
             name.span.clone(),
@@ -448,7 +448,7 @@ fn read_ingress(
         );
     }
     let name: Arc<str> = name.value.into();
-    loads.push((Arc::clone(&name), 0.0));
+    loads.push(Arc::clone(&name));
     Some(Ingress {
         listen: dependency::listen(&table, problems),
         outcomes: requests::outcomes(&table, &LoadScope::default(), problems),
