@@ -412,3 +412,182 @@ impl fmt::Display for Gate {
         f.write_str(&parts.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fault::sample,
+        protocol::Protocol::{Http, S3, Tcp},
+    };
+
+    fn gate(keys: &str) -> Gate {
+        let text = format!("kind = 'hang'\non = 'x'\n{keys}");
+        sample::read(&text, S3).expect("a valid gate").0
+    }
+
+    fn problems(keys: &str, protocol: crate::protocol::Protocol) -> Vec<String> {
+        let text = format!("kind = 'hang'\non = 'x'\n{keys}");
+        sample::read(&text, protocol).unwrap_err()
+    }
+
+    #[test]
+    fn stars_stand_for_any_characters_none_included() {
+        for (pattern, text, fits) in [
+            ("abc", "abc", true),
+            ("abc", "abcd", false),
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("a*", "a", true),
+            ("a*", "ba", false),
+            ("*c", "abc", true),
+            ("*c", "abcd", false),
+            ("a*c", "ac", true),
+            ("a*c", "abbc", true),
+            ("a*a", "a", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "acb", false),
+            ("*ab*ab*", "ab", false),
+            ("**", "x", true),
+            ("ä*", "ä/ü", true),
+        ] {
+            assert_eq!(wildcard(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_matcher_lets_through_and_holds_back() {
+        let headers = [("Host", "a.example.com"), ("X-Tenant", "7-b")];
+        let mut tracker = crate::protocol::CallTracker::default();
+        let call = crate::protocol::http::identify(
+            S3,
+            None,
+            "PUT",
+            "/models/dir/k%201?partNumber=1&uploadId=2",
+            headers,
+            1,
+            &mut tracker,
+        );
+        for (when, fits) in [
+            ("", true),
+            ("operation = 'UploadPart'", true),
+            ("operation = ['GetObject', 'Upload*']", true),
+            ("operation = 'PutObject'", false),
+            ("method = 'PUT'", true),
+            ("method = 'GET'", false),
+            ("path = '/models/*'", true),
+            ("path = '/models/dir/k%201'", true),
+            ("path = '*uploadId*'", false),
+            ("key = 'models/dir/k 1'", true),
+            ("key = 'logs/*'", false),
+            ("host = '*.example.com'", true),
+            ("host = 'example.com'", false),
+            ("header = { X-Tenant = '7-*' }", true),
+            ("header = { x-tenant = '8' }", false),
+            ("header = { x-other = '*' }", false),
+            ("attempt = 1", true),
+            ("attempt = 2", false),
+            ("method = 'PUT', key = 'logs/*'", false),
+        ] {
+            let when = gate(&format!("when = {{ {when} }}")).when;
+            assert_eq!(when.matches(&call), fits, "{when:?}");
+        }
+    }
+
+    #[test]
+    fn counts_number_what_was_let_through() {
+        let hit = |keys: &str| -> Vec<u64> {
+            let gate = gate(keys);
+            (1..=12).filter(|nth| gate.counts_in(*nth)).collect()
+        };
+        assert_eq!(hit("first = 2"), [1, 2]);
+        assert_eq!(hit("after = 10"), [11, 12]);
+        assert_eq!(hit("every = 5"), [5, 10]);
+        assert_eq!(hit("after = 3\nfirst = 2"), [4, 5]);
+        assert_eq!(hit("after = 3\nevery = 4"), [7, 11]);
+        assert_eq!(hit("first = 9\nevery = 4"), [4, 8]);
+    }
+
+    #[test]
+    fn a_gate_prints_what_it_picks() {
+        for (keys, text) in [
+            ("", ""),
+            (
+                "when = { operation = 'PutObject' }\nshare = '30%'",
+                "PutObject, 30%",
+            ),
+            ("share = '33%'\nby = 'key'", "33% by key"),
+            ("by = 'connection'", "by connection"),
+            ("ramp = { share = ['100%', '0%'] }", "100% to 0%"),
+            (
+                "first = 5\nafter = 2\nevery = 3",
+                "after 2, first 5, one in 3",
+            ),
+            (
+                "when = { host = 'a', attempt = 2, header = { b = 'c' } }",
+                "host a, b: c, attempt 2",
+            ),
+        ] {
+            assert_eq!(gate(keys).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn one_hit_is_wanted_unless_the_file_says_otherwise() {
+        assert_eq!(gate("").min_hits, 1);
+        assert_eq!(gate("min_hits = 0").min_hits, 0);
+    }
+
+    #[test]
+    fn a_share_ramp_moves_evenly() {
+        let gate = gate("ramp = { share = ['100%', '20%'] }");
+        for (progress, share) in [(0.0, 1.0), (0.5, 0.6), (1.0, 0.2)] {
+            let seen = gate.share_at(progress).unwrap().fraction();
+            assert!((seen - share).abs() < 1e-9, "{seen}");
+        }
+    }
+
+    #[test]
+    fn what_a_gate_cannot_say_is_a_problem() {
+        for (keys, said) in [
+            ("share = '30'", "expected a share"),
+            (
+                "share = '30%'\nramp = { share = ['0%', '1%'] }",
+                "given twice",
+            ),
+            (
+                "ramp = { share = ['0%', '101%'] }",
+                "`ramp.share`: expected",
+            ),
+            ("ramp = { share = ['0%'] }", "two values"),
+            ("ramp = { shares = ['0%', '1%'] }", "unknown key `shares`"),
+            (
+                "ramp = { delay = ['0s', '1s'] }",
+                "`hang` cannot ramp its `delay` (it can ramp: share)",
+            ),
+            ("by = 'keys'", "unknown by `keys` (did you mean `key`?)"),
+            ("first = 0", "from 1"),
+            (
+                "when = { operation = 'PutObjct' }",
+                "no operation `PutObjct` (did you mean `PutObject`?)",
+            ),
+            (
+                "when = { operation = ['GetObject', 'Putt*'] }",
+                "no operation `Putt*`",
+            ),
+            (
+                "when = { operations = 'GetObject' }",
+                "unknown key `operations`",
+            ),
+        ] {
+            let seen = problems(keys, S3);
+            assert!(seen[0].contains(said), "{keys}: {seen:?}");
+            assert_eq!(seen.len(), 1, "{seen:?}");
+        }
+        for keys in ["by = 'key'", "when = { method = 'GET' }"] {
+            assert!(problems(keys, Tcp)[0].contains("no single requests"));
+        }
+        assert!(problems("when = { operation = 'PutObject' }", Http)[0].contains("no operation"));
+    }
+}

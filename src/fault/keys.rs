@@ -1,12 +1,14 @@
 //! Keys that several kinds share, and their reading: laws of delay, `applied`, `direction`, how a
 //! connection is closed; and at which level a fault acts.
 
-use super::{By, Closing, Context, Decision, Direction, End, Gate, Law, Reply, Then};
+use super::{
+    By, Closing, Context, Decision, Direction, End, Gate, Law, Reply, Then, law::DELAY_MAX,
+};
 use crate::{
     input::{Fields, Key, Problems, Shape},
     protocol::Protocol,
     seed::Seed,
-    units::parse_duration,
+    units::{format_duration, parse_duration},
 };
 use std::time::Duration;
 
@@ -179,7 +181,30 @@ impl Delays {
             Some((from, to)) => Some(Self::Ramp(from, to)),
             None => law(fields, problems).map(Self::Drawn),
         };
+        if let Some(longest) = delays.as_ref().and_then(Self::longest)
+            && longest > DELAY_MAX
+        {
+            let message = format!("a delay of {} is too long", format_duration(longest));
+            let hint = "at most 1h; a `hang` never answers".to_owned();
+            let key = given.first().copied().unwrap_or("delay");
+            fields.problem(problems, key, message, hint);
+        }
         delays.filter(|_| problems.as_slice().len() == before)
+    }
+
+    /// The longest delay that stands in the file.
+    fn longest(&self) -> Option<Duration> {
+        match self {
+            Self::Ramp(one, other) => Some(*one.max(other)),
+            Self::Drawn(law) => match law {
+                Law::Constant(longest)
+                | Law::Uniform(_, longest)
+                | Law::Normal(longest, _)
+                | Law::LogNormal(longest, _)
+                | Law::Pareto(longest, _) => Some(*longest),
+                Law::Recorded(delays) => delays.iter().max().copied(),
+            },
+        }
     }
 
     /// The law in force when this much of the phase is over.

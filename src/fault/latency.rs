@@ -219,6 +219,8 @@ mod tests {
             ("uniform = ['2s', '1s']", "backwards"),
             ("uniform = ['2s']", "two durations"),
             ("recorded = []", "at least one"),
+            ("recorded = ['1s', '61min']", "too long"),
+            ("ramp = { delay = ['2h', '0s'] }", "too long"),
             ("pareto = { scale = '0s', shape = 1.0 }", "above zero"),
             ("ramp = { delay = ['0s'] }", "two values"),
             (

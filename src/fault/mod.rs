@@ -42,6 +42,8 @@ mod truncate;
 mod truncated_body;
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 pub(crate) mod sample;
 
 pub use decision::{

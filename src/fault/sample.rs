@@ -113,3 +113,13 @@ pub(crate) fn open(connection: u64) -> ConnectionEvent {
         ..accepted(connection)
     }
 }
+
+/// What a behaviour may draw upon at this moment.
+pub(crate) fn context(now: Micros) -> super::Context {
+    super::Context {
+        now,
+        progress: 0.5,
+        dice: [0.25, 0.75],
+        stream: (Seed(7), 1, 2),
+    }
+}

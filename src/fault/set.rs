@@ -359,3 +359,217 @@ impl<'a> Keys<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fault::{Direction, End, StreamShape, Then, sample},
+        protocol::{
+            CallTracker,
+            Protocol::{Http, S3, Tcp},
+            http,
+        },
+    };
+    use proptest::prelude::*;
+
+    const NOW: Micros = Micros(0);
+
+    fn together(texts: &[&str]) -> FaultSet {
+        let faults = texts.iter().enumerate().map(|(at, text)| {
+            let mut fault = Arc::into_inner(sample::active(text, Http, 7)).unwrap();
+            fault.id = FaultId(at as u16);
+            Arc::new(fault)
+        });
+        FaultSet::new(faults.collect())
+    }
+
+    #[test]
+    fn delays_add_and_the_first_end_ends_the_round() {
+        let latency = "kind = 'latency'\non = 'x'\ndelay = '1s'\nby = 'request'";
+        let hang = "kind = 'hang'\non = 'x'\nwhen = { method = 'PUT' }";
+        let reset = "kind = 'reset'\non = 'x'";
+        let set = together(&[latency, latency, hang, reset]);
+        let put = set.request(&sample::call(Http, "PUT", "/"), NOW);
+        assert_eq!(put.delay, Duration::from_secs(2));
+        assert_eq!(put.end, Some(End::Hang));
+        assert_eq!(put.acted, [FaultId(0), FaultId(1), FaultId(2)]);
+        let get = set.request(&sample::call(Http, "GET", "/"), NOW);
+        assert_eq!(get.acted, [FaultId(0), FaultId(1), FaultId(3)]);
+        let hits: Vec<u64> = set.faults().iter().map(|fault| fault.hits()).collect();
+        assert_eq!(hits, [2, 2, 1, 1]);
+    }
+
+    #[test]
+    fn an_empty_set_decides_nothing() {
+        let set = FaultSet::default();
+        assert!(set.is_empty() && !set.moves());
+        assert!(!set.acts_on_listener() && !set.acts_on_streams());
+        assert!(set.request(&sample::call(Http, "GET", "/"), NOW).is_pass());
+        assert!(set.connection(&sample::accepted(1), NOW).is_pass());
+        assert!(set.streams(&sample::accepted(1), NOW).effects.is_empty());
+        assert_eq!(set.listener(NOW), (ListenerState::Open, None));
+    }
+
+    #[test]
+    fn the_strongest_listener_state_wins() {
+        let some = |share| format!("kind = 'no-accept'\non = 'x'\nshare = '{share}'");
+        let (ten, fifty) = (some("10%"), some("50%"));
+        let set = together(&[&ten, &fifty, &ten]);
+        assert_eq!(set.listener(NOW).1, Some(FaultId(1)));
+        let set = together(&[&fifty, "kind = 'refuse'\non = 'x'", &ten]);
+        assert_eq!(set.listener(NOW), (ListenerState::Refuse, Some(FaultId(1))));
+    }
+
+    #[test]
+    fn counts_are_taken_over_what_the_share_left() {
+        let set = sample::set("kind = 'hang'\non = 'x'\nshare = '50%'\nfirst = 3", S3);
+        let calls = sample::calls(S3, "GET", "/b/k", 100);
+        let hit = calls
+            .iter()
+            .filter(|call| !set.request(call, NOW).is_pass());
+        assert_eq!(hit.count(), 3);
+        assert_eq!(set.faults()[0].hits(), 3);
+    }
+
+    #[test]
+    fn a_fault_with_a_when_leaves_connections_and_bytes_alone() {
+        let set =
+            together(&["kind = 'hang'\non = 'x'\nby = 'connection'\nwhen = { method = 'PUT' }"]);
+        assert!(set.connection(&sample::accepted(1), NOW).is_pass());
+        assert!(set.streams(&sample::accepted(1), NOW).effects.is_empty());
+    }
+
+    #[test]
+    fn attempts_of_a_call_share_the_draw_by_call_and_not_by_request() {
+        let fates = |by: &str| -> Vec<Vec<bool>> {
+            let text = format!("kind = 'hang'\non = 'x'\nshare = '50%'\nby = '{by}'");
+            let set = sample::set(&text, S3);
+            let mut tracker = CallTracker::default();
+            let mut fate = |id: &str, attempt: u32| {
+                let sdk = format!("attempt={attempt}; max=3");
+                let headers = [("amz-sdk-invocation-id", id), ("amz-sdk-request", &*sdk)];
+                let call = http::identify(S3, None, "GET", "/b/k", headers, 1, &mut tracker);
+                !set.request(&call, NOW).is_pass()
+            };
+            (0..50)
+                .map(|id| (1..=3).map(|n| fate(&id.to_string(), n)).collect())
+                .collect()
+        };
+        let same = |seen: &Vec<bool>| seen.iter().all(|one| *one == seen[0]);
+        assert!(fates("call").iter().all(same));
+        assert!(!fates("request").iter().all(same));
+        assert_eq!(fates("request"), fates("request"));
+    }
+
+    #[test]
+    fn another_seed_or_another_fault_draws_otherwise() {
+        let text = "kind = 'hang'\non = 'x'\nshare = '50%'";
+        let calls = sample::calls(S3, "GET", "/b/k", 64);
+        let fates = |set: &FaultSet| -> Vec<bool> {
+            let decisions = calls.iter().map(|call| set.request(call, NOW));
+            decisions.map(|decision| decision.is_pass()).collect()
+        };
+        let seeded = |seed| FaultSet::new(vec![sample::active(text, S3, seed)]);
+        assert_eq!(fates(&seeded(7)), fates(&seeded(7)));
+        assert_ne!(fates(&seeded(7)), fates(&seeded(8)));
+        let mut other = Arc::into_inner(sample::active(text, S3, 7)).unwrap();
+        other.stream = name_hash(&["sample", "phase", "1"]);
+        let other = FaultSet::new(vec![Arc::new(other)]);
+        assert_ne!(fates(&seeded(7)), fates(&other));
+    }
+
+    #[test]
+    fn a_ramped_share_reaches_more_and_more_requests_and_keeps_those_it_had() {
+        let text = "kind = 'hang'\non = 'x'\nramp = { share = ['0%', '100%'] }";
+        let set = sample::set(text, S3);
+        let calls = sample::calls(S3, "GET", "/b/k", 400);
+        let mut before: Vec<bool> = vec![false; calls.len()];
+        for (second, low, high) in [(0, 0, 0), (5, 160, 240), (10, 400, 400)] {
+            let at = Micros::from_secs(second);
+            let hit: Vec<bool> = calls
+                .iter()
+                .map(|call| !set.request(call, at).is_pass())
+                .collect();
+            let count = hit.iter().filter(|one| **one).count();
+            assert!((low..=high).contains(&count), "{second}: {count}");
+            assert!(before.iter().zip(&hit).all(|(was, is)| *is || !*was));
+            before = hit;
+        }
+    }
+
+    #[test]
+    fn a_renewed_plan_follows_the_ramp_and_counts_once() {
+        let text = "kind = 'latency'\non = 'x'\nramp = { delay = ['0s', '2s'] }";
+        let set = sample::set(text, Tcp);
+        let event = sample::accepted(1);
+        let plan = set.streams(&event, NOW);
+        let later = set.renew_streams(&plan, &event, Micros::from_secs(5));
+        let StreamShape::Latency(latency) = &later.effects[0].shape else {
+            panic!()
+        };
+        assert_eq!(
+            latency.law,
+            crate::fault::Law::Constant(Duration::from_secs(1))
+        );
+        assert_eq!(later.effects[0].direction, Direction::Down);
+        assert_eq!(set.faults()[0].hits(), 1);
+    }
+
+    #[test]
+    fn a_ramped_share_reaches_connections_that_are_open_and_leaves_them_again() {
+        let reached = |from: &str, to: &str| -> [bool; 2] {
+            let ramp = format!("ramp = {{ share = ['{from}', '{to}'] }}");
+            let text = format!("kind = 'stall'\non = 'x'\n{ramp}");
+            let set = sample::set(&text, Tcp);
+            let event = sample::accepted(1);
+            let early = set.streams(&event, NOW);
+            let late = set.renew_streams(&early, &event, Micros::from_secs(10));
+            assert_eq!(set.faults()[0].hits(), 1);
+            [early, late].map(|plan| !plan.effects.is_empty())
+        };
+        assert_eq!(reached("0%", "100%"), [false, true]);
+        assert_eq!(reached("100%", "0%"), [true, false]);
+    }
+
+    #[test]
+    fn what_a_proxy_counts_itself_is_a_hit_too() {
+        let set = together(&["kind = 'refuse'\non = 'x'", "kind = 'hang'\non = 'x'"]);
+        set.count(FaultId(0), 3);
+        assert_eq!(set.faults()[0].hits(), 3);
+        assert_eq!(set.faults()[1].hits(), 0);
+    }
+
+    proptest! {
+        /// What the share of a fault decides about a request, and what the dice of its kind say,
+        /// does not depend on what was asked before it, by which connection it came or when.
+        #[test]
+        fn any_order_of_the_same_requests_gives_the_same_decisions(
+            order in Just((0..60_usize).collect::<Vec<_>>()).prop_shuffle(),
+            at in 0_u64..10_000_000,
+            seed in any::<u64>(),
+        ) {
+            let text = "kind = 'error'\non = 'x'\nerror = 'SlowDown'\napplied = 'maybe'\nshare = '60%'";
+            let calls = sample::calls(S3, "PUT", "/b/k", 60);
+            let set = || FaultSet::new(vec![sample::active(text, S3, seed)]);
+            let (straight, shuffled) = (set(), set());
+            let mut expected: Vec<Decision> =
+                calls.iter().map(|call| straight.request(call, NOW)).collect();
+            let mut seen: Vec<(usize, Decision)> = order
+                .iter()
+                .map(|nth| {
+                    let mut call = calls[*nth].clone();
+                    call.connection = at % 7;
+                    (*nth, shuffled.request(&call, Micros(at)))
+                })
+                .collect();
+            seen.sort_by_key(|(nth, _)| *nth);
+            let seen: Vec<Decision> = seen.into_iter().map(|(_, decision)| decision).collect();
+            prop_assert_eq!(&seen, &expected);
+            expected.dedup();
+            prop_assert!(expected.len() > 1, "all requests fared alike");
+            let applied = |end: &Option<End>| matches!(end, Some(End::Forward(Then::Reply(_))));
+            prop_assert!(expected.iter().any(|decision| applied(&decision.end)));
+        }
+    }
+}
