@@ -12,6 +12,7 @@
 mod conduct;
 mod connection;
 mod door;
+mod evidence;
 pub mod http;
 mod relay;
 mod shape;
@@ -183,3 +184,6 @@ impl Drop for Proxy {
         self.stopping.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests;

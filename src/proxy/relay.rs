@@ -44,11 +44,7 @@ pub(super) async fn serve(accepted: Accepted) {
     match shared.connect_upstream(server_name.as_deref(), alpn).await {
         Ok(upstream) => pass(stream, upstream, &life, &shared).await,
         Err(error) => {
-            life.ended(match error.kind() {
-                io::ErrorKind::ConnectionRefused => "upstream refused".to_owned(),
-                io::ErrorKind::TimedOut => "upstream did not answer the connect".to_owned(),
-                _ => format!("upstream failed: {error}"),
-            });
+            life.ended(upstream_failure(&error));
             life.close(Closing::Reset);
         }
     }
@@ -84,14 +80,19 @@ pub(super) async fn pass(
         Ok(()) => life.ended(*first_done.get_or_init(|| "both sides closed")),
         Err(Broken::Client) => life.ended("client reset"),
         Err(Broken::Upstream(error)) => {
-            life.ended(match error.kind() {
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                    "upstream reset".to_owned()
-                }
-                _ => format!("upstream failed: {error}"),
-            });
+            life.ended(upstream_failure(&error));
             life.close(Closing::Reset);
         }
+    }
+}
+
+/// What a dependency's failure is called in observations.
+pub(super) fn upstream_failure(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "upstream refused".to_owned(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "upstream reset".to_owned(),
+        io::ErrorKind::TimedOut => "upstream timed out".to_owned(),
+        _ => format!("upstream failed: {error}"),
     }
 }
 

@@ -253,3 +253,55 @@ impl FrontAlpn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_holds_our_authority_and_reads_back() {
+        let authority = Authority::new().expect("an authority");
+        let bundle = authority.bundle_pem();
+        assert!(bundle.starts_with(authority.certificate_pem()));
+        let system = rustls_native_certs::load_native_certs().certs;
+        let read: Vec<_> = CertificateDer::pem_slice_iter(bundle.as_bytes())
+            .collect::<Result<_, _>>()
+            .expect("readable");
+        assert_eq!(read.len(), system.len() + 1);
+        assert_eq!(read[1..], system[..]);
+    }
+
+    #[test]
+    fn any_length_of_certificate_is_written_as_readable_pem() {
+        for length in 1..150 {
+            let certificate = CertificateDer::from(vec![0xa5; length]);
+            let text = pem_of(&certificate);
+            let read = CertificateDer::from_pem_slice(text.as_bytes()).expect("readable");
+            assert_eq!(read, certificate);
+            assert!(text.lines().all(|line| line.len() <= 64));
+        }
+    }
+
+    #[test]
+    fn extra_roots_without_a_certificate_are_refused() {
+        assert!(client_config(&["not a certificate"]).is_err());
+    }
+
+    #[test]
+    fn a_front_keeps_the_certificate_of_a_name_and_a_bounded_number_of_them() {
+        let authority = Authority::new().expect("an authority");
+        let front = Front::new(authority, Vec::new());
+        let one = front
+            .config(Some("a.example"), FrontAlpn::None)
+            .expect("made");
+        let again = front
+            .config(Some("a.example"), FrontAlpn::None)
+            .expect("kept");
+        assert!(Arc::ptr_eq(&one, &again));
+        for nth in 0..=CERTIFICATES_MAX {
+            let name = format!("{nth}.example");
+            front.config(Some(&name), FrontAlpn::None).expect("made");
+        }
+        assert!(front.configs.lock().len() <= CERTIFICATES_MAX);
+    }
+}

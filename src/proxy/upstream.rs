@@ -119,8 +119,7 @@ impl Connector {
         name: Option<&str>,
         alpn: Alpn,
     ) -> io::Result<UpstreamStream> {
-        let address = (self.address.host.as_str(), self.address.port);
-        let stream = TcpStream::connect(address).await?;
+        let stream = self.dial().await?;
         stream.set_nodelay(true)?;
         if !self.address.tls {
             return Ok(UpstreamStream::Plain(stream));
@@ -130,6 +129,19 @@ impl Connector {
         let connector = TlsConnector::from(Arc::clone(&self.tls[alpn as usize]));
         let stream = connector.connect(name, stream).await?;
         Ok(UpstreamStream::Tls(Box::new(stream)))
+    }
+
+    /// Connects to the first of the host's addresses that takes it.
+    async fn dial(&self) -> io::Result<TcpStream> {
+        let host = (self.address.host.as_str(), self.address.port);
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for address in tokio::net::lookup_host(host).await? {
+            match super::evidence::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// Whether the dependency is known to speak HTTP/2 over TLS.
