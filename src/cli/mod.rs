@@ -8,9 +8,14 @@ mod bug;
 mod check;
 mod exit;
 mod files;
+mod interrupt;
+mod judge;
 mod list;
+mod outputs;
 mod paths;
 mod plan;
+mod progress;
+mod run;
 mod say;
 
 pub use exit::Exit;
@@ -115,7 +120,9 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => check::check(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::List(args) => list::list(&args),
-        Command::Run(_) | Command::Judge(_) | Command::Schema(_) => Err(Failure {
+        Command::Run(args) => run::run(&args),
+        Command::Judge(args) => judge::judge(&args),
+        Command::Schema(_) => Err(Failure {
             exit: Exit::Usage,
             message: "this command is not carried out by this version yet".to_owned(),
             hint: None,

@@ -3,6 +3,7 @@
 //!
 //! A new report is one file and two adjacent lines here: its `mod` and its entry in [`REPORTS`].
 
+mod build;
 mod json;
 mod junit;
 mod layout;
@@ -11,6 +12,7 @@ mod model;
 mod sample;
 mod terminal;
 
+pub use build::{Material, build, build_without_history};
 pub use model::{
     Attempts, DependencyPhase, DependencyReport, FaultReport, IncidentReport, LoadPhase,
     LoadReport, Outcomes, PhaseReport, REPORT_VERSION, RecoveryReport, ScenarioReport, SuiteReport,

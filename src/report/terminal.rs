@@ -109,7 +109,7 @@ fn table(verdicts: &[Verdict]) -> String {
     }
     for (index, constraint) in [
         (0, ColumnConstraint::ContentWidth),
-        (1, ColumnConstraint::UpperBoundary(Width::Fixed(14))),
+        (1, ColumnConstraint::UpperBoundary(Width::Fixed(18))),
         (5, ColumnConstraint::ContentWidth),
     ] {
         if let Some(column) = table.column_mut(index) {

@@ -1,0 +1,429 @@
+//! A history, its files and its verdicts to the report of one scenario. Pure: counts, and judges
+//! nothing.
+
+use super::{
+    Attempts, DependencyPhase, DependencyReport, FaultReport, IncidentReport, LoadPhase,
+    LoadReport, Outcomes, PhaseReport, RecoveryReport, ScenarioReport, Trouble, TroubleKind,
+};
+use crate::{
+    expectation::{Status, Verdict},
+    history::{
+        Attempt, AttemptEnd, COMPLETED, Criteria, History, Operation, Outcome, Run, Steady, View,
+    },
+    scenario::{Dependency, Scenario, System},
+    units::Micros,
+};
+use hdrhistogram::Histogram;
+
+/// What a report is built from.
+#[derive(Debug)]
+pub struct Material<'a> {
+    /// What happened.
+    pub history: &'a History,
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The system.
+    pub system: &'a System,
+    /// One for each expectation.
+    pub verdicts: Vec<Verdict>,
+    /// What kept it from its end, where more is known than the history says.
+    pub trouble: Option<Trouble>,
+    /// The command that repeats it.
+    pub repeat: String,
+    /// The history's file.
+    pub file: Option<String>,
+}
+
+/// The report of one scenario.
+pub fn build(material: Material<'_>) -> ScenarioReport {
+    let Material {
+        history,
+        scenario,
+        system,
+        verdicts,
+        trouble,
+        repeat,
+        file,
+    } = material;
+    let phases = phases(scenario, history);
+    let trouble = trouble.or_else(|| trouble_of(history));
+    ScenarioReport {
+        status: ScenarioReport::merged(&verdicts, trouble.as_ref()),
+        trouble,
+        verdicts,
+        faults: faults(scenario, history),
+        loads: loads(system, history, &phases),
+        dependencies: dependencies(system, history, &phases),
+        phases,
+        recovery: recovery(history, scenario, system),
+        history: file,
+        duration_us: history.end.0,
+        ..blank(&history.run, scenario, repeat)
+    }
+}
+
+/// The report of a scenario whose system never ran, so that there is no history worth reading.
+pub fn build_without_history(
+    run: &Run,
+    scenario: &Scenario,
+    trouble: Trouble,
+    repeat: String,
+) -> ScenarioReport {
+    ScenarioReport {
+        status: ScenarioReport::merged(&[], Some(&trouble)),
+        trouble: Some(trouble),
+        ..blank(run, scenario, repeat)
+    }
+}
+
+/// What is known of a scenario before it ran.
+fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
+    ScenarioReport {
+        title: scenario.title.clone(),
+        file: run.scenario.0.clone(),
+        system: run.system.0.clone(),
+        seed: run.seed,
+        speed: run.speed,
+        status: Status::Inconclusive,
+        trouble: None,
+        verdicts: Vec::new(),
+        phases: Vec::new(),
+        faults: Vec::new(),
+        loads: Vec::new(),
+        dependencies: Vec::new(),
+        recovery: None,
+        incident: scenario.incident.as_ref().map(|incident| IncidentReport {
+            who: incident.who.clone(),
+            on: incident.on.clone(),
+            source: incident.source.clone(),
+        }),
+        story: scenario.story.clone(),
+        tags: scenario.tags.clone(),
+        repeat,
+        history: None,
+        began: run.began.clone(),
+        duration_us: 0,
+    }
+}
+
+/// How long the system took from the last fault's lifting until all was as before, or took at
+/// least.
+fn recovery(history: &History, scenario: &Scenario, system: &System) -> Option<RecoveryReport> {
+    let lifted = View::new(history, scenario, system).recovery_began()?;
+    let mut follower = Steady::new(scenario, system, Criteria::STEADY);
+    follower.observe_history(history, lifted);
+    let steady = follower.held(scenario.hold, history.end);
+    let until = steady.unwrap_or(history.end);
+    Some(RecoveryReport {
+        lifted,
+        steady,
+        took_us: Micros::from(until.since(lifted)).0,
+    })
+}
+
+/// What the history itself says about its end.
+fn trouble_of(history: &History) -> Option<Trouble> {
+    let (kind, message) = match history.ended.as_ref().map(|moment| moment.how.as_str()) {
+        Some(COMPLETED) => return None,
+        Some("interrupted") => (TroubleKind::Interrupted, "the run was interrupted"),
+        Some(how) => (TroubleKind::BrokeOff, how),
+        None => (
+            TroubleKind::BrokeOff,
+            "the history has no end: the runner was killed, or its disk was full",
+        ),
+    };
+    Some(Trouble {
+        kind,
+        message: message.to_owned(),
+        detail: None,
+    })
+}
+
+fn phases(scenario: &Scenario, history: &History) -> Vec<PhaseReport> {
+    scenario
+        .phases
+        .iter()
+        .enumerate()
+        .map(|(index, phase)| {
+            let span = history.phases.iter().find(|span| span.index == index);
+            PhaseReport {
+                name: phase.name.to_string(),
+                steady: phase.steady,
+                began: span.map(|span| span.began),
+                ended: span.map(|span| span.ended),
+                happened: phase.happened.clone(),
+            }
+        })
+        .collect()
+}
+
+/// The place of the phase that a moment lies in; the last phase also has what came after it.
+fn phase_at(phases: &[PhaseReport], at: Micros) -> Option<usize> {
+    phases
+        .iter()
+        .rposition(|phase| phase.began.is_some_and(|began| began <= at))
+}
+
+fn faults(scenario: &Scenario, history: &History) -> Vec<FaultReport> {
+    let mut reports = Vec::new();
+    for phase in &scenario.phases {
+        for fault in &phase.faults {
+            let mut spans = history.faults.iter().filter(|span| span.fault == fault.id);
+            let first = spans.clone().next();
+            reports.push(FaultReport {
+                id: fault.id.0,
+                label: fault.label.clone(),
+                kind: fault.kind.to_owned(),
+                on: fault.on.clone(),
+                phase: phase.name.to_string(),
+                hits: spans.clone().map(|span| span.hits).sum(),
+                armed: first.map(|span| span.armed),
+                lifted: spans.next_back().map(|span| span.lifted),
+            });
+        }
+    }
+    reports
+}
+
+/// The longest latency told apart: an hour. Longer ones count as this long.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
+
+/// Outcomes and latencies, of a load or of one of its phases.
+struct Sums {
+    outcomes: Outcomes,
+    latencies_us: Histogram<u64>,
+}
+
+impl Sums {
+    fn new() -> Self {
+        Self {
+            outcomes: Outcomes::default(),
+            latencies_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
+                .expect("the bounds are in order and three digits a valid precision"),
+        }
+    }
+
+    fn add(&mut self, operation: &Operation) {
+        let count = match operation.outcome {
+            Outcome::Ok => &mut self.outcomes.ok,
+            Outcome::Degraded => &mut self.outcomes.degraded,
+            Outcome::Failed => &mut self.outcomes.failed,
+            Outcome::Indeterminate => &mut self.outcomes.indeterminate,
+        };
+        *count += 1;
+        let latency = operation.ended.since(operation.intended);
+        self.latencies_us
+            .saturating_record(Micros::from(latency).0.clamp(1, LATENCY_US_MAX));
+    }
+
+    fn quantile_us(&self, quantile: f64) -> Option<u64> {
+        (!self.latencies_us.is_empty()).then(|| self.latencies_us.value_at_quantile(quantile))
+    }
+}
+
+fn loads(system: &System, history: &History, phases: &[PhaseReport]) -> Vec<LoadReport> {
+    let loads = system.loads.iter().map(|load| &load.name);
+    let ingress = system.ingress.iter().map(|ingress| &ingress.name);
+    loads
+        .chain(ingress)
+        .map(|name| load(name, history, phases))
+        .collect()
+}
+
+fn load(name: &str, history: &History, phases: &[PhaseReport]) -> LoadReport {
+    let mut whole = Sums::new();
+    let mut parts: Vec<Sums> = phases.iter().map(|_| Sums::new()).collect();
+    for operation in history.operations_of(name) {
+        whole.add(operation);
+        if let Some(index) = phase_at(phases, operation.intended) {
+            parts[index].add(operation);
+        }
+    }
+    let missed = history.missed.iter().filter(|missed| *missed.load == *name);
+    LoadReport {
+        name: name.to_owned(),
+        outcomes: whole.outcomes,
+        missed: missed.map(|missed| missed.count).sum(),
+        p50_us: whole.quantile_us(0.5),
+        p99_us: whole.quantile_us(0.99),
+        phases: phases
+            .iter()
+            .zip(&parts)
+            .map(|(phase, part)| LoadPhase {
+                phase: phase.name.clone(),
+                outcomes: part.outcomes,
+                p50_us: part.quantile_us(0.5),
+                p99_us: part.quantile_us(0.99),
+            })
+            .collect(),
+    }
+}
+
+fn dependencies(
+    system: &System,
+    history: &History,
+    phases: &[PhaseReport],
+) -> Vec<DependencyReport> {
+    system
+        .dependencies
+        .iter()
+        .map(|one| dependency(one, history, phases))
+        .collect()
+}
+
+fn dependency(
+    dependency: &Dependency,
+    history: &History,
+    phases: &[PhaseReport],
+) -> DependencyReport {
+    let mut whole = Attempts::default();
+    let mut parts = vec![Attempts::default(); phases.len()];
+    for attempt in history.attempts_of(&dependency.name) {
+        count(&mut whole, attempt);
+        if let Some(index) = phase_at(phases, attempt.began) {
+            count(&mut parts[index], attempt);
+        }
+    }
+    let connections = history
+        .connections
+        .iter()
+        .filter(|connection| connection.dependency == dependency.name);
+    DependencyReport {
+        name: dependency.name.to_string(),
+        role: dependency.role.as_ref().map(ToString::to_string),
+        protocol: dependency.protocol.to_string(),
+        attempts: whole,
+        connections: connections.count() as u64,
+        phases: phases
+            .iter()
+            .zip(parts)
+            .map(|(phase, attempts)| DependencyPhase {
+                phase: phase.name.clone(),
+                attempts,
+            })
+            .collect(),
+    }
+}
+
+fn count(sums: &mut Attempts, attempt: &Attempt) {
+    sums.total += 1;
+    sums.faulty += u64::from(!attempt.faults.is_empty());
+    let end = match attempt.end {
+        AttemptEnd::Answered => &mut sums.answered,
+        AttemptEnd::GaveUp => &mut sums.gave_up,
+        AttemptEnd::Cut => &mut sums.cut,
+        AttemptEnd::UpstreamFailed => &mut sums.upstream_failed,
+        AttemptEnd::Unfinished => &mut sums.unfinished,
+    };
+    *end += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::sample::{Story, attempt, scenario, system};
+
+    fn report(story: &Story, trouble: Option<Trouble>) -> ScenarioReport {
+        build(Material {
+            history: &story.history(),
+            scenario: &scenario(),
+            system: &system(),
+            verdicts: Vec::new(),
+            trouble,
+            repeat: "brownout run sample.toml".to_owned(),
+            file: None,
+        })
+    }
+
+    #[test]
+    fn operations_are_counted_in_the_phase_of_their_intended_start() {
+        let story = Story::new()
+            .load("ask", 0..10, 20, Outcome::Ok, 20)
+            .load("ask", 10..30, 20, Outcome::Failed, 3_000)
+            .load("ask", 30..60, 20, Outcome::Ok, 40);
+        let report = report(&story, None);
+        let ask = &report.loads[0];
+        assert_eq!((ask.outcomes.ok, ask.outcomes.failed), (800, 400));
+        let counts: Vec<_> = ask.phases.iter().map(|phase| phase.outcomes).collect();
+        assert_eq!((counts[0].ok, counts[0].failed), (200, 0));
+        // The last ones of the outage ended in the recovery, and still belong to the outage.
+        assert_eq!((counts[1].ok, counts[1].failed), (0, 400));
+        assert_eq!(counts[2].ok, 600);
+    }
+
+    #[test]
+    fn latencies_are_exact_to_the_thousandth() {
+        let story = Story::new().load("ask", 0..10, 98, Outcome::Ok, 20).load(
+            "ask",
+            0..10,
+            2,
+            Outcome::Indeterminate,
+            5_000,
+        );
+        let ask = &report(&story, None).loads[0];
+        let near = |measured: Option<u64>, expected: f64| {
+            let measured = measured.unwrap() as f64;
+            assert!((measured / expected - 1.0).abs() <= 0.001, "{measured}");
+        };
+        near(ask.p50_us, 20_000.0);
+        near(ask.p99_us, 5_000_000.0);
+        assert_eq!(report(&Story::new(), None).loads[0].p50_us, None);
+    }
+
+    #[test]
+    fn attempts_are_counted_by_how_they_ended() {
+        let story = Story::new()
+            .attempt(attempt("s3", 5_000, 5_010))
+            .attempt(attempt("s3", 11_000, 21_000).gave_up().hit())
+            .attempt(attempt("s3", 31_000, 60_000).unfinished());
+        let report = report(&story, None);
+        let s3 = &report.dependencies[0];
+        assert_eq!((s3.name.as_str(), s3.attempts.total), ("s3", 3));
+        assert_eq!(s3.attempts.faulty, 1);
+        let ends: Vec<_> = s3.phases.iter().map(|phase| phase.attempts).collect();
+        assert_eq!((ends[0].answered, ends[0].total), (1, 1));
+        assert_eq!((ends[1].gave_up, ends[1].total), (1, 1));
+        assert_eq!((ends[2].unfinished, ends[2].total), (1, 1));
+        assert_eq!(report.dependencies[1].attempts, Attempts::default());
+    }
+
+    #[test]
+    fn a_fault_is_shown_with_its_times_and_hits() {
+        let report = report(&Story::new().hits(0), None);
+        let fault = &report.faults[0];
+        assert_eq!((fault.hits, fault.phase.as_str()), (0, "outage"));
+        assert_eq!(fault.armed, Some(Micros::from_secs(10)));
+        assert_eq!(fault.lifted, Some(Micros::from_secs(30)));
+    }
+
+    #[test]
+    fn recovery_is_measured_from_the_lifting_of_the_last_fault() {
+        let recovering = Story::new()
+            .healthy(0..10)
+            .load("ask", 30..33, 20, Outcome::Failed, 20)
+            .load("train", 30..33, 20, Outcome::Ok, 20)
+            .healthy(33..60);
+        let recovery = report(&recovering, None).recovery.unwrap();
+        assert_eq!(recovery.steady, Some(Micros::from_secs(33)));
+        assert_eq!(recovery.took_us, 3_000_000);
+
+        let wedged = Story::new()
+            .healthy(0..10)
+            .load("ask", 30..60, 20, Outcome::Failed, 20);
+        let recovery = report(&wedged, None).recovery.unwrap();
+        assert_eq!((recovery.steady, recovery.took_us), (None, 30_000_000));
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_says_so_and_is_never_green() {
+        let killed = report(&Story::new().ends(20, None), None);
+        assert_eq!(killed.trouble.unwrap().kind, TroubleKind::BrokeOff);
+        assert_eq!(killed.status, Status::Inconclusive);
+        assert_eq!(killed.phases[2].began, None);
+        let stopped = report(&Story::new().ends(20, Some("interrupted")), None);
+        assert_eq!(stopped.trouble.unwrap().kind, TroubleKind::Interrupted);
+        let full = report(&Story::new().ends(20, Some("disk full")), None);
+        assert_eq!(full.trouble.unwrap().message, "disk full");
+        assert_eq!(report(&Story::new(), None).trouble, None);
+    }
+}
