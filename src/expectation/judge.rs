@@ -95,8 +95,9 @@ impl Doubt {
     }
 }
 
-fn verdict(expect: &Expect, view: &View<'_>, unsteady: Option<&str>) -> Verdict {
-    let view = view.over(judged_phases(expect, view.scenario));
+fn verdict<'a>(expect: &'a Expect, view: &View<'a>, unsteady: Option<&str>) -> Verdict {
+    let mut view = view.over(judged_phases(expect, view.scenario));
+    view.expect = Some(&expect.id);
     let expectation = &*expect.expectation;
     let judgement = guarded(expectation, &view);
     let doubts = doubts(expectation, &view, unsteady);

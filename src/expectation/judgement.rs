@@ -49,6 +49,29 @@ impl Judgement {
         self.worsen(Status::Inconclusive, reason)
     }
 
+    /// Both at once: the worse status with its reason, and what each measured.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.measured = format!(
+            "{}{}{}",
+            self.measured,
+            separator(&self, &other),
+            other.measured
+        );
+        self.count = self.count.max(other.count);
+        self.window.0 = self.window.0.min(other.window.0);
+        self.window.1 = self.window.1.max(other.window.1);
+        if other.status > self.status {
+            self.status = other.status;
+            self.reason = other.reason;
+            self.evidence.splice(0..0, other.evidence);
+        } else {
+            self.evidence.extend(other.evidence);
+        }
+        self.evidence.truncate(EVIDENCE_MAX);
+        self
+    }
+
     fn worsen(mut self, status: Status, reason: impl Into<String>) -> Self {
         if status > self.status {
             self.status = status;
@@ -65,5 +88,15 @@ impl Judgement {
         self.evidence
             .extend(more.map(|(at, what)| Evidence { at, what }));
         self
+    }
+}
+
+/// What is measured of one thing is parted by commas, of several things by semicolons.
+fn separator(one: &Judgement, other: &Judgement) -> &'static str {
+    let names = |judgement: &Judgement| judgement.measured.starts_with('`');
+    if names(one) && names(other) {
+        "; "
+    } else {
+        ", "
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 use std::time::Duration;
 
 /// The difference from steady state that is noise on a busy machine.
-const SLACK: Duration = Duration::from_millis(20);
+pub(super) const SLACK: Duration = Duration::from_millis(20);
 
 /// The fewest operations that a baseline is made of.
 const BASELINE_MIN: usize = 10;
@@ -53,13 +53,13 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
 
 /// See [`DEF`].
 #[derive(Debug)]
-struct Latency {
-    load: Name,
-    quantile: Quantile,
-    below: Option<Duration>,
-    below_steady: Option<f64>,
-    slack: Duration,
-    answered_only: bool,
+pub(super) struct Latency {
+    pub(super) load: Name,
+    pub(super) quantile: Quantile,
+    pub(super) below: Option<Duration>,
+    pub(super) below_steady: Option<f64>,
+    pub(super) slack: Duration,
+    pub(super) answered_only: bool,
 }
 
 fn parse(

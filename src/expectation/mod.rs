@@ -3,17 +3,27 @@
 //! A new expectation is one file and two adjacent lines here: its `mod` and its entry in
 //! [`EXPECTATIONS`].
 
+mod alert;
+mod alive;
+mod amplification;
 mod attempts;
+mod cadence;
 mod calls;
+mod converged;
+mod failover;
+mod fallback;
 mod gives_up;
+mod isolation;
 mod judge;
 mod judgement;
 mod latency;
 mod names;
+mod probe;
 mod recovery;
 mod samples;
 mod success_rate;
 mod verdict;
+mod wire;
 
 #[cfg(test)]
 mod testing;
@@ -145,9 +155,18 @@ pub struct ExpectationDef {
 pub const EXPECTATIONS: &[ExpectationDef] = &[
     success_rate::DEF,
     latency::DEF,
+    fallback::DEF,
+    isolation::DEF,
     gives_up::DEF,
     attempts::DEF,
+    amplification::DEF,
+    failover::DEF,
     recovery::DEF,
+    converged::DEF,
+    alert::DEF,
+    cadence::DEF,
+    alive::DEF,
+    probe::DEF,
 ];
 
 /// The entry of this name.

@@ -32,10 +32,10 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
 
 /// See [`DEF`].
 #[derive(Debug)]
-struct SuccessRate {
-    load: Name,
-    at_least: Share,
-    count_degraded: bool,
+pub(super) struct SuccessRate {
+    pub(super) load: Name,
+    pub(super) at_least: Share,
+    pub(super) count_degraded: bool,
 }
 
 fn parse(

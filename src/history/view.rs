@@ -57,6 +57,8 @@ pub struct View<'a> {
     pub scenario: &'a Scenario,
     /// What it happened to.
     pub system: &'a System,
+    /// The id of the expectation that is being judged, by which its probes are found.
+    pub expect: Option<&'a str>,
     judged: Vec<usize>,
 }
 
@@ -67,6 +69,7 @@ impl<'a> View<'a> {
             history,
             scenario,
             system,
+            expect: None,
             judged: (0..scenario.phases.len()).collect(),
         }
     }

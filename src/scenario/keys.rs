@@ -294,7 +294,7 @@ pub(super) const VAR: &[Key] = &[
 ];
 
 /// A rule over an answer.
-pub(super) const RULE: &[Key] = &[
+pub const RULE: &[Key] = &[
     Key::optional(
         "status",
         Shape::AnyOf(&[Shape::Text, Shape::Integer(100, 999)]),

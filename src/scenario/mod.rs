@@ -17,6 +17,7 @@ mod status;
 mod system;
 mod template;
 
+pub use keys::RULE;
 pub use model::{
     Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, Lasts,
     Load, Outcomes, Phase, Ready, RequestTemplate, Rule, Scenario, Start, StatusSet, Stop, System,
@@ -26,6 +27,7 @@ pub use outage::{EXPECTS_MAX, FAULTS_MAX, PHASES_MAX};
 pub use outcome::{Answer, BODY_BYTES_MAX};
 pub use plan::{PlannedExpect, PlannedLoad, PlannedPhase, Timeline, plan};
 pub use read::{FILE_BYTES_MAX, from_texts, load_scenario, load_system, system_from_text};
+pub use requests::read_plain_rule;
 pub use schema::schema;
 pub use status::parse_statuses;
 pub use template::Template;

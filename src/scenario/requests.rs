@@ -459,6 +459,12 @@ fn rule(
     Some(read_rule(&fields, scope, problems))
 }
 
+/// Reads a rule over an answer, in which no placeholder means anything, from a table with the keys
+/// of [`keys::RULE`]: for probes.
+pub fn read_plain_rule(fields: &Fields<'_>, problems: &mut Problems) -> Rule {
+    read_rule(fields, &Scope::default(), problems)
+}
+
 /// Reads a rule over an answer from a table with the keys of [`keys::RULE`].
 pub(super) fn read_rule(fields: &Fields<'_>, scope: &Scope, problems: &mut Problems) -> Rule {
     let mut header = Vec::new();

@@ -1,0 +1,236 @@
+//! `alert`: somebody is told in time, and told the right thing.
+
+use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names};
+use crate::{
+    history::{Message, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    units::{Micros, format_duration},
+};
+use std::time::Duration;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "alert",
+    summary: "a message reaches a sink in time and names the dependency that failed",
+    example: "[[expect]]\nid        = \"ADA-15\"\nthat      = \"the pager names the object store\"\nkind      = \"alert\"\non        = \"alerts\"\nwithin    = \"40s\"\nnames     = [\"s3\", \"object store\"]\nnot_names = \"website\"\n",
+    keys: &[
+        Key::required("on", Shape::Text, "the role or dependency that is the sink"),
+        Key::required(
+            "within",
+            Shape::Duration,
+            "the time from the first judged fault's arming",
+        ),
+        Key::optional(
+            "names",
+            Shape::TextOrTexts,
+            "texts of which the message must hold one, in any case",
+        ),
+        Key::optional(
+            "not_names",
+            Shape::TextOrTexts,
+            "texts that no message may hold while the fault lasts",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Alert {
+    on: Name,
+    within: Duration,
+    names: Vec<String>,
+    not_names: Vec<String>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let on = names::dependency_with_requests(fields, "on", names, problems);
+    let within = fields.duration("within", problems);
+    let mut texts = |key| -> Vec<String> {
+        let texts = fields.texts(key, problems).unwrap_or_default();
+        texts.into_iter().map(|text| text.value).collect()
+    };
+    let (wanted, unwanted) = (texts("names"), texts("not_names"));
+    Some(Box::new(Alert {
+        on: on?,
+        within: within?,
+        names: wanted,
+        not_names: unwanted,
+    }))
+}
+
+fn holds(message: &Message, texts: &[String]) -> bool {
+    let whole = format!("{} {}", message.request, message.body).to_lowercase();
+    texts
+        .iter()
+        .any(|text| whole.contains(&text.to_lowercase()))
+}
+
+fn shown(message: &Message) -> (Micros, String) {
+    let body: String = message.body.chars().take(200).collect();
+    (message.at, format!("{}: {body}", message.request))
+}
+
+impl Alert {
+    fn right(&self, message: &Message) -> bool {
+        self.names.is_empty() || holds(message, &self.names)
+    }
+
+    fn messages<'a>(&self, view: &View<'a>) -> Vec<&'a Message> {
+        let sinks = view.dependencies(&self.on);
+        let all = view.history.messages.iter();
+        all.filter(|message| sinks.contains(&&message.dependency))
+            .collect()
+    }
+
+    fn weigh(&self, view: &View<'_>, armed: Micros, messages: &[&Message]) -> Judgement {
+        let until = view.window().to.max(armed + self.within);
+        let window = Window::new(armed, until.min(view.history.end));
+        let after: Vec<&&Message> = messages.iter().filter(|one| one.at >= armed).collect();
+        let first = after.iter().find(|one| self.right(one));
+        let took = first.map(|one| one.at.since(armed));
+        let measured = match took {
+            Some(took) => format!("told after {}", format_duration(took)),
+            None => format!("{} messages, none of them right", after.len()),
+        };
+        let judgement = Judgement::new(window, after.len() as u64, measured);
+        let wrong: Vec<_> = after
+            .iter()
+            .filter(|one| window.contains(one.at) && holds(one, &self.not_names))
+            .collect();
+        if !wrong.is_empty() {
+            return judgement
+                .fail(format!("{} messages name what had not failed", wrong.len()))
+                .with(wrong.iter().map(|one| shown(one)));
+        }
+        let within = format_duration(self.within);
+        match took {
+            Some(took) if took <= self.within => judgement.with(first.map(|one| shown(one))),
+            Some(_) => judgement
+                .fail(format!("nothing right came within {within}"))
+                .with(first.map(|one| shown(one))),
+            None if view.history.end < armed + self.within => {
+                judgement.inconclusive(format!("the run ended before {within} were over"))
+            }
+            None => judgement
+                .fail("nobody was told")
+                .with(after.iter().map(|one| shown(one))),
+        }
+    }
+}
+
+impl Expectation for Alert {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let Some((span, _)) = view.faults().first().copied() else {
+            return Judgement::new(view.window(), 0, "nothing")
+                .inconclusive("no fault was armed in the judged phases");
+        };
+        let messages = self.messages(view);
+        let judgement = self.weigh(view, span.armed, &messages);
+        // Whoever cries all the time is right in every outage.
+        let steady = view.steady();
+        let early = messages
+            .iter()
+            .find(|one| self.right(one) && steady.iter().any(|window| window.contains(one.at)));
+        match early {
+            Some(message) => judgement
+                .inconclusive("the same was said in steady state, so it says nothing now")
+                .with([shown(message)]),
+            None => judgement,
+        }
+    }
+
+    fn required(&self) -> String {
+        let quoted = |texts: &[String]| {
+            let list: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+            list.join(" or ")
+        };
+        let mut text = format!(
+            "a message to `{}` within {}",
+            self.on,
+            format_duration(self.within)
+        );
+        if !self.names.is_empty() {
+            text.push_str(&format!(" that names {}", quoted(&self.names)));
+        }
+        if !self.not_names.is_empty() {
+            text.push_str(&format!(", none that names {}", quoted(&self.not_names)));
+        }
+        text
+    }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        let judged: Duration = plan.phases.iter().map(|(_, length)| *length).sum();
+        if judged >= self.within {
+            return Vec::new();
+        }
+        vec![format!(
+            "the faults last {} in all, an alert may take {}",
+            format_duration(judged),
+            format_duration(self.within)
+        )]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use crate::{expectation::Status, history::sample::Story};
+
+    const EXPECT: &str = "kind = \"alert\"\non = \"alerts\"\nwithin = \"15s\"\nnames = [\"s3\", \"object store\"]\nnot_names = \"website\"";
+
+    fn story() -> Story {
+        Story::new().healthy(0..60)
+    }
+
+    #[test]
+    fn the_right_name_in_time_passes() {
+        let story = story()
+            .message(12_000, "something is wrong")
+            .message(25_000, "S3 does not answer");
+        let verdict = check(EXPECT, &story);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "told after 15s");
+    }
+
+    #[test]
+    fn too_late_wrong_or_nobody_fails() {
+        for late in [
+            story().message(25_001, "S3 does not answer"),
+            story().message(12_000, "the database is down"),
+            story(),
+        ] {
+            assert_eq!(check(EXPECT, &late).status, Status::Fail);
+        }
+    }
+
+    #[test]
+    fn naming_a_neighbour_fails_even_beside_the_right_name() {
+        let story = story()
+            .message(12_000, "s3 is down")
+            .message(14_000, "the Website vendor is down");
+        let verdict = check(EXPECT, &story);
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(
+            verdict.evidence[0].what,
+            "POST /alerts: the Website vendor is down"
+        );
+    }
+
+    #[test]
+    fn an_alert_that_came_before_the_outage_says_nothing() {
+        let story = story()
+            .message(5_000, "s3 is down")
+            .message(12_000, "s3 is down");
+        assert_eq!(check(EXPECT, &story).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_run_that_ended_too_soon_cannot_tell() {
+        let story = story().ends(20, Some("interrupted"));
+        assert_eq!(check(EXPECT, &story).status, Status::Inconclusive);
+    }
+}

@@ -1,0 +1,132 @@
+//! `alive`: no instance ends unless we end it.
+
+use super::{Expectation, ExpectationDef, Judgement, Name, Names, Scope, names};
+use crate::{
+    history::View,
+    input::{Fields, Key, Problems, Shape},
+    scenario::Start,
+};
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "alive",
+    summary: "no instance exits on its own account",
+    example: "[[expect]]\nid   = \"ALIVE\"\nthat = \"nothing crashes\"\nkind = \"alive\"\n",
+    keys: &[Key::optional(
+        "instance",
+        Shape::Text,
+        "only this instance (all)",
+    )],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Alive {
+    instance: Option<Name>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let instance = names::instance(fields, "instance", names, problems);
+    (instance.is_some() || !fields.has("instance"))
+        .then(|| Box::new(Alive { instance }) as Box<dyn Expectation>)
+}
+
+impl Expectation for Alive {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let meant = |name: &str| self.instance.as_deref().is_none_or(|one| one == name);
+        let events: Vec<_> = view
+            .history
+            .processes
+            .iter()
+            .filter(|event| meant(&event.instance))
+            .collect();
+        let started = events
+            .iter()
+            .filter(|event| event.event == "started")
+            .count();
+        let exits: Vec<_> = events
+            .iter()
+            .filter(|event| event.event == "exited" && !event.ours)
+            .filter(|event| view.contains(event.at))
+            .collect();
+        let measured = format!("{} exits in {started} starts", exits.len());
+        let judgement = Judgement::new(view.window(), started as u64, measured);
+        let judgement = if !exits.is_empty() {
+            judgement.fail(format!("{} times an instance exited", exits.len()))
+        } else if matches!(view.system.start, Start::External) {
+            judgement.inconclusive("somebody else started the system: its processes are not seen")
+        } else if started == 0 {
+            judgement.inconclusive("no instance was started")
+        } else {
+            judgement
+        };
+        judgement.with(exits.iter().map(|event| {
+            let detail = event.detail.as_deref().unwrap_or("no detail");
+            (event.at, format!("{} exited: {detail}", event.instance))
+        }))
+    }
+
+    fn required(&self) -> String {
+        match &self.instance {
+            Some(name) => format!("`{name}` does not exit"),
+            None => "no instance exits".to_owned(),
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::WholeRun
+    }
+
+    fn needs_faults(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{expectation::Status, history::sample::Story};
+
+    const EXPECT: &str = "kind = \"alive\"";
+
+    fn story() -> Story {
+        Story::new()
+            .healthy(0..60)
+            .process(0, "primary", "started", true)
+            .process(0, "standby", "started", true)
+    }
+
+    #[test]
+    fn it_passes_when_only_we_ended_instances() {
+        let story = story().process(15_000, "primary", "exited", true);
+        let verdict = check(EXPECT, &story);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "0 exits in 2 starts");
+    }
+
+    #[test]
+    fn an_exit_that_nobody_asked_for_fails_even_where_nothing_was_injected() {
+        let story = story().process(15_000, "primary", "exited", false).hits(0);
+        assert_eq!(check(EXPECT, &story).status, Status::Fail);
+        let standby = format!("{EXPECT}\ninstance = \"standby\"");
+        assert_eq!(check(&standby, &story).status, Status::Pass);
+    }
+
+    #[test]
+    fn without_a_start_nothing_is_known() {
+        let verdict = check(EXPECT, &Story::new().healthy(0..60));
+        assert_eq!(verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn an_unknown_instance_is_a_problem() {
+        assert_eq!(
+            problems("kind = \"alive\"\ninstance = \"prymary\""),
+            ["unknown instance `prymary`"]
+        );
+    }
+}

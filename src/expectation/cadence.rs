@@ -1,0 +1,235 @@
+//! `cadence`: something arrives at a dependency at a steady beat: health checks every 10 s ± 2 s.
+//!
+//! The gaps before the first and after the last arrival count too: checks that never begin, or
+//! stop with the outage, are the ones that matter.
+
+use super::{
+    Expectation, ExpectationDef, Judgement, Name, Names, Scope, names,
+    samples::{SAMPLES_MIN, part_of},
+    wire::{self, Meant},
+};
+use crate::{
+    history::{View, Window},
+    input::{Fields, Key, Problems, Shape},
+    units::{Micros, Share, format_duration},
+};
+use std::time::Duration;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "cadence",
+    summary: "requests arrive at an even beat through the whole run: health checks",
+    example: "[[expect]]\nid        = \"ADA-12\"\nthat      = \"the platform is checked every ten seconds\"\nkind      = \"cadence\"\non        = \"object-store\"\npath      = \"*health*\"\nevery     = \"10s\"\ntolerance = \"2s\"\n",
+    keys: &[
+        Key::required("on", Shape::Text, "the role or dependency that is asked"),
+        wire::OPERATION,
+        wire::PATH,
+        Key::required("every", Shape::Duration, "the time from one to the next"),
+        Key::optional(
+            "tolerance",
+            Shape::Duration,
+            "how much longer or shorter it may be (a fifth of `every`)",
+        ),
+        Key::optional(
+            "at_least",
+            Shape::Share,
+            "the share of the gaps that must keep to it (100%)",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Cadence {
+    on: Name,
+    meant: Meant,
+    every: Duration,
+    tolerance: Duration,
+    at_least: Share,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let on = names::dependency(fields, "on", names, problems);
+    let meant = Meant::read(fields, true, problems);
+    let every = fields.duration("every", problems);
+    let tolerance = fields.duration("tolerance", problems);
+    let at_least = fields.share("at_least", problems).unwrap_or(Share::ALL);
+    let every = every?;
+    if every.is_zero() {
+        fields.problem(problems, "every", "`every` must be above zero", None);
+        return None;
+    }
+    Some(Box::new(Cadence {
+        on: on?,
+        meant,
+        every,
+        tolerance: tolerance.unwrap_or(every / 5),
+        at_least,
+    }))
+}
+
+/// The time between two arrivals, or between one and the edge of the window.
+struct Gap {
+    from: Micros,
+    length: Duration,
+    /// Whether both its ends are arrivals; else it may be shorter, but not longer.
+    inner: bool,
+}
+
+impl Cadence {
+    fn gaps(&self, view: &View<'_>, window: Window) -> Vec<Gap> {
+        let moments = wire::arrivals(view, &self.on, &self.meant, window);
+        let mut gaps = Vec::with_capacity(moments.len() + 1);
+        let mut before = (window.from, false);
+        for moment in moments {
+            gaps.push(Gap {
+                from: before.0,
+                length: moment.since(before.0),
+                inner: before.1,
+            });
+            before = (moment, true);
+        }
+        gaps.push(Gap {
+            from: before.0,
+            length: window.to.since(before.0),
+            inner: false,
+        });
+        gaps
+    }
+
+    fn keeps(&self, gap: &Gap) -> bool {
+        let longest = self.every + self.tolerance;
+        let shortest = self.every.saturating_sub(self.tolerance);
+        gap.length <= longest && (!gap.inner || gap.length >= shortest)
+    }
+}
+
+impl Expectation for Cadence {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let windows = view.windows();
+        let gaps: Vec<Gap> = windows
+            .iter()
+            .flat_map(|window| self.gaps(view, *window))
+            .collect();
+        // What lies between an edge and its nearest arrival only counts when it is too long.
+        let told: Vec<&Gap> = gaps
+            .iter()
+            .filter(|gap| gap.inner || !self.keeps(gap))
+            .collect();
+        let inner = gaps.iter().filter(|gap| gap.inner).count() as u64;
+        let kept = told.iter().filter(|gap| self.keeps(gap)).count() as u64;
+        let count = told.len() as u64;
+        let lengths = || gaps.iter().filter(|gap| gap.inner).map(|gap| gap.length);
+        let measured = match (lengths().min(), lengths().max()) {
+            (Some(shortest), Some(longest)) => format!(
+                "{} to {} apart, {} in bounds",
+                format_duration(shortest),
+                format_duration(longest),
+                part_of(kept, count)
+            ),
+            _ => "no two arrivals".to_owned(),
+        };
+        let judgement = Judgement::new(view.window(), count, measured);
+        let judgement = if count > 0 && (kept as f64) < self.at_least.fraction() * count as f64 {
+            judgement.fail(format!(
+                "{} of {count} gaps are out of bounds",
+                count - kept
+            ))
+        } else if inner < SAMPLES_MIN {
+            judgement.inconclusive(format!(
+                "{inner} gaps show no beat, at least {SAMPLES_MIN} are needed"
+            ))
+        } else {
+            judgement
+        };
+        judgement.with(told.iter().filter(|gap| !self.keeps(gap)).map(|gap| {
+            let what = format!("nothing for {}", format_duration(gap.length));
+            let what = if gap.length < self.every {
+                format!("the next after {} only", format_duration(gap.length))
+            } else {
+                what
+            };
+            (gap.from, what)
+        }))
+    }
+
+    fn required(&self) -> String {
+        let share = if self.at_least == Share::ALL {
+            String::new()
+        } else {
+            format!(", {} of the time", self.at_least)
+        };
+        format!(
+            "requests{} to `{}` every {} ± {}{share}",
+            self.meant.describe(),
+            self.on,
+            format_duration(self.every),
+            format_duration(self.tolerance),
+        )
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::WholeRun
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use crate::{
+        expectation::Status,
+        history::sample::{Story, attempt},
+    };
+
+    const EXPECT: &str = "kind = \"cadence\"\non = \"pager\"\npath = \"/health*\"\noperation = \"GET\"\nevery = \"10s\"\ntolerance = \"2s\"";
+
+    fn checks(seconds: &[u64]) -> Story {
+        let all = seconds.iter().map(|second| {
+            attempt("pager", second * 1_000, second * 1_000 + 5)
+                .operation("GET")
+                .key("/healthz")
+        });
+        Story::new()
+            .healthy(0..60)
+            .attempts(all)
+            .attempt(attempt("pager", 7_000, 7_005))
+    }
+
+    #[test]
+    fn an_even_beat_passes() {
+        let verdict = check(EXPECT, &checks(&[4, 14, 26, 34, 44, 54]));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "8s to 12s apart, 100% (5 of 5) in bounds");
+    }
+
+    #[test]
+    fn a_gap_too_long_or_too_short_fails() {
+        let verdict = check(EXPECT, &checks(&[4, 14, 27, 37, 47, 57]));
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(verdict.evidence[0].what, "nothing for 13s");
+        let verdict = check(EXPECT, &checks(&[4, 14, 21, 31, 41, 51]));
+        assert_eq!(verdict.evidence[0].what, "the next after 7s only");
+        let most = format!("{EXPECT}\nat_least = \"80%\"");
+        assert_eq!(
+            check(&most, &checks(&[4, 14, 27, 37, 47, 57])).status,
+            Status::Pass
+        );
+    }
+
+    #[test]
+    fn checks_that_stop_fail_and_checks_that_never_began_too() {
+        for seconds in [&[4, 14, 24, 34][..], &[]] {
+            assert_eq!(check(EXPECT, &checks(seconds)).status, Status::Fail);
+        }
+    }
+
+    #[test]
+    fn two_checks_in_a_short_run_show_no_beat() {
+        let story = checks(&[4, 14]).ends(24, Some("completed"));
+        assert_eq!(check(EXPECT, &story).status, Status::Inconclusive);
+    }
+}

@@ -1,0 +1,488 @@
+//! `converged`: after the outage the store holds the newest version of everything.
+//!
+//! For every key of which the load had a version accepted before the last fault was lifted, the store
+//! must come to hold that version or a newer one, and an older version must never be written over a
+//! newer one. Versions are compared as numbers where both are numbers, else as text.
+//!
+//! What the store holds is told from the writes that it carried out. A write of which nobody knows
+//! whether it was carried out proves nothing; two writes at the same time prove no order.
+
+use super::{Expectation, ExpectationDef, Judgement, Name, Names, Scope, names};
+use crate::{
+    history::{Attempt, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    protocol::Applied,
+    units::{Micros, format_duration},
+};
+use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "converged",
+    summary: "after the outage the store holds the newest accepted version of every key",
+    example: "[[expect]]\nid             = \"ADA-8\"\nthat           = \"stale models are repaired\"\nkind           = \"converged\"\nload           = \"train\"\non             = \"object-store\"\nkey            = \"bot\"\nversion        = \"version\"\nobject         = \"bots/{key}.json\"\nstored_version = \"version\"\nwithin         = \"30s\"\n",
+    keys: &[
+        Key::required("load", Shape::Text, "the load that has versions accepted"),
+        Key::required("on", Shape::Text, "the role or dependency that stores them"),
+        Key::optional(
+            "operation",
+            Shape::TextOrTexts,
+            "the operations that store (PutObject)",
+        ),
+        Key::required("key", Shape::Text, "the load's capture that holds the key"),
+        Key::required(
+            "version",
+            Shape::Text,
+            "the load's capture that holds the version",
+        ),
+        Key::optional(
+            "object",
+            Shape::Text,
+            "what the key is called in the store, with `{key}` for it (`{key}`); a bucket or path before it does not matter",
+        ),
+        Key::optional(
+            "stored_key",
+            Shape::Text,
+            "the dependency's capture that holds the key (the object's own key)",
+        ),
+        Key::required(
+            "stored_version",
+            Shape::Text,
+            "the dependency's capture that holds the version",
+        ),
+        Key::optional(
+            "within",
+            Shape::Duration,
+            "the time from the last fault's lifting (the rest of the run)",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Converged {
+    load: Name,
+    on: Name,
+    operations: Vec<String>,
+    key: String,
+    version: String,
+    object: String,
+    stored_key: Option<String>,
+    stored_version: String,
+    within: Option<Duration>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let load = names::load(fields, "load", names, problems);
+    let on = names::dependency_with_requests(fields, "on", names, problems);
+    let mut operations = names::operations(fields, "operation", problems);
+    if operations.is_empty() {
+        operations.push("PutObject".to_owned());
+    }
+    let mut text = |key| fields.text(key, problems).map(|text| text.value);
+    let (key, version) = (text("key"), text("version"));
+    let (stored_key, stored_version) = (text("stored_key"), text("stored_version"));
+    let object = text("object").unwrap_or_else(|| "{key}".to_owned());
+    let within = fields.duration("within", problems);
+    if !object.contains("{key}") {
+        fields.problem(
+            problems,
+            "object",
+            "`object` has no `{key}`, so every key would be the same object",
+            Some("say `object = \"bots/{key}.json\"`".to_owned()),
+        );
+        return None;
+    }
+    Some(Box::new(Converged {
+        load: load?,
+        on: on?,
+        operations,
+        key: key?,
+        version: version?,
+        object,
+        stored_key,
+        stored_version: stored_version?,
+        within,
+    }))
+}
+
+/// One version of a key as it was written.
+#[derive(Debug, Clone, Copy)]
+struct Write<'a> {
+    version: &'a str,
+    began: Micros,
+    ended: Micros,
+    certain: bool,
+}
+
+/// What became of one key.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// It holds the newest version since then.
+    Converged(Micros),
+    /// An older version was written over a newer one, then.
+    Regressed(Micros, String),
+    /// It never got the newest version.
+    Stale(String),
+    /// Nobody knows whether it has it.
+    Unknown(String),
+}
+
+fn newer(one: &str, other: &str) -> Ordering {
+    let whole = |text: &str| text.parse::<u128>().ok();
+    let number = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite());
+    match (whole(one), whole(other)) {
+        (Some(one), Some(other)) => one.cmp(&other),
+        _ => match (number(one), number(other)) {
+            (Some(one), Some(other)) => one.total_cmp(&other),
+            _ => one.cmp(other),
+        },
+    }
+}
+
+/// An older version written, beyond doubt, after a newer one was. `writes` by when they began.
+fn regression(writes: &[Write<'_>]) -> Option<(Micros, String)> {
+    let mut done: Vec<&Write<'_>> = writes.iter().filter(|write| write.certain).collect();
+    done.sort_by_key(|write| write.ended);
+    let mut done = done.into_iter().peekable();
+    let mut newest: Option<&str> = None;
+    for write in writes.iter().filter(|write| write.certain) {
+        while let Some(before) = done.next_if(|before| before.ended < write.began) {
+            if newest.is_none_or(|newest| newer(before.version, newest).is_gt()) {
+                newest = Some(before.version);
+            }
+        }
+        if let Some(newest) = newest
+            && newer(write.version, newest).is_lt()
+        {
+            let what = format!("version {} was written over {newest}", write.version);
+            return Some((write.began, what));
+        }
+    }
+    None
+}
+
+fn fate(accepted: &str, writes: &[Write<'_>]) -> Fate {
+    if let Some((at, what)) = regression(writes) {
+        return Fate::Regressed(at, what);
+    }
+    let enough = |write: &&Write<'_>| newer(write.version, accepted).is_ge();
+    let Some(first) = writes
+        .iter()
+        .filter(|write| write.certain)
+        .filter(enough)
+        .min_by_key(|write| write.ended)
+    else {
+        if writes.iter().any(|write| enough(&write)) {
+            return Fate::Unknown(format!(
+                "the write of version {accepted} may or may not have been carried out"
+            ));
+        }
+        let last = writes.iter().rfind(|write| write.certain);
+        let holds = last.map_or("none", |write| write.version);
+        return Fate::Stale(format!(
+            "version {accepted} was accepted, {holds} is stored"
+        ));
+    };
+    let last_good = writes
+        .iter()
+        .filter(|write| write.certain)
+        .filter(enough)
+        .map(|write| write.began)
+        .max();
+    // An older write that was open at the same time as, or after, the last good one, may have won.
+    let rival = writes
+        .iter()
+        .filter(|write| !enough(write))
+        .find(|write| last_good.is_none_or(|good| write.ended >= good));
+    match rival {
+        Some(write) => Fate::Unknown(format!(
+            "an older write, of version {}, was open at the same time as the newest",
+            write.version
+        )),
+        None => Fate::Converged(first.ended),
+    }
+}
+
+impl Converged {
+    /// The newest version of every key that was accepted before `until`.
+    fn accepted<'a>(&self, view: &View<'a>, until: Micros) -> BTreeMap<&'a str, (&'a str, Micros)> {
+        let mut newest: BTreeMap<&str, (&str, Micros)> = BTreeMap::new();
+        let window = Window::new(Micros::default(), until);
+        for operation in view.operations_in(&self.load, window) {
+            let key = operation.captured.get(&self.key);
+            let version = operation.captured.get(&self.version);
+            let (Some(key), Some(version), true) = (key, version, operation.answered()) else {
+                continue;
+            };
+            if operation.ended > until {
+                continue;
+            }
+            let known = newest
+                .entry(key)
+                .or_insert((version.as_str(), operation.ended));
+            if newer(version, known.0).is_gt() {
+                *known = (version, operation.ended);
+            }
+        }
+        newest
+    }
+
+    fn writes<'a>(&self, view: &View<'a>) -> BTreeMap<&'a str, Vec<Write<'a>>> {
+        let whole = Window::new(Micros::default(), Micros(u64::MAX));
+        let mut writes: BTreeMap<&str, Vec<Write<'_>>> = BTreeMap::new();
+        for attempt in view.attempts_in(&self.on, whole) {
+            if !self
+                .operations
+                .iter()
+                .any(|one| **one == *attempt.operation)
+                || attempt.applied == Applied::No
+            {
+                continue;
+            }
+            let version = attempt.captured.get(&self.stored_version);
+            let (Some(key), Some(version)) = (self.key_of(attempt), version) else {
+                continue;
+            };
+            writes.entry(key).or_default().push(Write {
+                version,
+                began: attempt.began,
+                ended: attempt.ended,
+                certain: attempt.applied == Applied::Yes,
+            });
+        }
+        writes
+    }
+
+    fn key_of<'a>(&self, attempt: &'a Attempt) -> Option<&'a str> {
+        match &self.stored_key {
+            Some(name) => attempt.captured.get(name).map(String::as_str),
+            None => Some(&attempt.key),
+        }
+    }
+
+    /// The writes of a key: under its name in the store, whatever bucket or path is before it.
+    fn writes_of<'a, 'b>(
+        &self,
+        key: &str,
+        writes: &'b BTreeMap<&'a str, Vec<Write<'a>>>,
+    ) -> &'b [Write<'a>] {
+        let name = self.object.replace("{key}", key);
+        let stored = writes.get(&*name).or_else(|| {
+            let behind = format!("/{name}");
+            writes
+                .iter()
+                .find(|(stored, _)| stored.ends_with(&behind))
+                .map(|(_, list)| list)
+        });
+        stored.map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Expectation for Converged {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let Some(since) = view.recovery_began() else {
+            return Judgement::new(view.window(), 0, "nothing")
+                .inconclusive("recovery never began");
+        };
+        let end = view.history.end;
+        let until = self.within.map_or(end, |within| since + within);
+        let accepted = self.accepted(view, since);
+        let writes = self.writes(view);
+        let mut converged = 0u64;
+        let mut slowest = Micros::default();
+        let mut judgement = Judgement::new(Window::new(since, end), accepted.len() as u64, "");
+        for (key, (version, at)) in &accepted {
+            let (what, moment, proven) = match fate(version, self.writes_of(key, &writes)) {
+                Fate::Converged(when) if when <= until => {
+                    converged += 1;
+                    slowest = slowest.max(when);
+                    continue;
+                }
+                Fate::Converged(when) => {
+                    let late = format_duration(when.since(since));
+                    (
+                        format!("stored only {late} after the last fault"),
+                        when,
+                        true,
+                    )
+                }
+                Fate::Regressed(when, what) => (what, when, true),
+                // What is not stored yet may still come.
+                Fate::Stale(what) => (what, *at, end >= until),
+                Fate::Unknown(what) => (what, *at, false),
+            };
+            let evidence = [(moment, format!("{key}: {what}"))];
+            judgement = if proven {
+                judgement.fail("not every key holds its newest version")
+            } else {
+                judgement.inconclusive("of some keys nobody knows which version they hold")
+            }
+            .with(evidence);
+        }
+        judgement.measured = format!(
+            "{converged} of {} keys, the last {} after the last fault",
+            accepted.len(),
+            format_duration(slowest.since(since))
+        );
+        if accepted.is_empty() {
+            judgement.measured = "no keys".to_owned();
+            return judgement.inconclusive(format!(
+                "load `{}` had no version accepted before the last fault was lifted",
+                self.load
+            ));
+        }
+        judgement
+    }
+
+    fn required(&self) -> String {
+        let within = self.within.map_or(String::new(), |within| {
+            format!(" within {} of the last fault", format_duration(within))
+        });
+        format!(
+            "`{}` holds the newest version of every key that `{}` had accepted{within}",
+            self.on, self.load
+        )
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Recovery
+    }
+
+    fn loads(&self) -> Vec<Name> {
+        vec![self.load.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use super::newer;
+    use crate::{
+        expectation::Status,
+        history::sample::{AttemptBuilder, Story, attempt},
+        protocol::Applied,
+    };
+
+    const EXPECT: &str = "kind = \"converged\"\nload = \"train\"\non = \"s3\"\nkey = \"bot\"\nversion = \"version\"\nobject = \"bots/{key}.json\"\nstored_version = \"version\"\nwithin = \"20s\"";
+
+    fn put(began: u64, bot: &str, version: &str) -> AttemptBuilder {
+        attempt("s3", began, began + 50)
+            .sdk(&format!("{began}"), 1)
+            .key(&format!("models/bots/{bot}.json"))
+            .captured("version", version)
+    }
+
+    fn story(puts: impl IntoIterator<Item = AttemptBuilder>) -> Story {
+        Story::new()
+            .healthy(0..60)
+            .accepted(5_000, "7", "9")
+            .accepted(15_000, "7", "10")
+            .accepted(16_000, "8", "11")
+            .attempts(puts)
+    }
+
+    #[test]
+    fn it_passes_when_every_key_gets_its_newest_version_in_time() {
+        let verdict = check(
+            EXPECT,
+            &story([
+                put(5_100, "7", "9"),
+                put(45_000, "7", "10"),
+                put(31_000, "8", "12"),
+            ]),
+        );
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(
+            verdict.measured,
+            "2 of 2 keys, the last 15.05s after the last fault"
+        );
+    }
+
+    #[test]
+    fn a_key_left_stale_or_repaired_too_late_fails() {
+        let verdict = check(
+            EXPECT,
+            &story([put(5_100, "7", "9"), put(31_000, "8", "11")]),
+        );
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(
+            verdict.evidence[0].what,
+            "7: version 10 was accepted, 9 is stored"
+        );
+        let verdict = check(
+            EXPECT,
+            &story([put(51_000, "7", "10"), put(31_000, "8", "11")]),
+        );
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(
+            verdict.evidence[0].what,
+            "7: stored only 21.05s after the last fault"
+        );
+    }
+
+    #[test]
+    fn an_older_version_over_a_newer_one_fails_even_when_it_is_mended() {
+        let verdict = check(
+            EXPECT,
+            &story([
+                put(31_000, "7", "10"),
+                put(32_000, "7", "9"),
+                put(33_000, "7", "10"),
+                put(31_000, "8", "11"),
+            ]),
+        );
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(verdict.evidence[0].what, "7: version 9 was written over 10");
+    }
+
+    #[test]
+    fn a_write_that_may_have_been_carried_out_leaves_it_open() {
+        let unknown = put(31_000, "7", "10").applied(Applied::Unknown);
+        let verdict = check(EXPECT, &story([unknown, put(31_000, "8", "11")]));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let rival = [
+            put(31_000, "7", "10"),
+            put(31_010, "7", "9"),
+            put(31_000, "8", "11"),
+        ];
+        assert_eq!(check(EXPECT, &story(rival)).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_run_that_ends_before_the_time_is_over_cannot_tell() {
+        let early = story([put(31_000, "8", "11")]).ends(40, Some("completed"));
+        assert_eq!(check(EXPECT, &early).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn without_an_accepted_version_nothing_can_be_told() {
+        let story = Story::new().healthy(0..60);
+        assert_eq!(check(EXPECT, &story).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers_where_they_are_numbers() {
+        for (older, later) in [
+            ("9", "10"),
+            ("1.5", "2"),
+            ("1708961234567890123", "1708961234567890124"),
+            ("2017-02-28", "2017-03-01"),
+        ] {
+            assert!(newer(later, older).is_gt(), "{older} {later}");
+        }
+    }
+
+    #[test]
+    fn an_object_without_the_key_is_a_problem() {
+        let wrong = EXPECT.replace("bots/{key}.json", "bots.json");
+        assert_eq!(
+            problems(&wrong),
+            ["`object` has no `{key}`, so every key would be the same object"]
+        );
+    }
+}

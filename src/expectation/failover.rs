@@ -1,0 +1,233 @@
+//! `failover`: a load is served again, by whatever stands in, while the fault still lasts.
+//!
+//! The time runs from the arming of the fault on an instance (or, where there is none, of the first
+//! judged fault) to the start of the first `hold` in which at least 99 % of the load were answered
+//! in every second, by whomever and however slowly.
+
+use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names};
+use crate::{
+    history::{Criteria, FaultSpan, Steady, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    scenario::Target,
+    units::{Micros, format_duration},
+};
+use std::time::Duration;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "failover",
+    summary: "a load is answered again within this time, while the fault still lasts",
+    example: "[[expect]]\nid     = \"ADA-9\"\nthat   = \"the standby takes over\"\nkind   = \"failover\"\nload   = \"ask\"\nwithin = \"60s\"\n",
+    keys: &[
+        Key::required("load", Shape::Text, "the load that must be served again"),
+        Key::required(
+            "within",
+            Shape::Duration,
+            "the time from the fault to the start of the first `hold` that is answered",
+        ),
+        Key::optional(
+            "max_failed",
+            Shape::Integer(0, 1_000_000_000),
+            "the most operations that may go unanswered until then",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Failover {
+    load: Name,
+    within: Duration,
+    max_failed: Option<u64>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let load = names::load(fields, "load", names, problems);
+    let within = fields.duration("within", problems);
+    let max_failed = fields.integer("max_failed", problems);
+    Some(Box::new(Failover {
+        load: load?,
+        within: within?,
+        max_failed: max_failed.map(i64::unsigned_abs),
+    }))
+}
+
+/// The fault that failover is from.
+fn loss<'a>(view: &View<'a>) -> Option<&'a FaultSpan> {
+    let faults = view.faults();
+    let of_instance = faults
+        .iter()
+        .find(|(_, fault)| matches!(fault.target, Target::Instance(_)));
+    of_instance.or(faults.first()).map(|(span, _)| *span)
+}
+
+impl Failover {
+    fn weigh(&self, view: &View<'_>, span: &FaultSpan) -> Judgement {
+        let (armed, end) = (span.armed, view.history.end);
+        let mut steady =
+            Steady::new(view.scenario, view.system, Criteria::ANSWERED).only(&self.load);
+        steady.observe_history(view.history, armed);
+        let back = steady.held(view.scenario.hold, end);
+        let lost = Window::new(armed, back.unwrap_or(span.lifted));
+        let failed: Vec<_> = view
+            .operations_in(&self.load, lost)
+            .iter()
+            .filter(|one| !one.answered())
+            .collect();
+        let count = view
+            .operations_in(&self.load, Window::new(armed, span.lifted))
+            .len();
+        let evidence = failed.iter().map(|one| (one.intended, one.describe()));
+        let took = back
+            .filter(|back| *back <= span.lifted)
+            .map(|back| back.since(armed));
+        let measured = match took {
+            Some(took) => format!(
+                "answered again after {}, {} operations lost",
+                format_duration(took),
+                failed.len()
+            ),
+            None => format!("not answered again, {} operations lost", failed.len()),
+        };
+        let judgement = Judgement::new(Window::new(armed, span.lifted), count as u64, measured);
+        self.hold(judgement, took, span, view, failed.len() as u64)
+            .with(evidence)
+    }
+
+    fn hold(
+        &self,
+        judgement: Judgement,
+        took: Option<Duration>,
+        span: &FaultSpan,
+        view: &View<'_>,
+        failed: u64,
+    ) -> Judgement {
+        let within = format_duration(self.within);
+        let seen = span.lifted.since(span.armed);
+        match (took, self.max_failed) {
+            _ if judgement.count == 0 => {
+                judgement.inconclusive(format!("load `{}` had no operation", self.load))
+            }
+            (Some(took), _) if took > self.within => {
+                judgement.fail(format!("it took longer than {within}"))
+            }
+            (Some(_), Some(most)) if failed > most => {
+                judgement.fail(format!("{failed} operations were lost, {most} may be"))
+            }
+            (Some(_), _) => judgement,
+            (None, _) if seen < self.within => judgement.inconclusive(format!(
+                "the fault was lifted after {}, before {within} were over",
+                format_duration(seen)
+            )),
+            (None, _) if view.history.end < span.armed + self.within + view.scenario.hold => {
+                judgement.inconclusive("the run ended before that could be told")
+            }
+            (None, _) => judgement.fail(format!(
+                "not answered again in the {} that the fault lasted",
+                format_duration(seen)
+            )),
+        }
+    }
+}
+
+impl Expectation for Failover {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        match loss(view) {
+            Some(span) => self.weigh(view, span),
+            None => Judgement::new(Window::new(Micros(0), Micros(0)), 0, "nothing")
+                .inconclusive("no fault was armed in the judged phases"),
+        }
+    }
+
+    fn required(&self) -> String {
+        let mut text = format!(
+            "`{}` answered again within {} of the fault",
+            self.load,
+            format_duration(self.within)
+        );
+        if let Some(most) = self.max_failed {
+            text.push_str(&format!(", at most {most} operations lost"));
+        }
+        text
+    }
+
+    fn loads(&self) -> Vec<Name> {
+        vec![self.load.clone()]
+    }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        let judged: Duration = plan.phases.iter().map(|(_, length)| *length).sum();
+        if judged >= self.within {
+            return Vec::new();
+        }
+        vec![format!(
+            "the faults last {} in all, failover may take {}",
+            format_duration(judged),
+            format_duration(self.within)
+        )]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use crate::{
+        expectation::Status,
+        history::{Outcome, sample::Story},
+    };
+
+    const EXPECT: &str = "kind = \"failover\"\nload = \"ask\"\nwithin = \"8s\"";
+
+    /// `ask` fails for so long from the fault on.
+    fn lost_for(seconds: u64) -> Story {
+        Story::new()
+            .healthy(0..10)
+            .load("ask", 10..10 + seconds, 20, Outcome::Failed, 20)
+            .load("ask", 10 + seconds..60, 20, Outcome::Ok, 500)
+    }
+
+    #[test]
+    fn served_again_in_time_passes_however_slowly() {
+        let verdict = check(EXPECT, &lost_for(8));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(
+            verdict.measured,
+            "answered again after 8s, 160 operations lost"
+        );
+    }
+
+    #[test]
+    fn too_late_or_only_after_the_fault_fails() {
+        assert_eq!(check(EXPECT, &lost_for(9)).status, Status::Fail);
+        let verdict = check(EXPECT, &lost_for(22));
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(
+            verdict.reason.unwrap(),
+            "not answered again in the 20s that the fault lasted"
+        );
+    }
+
+    #[test]
+    fn too_many_lost_operations_fail() {
+        let most = format!("{EXPECT}\nmax_failed = 159");
+        assert_eq!(check(&most, &lost_for(8)).status, Status::Fail);
+        let most = format!("{EXPECT}\nmax_failed = 160");
+        assert_eq!(check(&most, &lost_for(8)).status, Status::Pass);
+    }
+
+    #[test]
+    fn a_fault_shorter_than_the_bound_cannot_tell() {
+        let expect = EXPECT.replace("8s", "25s");
+        assert_eq!(check(&expect, &lost_for(22)).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_load_without_operations_shows_nothing() {
+        let story = Story::new().healthy(0..10);
+        assert_eq!(check(EXPECT, &story).status, Status::Inconclusive);
+    }
+}

@@ -1,0 +1,276 @@
+//! `fallback`: where a dependency fails, something else answers: the system's own fallback, seen in
+//! its answers, or another dependency, seen on the wire.
+
+use super::{
+    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
+    samples::{part_of, percent, samples_needed},
+};
+use crate::{
+    history::{Outcome, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    units::Share,
+};
+
+/// The fewest calls in the steady phases that a rate is made of.
+const BASELINE_MIN: usize = 10;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "fallback",
+    summary: "a fallback answers instead, or another dependency takes the calls over",
+    example: "[[expect]]\nid       = \"ADA-7\"\nthat     = \"answers come from the cache\"\nkind     = \"fallback\"\nload     = \"ask\"\nat_least = \"90%\"\n",
+    keys: &[
+        Key::optional(
+            "load",
+            Shape::Text,
+            "the load of which `at_least` must be answered by a fallback (`degraded`)",
+        ),
+        Key::required(
+            "at_least",
+            Shape::Share,
+            "of the load's operations; or of the calls a second that `on` had in steady state",
+        ),
+        Key::optional("on", Shape::Text, "the role or dependency that fails"),
+        Key::optional(
+            "instead",
+            Shape::Text,
+            "the role or dependency that takes its calls over",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Fallback {
+    load: Option<Name>,
+    at_least: Share,
+    instead: Option<(Name, Name)>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let load = names::load(fields, "load", names, problems);
+    let at_least = fields.share("at_least", problems);
+    let on = names::dependency_with_requests(fields, "on", names, problems);
+    let instead = names::dependency_with_requests(fields, "instead", names, problems);
+    let (has_on, has_instead) = (fields.has("on"), fields.has("instead"));
+    if has_on != has_instead || !(has_on || fields.has("load")) {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} needs `load`, or `on` and `instead`", fields.name()),
+            Some("say `load = \"ask\"`, or `on = \"s3\"` and `instead = \"backup\"`".to_owned()),
+        );
+        return None;
+    }
+    if load.is_none() && fields.has("load") {
+        return None;
+    }
+    let instead = match (on, instead) {
+        (Some(on), Some(instead)) => Some((on, instead)),
+        _ if has_on => return None,
+        _ => None,
+    };
+    Some(Box::new(Fallback {
+        load,
+        at_least: at_least?,
+        instead,
+    }))
+}
+
+impl Fallback {
+    fn answered_by_fallback(&self, view: &View<'_>, load: &str) -> Judgement {
+        let operations = view.operations(load);
+        let count = operations.len() as u64;
+        let degraded = |outcome| outcome == Outcome::Degraded;
+        let by_fallback = operations
+            .iter()
+            .filter(|one| degraded(one.outcome))
+            .count() as u64;
+        let measured = format!("{} by a fallback", part_of(by_fallback, count));
+        let judgement = Judgement::new(view.window(), count, measured);
+        let needed = samples_needed(self.at_least.fraction());
+        let judgement = if count == 0 {
+            judgement.inconclusive(format!("load `{load}` had no operation"))
+        } else if (by_fallback as f64) < self.at_least.fraction() * count as f64 {
+            judgement.fail(format!("a fallback answered {by_fallback} of {count} only"))
+        } else if count < needed {
+            judgement.inconclusive(format!(
+                "{count} operations cannot show {}: at least {needed} are needed",
+                self.at_least
+            ))
+        } else {
+            judgement
+        };
+        judgement.with(
+            operations
+                .iter()
+                .filter(|one| !degraded(one.outcome))
+                .map(|one| (one.intended, one.describe())),
+        )
+    }
+
+    /// Calls of `instead` that were settled, held against those that `on` has in steady state.
+    fn taken_over(&self, view: &View<'_>, on: &str, instead: &str) -> Judgement {
+        let steady = per_second(view, on, &view.steady(), false);
+        let taken = per_second(view, instead, &view.windows(), true);
+        let share = taken.1 / steady.1.max(f64::MIN_POSITIVE);
+        let measured = format!(
+            "`{instead}` settled {:.1}/s, {} of the {:.1}/s that `{on}` has in steady state",
+            taken.1,
+            percent(share),
+            steady.1
+        );
+        let judgement = Judgement::new(view.window(), taken.0 as u64, measured);
+        if steady.0 < BASELINE_MIN {
+            return judgement.inconclusive(format!(
+                "{} calls of `{on}` in the steady phases are no baseline, {BASELINE_MIN} would be",
+                steady.0
+            ));
+        }
+        if share < self.at_least.fraction() {
+            return judgement.fail(format!("`{instead}` took over {} only", percent(share)));
+        }
+        judgement
+    }
+}
+
+/// Calls that began in the windows, and how many a second that is.
+fn per_second(view: &View<'_>, on: &str, windows: &[Window], settled: bool) -> (usize, f64) {
+    let began = |at| windows.iter().any(|window| window.contains(at));
+    let count = view
+        .calls(on)
+        .iter()
+        .filter(|(call, _)| began(call.began) && (call.settled || !settled))
+        .count();
+    let seconds: f64 = windows.iter().map(|one| one.length().as_secs_f64()).sum();
+    (count, count as f64 / seconds.max(f64::MIN_POSITIVE))
+}
+
+impl Expectation for Fallback {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let answered = self
+            .load
+            .as_ref()
+            .map(|load| self.answered_by_fallback(view, load));
+        let taken = self
+            .instead
+            .as_ref()
+            .map(|(on, instead)| self.taken_over(view, on, instead));
+        answered
+            .into_iter()
+            .chain(taken)
+            .reduce(Judgement::and)
+            .unwrap_or_else(|| Judgement::new(view.window(), 0, "nothing"))
+    }
+
+    fn required(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(load) = &self.load {
+            parts.push(format!(
+                "at least {} of `{load}` answered by a fallback",
+                self.at_least
+            ));
+        }
+        if let Some((on, instead)) = &self.instead {
+            parts.push(format!(
+                "`{instead}` takes at least {} of the calls that `{on}` has in steady state",
+                self.at_least
+            ));
+        }
+        parts.join(", ")
+    }
+
+    fn loads(&self) -> Vec<Name> {
+        self.load.iter().cloned().collect()
+    }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        let Some(load) = &self.load else {
+            return Vec::new();
+        };
+        let needed = samples_needed(self.at_least.fraction());
+        super::too_thin(plan, load, needed, &self.at_least.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{
+        expectation::Status,
+        history::{
+            Outcome,
+            sample::{Story, attempt},
+        },
+    };
+
+    const ANSWERED: &str = "kind = \"fallback\"\nload = \"ask\"\nat_least = \"90%\"";
+    const TAKEN: &str =
+        "kind = \"fallback\"\non = \"s3\"\ninstead = \"backup\"\nat_least = \"90%\"";
+
+    #[test]
+    fn enough_answers_by_the_fallback_pass_and_fewer_fail() {
+        let story = |seconds: u64| {
+            Story::new()
+                .healthy(0..10)
+                .load("ask", 10..10 + seconds, 20, Outcome::Ok, 20)
+                .load("ask", 10 + seconds..30, 20, Outcome::Degraded, 20)
+        };
+        let verdict = check(ANSWERED, &story(2));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "90% (360 of 400) by a fallback");
+        let verdict = check(ANSWERED, &story(3));
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(
+            verdict.evidence[0].what,
+            "ask #201 POST /bots/7/ask: ok after 20ms"
+        );
+    }
+
+    fn calls(
+        dependency: &str,
+        seconds: std::ops::Range<u64>,
+    ) -> Vec<crate::history::sample::AttemptBuilder> {
+        seconds
+            .flat_map(|second| [second * 1_000, second * 1_000 + 500])
+            .map(|began| {
+                attempt(dependency, began, began + 5).sdk(&format!("{dependency}{began}"), 1)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn another_dependency_takes_the_calls_or_does_not() {
+        let steady = Story::new().healthy(0..30).attempts(calls("s3", 0..10));
+        let story = steady.clone().attempts(calls("backup", 12..30));
+        assert_eq!(check(TAKEN, &story).status, Status::Pass);
+        let story = steady.clone().attempts(calls("backup", 13..30));
+        let verdict = check(TAKEN, &story);
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(verdict.reason.unwrap(), "`backup` took over 85% only");
+        let failing = calls("backup", 10..30)
+            .into_iter()
+            .map(|one| one.status(503));
+        assert_eq!(check(TAKEN, &steady.attempts(failing)).status, Status::Fail);
+    }
+
+    #[test]
+    fn without_operations_or_a_baseline_nothing_can_be_told() {
+        let story = Story::new().healthy(0..10);
+        assert_eq!(check(ANSWERED, &story).status, Status::Inconclusive);
+        let story = story.attempts(calls("backup", 10..30));
+        assert_eq!(check(TAKEN, &story).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn half_a_pair_is_a_problem() {
+        assert_eq!(
+            problems("kind = \"fallback\"\non = \"s3\"\nat_least = \"90%\""),
+            ["expectation needs `load`, or `on` and `instead`"]
+        );
+    }
+}

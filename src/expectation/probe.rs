@@ -1,0 +1,481 @@
+//! `probe`: a question of the author's own, asked while the run goes on: an HTTP request or a
+//! command.
+//!
+//! | `when` | the samples that count | what must hold of them |
+//! |---|---|---|
+//! | `before` | of the phases before the first fault | every one, or `min_success` |
+//! | `during` | of the phases with faults | the same |
+//! | `after` | of the last phase | the same |
+//! | `always` | of the whole run | the same |
+//! | `until-within` | after the last fault | from `within` on, at the latest, every one |
+//! | `never` | of the whole run | not a single one |
+//!
+//! A sample that could not be made (the probe's own trouble) counts for neither side.
+
+use super::{
+    Expectation, ExpectationDef, Foresight, Judgement, Names, ProbeAsk, ProbeSpec, Scope,
+    samples::{part_of, samples_needed},
+};
+use crate::{
+    history::{ProbeSample, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    scenario::{self, Template},
+    units::{Share, format_duration},
+};
+use std::time::Duration;
+
+const WHEN: &[&str] = &[
+    "before",
+    "during",
+    "after",
+    "always",
+    "until-within",
+    "never",
+];
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "probe",
+    summary: "a question of your own, by HTTP or by a command, answered as it should be",
+    example: "[[expect]]\nid      = \"WARM\"\nthat    = \"models can be read from the cache\"\nkind    = \"probe\"\ncommand = [\"./check-cache\"]\nwhen    = \"during\"\nevery   = \"1s\"\n",
+    keys: &[
+        Key::optional(
+            "http",
+            Shape::Text,
+            "a URL to GET, `{instance.main.url}/healthz`",
+        ),
+        Key::optional(
+            "answer",
+            Shape::Table(scenario::RULE),
+            "what must hold of the answer to `http` (any 2xx)",
+        ),
+        Key::optional(
+            "command",
+            Shape::Texts,
+            "a program with its arguments, never a shell; exit status 0 holds",
+        ),
+        Key::optional("when", Shape::OneOf(WHEN), "which samples count (during)"),
+        Key::optional("every", Shape::Duration, "how often it is asked (1s)"),
+        Key::optional("timeout", Shape::Duration, "how long one may take (2s)"),
+        Key::optional(
+            "min_success",
+            Shape::Share,
+            "the share of the samples that must hold (100%)",
+        ),
+        Key::optional(
+            "max_consecutive_failures",
+            Shape::Integer(0, 1_000_000),
+            "the most samples in a row that may fail (no limit of its own)",
+        ),
+        Key::optional(
+            "within",
+            Shape::Duration,
+            "for `until-within`: the time after the last fault",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Probe {
+    spec: ProbeSpec,
+    when: When,
+    min_success: Share,
+    max_consecutive_failures: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    Before,
+    During,
+    After,
+    Always,
+    UntilWithin(Duration),
+    Never,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    _names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let ask = ask(fields, problems);
+    let when = when(fields, problems);
+    let every = fields.duration("every", problems);
+    let timeout = fields.duration("timeout", problems);
+    let min_success = fields.share("min_success", problems).unwrap_or(Share::ALL);
+    let failures = fields.integer("max_consecutive_failures", problems);
+    let every = every.unwrap_or(Duration::from_secs(1));
+    if every < Duration::from_millis(10) {
+        fields.problem(problems, "every", "`every` is below 10ms", None);
+        return None;
+    }
+    Some(Box::new(Probe {
+        spec: ProbeSpec {
+            ask: ask?,
+            every,
+            timeout: timeout.unwrap_or(Duration::from_secs(2)),
+        },
+        when: when?,
+        min_success,
+        max_consecutive_failures: failures.map(i64::unsigned_abs),
+    }))
+}
+
+fn ask(fields: &Fields<'_>, problems: &mut Problems) -> Option<ProbeAsk> {
+    let url = fields.text("http", problems);
+    let command = fields.texts("command", problems);
+    let rule = fields
+        .table("answer", problems)
+        .map(|table| scenario::read_plain_rule(&table, problems));
+    if fields.has("http") == fields.has("command") {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} needs either `http` or `command`", fields.name()),
+            Some("say `http = \"{instance.main.url}/healthz\"`".to_owned()),
+        );
+        return None;
+    }
+    if fields.has("command") && fields.has("answer") {
+        fields.problem(
+            problems,
+            "answer",
+            "`answer` is for `http`; a command holds when it exits with 0",
+            None,
+        );
+    }
+    match (url, command) {
+        (Some(url), _) => Some(ProbeAsk::Http {
+            url: Template(url.value),
+            rule: rule.unwrap_or_default(),
+        }),
+        (_, Some(words)) if !words.is_empty() => Some(ProbeAsk::Command(
+            words.into_iter().map(|word| Template(word.value)).collect(),
+        )),
+        (_, Some(_)) => {
+            fields.problem(problems, "command", "`command` is empty", None);
+            None
+        }
+        _ => None,
+    }
+}
+
+fn when(fields: &Fields<'_>, problems: &mut Problems) -> Option<When> {
+    let within = fields.duration("within", problems);
+    let word = if fields.has("when") {
+        fields.word("when", problems)?.value
+    } else {
+        "during"
+    };
+    if (word == "until-within") != fields.has("within") {
+        problems.error(
+            fields.source,
+            fields.place("within"),
+            "`within` belongs to `when = \"until-within\"`, and is needed there".to_owned(),
+            None,
+        );
+        return None;
+    }
+    Some(match word {
+        "before" => When::Before,
+        "after" => When::After,
+        "always" => When::Always,
+        "until-within" => When::UntilWithin(within?),
+        "never" => When::Never,
+        _ => When::During,
+    })
+}
+
+/// Samples that say something, and what is wrong with the rest.
+struct Samples<'a> {
+    told: Vec<&'a ProbeSample>,
+    unmade: usize,
+}
+
+impl<'a> Samples<'a> {
+    fn of(view: &View<'a>, meant: impl Fn(&ProbeSample) -> bool) -> Self {
+        let own = view
+            .history
+            .probes
+            .iter()
+            .filter(|sample| Some(&*sample.probe) == view.expect)
+            .filter(|sample| meant(sample));
+        let (told, unmade): (Vec<_>, Vec<_>) = own.partition(|sample| sample.held.is_some());
+        Self {
+            told,
+            unmade: unmade.len(),
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.told.len() as u64
+    }
+
+    fn held(&self, held: bool) -> impl Iterator<Item = &&'a ProbeSample> {
+        self.told
+            .iter()
+            .filter(move |sample| sample.held == Some(held))
+    }
+
+    fn failures_in_a_row(&self) -> u64 {
+        self.told
+            .chunk_by(|one, other| one.held == other.held)
+            .filter(|run| run[0].held == Some(false))
+            .map(|run| run.len() as u64)
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn judgement(&self, window: Window, measured: String) -> Judgement {
+        let judgement = Judgement::new(window, self.count(), measured);
+        match (self.told.is_empty(), self.unmade) {
+            (true, 0) => judgement.inconclusive("it was never asked"),
+            (true, unmade) => judgement.inconclusive(format!("none of {unmade} could be made")),
+            _ => judgement,
+        }
+    }
+}
+
+fn shown(sample: &ProbeSample) -> (crate::units::Micros, String) {
+    let seen = sample.seen.as_deref().unwrap_or("nothing said");
+    let what = if sample.held == Some(true) {
+        "it held".to_owned()
+    } else {
+        seen.to_owned()
+    };
+    (sample.at, what)
+}
+
+impl Probe {
+    fn share(&self, view: &View<'_>) -> Judgement {
+        let samples = Samples::of(view, |sample| view.contains(sample.at));
+        let (count, held) = (samples.count(), samples.held(true).count() as u64);
+        let measured = format!("{} held", part_of(held, count));
+        let judgement = samples.judgement(view.window(), measured);
+        let needed = samples_needed(self.min_success.fraction());
+        let row = samples.failures_in_a_row();
+        let judgement =
+            if count > 0 && (held as f64) < self.min_success.fraction() * count as f64 - 1e-9 {
+                judgement.fail(format!("{} of {count} did not hold", count - held))
+            } else if self.max_consecutive_failures.is_some_and(|most| row > most) {
+                judgement.fail(format!("{row} in a row did not hold"))
+            } else if count < needed {
+                judgement.inconclusive(format!(
+                    "{count} samples cannot show {}: at least {needed} are needed",
+                    self.min_success
+                ))
+            } else {
+                judgement
+            };
+        judgement.with(samples.held(false).map(|sample| shown(sample)))
+    }
+
+    fn never(&self, view: &View<'_>) -> Judgement {
+        let samples = Samples::of(view, |sample| view.contains(sample.at));
+        let count = samples.held(true).count();
+        let measured = format!("{count} of {} held", samples.count());
+        let judgement = samples.judgement(view.window(), measured);
+        if count == 0 {
+            return judgement;
+        }
+        judgement
+            .fail(format!("it held {count} times"))
+            .with(samples.held(true).map(|sample| shown(sample)))
+    }
+
+    fn until(&self, view: &View<'_>, within: Duration) -> Judgement {
+        let Some(since) = view.recovery_began() else {
+            return Judgement::new(view.window(), 0, "nothing")
+                .inconclusive("recovery never began");
+        };
+        let end = view.history.end;
+        let samples = Samples::of(view, |sample| sample.at >= since);
+        let window = Window::new(since, end);
+        let last_wrong = samples.held(false).last();
+        let holds_from = samples
+            .held(true)
+            .find(|sample| last_wrong.is_none_or(|wrong| sample.at > wrong.at))
+            .map(|sample| sample.at);
+        let measured = match holds_from {
+            Some(at) => format!("holds from {} on", format_duration(at.since(since))),
+            None => "does not hold".to_owned(),
+        };
+        let judgement = samples.judgement(window, measured);
+        let limit = since + within;
+        let bound = format_duration(within);
+        let judgement = match (holds_from, last_wrong) {
+            (Some(at), _) if at <= limit => judgement,
+            (_, Some(wrong)) if wrong.at > limit => {
+                judgement.fail(format!("it still did not hold after {bound}"))
+            }
+            _ if end < limit => {
+                judgement.inconclusive(format!("the run ended before {bound} were over"))
+            }
+            (Some(_), _) => judgement.inconclusive("no sample was made between"),
+            (None, Some(_)) => judgement.fail(format!("it did not come to hold within {bound}")),
+            (None, None) => judgement,
+        };
+        judgement.with(last_wrong.map(|sample| shown(sample)))
+    }
+}
+
+impl Expectation for Probe {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        match self.when {
+            When::Never => self.never(view),
+            When::UntilWithin(within) => self.until(view, within),
+            When::Before | When::During | When::After | When::Always => self.share(view),
+        }
+    }
+
+    fn required(&self) -> String {
+        let ask = match &self.spec.ask {
+            ProbeAsk::Http { url, .. } => format!("GET {}", url.0),
+            ProbeAsk::Command(words) => words
+                .iter()
+                .map(|word| word.0.as_str())
+                .collect::<Vec<_>>()
+                .join(" "),
+        };
+        let share = |when: &str| format!("`{ask}` holds {when}, {} of the time", self.min_success);
+        match self.when {
+            When::Before => share("before the faults"),
+            When::During => share("during the faults"),
+            When::After => share("after the faults"),
+            When::Always => share("through the whole run"),
+            When::UntilWithin(within) => {
+                let within = format_duration(within);
+                format!("`{ask}` holds from {within} after the last fault on")
+            }
+            When::Never => format!("`{ask}` never holds"),
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        match self.when {
+            When::Before => Scope::Before,
+            When::During => Scope::Faulted,
+            When::After | When::UntilWithin(_) => Scope::Recovery,
+            When::Always | When::Never => Scope::WholeRun,
+        }
+    }
+
+    fn needs_faults(&self) -> bool {
+        self.when != When::Before
+    }
+
+    fn probe(&self) -> Option<ProbeSpec> {
+        Some(self.spec.clone())
+    }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        if matches!(self.when, When::Never | When::UntilWithin(_)) {
+            return Vec::new();
+        }
+        let seconds: f64 = plan
+            .phases
+            .iter()
+            .map(|(_, length)| length.as_secs_f64())
+            .sum();
+        let expected = seconds / self.spec.every.as_secs_f64();
+        let needed = samples_needed(self.min_success.fraction());
+        if expected >= needed as f64 {
+            return Vec::new();
+        }
+        vec![format!(
+            "about {expected:.0} samples are made in the judged phases; {} needs at least {needed}",
+            self.min_success
+        )]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{expectation::Status, history::sample::Story};
+
+    fn when(word: &str) -> String {
+        format!("kind = \"probe\"\nhttp = \"{{instance.main.url}}/healthz\"\nwhen = \"{word}\"")
+    }
+
+    /// It fails from 15 s to 20 s.
+    fn story() -> Story {
+        Story::new()
+            .healthy(0..60)
+            .probes(0..15, Some(true))
+            .probes(15..20, Some(false))
+            .probes(20..60, Some(true))
+    }
+
+    #[test]
+    fn each_time_looks_at_its_own_samples() {
+        for (word, status) in [
+            ("before", Status::Pass),
+            ("during", Status::Fail),
+            ("after", Status::Pass),
+            ("always", Status::Fail),
+            ("never", Status::Fail),
+        ] {
+            let verdict = check(&when(word), &story());
+            assert_eq!(verdict.status, status, "{word}: {verdict:?}");
+        }
+        let verdict = check(&when("during"), &story());
+        assert_eq!(verdict.measured, "75% (15 of 20) held");
+        assert_eq!(verdict.evidence[0].what, "status 500");
+    }
+
+    #[test]
+    fn a_share_or_a_few_in_a_row_may_fail_where_the_file_says_so() {
+        let most = format!("{}\nmin_success = \"70%\"", when("during"));
+        assert_eq!(check(&most, &story()).status, Status::Pass);
+        let row = format!("{most}\nmax_consecutive_failures = 4");
+        assert_eq!(check(&row, &story()).status, Status::Fail);
+        let row = format!("{most}\nmax_consecutive_failures = 5");
+        assert_eq!(check(&row, &story()).status, Status::Pass);
+    }
+
+    #[test]
+    fn never_passes_when_it_never_held() {
+        let story = Story::new().healthy(0..60).probes(0..60, Some(false));
+        assert_eq!(check(&when("never"), &story).status, Status::Pass);
+    }
+
+    #[test]
+    fn until_within_must_come_true_in_time_and_stay_so() {
+        let until = |seconds: u64| format!("{}\nwithin = \"{seconds}s\"", when("until-within"));
+        let story = Story::new()
+            .healthy(0..60)
+            .probes(0..40, Some(false))
+            .probes(40..60, Some(true));
+        let verdict = check(&until(10), &story);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "holds from 10s on");
+        assert_eq!(check(&until(8), &story).status, Status::Fail);
+        let relapse = story.probes(58..59, Some(false));
+        assert_eq!(check(&until(10), &relapse).status, Status::Fail);
+    }
+
+    #[test]
+    fn samples_that_could_not_be_made_show_nothing() {
+        let story = Story::new().healthy(0..60).probes(10..30, None);
+        let verdict = check(&when("during"), &story);
+        assert_eq!(verdict.status, Status::Inconclusive);
+        assert_eq!(verdict.reason.unwrap(), "none of 20 could be made");
+        let verdict = check(&when("never"), &Story::new().healthy(0..60));
+        assert_eq!(verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_a_problem() {
+        assert_eq!(
+            problems("kind = \"probe\"\nwhen = \"during\""),
+            ["expectation needs either `http` or `command`"]
+        );
+        assert_eq!(
+            problems(&when("until-within")),
+            ["`within` belongs to `when = \"until-within\"`, and is needed there"]
+        );
+        assert_eq!(problems(&when("durring")), ["unknown when `durring`"]);
+    }
+}
