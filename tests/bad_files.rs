@@ -5,7 +5,7 @@
 
 use brownout::{
     input::{Problems, Source, render},
-    scenario::system_from_text,
+    scenario::{from_texts, load_scenario, system_from_text},
 };
 use std::path::PathBuf;
 
@@ -36,6 +36,47 @@ ok       = { status = "200" }
 degraded = { header = { x-answered-from = "cache" } }
 "#;
 
+const SCENARIO: &str = r#"title    = "S3 hangs, then answers 500"
+incident = { who = "Ada", on = 2017-02-28, source = "https://example.com/postmortem" }
+system   = "brownout.toml"
+hold     = "5s"
+
+[[phase]]
+name   = "steady"
+lasts  = "10s"
+steady = true
+
+[[phase]]
+name  = "S3 hangs"
+lasts = "20s"
+  [[phase.fault]]
+  kind  = "hang"
+  on    = "object-store"
+  when  = { operation = "PutObject" }
+  share = "30%"
+
+[[phase]]
+name  = "instant 500"
+lasts = "15s"
+  [[phase.fault]]
+  kind    = "error"
+  on      = "object-store"
+  error   = "InternalError"
+  applied = "maybe"
+
+[[phase]]
+name  = "recovery"
+lasts = "until steady, at most 60s"
+
+[[expect]]
+id       = "ADA-3"
+that     = "answers never wait for S3"
+kind     = "success-rate"
+load     = "ask"
+during   = ["S3 hangs", "instant 500"]
+at_least = "99%"
+"#;
+
 /// The files with texts replaced; each text must stand there exactly once.
 fn edited(text: &str, edits: &[(&str, &str)]) -> String {
     let mut text = text.to_owned();
@@ -44,6 +85,306 @@ fn edited(text: &str, edits: &[(&str, &str)]) -> String {
         text = text.replace(old, new);
     }
     text
+}
+
+/// A wrong scenario with the good system file.
+fn scenario(name: &str, edits: &[(&str, &str)]) {
+    both(name, &[], edits);
+}
+
+/// A pair of files that is wrong as a pair.
+fn both(name: &str, system: &[(&str, &str)], scenario: &[(&str, &str)]) {
+    let (good, shown) = read(&edited(SYSTEM, system), &edited(SCENARIO, scenario));
+    assert!(!good, "{name} is not bad");
+    insta::assert_snapshot!(name, shown);
+}
+
+fn read(system: &str, scenario: &str) -> (bool, String) {
+    let mut problems = Problems::default();
+    let read = from_texts(
+        Source::new("scenarios/outage.toml", scenario),
+        Source::new("brownout.toml", system),
+        PathBuf::from("."),
+        &mut problems,
+    );
+    assert_eq!(read.is_none(), problems.any_error());
+    (read.is_some(), render(&problems.into_sorted(), false))
+}
+
+#[test]
+fn the_scenario_that_the_cases_break_is_good() {
+    assert_eq!(read(SYSTEM, SCENARIO), (true, String::new()));
+}
+
+#[test]
+fn bad_scenarios() {
+    scenario(
+        "scenario_syntax",
+        &[("[[phase.fault]]\n  kind  =", "[[phase.fault]\n  kind  =")],
+    );
+    scenario(
+        "scenario_unknown_keys",
+        &[
+            ("hold     = ", "hodl     = "),
+            ("lasts = \"15s\"", "last  = \"15s\""),
+            ("during   =", "durring  ="),
+            ("applied =", "aplied  ="),
+        ],
+    );
+    scenario(
+        "scenario_without_title",
+        &[(
+            "title    = \"S3 hangs, then answers 500\"",
+            "title    = \"\"",
+        )],
+    );
+    scenario(
+        "incident",
+        &[(
+            "{ who = \"Ada\", on = 2017-02-28, source = \"https://example.com/postmortem\" }",
+            "{ on = \"28 Feb\", source = \"javascript:1\" }",
+        )],
+    );
+    scenario("no_steady_phase", &[("steady = true", "")]);
+    scenario(
+        "second_steady_phase",
+        &[("lasts = \"15s\"", "lasts = \"15s\"\nsteady = true")],
+    );
+    scenario(
+        "fault_in_first_phase",
+        &[(
+            "steady = true\n",
+            "steady = true\n[[phase.fault]]\nkind = \"hang\"\non = \"queue\"\n",
+        )],
+    );
+    scenario(
+        "fault_in_last_phase",
+        &[(
+            "lasts = \"until steady, at most 60s\"\n",
+            "lasts = \"60s\"\n[[phase.fault]]\nkind = \"hang\"\non = \"queue\"\n",
+        )],
+    );
+    scenario(
+        "lengths",
+        &[
+            ("\"10s\"", "\"0s\""),
+            ("\"20s\"", "\"until steady, at most 20s\""),
+            ("\"15s\"", "\"until bored\""),
+            ("at most 60s", "at most 3s"),
+        ],
+    );
+    scenario(
+        "duplicates",
+        &[
+            ("\"instant 500\"\nlasts", "\"S3 hangs\"\nlasts"),
+            (
+                "[[expect]]",
+                "[[expect]]\nid = \"ADA-3\"\nthat = \"x\"\nkind = \"recovery\"\nwithin = \"9s\"\n[[expect]]",
+            ),
+        ],
+    );
+    scenario(
+        "unknown_kinds",
+        &[
+            ("\"hang\"", "\"hagn\""),
+            ("\"success-rate\"", "\"sucess-rate\""),
+            ("kind    = \"error\"", "kind    = \"explode\""),
+        ],
+    );
+    scenario(
+        "no_kind",
+        &[
+            ("kind  = \"hang\"", ""),
+            ("kind     = \"success-rate\"", "kind     = 3"),
+        ],
+    );
+    scenario(
+        "unknown_names",
+        &[
+            ("\"object-store\"\n  when", "\"objectstore\"\n  when"),
+            ("\"object-store\"\n  error", "\"pager\"\n  error"),
+            ("load     = \"ask\"", "load     = \"aks\""),
+            (
+                "during   = [\"S3 hangs\", \"instant 500\"]",
+                "during   = \"S3 hang\"",
+            ),
+        ],
+    );
+    scenario(
+        "fault_units",
+        &[(
+            "share = \"30%\"",
+            "share = \"130%\"\n  first = 0\n  by    = \"client\"",
+        )],
+    );
+    scenario(
+        "operation_of_no_protocol",
+        &[("\"PutObject\"", "\"PutObjekt\"")],
+    );
+    scenario(
+        "fault_that_the_protocol_cannot_carry",
+        &[("\"object-store\"\n  error", "\"queue\"\n  error")],
+    );
+    scenario(
+        "when_without_messages",
+        &[("\"object-store\"\n  when", "\"queue\"\n  when")],
+    );
+    scenario(
+        "gate_that_the_kind_cannot_take",
+        &[("kind  = \"hang\"", "kind  = \"refuse\"")],
+    );
+    scenario(
+        "unknown_error_code",
+        &[
+            ("\"InternalError\"", "\"InternalEror\""),
+            ("\"maybe\"", "\"perhaps\""),
+        ],
+    );
+    scenario(
+        "process_fault_on_a_dependency",
+        &[(
+            "kind    = \"error\"\n  on      = \"object-store\"\n  error   = \"InternalError\"\n  applied = \"maybe\"",
+            "kind    = \"kill\"\n  on      = \"object-store\"",
+        )],
+    );
+    scenario(
+        "wire_fault_on_an_instance",
+        &[("\"object-store\"\n  when", "\"instance:main\"\n  when")],
+    );
+    scenario(
+        "unknown_instance",
+        &[
+            (
+                "kind    = \"error\"\n  on      = \"object-store\"\n  error   = \"InternalError\"\n  applied = \"maybe\"",
+                "kind    = \"kill\"\n  on      = \"instance:primary\"",
+            ),
+            ("\"object-store\"\n  when", "\"main\"\n  when"),
+        ],
+    );
+    scenario(
+        "expectation_keys",
+        &[
+            ("at_least = \"99%\"", "at_least = \"99\"\nat_most = 3"),
+            ("load     = \"ask\"\n", ""),
+            ("id       = \"ADA-3\"", "id       = \"ADA 3\""),
+        ],
+    );
+    scenario("phase_is_no_table", &[("[[expect]]", "[expect]")]);
+    both(
+        "process_fault_on_an_external_system",
+        &[(
+            "[system]\ncommand = [\"./bot-api\", \"--port\", \"{port.api}\"]\nenv     = { AWS_ENDPOINT_URL_S3 = \"{dependency.s3.url}\" }\nurl     = \"http://127.0.0.1:{port.api}\"\nready   = { path = \"/healthz\", within = \"20s\" }\nstop    = { signal = \"TERM\", within = \"10s\" }",
+            "[system]\nexternal = \"http://10.0.0.5:8080\"",
+        )],
+        &[(
+            "kind    = \"error\"\n  on      = \"object-store\"\n  error   = \"InternalError\"\n  applied = \"maybe\"",
+            "kind    = \"kill\"\n  on      = \"instance:main\"",
+        )],
+    );
+    both(
+        "mistakes_in_both_files",
+        &[("\"40/s\"", "\"40\""), ("\"tcp\"", "\"tpc\"")],
+        &[
+            ("\"30%\"", "\"30\""),
+            ("load     = \"ask\"", "load     = \"task\""),
+        ],
+    );
+    both(
+        "scenario_beside_a_broken_system",
+        &[("[system]", "[system")],
+        &[
+            ("\"30%\"", "\"30\""),
+            ("at_least =", "atleast  ="),
+            ("load     = \"ask\"", "load     = \"task\""),
+        ],
+    );
+}
+
+#[test]
+fn nothing_goes_wrong_or_nothing_is_required() {
+    let expect = &SCENARIO[SCENARIO.find("[[expect]]").unwrap()..];
+    scenario("no_expectation", &[(expect, "")]);
+    scenario(
+        "empty_expectation",
+        &[(expect, ""), ("hold     =", "expect   = []\nhold     =")],
+    );
+    let faults = "\n[[phase]]\nname  = \"S3 hangs\"";
+    let recovery = "\n[[phase]]\nname  = \"recovery\"";
+    let between = &SCENARIO[SCENARIO.find(faults).unwrap()..SCENARIO.find(recovery).unwrap()];
+    scenario(
+        "no_fault",
+        &[
+            (between, ""),
+            ("during   = [\"S3 hangs\", \"instant 500\"]", ""),
+        ],
+    );
+}
+
+#[test]
+fn a_threshold_that_cannot_be_shown_is_a_warning() {
+    let thin = edited(SYSTEM, &[("\"40/s\"", "\"1/min\"")]);
+    let (good, shown) = read(&thin, SCENARIO);
+    assert!(good, "a warning stops nothing");
+    insta::assert_snapshot!("load_too_thin", shown);
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let check = |name: &str, path: &std::path::Path, system: Option<&std::path::Path>| {
+        let mut problems = Problems::default();
+        assert!(
+            load_scenario(path, system, &mut problems).is_none(),
+            "{name}"
+        );
+        let shown = render(&problems.into_sorted(), false);
+        let root = folder.path().display().to_string();
+        let shown = shown
+            .replace(&format!("{root}/"), "")
+            .replace(&root, "FOLDER");
+        insta::assert_snapshot!(name, shown);
+    };
+    let good = write("good.toml", SCENARIO.as_bytes());
+    check("file_missing", &folder.path().join("nowhere.toml"), None);
+    check("file_is_a_folder", folder.path(), None);
+    check("file_of_a_system_missing", &good, None);
+    let binary = write("binary.toml", b"title = \"\xff\"");
+    check("file_is_no_text", &binary, None);
+    let large = write("large.toml", "# \n".repeat(400_000).as_bytes());
+    check("file_too_large", &large, None);
+    let alone = write("alone.toml", b"title = \"x\"\nphase = []\nexpect = []");
+    check("no_system_named", &alone, None);
+    let system = write("brownout.toml", b"[system]\nexternal = 3");
+    check(
+        "scenario_missing_beside_a_bad_system",
+        &folder.path().join("x.toml"),
+        Some(&system),
+    );
+}
+
+#[test]
+fn a_system_is_found_beside_its_scenario_and_replaced_by_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outage.toml");
+    std::fs::write(&path, SCENARIO).unwrap();
+    std::fs::write(folder.path().join("brownout.toml"), SYSTEM).unwrap();
+    let other = folder.path().join("other.toml");
+    std::fs::write(
+        &other,
+        edited(SYSTEM, &[("[system]", "[system]\nname = \"another\"")]),
+    )
+    .unwrap();
+    for (given, name) in [(None, "brownout"), (Some(&*other), "another")] {
+        let mut problems = Problems::default();
+        let (_, system) = load_scenario(&path, given, &mut problems).unwrap();
+        assert_eq!(system.name, name);
+        assert_eq!(system.folder, folder.path());
+    }
 }
 
 /// A wrong system file.
@@ -227,4 +568,63 @@ fn bad_system_files() {
             "[ingress]\nname = \"ask\"\ntimeout = \"0s\"\n[load.ask]",
         )],
     );
+}
+
+/// `brownout check` as a user runs it, in a folder with these files.
+fn brownout_check(files: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_brownout"))
+        .arg("check")
+        .args(args)
+        .current_dir(folder.path())
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn good_files_are_said_to_be_good() {
+    let files = [("outage.toml", SCENARIO), ("brownout.toml", SYSTEM)];
+    let (status, out, err) = brownout_check(&files, &["outage.toml"]);
+    assert_eq!((status, &*err), (Some(0), ""));
+    assert!(out.contains("outage.toml: ok"), "{out}");
+}
+
+#[test]
+fn bad_files_end_the_command_with_status_64_and_all_their_problems() {
+    let scenario = edited(SCENARIO, &[("\"30%\"", "\"30\"")]);
+    let system = edited(SYSTEM, &[("\"tcp\"", "\"tpc\"")]);
+    let files = [("outage.toml", &*scenario), ("brownout.toml", &*system)];
+    let (status, out, err) = brownout_check(&files, &["outage.toml"]);
+    assert_eq!((status, &*out), (Some(64), ""));
+    for part in [
+        "brownout.toml:15:12",
+        "did you mean `tcp`?",
+        "outage.toml:18:11",
+        "not \"30\"",
+    ] {
+        assert!(err.contains(part), "{part} is missing in:\n{err}");
+    }
+}
+
+#[test]
+fn a_system_that_two_scenarios_share_is_reported_once() {
+    let system = edited(SYSTEM, &[("\"tcp\"", "\"tpc\"")]);
+    let files = [
+        ("one.toml", SCENARIO),
+        ("two.toml", SCENARIO),
+        ("brownout.toml", &*system),
+    ];
+    let (status, _, err) = brownout_check(&files, &["one.toml", "two.toml"]);
+    assert_eq!(status, Some(64));
+    assert_eq!(err.matches("unknown protocol").count(), 1, "{err}");
 }

@@ -22,7 +22,12 @@ pub fn hint_among<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> + Cl
     if let Some(near) = did_you_mean(wrong, known.clone()) {
         return format!("did you mean `{near}`?");
     }
-    let all: Vec<&str> = known.into_iter().collect();
+    let mut all: Vec<&str> = Vec::new();
+    for name in known {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
     if all.is_empty() {
         "none is declared".to_owned()
     } else {
@@ -54,6 +59,7 @@ mod tests {
     #[test]
     fn what_resembles_nothing_is_answered_with_all_there_is() {
         assert_eq!(hint_among("xyz", ["tcp", "http"]), "known here: tcp, http");
+        assert_eq!(hint_among("xyz", ["tcp", "tcp"]), "known here: tcp");
         assert_eq!(hint_among("xyz", []), "none is declared");
     }
 }

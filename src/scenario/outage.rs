@@ -13,7 +13,7 @@ use crate::{
     units::{UnitError, parse_duration},
 };
 use std::{sync::Arc, time::Duration};
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -23,6 +23,9 @@ pub const PHASES_MAX: usize = 100;
 pub const FAULTS_MAX: usize = 500;
 /// The most expectations of a scenario.
 pub const EXPECTS_MAX: usize = 500;
+
+/// The most characters that one parameter takes in a fault's label.
+const LABEL_PART_MAX: usize = 60;
 
 /// Reads a scenario from its parsed text. Without an outline of its system (which could not be
 /// read) no name can be checked; everything else is. The scenario is valid only if no error was
@@ -93,6 +96,14 @@ fn phases(
     problems: &mut Problems,
 ) -> Vec<Phase> {
     let tables = root.tables("phase", "phase", problems);
+    if is_empty_array(root, "phase") {
+        root.problem(
+            problems,
+            "phase",
+            "no phase: nothing would happen",
+            "begin with a steady phase, then one with a fault, then the recovery".to_owned(),
+        );
+    }
     if tables.len() > PHASES_MAX {
         root.problem(
             problems,
@@ -147,6 +158,12 @@ fn phases(
         );
     }
     phases
+}
+
+fn is_empty_array(root: &Fields<'_>, key: &'static str) -> bool {
+    root.raw(key)
+        .and_then(|value| value.get_ref().as_array())
+        .is_some_and(|items| items.is_empty())
 }
 
 /// Where a phase stands, and what it says of itself.
@@ -314,7 +331,7 @@ fn fault<'a>(
     Some(FaultSpec {
         id,
         kind: def.name,
-        label: label(def.name, &on, &gate),
+        label: label(def, &on, table, &gate),
         on,
         target: target?,
         behaviours: behaviours?,
@@ -323,12 +340,58 @@ fn fault<'a>(
     })
 }
 
-fn label(kind: &str, on: &str, gate: &Gate) -> String {
+/// One line for people: `error on object-store, InternalError, applied maybe, 30%`.
+fn label(def: &FaultDef, on: &str, table: &DeTable<'_>, gate: &Gate) -> String {
+    let mut label = format!("{} on {on}", def.name);
+    for key in def.keys {
+        if let Some(value) = table.get(key.name) {
+            let mut said = String::new();
+            in_words(key.name, value.get_ref(), &mut said);
+            // The kind's main parameter often bears the kind's own name.
+            let said = said
+                .strip_prefix(&format!("{} ", def.name))
+                .unwrap_or(&said);
+            label.push_str(", ");
+            label.extend(said.chars().take(LABEL_PART_MAX));
+        }
+    }
     let picked = gate.to_string();
-    if picked.is_empty() {
-        format!("{kind} on {on}")
-    } else {
-        format!("{kind} on {on}, {picked}")
+    if !picked.is_empty() {
+        label.push_str(", ");
+        label.push_str(&picked);
+    }
+    label
+}
+
+/// Appends a key and its value as people would say them.
+fn in_words(key: &str, value: &DeValue<'_>, said: &mut String) {
+    let join = |said: &mut String, text: &str| {
+        if !said.is_empty() {
+            said.push(' ');
+        }
+        said.extend(text.chars().filter(|c| !c.is_control()));
+    };
+    match value {
+        DeValue::Boolean(true) => join(said, key),
+        DeValue::Boolean(false) => join(said, &format!("not {key}")),
+        DeValue::String(text) => join(said, &format!("{key} {text}")),
+        DeValue::Integer(number) => join(said, &format!("{key} {number}")),
+        DeValue::Float(number) => join(said, &format!("{key} {number}")),
+        DeValue::Datetime(moment) => join(said, &format!("{key} {moment}")),
+        DeValue::Array(items) => {
+            join(said, key);
+            for item in items.iter() {
+                if let DeValue::String(text) = item.get_ref() {
+                    join(said, text);
+                }
+            }
+        }
+        DeValue::Table(table) => {
+            join(said, key);
+            for (key, value) in table.iter() {
+                in_words(key.get_ref(), value.get_ref(), said);
+            }
+        }
     }
 }
 
@@ -515,7 +578,7 @@ fn expects(
     problems: &mut Problems,
 ) -> Vec<Expect> {
     let tables = root.raw_tables("expect", problems);
-    if root.has("expect") && tables.is_empty() {
+    if is_empty_array(root, "expect") {
         root.problem(
             problems,
             "expect",

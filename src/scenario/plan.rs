@@ -241,7 +241,7 @@ fn write_phase(f: &mut fmt::Formatter<'_>, phase: &PlannedPhase) -> fmt::Result 
     };
     write!(f, "{:>9}  {to:>9}  {}", moment(phase.begins), phase.name)?;
     if phase.steady {
-        write!(f, " (steady: the baseline)")?;
+        write!(f, " (the baseline)")?;
     }
     if let Some(happened) = &phase.happened {
         write!(f, " [{happened}]")?;
