@@ -210,6 +210,10 @@ pub enum Reply {
 }
 
 /// The state of a dependency's listener, the strongest of all faults in force.
+///
+/// No decision is asked for a connect that is not accepted, so whoever carries the state out counts
+/// ([`super::FaultSet::count`]): the connects that stayed unanswered; for a closed listener, where
+/// nobody who connects is seen, its closing.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum ListenerState {
     /// Accepts.

@@ -192,6 +192,18 @@ impl FaultSet {
         }
     }
 
+    /// Takes back one hit of a decision that could not be carried out, as where
+    /// [`super::Then::Stale`] finds no earlier answer.
+    pub fn did_not_act(&self, id: FaultId) {
+        for fault in self.faults.iter().filter(|fault| fault.id == id) {
+            let less = |hits: u64| Some(hits.saturating_sub(1));
+            // It cannot fail: the closure never refuses.
+            let _ = fault
+                .hits
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
+
     /// The strongest listener state that a fault asks for, and whose it is.
     pub fn listener(&self, now: Micros) -> (ListenerState, Option<FaultId>) {
         let mut strongest = (ListenerState::Open, None);
@@ -537,6 +549,10 @@ mod tests {
         let set = together(&["kind = 'refuse'\non = 'x'", "kind = 'hang'\non = 'x'"]);
         set.count(FaultId(0), 3);
         assert_eq!(set.faults()[0].hits(), 3);
+        assert_eq!(set.faults()[1].hits(), 0);
+        set.did_not_act(FaultId(0));
+        set.did_not_act(FaultId(1));
+        assert_eq!(set.faults()[0].hits(), 2);
         assert_eq!(set.faults()[1].hits(), 0);
     }
 
