@@ -82,6 +82,7 @@ impl From<Exit> for std::process::ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::sample;
 
     #[test]
     fn the_most_important_status_wins() {
@@ -96,6 +97,11 @@ mod tests {
         ];
         all.sort();
         assert_eq!(all.map(Exit::code), [0, 2, 1, 64, 69, 70, 130]);
+    }
+
+    #[test]
+    fn a_scenario_that_did_not_start_outweighs_one_that_failed() {
+        assert_eq!(Exit::of_run(&sample::suite()), Exit::NotStarted);
     }
 
     #[test]

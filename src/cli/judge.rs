@@ -1,9 +1,9 @@
 //! `brownout judge`: a recorded history judged again, on whichever machine.
 
-use super::{Exit, Failure, args::Judge, files, outputs::Outputs, say};
+use super::{Exit, Failure, args::Judge, files, outputs::Outputs, paths::in_words, say};
 use crate::{
     expectation,
-    history::{History, Run},
+    history::{History, HistoryError, Run},
     input::{Problem, Problems, Severity, Source},
     report::{self, Material, ScenarioReport, SuiteReport},
     scenario::{Scenario, System, from_texts},
@@ -12,12 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Carries it out.
 pub fn judge(args: &Judge) -> Result<Exit, Failure> {
-    let history = History::read(&args.history).map_err(|error| {
-        Failure::usage(
-            error.to_string(),
-            "a history is the `history.jsonl` that `brownout run` wrote",
-        )
-    })?;
+    let history = History::read(&args.history).map_err(|error| unreadable(&error))?;
     let (scenario, system) = sources(&history.run, args.scenario.as_deref())?;
     fits(&history, &scenario)?;
     let mut outputs = args.out.as_deref().map(Outputs::open).transpose()?;
@@ -29,6 +24,19 @@ pub fn judge(args: &Judge) -> Result<Exit, Failure> {
     say::data(&report::terminal(&suite))?;
     written?;
     Ok(suite.status.into())
+}
+
+fn unreadable(error: &HistoryError) -> Failure {
+    let message = match error {
+        HistoryError::Read { path, source } => {
+            format!("cannot read `{}`: {}", path.display(), in_words(source))
+        }
+        other => other.to_string(),
+    };
+    Failure::usage(
+        message,
+        "a history is the `history.jsonl` that `brownout run` wrote",
+    )
 }
 
 /// The scenario and the system: the texts in the history, or another scenario's file.
@@ -56,7 +64,7 @@ fn read(path: &Path, problems: &mut Problems) -> Option<Source> {
         Err(error) => {
             problems.add(Problem {
                 severity: Severity::Error,
-                message: format!("cannot read `{name}`: {}", super::paths::in_words(&error)),
+                message: format!("cannot read `{name}`: {}", in_words(&error)),
                 source: None,
                 span: None,
                 hint: None,

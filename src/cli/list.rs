@@ -7,9 +7,10 @@ use super::{
 };
 use crate::{
     expectation::EXPECTATIONS,
-    fault::{FAULTS, FaultDef, Group},
+    fault::{FAULTS, FaultDef, Group, gate},
     input::{Key, Shape, did_you_mean},
     protocol::{PROTOCOLS, ProtocolDef},
+    scenario::EXPECT_KEYS,
 };
 use anstyle::Style;
 
@@ -23,6 +24,8 @@ struct Entry {
     summary: &'static str,
     example: &'static str,
     keys: &'static [Key],
+    /// Keys that all of its sort have.
+    common: &'static [Key],
     /// What else is to be known about it.
     more: Vec<String>,
 }
@@ -55,6 +58,7 @@ fn entries(subject: Subject) -> Vec<Entry> {
                 summary: def.summary,
                 example: def.example,
                 keys: def.keys,
+                common: EXPECT_KEYS,
                 more: Vec::new(),
             })
             .collect(),
@@ -83,6 +87,7 @@ fn fault(def: &'static FaultDef) -> Entry {
         summary: def.summary,
         example: def.example,
         keys: def.keys,
+        common: gate::KEYS,
         more: vec![carried],
     }
 }
@@ -99,6 +104,7 @@ fn protocol(def: &'static ProtocolDef) -> Entry {
         summary: def.summary,
         example: def.example,
         keys: &[],
+        common: &[],
         more: vec![format!("faults: {}", carried.join(", "))],
     }
 }
@@ -126,13 +132,17 @@ fn single(entry: &Entry) -> String {
         out.push_str(&format!("{line}\n"));
     }
     out.push_str(&format!("\n{}", indented(entry.example)));
-    if !entry.keys.is_empty() {
-        out.push_str("\nKeys of its own:\n");
-        for key in entry.keys {
-            out.push_str(&about_key(key, 2));
-        }
-    }
+    out.push_str(&about_keys("\nKeys of its own:\n", entry.keys));
+    out.push_str(&about_keys("\nKeys that all kinds have:\n", entry.common));
     out
+}
+
+fn about_keys(title: &str, keys: &[Key]) -> String {
+    if keys.is_empty() {
+        return String::new();
+    }
+    let keys: String = keys.iter().map(|key| about_key(key, 2)).collect();
+    format!("{title}{keys}")
 }
 
 fn head(entry: &Entry) -> String {

@@ -17,6 +17,7 @@ mod plan;
 mod progress;
 mod run;
 mod say;
+mod schema;
 
 pub use exit::Exit;
 
@@ -122,10 +123,6 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::List(args) => list::list(&args),
         Command::Run(args) => run::run(&args),
         Command::Judge(args) => judge::judge(&args),
-        Command::Schema(_) => Err(Failure {
-            exit: Exit::Usage,
-            message: "this command is not carried out by this version yet".to_owned(),
-            hint: None,
-        }),
+        Command::Schema(args) => schema::schema(&args),
     }
 }

@@ -43,7 +43,7 @@ pub fn problems(problems: &[Problem]) {
     let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
     let text = crate::input::render(problems, colour);
     note(text.trim_end());
-    note(&tally(problems));
+    note(&format!("\n{}", tally(problems)));
 }
 
 fn tally(problems: &[Problem]) -> String {

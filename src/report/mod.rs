@@ -9,7 +9,7 @@ mod junit;
 mod layout;
 mod model;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod terminal;
 
 pub use build::{Material, build, build_without_history};

@@ -422,7 +422,7 @@ pub(super) const PHASE: &[Key] = &[
 ];
 
 /// Keys that every `[[expect]]` may have, beside its kind's own.
-pub(super) const EXPECT: &[Key] = &[
+pub const EXPECT: &[Key] = &[
     Key::required("id", Shape::Text, "its name in verdicts, unique"),
     Key::required("that", Shape::Text, "what it requires, in words"),
     Key::required(

@@ -17,7 +17,7 @@ mod status;
 mod system;
 mod template;
 
-pub use keys::RULE;
+pub use keys::{EXPECT as EXPECT_KEYS, RULE};
 pub use model::{
     Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, Lasts,
     Load, Outcomes, Phase, Ready, RequestTemplate, Rule, Scenario, Start, StatusSet, Stop, System,
