@@ -1,7 +1,7 @@
 //! Who observes an exchange and what may be done to it: a dependency's proxy, whose faults act on
 //! every request, or the system's front door, where requests are only measured.
 
-use super::{exchange::Exchange, head::BadHead, memory::Memory};
+use super::{exchange::Exchange, head::BadHead, http1::Over, memory::Memory};
 use crate::{
     fault::{FaultId, FaultSet, Reply, Switch},
     history::{Attempt, AttemptEnd, Observation, Operation, Outcome, Recorder, Source},
@@ -177,6 +177,16 @@ impl Desk {
                 let mut names = rule.header.iter().map(|(name, _)| name);
                 names.any(|name| name.eq_ignore_ascii_case(header))
             }),
+        }
+    }
+
+    /// The connection is over: closes it as it must be.
+    pub(super) fn leave(&self, over: &Over) {
+        if let Self::Dependency { life, .. } = self {
+            life.ended(over.how.as_str());
+            if let Some(closing) = over.closing {
+                life.close(closing);
+            }
         }
     }
 

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     fault::{Closing, End, FaultId, FaultSet, Reply, Then},
     history::AttemptEnd,
+    proxy::upstream::Alpn,
     units::Micros,
 };
 use futures_util::FutureExt;
@@ -46,12 +47,12 @@ const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Connects to whatever stands behind.
-pub(super) trait Dial: Send {
+pub(super) trait Dial: Send + Sync {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send;
 
-    /// Connects once, within a time limit of its own.
-    fn dial(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// Connects once, within a time limit of its own, offering this protocol where TLS is spoken.
+    fn dial(&self, alpn: Alpn) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
 /// How a connection is over, and what is left to do about it.
@@ -457,7 +458,7 @@ where
         self.upstream = None;
         let dialed = tokio::select! {
             biased;
-            dialed = self.dial.dial() => dialed,
+            dialed = self.dial.dial(Alpn::Http1) => dialed,
             () = gave_up_early(&mut self.client, facts) => return Err(gave_up(exchange)),
         };
         match dialed {

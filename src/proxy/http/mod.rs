@@ -5,7 +5,7 @@
 //! front door); each request on it is an `exchange`, whose observation is recorded however it
 //! ends. `head` and `body` find out where messages end, `http1` serves the requests of a
 //! connection in order, `forward` runs both directions of one, and `memory` keeps answers for the
-//! fault that gives them again.
+//! fault that gives them again. `ingress` is the front door.
 
 pub mod body;
 mod desk;
@@ -13,11 +13,13 @@ mod exchange;
 mod forward;
 pub mod head;
 mod http1;
+mod ingress;
 mod inlet;
 mod memory;
 #[cfg(test)]
 mod tests;
 
+pub use ingress::Ingress;
 pub(super) use memory::Memory;
 
 use super::{
@@ -27,22 +29,22 @@ use super::{
 };
 use crate::fault::Closing;
 use desk::Desk;
-use http1::{Dial, Http1};
+use http1::{Dial, Http1, Over};
 use std::{io, sync::Arc};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Connects to a dependency as the client connected to us.
 struct ToDependency {
     shared: Arc<Shared>,
     server_name: Option<String>,
-    alpn: Alpn,
 }
 
 impl Dial for ToDependency {
     type Stream = UpstreamStream;
 
-    async fn dial(&mut self) -> io::Result<UpstreamStream> {
+    async fn dial(&self, alpn: Alpn) -> io::Result<UpstreamStream> {
         let name = self.server_name.as_deref();
-        self.shared.connect_upstream(name, self.alpn).await
+        self.shared.connect_upstream(name, alpn).await
     }
 }
 
@@ -59,24 +61,31 @@ pub(super) async fn serve(accepted: Accepted) {
         shared,
         ..
     } = accepted;
+    let held_bytes = shared.config.limits.held_bytes;
     let desk = Desk::Dependency {
         connection,
-        life: Arc::clone(&life),
+        life,
         shared: Arc::clone(&shared),
     };
-    let held_bytes = shared.config.limits.held_bytes;
     let dial = ToDependency {
         shared,
         server_name,
-        alpn: Alpn::Http1,
     };
-    let mut engine = Http1::new(stream, dial, Arc::new(desk), held_bytes);
+    serve_client(stream, dial, Arc::new(desk), held_bytes).await;
+}
+
+/// Serves one client until its connection is over. Of a request that a fault holds, at most
+/// `held_bytes` are kept.
+async fn serve_client<C, D>(client: C, dial: D, desk: Arc<Desk>, held_bytes: usize) -> Over
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+    D: Dial,
+{
+    let mut engine = Http1::new(client, dial, Arc::clone(&desk), held_bytes);
     let over = engine.run().await;
-    life.ended(over.how);
-    if let Some(closing) = over.closing {
-        life.close(closing);
-        if closing == Closing::HalfClose {
-            engine.drain().await;
-        }
+    desk.leave(&over);
+    if over.closing == Some(Closing::HalfClose) {
+        engine.drain().await;
     }
+    over
 }

@@ -12,7 +12,7 @@ use crate::{
     },
     history::{Attempt, AttemptEnd, Observation, Outcome, Recorder},
     protocol::{Applied, Call, Protocol},
-    proxy::{Config, Limits, Proxy, UpstreamAddress, tls},
+    proxy::{Config, Limits, Proxy, UpstreamAddress, tls, upstream::Alpn},
     scenario::Outcomes,
     seed::Seed,
     units::Micros,
@@ -1007,7 +1007,7 @@ struct Narrow {
 impl Dial for Narrow {
     type Stream = DuplexStream;
 
-    async fn dial(&mut self) -> io::Result<DuplexStream> {
+    async fn dial(&self, _: Alpn) -> io::Result<DuplexStream> {
         let (near, far) = tokio::io::duplex(self.width);
         self.dialed.send(far).map_err(io::Error::other)?;
         Ok(near)
