@@ -144,8 +144,6 @@ pub(crate) struct Accepted {
     pub(crate) stream: ClientStream,
     /// The proxy's number of the connection, from 1.
     pub(crate) connection: u64,
-    /// When it was accepted.
-    pub(crate) opened: Micros,
     /// What ALPN chose, behind a TLS front.
     pub(crate) alpn: Option<Vec<u8>>,
     /// The server name that the client asked for, behind a TLS front.
@@ -306,7 +304,7 @@ pub(super) async fn live(
     let farewell = tokio::select! {
         biased;
         () = stopping.cancelled() => Farewell::Drop,
-        farewell = serve(&wire, connection, opened, &life, &shared) => farewell,
+        farewell = serve(&wire, connection, &life, &shared) => farewell,
     };
     life.ended(farewell.how());
     record(connection, opened, &life, &shared);
@@ -326,7 +324,6 @@ pub(super) async fn live(
 async fn serve(
     wire: &Arc<Wire>,
     connection: u64,
-    opened: Micros,
     life: &Arc<Life>,
     shared: &Arc<Shared>,
 ) -> Farewell {
@@ -334,7 +331,7 @@ async fn serve(
     let mut conducting = std::pin::pin!(conductor.conduct());
     let engine = async {
         conductor.started().await;
-        Box::pin(engine(wire, connection, opened, life, shared)).await;
+        Box::pin(engine(wire, connection, life, shared)).await;
     };
     tokio::select! {
         biased;
@@ -344,13 +341,7 @@ async fn serve(
     conducting.await
 }
 
-async fn engine(
-    wire: &Arc<Wire>,
-    connection: u64,
-    opened: Micros,
-    life: &Arc<Life>,
-    shared: &Arc<Shared>,
-) {
+async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Arc<Shared>) {
     let (stream, alpn, server_name) = match handshake(WireStream::new(wire), shared).await {
         Ok(parts) => parts,
         Err(error) => return life.ended(format!("TLS handshake failed: {error}")),
@@ -358,7 +349,6 @@ async fn engine(
     let accepted = Accepted {
         stream,
         connection,
-        opened,
         alpn,
         server_name,
         life: Arc::clone(life),

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, fmt, io, sync::Arc};
 const LOOPBACK: &[&str] = &["localhost", "127.0.0.1", "::1"];
 
 /// Certificates kept per front; at the bound all are forgotten and made anew when asked for.
-const CERTIFICATES_MAX: usize = 256;
+const CERTIFICATES_MAX: usize = 64;
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
