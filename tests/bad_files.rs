@@ -269,6 +269,20 @@ fn bad_scenarios() {
             ("id       = \"ADA-3\"", "id       = \"ADA 3\""),
         ],
     );
+    scenario(
+        "unknown_captures",
+        &[(
+            "[[expect]]",
+            "[[expect]]\nid = \"C\"\nthat = \"x\"\nkind = \"converged\"\nload = \"ask\"\non = \"s3\"\nkey = \"bot\"\nversion = \"v\"\nstored_version = \"v\"\n[[expect]]",
+        )],
+    );
+    scenario(
+        "probe_of_nothing",
+        &[(
+            "[[expect]]",
+            "[[expect]]\nid = \"P\"\nthat = \"x\"\nkind = \"probe\"\nhttp = \"{instance.mian.url}/healthz\"\n[[expect]]",
+        )],
+    );
     scenario("phase_is_no_table", &[("[[expect]]", "[expect]")]);
     both(
         "process_fault_on_an_external_system",

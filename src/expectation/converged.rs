@@ -83,10 +83,16 @@ fn parse(
     if operations.is_empty() {
         operations.push("PutObject".to_owned());
     }
-    let mut text = |key| fields.text(key, problems).map(|text| text.value);
-    let (key, version) = (text("key"), text("version"));
-    let (stored_key, stored_version) = (text("stored_key"), text("stored_version"));
-    let object = text("object").unwrap_or_else(|| "{key}".to_owned());
+    // A load or store that is not known was reported; what it captures is then no question.
+    let mut capture = |key, of: &Option<Name>| {
+        let of = of.as_deref().unwrap_or_default();
+        names::capture(fields, key, of, names, problems)
+    };
+    let (key, version) = (capture("key", &load), capture("version", &load));
+    let stored_key = capture("stored_key", &on);
+    let stored_version = capture("stored_version", &on);
+    let object = fields.text("object", problems);
+    let object = object.map_or_else(|| "{key}".to_owned(), |text| text.value);
     let within = fields.duration("within", problems);
     if !object.contains("{key}") {
         fields.problem(

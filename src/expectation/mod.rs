@@ -135,6 +135,8 @@ pub struct Names<'a> {
     pub dependencies: Vec<(&'a str, Option<&'a str>, Protocol)>,
     /// Instances.
     pub instances: Vec<&'a str>,
+    /// What a load or dependency of this name captures.
+    pub captures: Vec<(&'a str, Vec<&'a str>)>,
 }
 
 /// A kind of expectation: what files may name, what `list expectations` prints, how it is read.

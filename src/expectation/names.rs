@@ -1,7 +1,7 @@
 //! Reads names of loads, dependencies and instances, held against what the files declare.
 
 use super::{Name, Names};
-use crate::input::{Fields, Item, Problems, did_you_mean};
+use crate::input::{Fields, Item, Problems, did_you_mean, hint_among};
 
 /// The load (or ingress) that `key` names.
 pub fn load(
@@ -84,6 +84,46 @@ pub fn dependency_with_requests(
         Some("give it a protocol with requests, `http` or `s3`".to_owned()),
     );
     None
+}
+
+/// The capture that `key` names, of a load, of a dependency, or of some dependency of a role.
+pub fn capture(
+    fields: &Fields<'_>,
+    key: &'static str,
+    of: &str,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<String> {
+    let text = fields.text(key, problems)?;
+    let owners = names
+        .dependencies
+        .iter()
+        .filter(|(name, role, _)| *name == of || *role == Some(of))
+        .map(|(name, ..)| *name);
+    let owners: Vec<&str> = owners
+        .chain(names.loads.iter().copied().filter(|name| *name == of))
+        .collect();
+    // An owner without an entry is itself wrong, which was reported.
+    let known: Vec<&(&str, Vec<&str>)> = names
+        .captures
+        .iter()
+        .filter(|(name, _)| owners.contains(name))
+        .collect();
+    let all: Vec<&str> = known
+        .iter()
+        .flat_map(|(_, captures)| captures.iter().copied())
+        .collect();
+    if !known.is_empty() && !all.contains(&&*text.value) {
+        let hint = if all.is_empty() {
+            "give it a `capture`".to_owned()
+        } else {
+            hint_among(&text.value, all.iter().copied())
+        };
+        let message = format!("`{of}` captures no `{}`", text.value);
+        problems.error(fields.source, text.span.clone(), message, hint);
+        return None;
+    }
+    Some(text.value)
 }
 
 /// The operations that `key` names: empty means every operation.

@@ -21,6 +21,7 @@ pub fn names() -> Names<'static> {
             ("queue", None, Protocol::Tcp),
         ],
         instances: vec!["primary", "standby"],
+        captures: vec![("train", vec!["bot", "version"]), ("s3", vec!["version"])],
     }
 }
 

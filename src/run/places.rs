@@ -25,6 +25,7 @@ impl Places {
             places.set(format!("port.{name}"), port.port.to_string());
             places._ports.push(port);
         }
+        places.set("url", places.fill(&system.url));
         let brownout = std::env::current_exe()?;
         places.set("brownout", brownout.display().to_string());
         places.set("out", folder.display().to_string());

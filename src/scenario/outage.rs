@@ -713,6 +713,11 @@ fn names<'a>(phases: &'a [Phase], system: &'a Outline) -> Names<'a> {
             })
             .collect(),
         instances: system.instances.iter().map(|name| &**name).collect(),
+        captures: system
+            .captures
+            .iter()
+            .map(|(name, captures)| (&**name, captures.iter().map(String::as_str).collect()))
+            .collect(),
     }
 }
 
@@ -726,14 +731,14 @@ fn check_probe(
     let Some(probe) = expectation.probe() else {
         return;
     };
-    let templates = match probe.ask {
-        expectation::ProbeAsk::Http { url, .. } => vec![url],
-        expectation::ProbeAsk::Command(command) => command,
+    let (key, templates) = match probe.ask {
+        expectation::ProbeAsk::Http { url, .. } => ("http", vec![url]),
+        expectation::ProbeAsk::Command(command) => ("command", command),
     };
     for template in templates {
         let item = Item {
             value: template.0,
-            span: fields.span.clone(),
+            span: fields.place(key),
         };
         system.scope.template(item, fields.source, problems);
     }

@@ -1,8 +1,8 @@
 //! A system file to a valid [`System`].
 
 use super::{
-    Dependency, Ingress, Instance, Ready, Start, Stop, System, Template, Upstream, dependency,
-    keys,
+    Dependency, Ingress, Instance, Load, Ready, Start, Stop, System, Template, Upstream,
+    dependency, keys,
     requests::{self, LoadScope},
     scope::{Once, Scope, check_name},
 };
@@ -33,6 +33,8 @@ pub(super) struct Outline {
     pub dependencies: Vec<Known>,
     /// Instances.
     pub instances: Vec<Arc<str>>,
+    /// What loads and dependencies capture.
+    pub captures: Vec<(Arc<str>, Vec<String>)>,
     /// Whether somebody else starts the system.
     pub external: bool,
     /// What templates of programs and probes may refer to.
@@ -75,6 +77,7 @@ pub(super) fn read(
     let loads = requests::loads(root, &mut outline.loads, problems);
     let ingress = read_ingress(root, &mut outline.loads, problems);
     outline.scope = reader.scope.and(["url"]);
+    outline.captures = captures_of(&dependencies, &loads);
     outline.external = matches!(start, Start::External);
     if let Start::Instances(instances) = &start {
         outline.instances = instances
@@ -103,6 +106,15 @@ pub(super) fn read(
     };
     read.ports = ports_of(&read);
     Some((read, outline))
+}
+
+fn captures_of(dependencies: &[Dependency], loads: &[Load]) -> Vec<(Arc<str>, Vec<String>)> {
+    let dependencies = dependencies.iter().map(|one| (&one.name, &one.capture));
+    let loads = loads.iter().map(|one| (&one.name, &one.capture));
+    dependencies
+        .chain(loads)
+        .map(|(name, capture)| (Arc::clone(name), capture.keys().cloned().collect()))
+        .collect()
 }
 
 fn name_of(system: &Fields<'_>, problems: &mut Problems) -> String {
@@ -349,13 +361,18 @@ fn ready(
     problems: &mut Problems,
 ) -> Ready {
     let Some(ready) = table.table("ready", problems) else {
-        return default.cloned().unwrap_or(Ready {
-            path: None,
-            within: READY_WITHIN,
-        });
+        return Ready {
+            path: default
+                .and_then(|ready| ready.path.clone())
+                .filter(|_| has_url),
+            within: default.map_or(READY_WITHIN, |ready| ready.within),
+        };
     };
     let path = ready.text("path", problems).map(|path| path.value);
-    if path.as_ref().is_some_and(|path| !is_path(path)) {
+    if path
+        .as_ref()
+        .is_some_and(|path| !is_path(path) || path.starts_with('{'))
+    {
         ready.problem(
             problems,
             "path",
