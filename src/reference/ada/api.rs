@@ -45,7 +45,7 @@ const THINKING: Duration = Duration::from_millis(30);
 const REPORTING: Duration = Duration::from_millis(20);
 
 /// Workers of the one queue, as it was; half as many for each lane, remedied.
-const WORKERS: usize = 4;
+const WORKERS: usize = 8;
 
 /// How many models are loaded or rebuilt at once.
 const LOADS: usize = 4;

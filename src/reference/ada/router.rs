@@ -35,11 +35,15 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Failed checks in a row after which the standby takes over.
 const CHECKS_FAILED_MAX: u32 = 3;
 
-/// A check is over before the next is due.
+/// A check may outlast the beat: the next one is sent all the same. A platform that refuses
+/// connections fails it at once; one that is only slow is not taken for lost.
 const CHECK: Patience = Patience {
-    connect: Duration::from_millis(400),
-    answer: Duration::from_millis(500),
+    connect: Duration::from_secs(1),
+    answer: Duration::from_secs(2),
 };
+
+/// The most checks under way at once; beyond it a beat is left out.
+const CHECKS_MAX: usize = 4;
 
 /// For what the router itself tells the instances and the pager.
 const TELL: Patience = Patience {
@@ -94,6 +98,14 @@ struct Knowledge {
     standby_ready: bool,
     primary_version: Option<String>,
     standby_version: Option<String>,
+}
+
+/// What the health checks have shown so far.
+#[derive(Debug, Default)]
+struct Watch {
+    failed: u32,
+    seen_healthy: bool,
+    s3_is_known: bool,
 }
 
 #[derive(Debug)]
@@ -216,40 +228,60 @@ impl Routes {
     async fn watch_primary(self: Arc<Self>, standby: Endpoint) {
         let mut ticks = time::interval(CHECK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut failed = 0;
-        let mut seen_healthy = false;
-        let mut s3_is_known = false;
+        let mut watch = Watch::default();
+        let mut checks = JoinSet::new();
         // What is told takes its time; checks must not wait for it.
         let mut told = JoinSet::new();
         loop {
-            ticks.tick().await;
-            while told.try_join_next().is_some() {}
-            let Some(health) = get(&self.primary, "/healthz").await else {
-                failed += 1;
-                let gone = seen_healthy && failed >= CHECKS_FAILED_MAX;
-                if gone && !self.knows.lock().standby_serves {
-                    self.knows.lock().standby_serves = true;
-                    told.spawn(tell(standby.clone(), "/takeover", object!({})));
-                    told.spawn(self.alert("primary", "three health checks failed"));
+            tokio::select! {
+                _ = ticks.tick() => {
+                    if checks.len() < CHECKS_MAX {
+                        let routes = Arc::clone(&self);
+                        checks.spawn(async move { get(&routes.primary, "/healthz").await });
+                    }
                 }
-                continue;
-            };
-            failed = 0;
-            seen_healthy = true;
-            if self.knows.lock().standby_serves {
-                // It came back, but it is out of service: only one may write.
-                told.spawn(tell(self.primary.clone(), "/stand-down", object!({})));
+                Some(health) = checks.join_next() => {
+                    self.take_in(health.ok().flatten(), &mut watch, &standby, &mut told);
+                }
+                Some(_) = told.join_next() => {}
             }
-            self.knows.lock().primary_version = text(&health, "version");
-            let s3_fails = health["troubles"]
-                .as_array()
-                .is_some_and(|troubles| troubles.iter().any(|trouble| trouble == "s3"));
-            if s3_fails && !s3_is_known {
-                told.spawn(self.alert("s3", "models cannot be saved"));
-                told.spawn(tell(standby.clone(), "/warm", object!({})));
-            }
-            s3_is_known = s3_fails;
         }
+    }
+
+    /// What follows from one check.
+    fn take_in(
+        &self,
+        health: Option<Value>,
+        watch: &mut Watch,
+        standby: &Endpoint,
+        told: &mut JoinSet<()>,
+    ) {
+        let mut knows = self.knows.lock();
+        let Some(health) = health else {
+            watch.failed += 1;
+            let gone = watch.seen_healthy && watch.failed >= CHECKS_FAILED_MAX;
+            if gone && !knows.standby_serves {
+                knows.standby_serves = true;
+                told.spawn(tell(standby.clone(), "/takeover", object!({})));
+                told.spawn(self.alert("primary", "three health checks failed"));
+            }
+            return;
+        };
+        watch.failed = 0;
+        watch.seen_healthy = true;
+        if knows.standby_serves {
+            // It came back, but it is out of service: only one may write.
+            told.spawn(tell(self.primary.clone(), "/stand-down", object!({})));
+        }
+        knows.primary_version = text(&health, "version");
+        let s3_fails = health["troubles"]
+            .as_array()
+            .is_some_and(|troubles| troubles.iter().any(|trouble| trouble == "s3"));
+        if s3_fails && !watch.s3_is_known {
+            told.spawn(self.alert("s3", "models cannot be saved"));
+            told.spawn(tell(standby.clone(), "/warm", object!({})));
+        }
+        watch.s3_is_known = s3_fails;
     }
 
     async fn watch_standby(self: Arc<Self>, standby: Endpoint) {
