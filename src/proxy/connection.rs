@@ -342,7 +342,7 @@ async fn serve(
 }
 
 async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Arc<Shared>) {
-    let (stream, alpn, server_name) = match handshake(WireStream::new(wire), shared).await {
+    let (stream, alpn, server_name) = match handshake(wire, shared).await {
         Ok(parts) => parts,
         Err(error) => return life.ended(format!("TLS handshake failed: {error}")),
     };
@@ -362,7 +362,8 @@ async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Ar
 
 type Spoken = (ClientStream, Option<Vec<u8>>, Option<String>);
 
-async fn handshake(stream: WireStream, shared: &Shared) -> io::Result<Spoken> {
+async fn handshake(wire: &Arc<Wire>, shared: &Shared) -> io::Result<Spoken> {
+    let stream = WireStream::new(wire);
     let Some(front) = &shared.config.tls else {
         return Ok((ClientStream::Plain(stream), None, None));
     };
@@ -374,9 +375,14 @@ async fn handshake(stream: WireStream, shared: &Shared) -> io::Result<Spoken> {
         let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         Ok((ClientStream::Tls(Box::new(stream)), alpn, name))
     };
-    match tokio::time::timeout(shared.config.limits.handshake, shaking).await {
-        Ok(result) => result,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    let mut shaking = std::pin::pin!(shaking);
+    loop {
+        match tokio::time::timeout(shared.config.limits.handshake, &mut shaking).await {
+            Ok(result) => return result,
+            Err(_) if wire.is_clear() => return Err(io::ErrorKind::TimedOut.into()),
+            // A fault holds it up: that is not the client's time.
+            Err(_) => {}
+        }
     }
 }
 

@@ -71,7 +71,7 @@ pub struct Limits {
     pub answers_bytes: usize,
     /// Time to connect to the dependency, TLS included; then the client's connection is reset.
     pub connect: Duration,
-    /// Time for the client's TLS handshake, not counting what faults take; then it is closed.
+    /// Time for the client's TLS handshake; then it is closed. While a fault acts it goes on.
     pub handshake: Duration,
     /// Time that a connection closed by FIN waits for the client's own FIN.
     pub linger: Duration,
@@ -99,9 +99,9 @@ pub struct Counts {
     pub accepted: u64,
     /// Connections open now.
     pub open: u64,
-    /// Bytes from the system, of closed and open connections.
+    /// Bytes from the system, of closed connections.
     pub bytes_up: u64,
-    /// Bytes to the system, of closed and open connections.
+    /// Bytes to the system, of closed connections.
     pub bytes_down: u64,
     /// Connects to the dependency that failed.
     pub upstream_failures: u64,

@@ -39,6 +39,12 @@ impl Pipes {
         Ok(Pipe { outlet, inlet })
     }
 
+    /// Pipes that wait for their next use.
+    #[cfg(test)]
+    pub(super) fn spare(&self) -> usize {
+        self.spare.lock().len()
+    }
+
     fn give_back(&self, pipe: Pipe) {
         let mut spare = self.spare.lock();
         if spare.len() < SPARE_MAX {

@@ -276,6 +276,23 @@ async fn faults_that_come_and_go_in_a_transfer_lose_no_byte_and_keep_the_order()
     assert_eq!(connection.faults, [FaultId(3)]);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn bytes_are_spliced_while_no_fault_acts_and_an_idle_connection_keeps_no_pipe() {
+    let rig = Rig::in_front_of_echo().await;
+    let pipes = || rig.proxy.shared.pipes.spare();
+    rig.put(delays(Duration::ZERO));
+    let mut client = rig.pooled().await;
+    assert_eq!(pipes(), 0, "through memory");
+    rig.switch.heal();
+    soon(async {
+        while pipes() == 0 {
+            exchange(&mut client, b"through the kernel").await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn latency_reaches_a_pooled_connection_and_leaves_it_when_lifted() {
     let rig = Rig::in_front_of_echo().await;
@@ -645,6 +662,28 @@ async fn faults_act_below_tls() {
     rig.switch.heal();
     let mut late = soon(shaking).await.expect("goes on when lifted");
     exchange(&mut late, b"late").await;
+}
+
+#[tokio::test]
+async fn a_handshake_has_a_time_limit_that_faults_do_not_use_up() {
+    let ours = tls::Authority::new().expect("an authority");
+    let front = Arc::new(tls::Front::new(Arc::clone(&ours), Vec::new()));
+    let mut rig = Rig::start_with(echo_server().await, |config| {
+        config.tls = Some(front);
+        config.limits.handshake = Duration::from_millis(400);
+    });
+    let silent = rig.connect().await;
+    assert!(
+        rig.connection()
+            .await
+            .how
+            .starts_with("TLS handshake failed")
+    );
+    drop(silent);
+    rig.put(delays(Duration::from_millis(500)));
+    let mut client = tls_connect(&rig, &ours, "localhost").await;
+    rig.switch.heal();
+    exchange(&mut client, b"late, and served").await;
 }
 
 #[tokio::test]

@@ -124,6 +124,8 @@ impl Connector {
         if !self.address.tls {
             return Ok(UpstreamStream::Plain(stream));
         }
+        // A client that knows us as localhost has not named the dependency.
+        let name = name.filter(|name| *name != "localhost");
         let name = ServerName::try_from(name.unwrap_or(&self.address.host).to_owned())
             .map_err(io::Error::other)?;
         let connector = TlsConnector::from(Arc::clone(&self.tls[alpn as usize]));

@@ -242,7 +242,6 @@ impl Wire {
     }
 
     /// Whether the engine works straight on the socket.
-    #[cfg(target_os = "linux")]
     pub(super) fn is_clear(&self) -> bool {
         self.state.lock().clear
     }
