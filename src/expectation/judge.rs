@@ -307,3 +307,242 @@ fn fault_in_force(view: &View<'_>, windows: &[Window]) -> Option<String> {
     let (_, fault) = view.fault(span)?;
     Some(format!("`{}` was in force", fault.label))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, check_during, judge_by};
+    use super::*;
+    use crate::{
+        expectation::Name,
+        history::{COMPLETED, Outcome, sample::Story},
+    };
+
+    const EXPECT: &str = "kind = \"success-rate\"\nload = \"ask\"\nat_least = \"99%\"";
+
+    /// A run in which every operation was answered, so that [`EXPECT`] passes.
+    fn passing() -> Story {
+        Story::new().healthy(0..60)
+    }
+
+    /// The same with an outage in which `ask` failed, so that [`EXPECT`] fails.
+    fn failing() -> Story {
+        Story::new()
+            .healthy(0..10)
+            .load("ask", 10..30, 20, Outcome::Failed, 20)
+            .load("train", 10..30, 20, Outcome::Ok, 20)
+            .healthy(30..60)
+    }
+
+    #[track_caller]
+    fn weighed(story: &Story, status: Status, reason: &str) {
+        let verdict = check(EXPECT, story);
+        assert_eq!(verdict.status, status, "{verdict:?}");
+        let said = verdict.reason.unwrap_or_default();
+        assert!(said.contains(reason), "{said}");
+    }
+
+    #[test]
+    fn without_a_doubt_a_judgement_stands() {
+        weighed(&passing(), Status::Pass, "");
+        weighed(&failing(), Status::Fail, "400 of 400 were not answered");
+    }
+
+    #[test]
+    fn a_phase_that_never_began_shows_nothing() {
+        let reason = "phase `outage` never began (interrupted)";
+        for story in [passing(), failing()] {
+            weighed(
+                &story.ends(9, Some("interrupted")),
+                Status::Inconclusive,
+                reason,
+            );
+        }
+    }
+
+    fn expect(text: &str) -> Expect {
+        let mut problems = crate::input::Problems::default();
+        let (kind, expectation) =
+            super::super::testing::parse(text, &mut problems).expect("it parses");
+        Expect {
+            id: "X".into(),
+            that: String::new(),
+            kind,
+            expectation,
+            during: Vec::new(),
+            span: 0..0,
+        }
+    }
+
+    #[test]
+    fn drops_take_the_ground_from_passes_and_failures() {
+        for story in [passing(), failing()] {
+            weighed(
+                &story.dropped(3),
+                Status::Inconclusive,
+                "3 observations were dropped",
+            );
+        }
+    }
+
+    #[test]
+    fn an_unsteady_steady_state_takes_the_ground_from_passes_and_failures() {
+        for story in [passing(), failing()] {
+            let failing_before = story.clone().load("train", 2..3, 4, Outcome::Failed, 20);
+            weighed(
+                &failing_before,
+                Status::Inconclusive,
+                "steady state was not steady: only 98.039% (200 of 204) of load `train` were answered, the first failure train #",
+            );
+            let exited = story.process(5_000, "standby", "exited", false);
+            weighed(&exited, Status::Inconclusive, "instance `standby` exited");
+        }
+        let idle = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20).load(
+            "train",
+            10..60,
+            20,
+            Outcome::Ok,
+            20,
+        );
+        weighed(
+            &idle,
+            Status::Inconclusive,
+            "load `train` had no operation in it",
+        );
+    }
+
+    #[test]
+    fn what_was_open_when_the_steady_phase_ended_is_no_part_of_it() {
+        let story = passing().load("train", 9..10, 10, Outcome::Indeterminate, 5_000);
+        weighed(&story, Status::Pass, "");
+    }
+
+    #[test]
+    fn an_expectation_that_is_not_about_faults_may_fail_on_unsteady_ground() {
+        let crashed = passing()
+            .process(0, "primary", "started", true)
+            .process(5_000, "primary", "exited", false);
+        let verdict = check("kind = \"alive\"", &crashed);
+        assert_eq!(verdict.status, Status::Fail);
+        let unsteady = Story::new()
+            .load("ask", 0..60, 20, Outcome::Failed, 20)
+            .load("train", 0..60, 20, Outcome::Ok, 20)
+            .process(0, "primary", "started", true);
+        let verdict = check("kind = \"alive\"", &unsteady);
+        assert_eq!(verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_fault_that_never_acted_is_named_and_nothing_is_said() {
+        for story in [passing(), failing()] {
+            weighed(
+                &story.hits(0),
+                Status::Inconclusive,
+                "`hang on object-store` (fault 1) acted on 0 events, at least 1 are needed",
+            );
+        }
+    }
+
+    #[test]
+    fn a_fault_that_acted_too_rarely_leaves_failures_and_takes_passes() {
+        let rare = |story: Story| {
+            let mut scenario = crate::history::sample::scenario();
+            scenario.phases[1].faults[0].gate.min_hits = 5;
+            scenario.expects.push(expect(EXPECT));
+            judge(
+                &story.hits(4).history(),
+                &scenario,
+                &crate::history::sample::system(),
+            )
+            .remove(0)
+            .status
+        };
+        assert_eq!(rare(passing()), Status::Inconclusive);
+        assert_eq!(rare(failing()), Status::Fail);
+    }
+
+    #[test]
+    fn what_a_fault_left_in_the_record_counts_where_the_run_was_killed() {
+        let killed = passing().hits(0).acted(15, "3 connects unanswered");
+        weighed(&killed, Status::Pass, "");
+    }
+
+    #[test]
+    fn a_run_that_ended_early_leaves_failures_and_takes_passes() {
+        let cut = |story: Story| {
+            let acted = story.acted(15, "3 connects unanswered");
+            acted.ends(25, Some("interrupted"))
+        };
+        weighed(
+            &cut(passing()),
+            Status::Inconclusive,
+            "the run ended before phase `outage` was over (interrupted)",
+        );
+        weighed(&cut(failing()), Status::Fail, "300 of 300");
+    }
+
+    #[test]
+    fn a_killed_run_is_judged_over_the_phases_that_were_over() {
+        let killed = failing().ends(45, None);
+        assert!(!killed.history().completed());
+        weighed(&killed, Status::Fail, "400 of 400");
+        weighed(&passing().ends(45, None), Status::Pass, "");
+    }
+
+    #[test]
+    fn a_missed_schedule_takes_passes_and_leaves_failures() {
+        let reason = "load `ask` missed its schedule: 4.761% (20 of 420)";
+        weighed(
+            &passing().missed(15, "ask", 20),
+            Status::Inconclusive,
+            reason,
+        );
+        weighed(&failing().missed(15, "ask", 20), Status::Fail, "");
+        weighed(&passing().missed(15, "train", 20), Status::Pass, "");
+        weighed(&passing().missed(35, "ask", 20), Status::Pass, "");
+    }
+
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Expectation for Panics {
+        fn judge(&self, _view: &View<'_>) -> Judgement {
+            panic!("no such thing")
+        }
+        fn required(&self) -> String {
+            "anything".to_owned()
+        }
+        fn loads(&self) -> Vec<Name> {
+            vec!["ask".into()]
+        }
+    }
+
+    #[test]
+    fn judging_that_panics_is_inconclusive_and_says_so() {
+        let verdict = judge_by("panics", Box::new(Panics), &passing(), Vec::new());
+        assert_eq!(verdict.status, Status::Inconclusive);
+        assert!(verdict.reason.unwrap().contains("no such thing"));
+    }
+
+    #[test]
+    fn the_phases_judged_are_those_named_or_the_kinds_own() {
+        let phases = |text, during| check_during(text, &passing(), during).phases;
+        assert_eq!(phases(EXPECT, vec![]), ["outage"]);
+        assert_eq!(phases(EXPECT, vec![0, 2]), ["steady", "recovery"]);
+        let recovery = "kind = \"recovery\"\nwithin = \"5s\"";
+        assert_eq!(phases(recovery, vec![]), ["recovery"]);
+        assert_eq!(
+            phases("kind = \"alive\"", vec![]),
+            ["steady", "outage", "recovery"]
+        );
+        let before = "kind = \"probe\"\ncommand = [\"x\"]\nwhen = \"before\"";
+        assert_eq!(phases(before, vec![]), ["steady"]);
+    }
+
+    #[test]
+    fn a_verdict_says_over_which_time_it_was_judged() {
+        let verdict = check(EXPECT, &passing().ends(60, Some(COMPLETED)));
+        let seconds = crate::units::Micros::from_secs;
+        assert_eq!(verdict.window, (seconds(10), seconds(30)));
+        assert_eq!(verdict.required, "at least 99% of `ask` answered");
+    }
+}

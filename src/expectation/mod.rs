@@ -197,3 +197,89 @@ fn too_thin(plan: &Foresight<'_>, load: &str, needed: u64, threshold: &str) -> V
         "load `{load}` makes about {expected:.0} operations in the judged phases; {threshold} needs at least {needed}"
     )]
 }
+
+#[cfg(test)]
+mod contract {
+    use super::{EXPECTATIONS, testing};
+    use crate::input::Problems;
+    use std::{collections::BTreeSet, time::Duration};
+
+    #[test]
+    fn every_example_parses_and_says_what_it_requires() {
+        for def in EXPECTATIONS {
+            let mut problems = Problems::default();
+            let parsed = testing::parse(def.example, &mut problems);
+            assert!(problems.as_slice().is_empty(), "{}: {problems:?}", def.name);
+            let (name, expectation) = parsed.expect("an expectation");
+            assert_eq!(name, def.name);
+            assert!(!expectation.required().is_empty(), "{}", def.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_everything_is_documented() {
+        let names: BTreeSet<&str> = EXPECTATIONS.iter().map(|def| def.name).collect();
+        assert_eq!(names.len(), EXPECTATIONS.len());
+        for def in EXPECTATIONS {
+            assert!(!def.summary.is_empty(), "{}", def.name);
+            assert!(
+                def.keys.iter().all(|key| !key.doc.is_empty()),
+                "{}",
+                def.name
+            );
+        }
+    }
+
+    fn warnings(text: &str, seconds: u64, rate: f64) -> Vec<String> {
+        let (_, expectation) = testing::parse(text, &mut Problems::default()).expect("it parses");
+        expectation.forewarn(&super::Foresight {
+            phases: vec![("outage", Duration::from_secs(seconds))],
+            loads: vec![("ask", rate)],
+        })
+    }
+
+    #[test]
+    fn a_load_too_thin_or_a_phase_too_short_is_foreseen() {
+        for (text, needs) in [
+            (
+                "kind = \"success-rate\"\nload = \"ask\"\nat_least = \"99.9%\"",
+                (25, 40.0),
+            ),
+            (
+                "kind = \"latency\"\nload = \"ask\"\nbelow = \"1s\"",
+                (25, 4.0),
+            ),
+            ("kind = \"isolation\"\nload = \"ask\"", (25, 4.0)),
+            (
+                "kind = \"fallback\"\nload = \"ask\"\nat_least = \"99%\"",
+                (25, 4.0),
+            ),
+            (
+                "kind = \"gives-up\"\non = \"s3\"\nwithin = \"24s\"",
+                (25, 1.0),
+            ),
+            (
+                "kind = \"failover\"\nload = \"ask\"\nwithin = \"25s\"",
+                (25, 1.0),
+            ),
+            ("kind = \"recovery\"\nwithin = \"25s\"", (25, 1.0)),
+            (
+                "kind = \"alert\"\non = \"pager\"\nwithin = \"25s\"",
+                (25, 1.0),
+            ),
+            (
+                "kind = \"probe\"\ncommand = [\"x\"]\nmin_success = \"96%\"",
+                (25, 1.0),
+            ),
+        ] {
+            let (seconds, rate) = needs;
+            assert_eq!(
+                warnings(text, seconds, rate),
+                Vec::<String>::new(),
+                "{text}"
+            );
+            let thinner = warnings(text, seconds - 1, rate);
+            assert!(!thinner.is_empty(), "{text}");
+        }
+    }
+}

@@ -130,3 +130,117 @@ fn observation(line: &[u8]) -> serde_json::Result<Observation> {
         serde_json::from_slice(line)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{
+        Outcome, Writer,
+        sample::{Story, attempt},
+    };
+    use crate::units::Micros;
+
+    fn story() -> Story {
+        Story::new()
+            .healthy(0..60)
+            .attempt(attempt("s3", 12_000, 13_000).sdk("a", 1).hit().gave_up())
+            .process(0, "primary", "started", true)
+            .message(12_500, "s3 is down")
+            .probes(0..3, None)
+    }
+
+    /// The file as a writer leaves it.
+    fn file(story: &Story) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::over(&mut bytes, Path::new("h"), u64::MAX);
+        for observation in story.observations() {
+            writer.write(&observation).unwrap();
+        }
+        writer.flush().unwrap();
+        drop(writer);
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Result<History, HistoryError> {
+        History::read_from(bytes, Path::new("out/history.jsonl"))
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let story = story();
+        let read = read(&file(&story)).unwrap();
+        let kept = story.history();
+        assert_eq!(read.operations, kept.operations);
+        assert_eq!(read.attempts, kept.attempts);
+        assert_eq!(read.calls, kept.calls);
+        assert_eq!(read.faults, kept.faults);
+        assert_eq!((read.phases.len(), read.messages.len()), (3, 1));
+        assert_eq!((read.processes.len(), read.probes.len()), (1, 3));
+        assert!(read.completed());
+    }
+
+    #[test]
+    fn wherever_a_kill_cuts_the_file_it_can_be_judged() {
+        let bytes = file(&Story::new().load("ask", 0..1, 3, Outcome::Ok, 20));
+        let header = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        for length in header..bytes.len() {
+            let history = read(&bytes[..length]).unwrap();
+            assert!(length == bytes.len() - 1 || !history.completed());
+        }
+    }
+
+    #[test]
+    fn a_broken_line_in_the_middle_is_named_by_file_and_line() {
+        let mut bytes = file(&story());
+        let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        bytes[second] = b'!';
+        let error = read(&bytes).unwrap_err().to_string();
+        assert!(
+            error.starts_with("out/history.jsonl:2: not an observation"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_before_anything_else_is_read() {
+        let text = format!(
+            "{{\"type\":\"run\",\"version\":{},\"unheard\":[]}}\n",
+            HISTORY_VERSION + 1
+        );
+        let error = read(text.as_bytes()).unwrap_err();
+        assert!(matches!(error, HistoryError::Newer { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_history_is_refused() {
+        for text in ["", "hello\n", "{\"type\":\"phase\",\"at\":0,\"index\":0}\n"] {
+            let error = read(text.as_bytes()).unwrap_err();
+            assert!(matches!(error, HistoryError::NotAHistory { .. }), "{text}");
+        }
+        let missing = History::read(Path::new("/nowhere/history.jsonl")).unwrap_err();
+        assert!(missing.to_string().contains("/nowhere/history.jsonl"));
+    }
+
+    #[test]
+    fn phases_end_where_the_next_begins_and_the_last_with_the_run() {
+        let history = story().ends(45, None).history();
+        let spans: Vec<_> = history
+            .phases
+            .iter()
+            .map(|span| (span.began, span.ended, span.complete))
+            .collect();
+        let at = Micros::from_secs;
+        assert_eq!(spans[0], (at(0), at(10), true));
+        assert_eq!(spans[1], (at(10), at(30), true));
+        assert_eq!((spans[2].0, spans[2].2), (at(30), false));
+        assert_eq!(history.how_it_ended(), "the runner was killed");
+    }
+
+    #[test]
+    fn a_fault_that_was_never_lifted_lasts_to_the_end_and_its_hits_are_counted() {
+        let history = story().ends(25, None).history();
+        assert_eq!(history.faults.len(), 1);
+        assert_eq!(history.faults[0].lifted, history.end);
+        assert_eq!(history.faults[0].hits, 1);
+    }
+}

@@ -452,3 +452,129 @@ impl Second {
         *latencies.select_nth_unstable(middle).1 as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::sample::{self, Story};
+
+    const HOLD: Duration = Duration::from_secs(5);
+
+    fn at(second: u64) -> Micros {
+        Micros::from_secs(second)
+    }
+
+    fn follower() -> Steady {
+        Steady::new(&sample::scenario(), &sample::system(), Criteria::STEADY)
+    }
+
+    /// What a run sees that is told of everything known at each second, and asks each second.
+    fn live(story: &Story) -> Option<(u64, Micros)> {
+        let mut steady = follower();
+        let observations = story.observations();
+        let mut rest = &observations[..];
+        for second in 0..=60 {
+            let known = rest.partition_point(|one| one.at() <= at(second));
+            for observation in &rest[..known] {
+                steady.observe(observation);
+            }
+            rest = &rest[known..];
+            if second >= sample::RECOVERY
+                && let Some(start) = steady.held(HOLD, at(second))
+            {
+                return Some((second, start));
+            }
+        }
+        None
+    }
+
+    fn afterwards(story: &Story) -> Option<Micros> {
+        let mut steady = follower();
+        steady.observe_history(&story.history(), at(sample::RECOVERY));
+        steady.held(HOLD, at(sample::END))
+    }
+
+    fn failing_until(second: u64) -> Story {
+        Story::new()
+            .healthy(0..10)
+            .load("ask", 10..second, 20, Outcome::Failed, 20)
+            .load("ask", second..60, 20, Outcome::Ok, 20)
+            .load("train", 10..60, 20, Outcome::Ok, 20)
+    }
+
+    #[test]
+    fn a_run_learns_of_steadiness_as_soon_as_it_has_held() {
+        for (good_from, known_at) in [(30, 36), (34, 40), (41, 47)] {
+            let story = failing_until(good_from);
+            assert_eq!(live(&story), Some((known_at, at(good_from))));
+            assert_eq!(afterwards(&story), Some(at(good_from)));
+        }
+    }
+
+    #[test]
+    fn never_steady_is_never() {
+        assert_eq!(live(&failing_until(57)), None);
+        assert_eq!(afterwards(&failing_until(57)), None);
+    }
+
+    #[test]
+    fn an_operation_still_open_keeps_its_second_undecided() {
+        // Number 401 of `ask` began at 30 s and is answered, in time, only at 34.9 s.
+        let mut story = Story::new().healthy(0..30);
+        story = story
+            .load("ask", 30..31, 1, Outcome::Indeterminate, 4_900)
+            .load("ask", 31..60, 20, Outcome::Ok, 20)
+            .load("train", 30..60, 20, Outcome::Ok, 20);
+        let mut steady = follower();
+        let observations = story.observations();
+        for observation in observations.iter().filter(|one| one.at() <= at(34)) {
+            steady.observe(observation);
+        }
+        assert_eq!(steady.held(Duration::from_secs(2), at(34)), None);
+        assert_eq!(steady.known_until(at(34)), at(30));
+        for observation in observations.iter().filter(|one| one.at() > at(34)) {
+            steady.observe(observation);
+        }
+        let held = steady.held(Duration::from_secs(2), at(60));
+        assert_eq!(held, Some(at(31)));
+    }
+
+    #[test]
+    fn numbers_that_never_come_are_waited_for_until_the_time_out() {
+        let mut story = Story::new().healthy(0..60);
+        story.observations.retain(
+            |one| !matches!(one, Observation::Operation(one) if *one.load == *"ask" && one.nth == 605),
+        );
+        // The gap lies at 30.2 s; the load's time-out is 5 s.
+        let (known_at, start) = live(&story).unwrap();
+        assert_eq!(start, at(30));
+        assert_eq!(known_at, 40);
+    }
+
+    #[test]
+    fn silence_is_not_steadiness() {
+        let story = Story::new()
+            .healthy(0..30)
+            .load("train", 30..60, 20, Outcome::Ok, 20);
+        assert_eq!(afterwards(&story), None);
+        let mut steady = follower().only("train");
+        steady.observe_history(&story.history(), at(30));
+        assert_eq!(steady.held(HOLD, at(60)), Some(at(30)));
+    }
+
+    #[test]
+    fn a_later_fault_makes_it_count_anew() {
+        let mut steady = follower();
+        for observation in Story::new().healthy(0..60).observations() {
+            steady.observe(&observation);
+        }
+        assert_eq!(steady.since(), at(30));
+        steady.observe(&Observation::Lifted {
+            at: at(50),
+            fault: crate::fault::FaultId(0),
+            hits: 1,
+        });
+        assert_eq!(steady.since(), at(50));
+        assert_eq!(steady.held(HOLD, at(60)), None);
+    }
+}
