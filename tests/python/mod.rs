@@ -1,0 +1,40 @@
+//! The Python that `tests/run` installed, with the real clients that tests use.
+
+use std::{path::PathBuf, process::Command};
+
+/// The interpreter. A missing one is a failure and not a skip.
+pub fn interpreter() -> PathBuf {
+    std::env::var_os("BROWNOUT_TEST_PYTHON")
+        .map(PathBuf::from)
+        .or_else(|| {
+            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+                || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
+                PathBuf::from,
+            );
+            Some(target.join("tests-venv/bin/python"))
+        })
+        .filter(|path| path.exists())
+        .expect("the tests' Python is missing: run tests/run, which installs it")
+}
+
+/// A program that came with a package.
+#[allow(dead_code, reason = "not every test file uses it")]
+pub fn tool(name: &str) -> PathBuf {
+    interpreter().with_file_name(name)
+}
+
+/// A script of this repository.
+#[allow(dead_code, reason = "not every test file uses it")]
+pub fn command(script: &str) -> Command {
+    let mut command = Command::new(interpreter());
+    command.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(script));
+    command
+}
+
+/// A line of Python.
+#[allow(dead_code, reason = "not every test file uses it")]
+pub fn inline(code: &str) -> Command {
+    let mut command = Command::new(interpreter());
+    command.args(["-c", code]);
+    command
+}

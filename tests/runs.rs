@@ -1,0 +1,358 @@
+//! What would prove that a run can be trusted: the same seed decides the same, every way out leaves
+//! nothing behind and a history that can be judged, and what cannot start says so with 69.
+
+#![cfg(feature = "demo")]
+
+mod harness;
+
+use harness::{Bench, boto3_system, fetches};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    process::{Child, Stdio},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+const PATIENT: &str = r#", CONNECT_TIMEOUT = "1", READ_TIMEOUT = "5", TOTAL_MAX_ATTEMPTS = "1""#;
+
+/// A third of the requests fails, drawn by request.
+const A_THIRD: &str = r#"title = "a third of the requests fails"
+system = "system.toml"
+hold = "1s"
+
+[[phase]]
+name = "steady"
+lasts = "3s"
+steady = true
+
+[[phase]]
+name = "partial"
+lasts = "6s"
+  [[phase.fault]]
+  kind = "error"
+  on = "object-store"
+  error = "InternalError"
+  applied = "maybe"
+  share = "33%"
+
+[[phase]]
+name = "recovery"
+lasts = "until steady, at most 30s"
+
+[[expect]]
+id = "ALIVE"
+that = "the program stays up"
+kind = "alive"
+"#;
+
+fn bench(scenario: &str) -> Bench {
+    let stores = r#"[load.store]
+rate = "10/s"
+arrivals = "constant"
+request = { method = "PUT", path = "/objects/k{n}", body = "a model" }
+vars = { n = { sequence = 1000 } }
+timeout = "10s"
+"#;
+    Bench::new()
+        .file("system.toml", &boto3_system(PATIENT, stores))
+        .file("outage.toml", scenario)
+}
+
+/// What was decided for each logical request: (operation, key) to (faults, applied), for every
+/// attempt in order.
+fn decisions(history: &[Value]) -> BTreeMap<String, Vec<String>> {
+    let mut decided: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for entry in history.iter().filter(|entry| entry["type"] == "attempt") {
+        let request = format!("{} {}", entry["operation"], entry["key"]);
+        let decision = format!(
+            "{} {} {}",
+            entry["faults"], entry["status"], entry["applied"]
+        );
+        decided.entry(request).or_default().push(decision);
+    }
+    decided
+}
+
+/// How the requests that both runs sent while the fault was in force were decided.
+fn compare(one: &[Value], other: &[Value]) -> (usize, usize) {
+    let (one, other) = (decisions(one), decisions(other));
+    let both = one.keys().filter(|request| other.contains_key(*request));
+    let (mut same, mut different) = (0, 0);
+    for request in both {
+        if one[request] == other[request] {
+            same += 1;
+        } else {
+            different += 1;
+        }
+    }
+    (same, different)
+}
+
+#[test]
+fn the_same_seed_decides_the_same_for_every_request_and_another_seed_differently() {
+    let benches: Vec<Bench> = (0..3).map(|_| bench(A_THIRD)).collect();
+    let seeds = ["11", "11", "12"];
+    // Side by side: their ports must not collide.
+    std::thread::scope(|scope| {
+        for (bench, seed) in benches.iter().zip(seeds) {
+            scope.spawn(move || {
+                bench
+                    .brownout(&["run", "outage.toml", "--seed", seed])
+                    .assert_status(0);
+            });
+        }
+    });
+    let histories: Vec<Vec<Value>> = benches
+        .iter()
+        .map(|bench| bench.history("outage"))
+        .collect();
+    let struck = histories[0]
+        .iter()
+        .filter(|entry| entry["faults"].is_array())
+        .count();
+    assert!(
+        (8..35).contains(&struck),
+        "about a third of 60 requests was struck: {struck}"
+    );
+
+    let (same, different) = compare(&histories[0], &histories[1]);
+    // Requests at the edges of the phase may fall on either side of it.
+    assert!(
+        same >= 80 && different <= 2,
+        "{same} the same, {different} not"
+    );
+    let (_, different) = compare(&histories[0], &histories[2]);
+    assert!(
+        different >= 8,
+        "another seed decides differently: {different}"
+    );
+}
+
+/// Waits until `condition` gives something, at most a minute.
+fn await_some<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{what} did not happen within a minute"
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// Starts a run and waits until it has said this; the thread reads what else it says.
+fn run_into(bench: &Bench, said: &str) -> (Child, JoinHandle<()>) {
+    let mut child = bench
+        .command(&["run", "outage.toml", "--seed", "3"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("brownout starts");
+    let lines = BufReader::new(child.stderr.take().expect("its stderr"));
+    let mut lines = lines.lines().map_while(Result::ok);
+    let seen = lines.any(|line| line.contains(said));
+    assert!(seen, "the run never said {said:?}");
+    (child, std::thread::spawn(move || lines.for_each(drop)))
+}
+
+/// The processes that carry this run's program file in their command line.
+fn programs_of(bench: &Bench) -> Vec<u32> {
+    let folder = bench.path().to_str().expect("a path").to_owned();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("Linux").flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let here = std::fs::read_link(entry.path().join("cwd"))
+            .is_ok_and(|cwd| cwd.to_str() == Some(&folder));
+        if here {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+const LONG: &str = r#"lasts = "60s""#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn kill_minus_nine_leaves_no_process_and_a_history_that_can_be_judged() {
+    let bench = bench(&A_THIRD.replace(r#"lasts = "6s""#, LONG));
+    let (mut child, _lines) = run_into(&bench, "partial");
+    assert!(
+        programs_of(&bench).len() >= 2,
+        "the runner and the program are there"
+    );
+    child.kill().expect("SIGKILL");
+    child.wait().expect("it is gone");
+    await_some("the end of every process", || {
+        programs_of(&bench).is_empty().then_some(())
+    });
+
+    let history = bench.history_path("outage");
+    let judged = bench.brownout(&["judge", history.to_str().expect("a path")]);
+    // What was seen is judged, and nothing passes on half a run.
+    judged.assert_status(2);
+    assert!(judged.stdout.contains("ALIVE"), "{}", judged.stdout);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_heals_saves_says_so_and_exits_130() {
+    let bench = bench(&A_THIRD.replace(r#"lasts = "6s""#, LONG));
+    let (mut child, _lines) = run_into(&bench, "partial");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("SIGINT");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert!(programs_of(&bench).is_empty(), "nothing is left behind");
+    let history = bench.history("outage");
+    let last = history.last().expect("a history");
+    assert_eq!(
+        (&last["type"], &last["how"]),
+        (&"ended".into(), &"interrupted".into())
+    );
+    let report = std::fs::read_to_string(bench.path().join("brownout-report/report.json"));
+    assert!(report.expect("a report was saved").contains("interrupted"));
+}
+
+#[test]
+fn a_system_that_never_becomes_ready_exits_69_with_its_last_output() {
+    let system = boto3_system("", &fetches("2/s", "5s"))
+        .replace("/healthz", "/objects/nothing-of-this-name")
+        .replace(r#"within = "60s""#, r#"within = "4s""#);
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", A_THIRD);
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(69);
+    assert!(left.stderr.contains("main"), "{}", left.stderr);
+    assert!(programs_of(&bench).is_empty());
+}
+
+#[test]
+fn a_system_that_exits_at_once_exits_69_with_its_last_output() {
+    let system = boto3_system("", &fetches("2/s", "5s"))
+        .replace("\"{port.app}\"]", "\"not a port {port.app}\"]");
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", A_THIRD);
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(69);
+    assert!(
+        left.stdout.contains("ValueError"),
+        "its last words are shown: {}",
+        left.stdout
+    );
+}
+
+#[test]
+fn an_upstream_that_is_not_there_exits_69_before_the_system_is_started() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = closed.local_addr().expect("its address");
+    drop(closed);
+    let system = boto3_system("", &fetches("2/s", "5s")).replace(
+        "upstream = \"embedded\"\nbuckets = [\"models\"]",
+        &format!("upstream = \"{address}\""),
+    );
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", A_THIRD);
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(69);
+    assert!(
+        left.stderr.contains("s3") && left.stderr.contains(&address.to_string()),
+        "{}",
+        left.stderr
+    );
+}
+
+#[test]
+fn a_fixed_port_that_is_taken_exits_69_and_says_which() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address");
+    let system = boto3_system("", &fetches("2/s", "5s")).replace(
+        "role = \"object-store\"",
+        &format!("role = \"object-store\"\nlisten = \"{address}\""),
+    );
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", A_THIRD);
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(69);
+    assert!(left.stderr.contains("in use"), "{}", left.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_said_and_everything_is_healed() {
+    let bench = bench(A_THIRD);
+    std::fs::create_dir_all(bench.path().join("brownout-report/outage")).expect("a folder");
+    // /dev/full takes the opening and refuses every write.
+    std::os::unix::fs::symlink("/dev/full", bench.history_path("outage")).expect("a link");
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(2);
+    assert!(left.stdout.contains("history.jsonl"), "{}", left.stdout);
+    assert!(
+        left.stdout.contains("nothing was judged"),
+        "{}",
+        left.stdout
+    );
+    assert!(programs_of(&bench).is_empty());
+}
+
+/// Sends requests one after another, as somebody else's load, until the door is closed.
+fn others_load(address: &str) {
+    use std::io::{Read, Write};
+    while let Ok(mut stream) = std::net::TcpStream::connect(address) {
+        let request = "GET /objects/warm HTTP/1.1\r\nHost: system\r\nConnection: close\r\n\r\n";
+        let mut answer = Vec::new();
+        if stream.write_all(request.as_bytes()).is_err() || stream.read_to_end(&mut answer).is_err()
+        {
+            return;
+        }
+    }
+}
+
+#[test]
+fn other_peoples_load_through_the_ingress_is_judged_like_our_own() {
+    let door = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = door.local_addr().expect("its address").to_string();
+    drop(door);
+    let ingress =
+        format!("[ingress]\nname = \"visitors\"\nlisten = \"{address}\"\ntimeout = \"5s\"\n");
+    let expect = r#"
+[[expect]]
+id = "VISITORS"
+that = "visitors are served although the store fails"
+kind = "success-rate"
+load = "visitors"
+during = ["partial"]
+at_least = "99%"
+"#;
+    let scenario = A_THIRD.replace("share = \"33%\"", "share = \"100%\"") + expect;
+    let bench = Bench::new()
+        .file("system.toml", &boto3_system(PATIENT, &ingress))
+        .file("outage.toml", &scenario);
+    let (mut child, lines) = run_into(&bench, "steady");
+    let visitors = std::thread::spawn(move || others_load(&address));
+    let status = child.wait().expect("it ends");
+    visitors.join().expect("the visitors left");
+    lines.join().expect("everything said was read");
+
+    assert_eq!(status.code(), Some(1), "the visitors were not served");
+    let history = bench.history("outage");
+    let came = history
+        .iter()
+        .filter(|entry| entry["source"] == "ingress")
+        .count();
+    assert!(came > 50, "{came} requests came through the ingress");
+}
