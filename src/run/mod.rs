@@ -21,7 +21,8 @@ pub use event::{Event, Events, FaultTick, LoadTick};
 use crate::{
     fault::ProcessAction,
     history::{
-        Criteria, HISTORY_VERSION, Intervention, Moment, Observation, Recorder, Run, Steady, Writer,
+        Criteria, HISTORY_VERSION, HistoryError, Intervention, Moment, Observation, Recorder, Run,
+        Steady, Writer,
     },
     process::StartError,
     scenario::{FaultSpec, Lasts, Phase, Scenario, System, Target, Timeline, plan},
@@ -108,11 +109,11 @@ pub enum RunError {
         error: io::Error,
     },
     /// A file of the run could not be written.
-    #[error("{path}: {reason}")]
+    #[error("{reason}")]
     Recording {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why, with the file's name.
         reason: String,
     },
     /// Somebody asked the run to stop before its first phase.
@@ -200,14 +201,26 @@ async fn finish(
     let written = scribe.finish().await;
     events.emit(Event::ScenarioEnded { at, how });
     let ending = outcome?;
-    written.map_err(|error| recording(&history, &error))?;
+    written.map_err(|reason| RunError::Recording {
+        path: history.clone(),
+        reason,
+    })?;
     Ok(Ran { history, ending })
 }
 
-fn recording(path: &Path, error: &impl ToString) -> RunError {
+/// A history that cannot be written; its error names the file itself.
+fn recording(path: &Path, error: &HistoryError) -> RunError {
     RunError::Recording {
         path: path.to_owned(),
         reason: error.to_string(),
+    }
+}
+
+/// Any other file of the run that cannot be written.
+fn unwritable(path: &Path, error: &io::Error) -> RunError {
+    RunError::Recording {
+        path: path.to_owned(),
+        reason: format!("cannot write {}: {error}", path.display()),
     }
 }
 
@@ -218,7 +231,7 @@ fn open_history(
     options: &Options,
 ) -> Result<Writer<File>, RunError> {
     std::fs::create_dir_all(options.folder.join("logs"))
-        .map_err(|error| recording(&options.folder, &error))?;
+        .map_err(|error| unwritable(&options.folder, &error))?;
     let mut writer = Writer::create(path).map_err(|error| recording(path, &error))?;
     let text = |source: &crate::input::Source| (source.name.to_string(), source.text.to_string());
     writer

@@ -1,6 +1,6 @@
 //! Everything that has to stand before the first phase: embedded servers, proxies, the system.
 
-use super::{Events, Options, RunError, environment, places::Places, probes::Probes, recording};
+use super::{Events, Options, RunError, environment, places::Places, probes::Probes, unwritable};
 use crate::{
     fault::{ProcessAction, Switch},
     history::Recorder,
@@ -8,14 +8,16 @@ use crate::{
     process::{InstanceSpec, Keeper, Readiness},
     proxy::{
         self, Proxy, UpstreamAddress,
+        http::Ingress,
         tls::{Authority, Front, client_config},
     },
     scenario::{Dependency, Instance, Scenario, Start, System, Upstream},
     seed::Seed,
-    units::Micros,
+    units::{Micros, format_duration},
 };
 use futures_util::future::{join_all, try_join_all};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// How long an upstream may take to answer before the first phase.
@@ -24,18 +26,21 @@ const UPSTREAM_WITHIN: Duration = Duration::from_secs(10);
 /// Everything that stands while the phases are walked through.
 pub struct Stage {
     places: Places,
+    /// Where load goes.
     url: String,
-    base: Base,
+    /// The same, taken apart; known once the ports are.
+    base: Option<Base>,
     keeper: Keeper,
     proxies: Vec<Proxy>,
     switches: Vec<Switch>,
+    ingress: Option<Ingress>,
     #[cfg(feature = "demo")]
     embedded: Vec<crate::embedded::Embedded>,
 }
 
 /// The load that goes on beside the phases.
 pub struct Traffic {
-    driver: Driver,
+    driver: Option<Driver>,
     stop: CancellationToken,
 }
 
@@ -43,7 +48,9 @@ impl Traffic {
     /// Sends nothing more and waits, for a bounded time, for the answers still due.
     pub async fn finish(self) {
         self.stop.cancel();
-        self.driver.join().await;
+        if let Some(driver) = self.driver {
+            driver.join().await;
+        }
     }
 }
 
@@ -64,18 +71,15 @@ impl Stage {
         let run_id = format!("{}-{}", std::process::id(), Seed::fresh());
         let logs = options.folder.join("logs");
         let keeper = Keeper::new(recorder.clone(), logs.clone(), run_id)
-            .map_err(|error| recording(&logs, &error))?;
+            .map_err(|error| unwritable(&logs, &error))?;
         let mut stage = Self {
             places: Places::default(),
             url: String::new(),
-            base: Base {
-                host: String::new(),
-                port: 0,
-                prefix: String::new(),
-            },
+            base: None,
             keeper,
             proxies: Vec::new(),
             switches: system.dependencies.iter().map(|_| Switch::new()).collect(),
+            ingress: None,
             #[cfg(feature = "demo")]
             embedded: Vec::new(),
         };
@@ -124,11 +128,10 @@ impl Stage {
         let ca = authority.is_some().then_some(ca_path.as_path());
         self.start_system(system, ca, events, recorder).await?;
         self.url = self.places.fill(&system.url);
-        self.base = Base::parse(&self.url).map_err(|reason| RunError::External {
-            url: self.url.clone(),
-            reason,
-        })?;
-        self.check_external(system).await?;
+        let base = Base::parse(&self.url).map_err(|reason| self.unreachable(reason))?;
+        self.check_external(system, &base).await?;
+        self.base = Some(base);
+        self.open_ingress(system, recorder, events)?;
         let _ = scenario;
         Ok(())
     }
@@ -148,7 +151,7 @@ impl Stage {
         }
         let authority = Authority::new()
             .map_err(|error| listening("a throw-away certificate authority", error))?;
-        std::fs::write(path, authority.bundle_pem()).map_err(|error| recording(path, &error))?;
+        std::fs::write(path, authority.bundle_pem()).map_err(|error| unwritable(path, &error))?;
         Ok(Some(authority))
     }
 
@@ -286,7 +289,7 @@ impl Stage {
             let reason = match tokio::time::timeout(UPSTREAM_WITHIN, proxy.check_upstream()).await {
                 Ok(Ok(())) => continue,
                 Ok(Err(reason)) => reason,
-                Err(_) => format!("did not answer within {}s", UPSTREAM_WITHIN.as_secs()),
+                Err(_) => format!("did not answer within {}", format_duration(UPSTREAM_WITHIN)),
             };
             return Err(RunError::Upstream {
                 dependency: dependency.name.to_string(),
@@ -360,23 +363,46 @@ impl Stage {
     }
 
     /// A system that somebody else started must answer before the first phase.
-    async fn check_external(&self, system: &System) -> Result<(), RunError> {
+    async fn check_external(&self, system: &System, base: &Base) -> Result<(), RunError> {
         if !matches!(system.start, Start::External) {
             return Ok(());
         }
-        let failed = |reason: String| RunError::External {
+        let connect = TcpStream::connect((base.host.as_str(), base.port));
+        match tokio::time::timeout(UPSTREAM_WITHIN, connect).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.unreachable(error.to_string())),
+            Err(_) => {
+                let within = format_duration(UPSTREAM_WITHIN);
+                Err(self.unreachable(format!("no answer within {within}")))
+            }
+        }
+    }
+
+    fn unreachable(&self, reason: String) -> RunError {
+        RunError::External {
             url: self.url.clone(),
             reason,
-        };
-        let address = (self.base.host.as_str(), self.base.port);
-        match tokio::time::timeout(UPSTREAM_WITHIN, tokio::net::TcpStream::connect(address)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(_) => Err(failed(format!(
-                "no answer within {}s",
-                UPSTREAM_WITHIN.as_secs()
-            ))),
         }
+    }
+
+    /// Opens the door for other people's load and says where it is.
+    fn open_ingress(
+        &mut self,
+        system: &System,
+        recorder: &Recorder,
+        events: &Events,
+    ) -> Result<(), RunError> {
+        let Some(door) = &system.ingress else {
+            return Ok(());
+        };
+        let ingress = Ingress::start(door, &self.url, recorder.clone())
+            .map_err(|error| listening("the ingress", error))?;
+        events.note(
+            recorder.now(),
+            format!("the ingress is open at http://{}", ingress.address()),
+        );
+        self.ingress = Some(ingress);
+        Ok(())
     }
 
     /// The switches, in the order of the system's dependencies.
@@ -387,14 +413,16 @@ impl Stage {
     /// Starts the loads; the first operation is due at `from` or later.
     pub fn drive(&self, system: &System, seed: Seed, recorder: &Recorder, from: Micros) -> Traffic {
         let stop = CancellationToken::new();
-        let driver = load::drive(
-            &system.loads,
-            self.base.clone(),
-            seed,
-            recorder.clone(),
-            from,
-            stop.clone(),
-        );
+        let driver = self.base.clone().map(|base| {
+            load::drive(
+                &system.loads,
+                base,
+                seed,
+                recorder.clone(),
+                from,
+                stop.clone(),
+            )
+        });
         Traffic { driver, stop }
     }
 
@@ -440,6 +468,9 @@ impl Stage {
 
     /// Takes everything down: the system first, then what it depended on.
     pub async fn stop(self) {
+        if let Some(ingress) = self.ingress {
+            ingress.stop().await;
+        }
         self.keeper.stop_all().await;
         join_all(self.proxies.into_iter().map(Proxy::stop)).await;
         #[cfg(feature = "demo")]
