@@ -4,12 +4,9 @@
 //! half-way, exactly one observation is recorded. What it holds of bodies is bounded: a beginning
 //! long enough for an error code or for the rules of an ingress.
 
-use super::{
-    desk::{Desk, Subject},
-    head::RequestFacts,
-};
+use super::desk::{Desk, Subject};
 use crate::{
-    fault::FaultId,
+    fault::{FaultId, FaultSet},
     history::AttemptEnd,
     protocol::{Applied, Call},
     units::Micros,
@@ -153,6 +150,8 @@ pub(super) struct Exchange {
     pub(super) answer_headers: Vec<(Box<str>, Box<[u8]>)>,
     /// Which faults acted on it.
     pub(super) faults: Vec<FaultId>,
+    /// The set that decided about it last.
+    pub(super) decided_by: Option<Arc<FaultSet>>,
     /// When the fault that held it was lifted.
     pub(super) released: Option<Micros>,
     is_recorded: bool,
@@ -169,6 +168,7 @@ impl Exchange {
             sample: Sample::default(),
             answer_headers: Vec::new(),
             faults: Vec::new(),
+            decided_by: None,
             released: None,
             is_recorded: false,
         }
@@ -199,9 +199,12 @@ impl Exchange {
         }
     }
 
-    /// Takes back that a fault acted.
+    /// Takes back that a fault acted: it could not be carried out.
     pub(super) fn did_not_act(&mut self, fault: FaultId) {
         self.faults.retain(|known| *known != fault);
+        if let Some(set) = &self.decided_by {
+            set.did_not_act(fault);
+        }
     }
 
     /// Ends it now.
@@ -235,8 +238,6 @@ impl Drop for Exchange {
 }
 
 /// The name under which an answer to a request is remembered, if it may be.
-pub(super) fn memory_key(call: &Call, facts: &RequestFacts) -> Option<String> {
-    facts
-        .is_get
-        .then(|| format!("{} {}{}", call.method, call.host, call.target))
+pub(super) fn memory_key(call: &Call) -> Option<String> {
+    (*call.method == *"GET").then(|| format!("{}{}", call.host, call.target))
 }

@@ -411,7 +411,7 @@ where
     }
 
     fn memory_key(&self) -> Option<String> {
-        memory_key(self.exchange.call()?, self.request)
+        memory_key(self.exchange.call()?)
     }
 
     /// Passes the first `len` bytes of what the dependency sent.

@@ -11,17 +11,17 @@
 
 use super::{
     body::Body,
+    decide::{Client, Held, Verdict, decide, hold},
     desk::{Desk, Subject},
     exchange::Exchange,
     forward::{
-        Answered, ClientEnd, Download, Failure, gone, gone_spilling, lifted, send, tunnel,
-        write_reply,
+        Answered, ClientEnd, Download, Failure, gone, gone_spilling, send, tunnel, write_reply,
     },
     head::{BadHead, RequestFacts, read_request},
     inlet::{Inlet, ROOM_MAX},
 };
 use crate::{
-    fault::{Closing, End, FaultId, FaultSet, Reply, Then},
+    fault::{Closing, FaultId, FaultSet, Reply, Then},
     history::AttemptEnd,
     proxy::upstream::Alpn,
     units::Micros,
@@ -36,7 +36,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    time::timeout,
 };
 
 /// Bytes of a body that are read after an answer was given without it; then the connection is
@@ -67,7 +67,7 @@ pub(super) struct Over {
 }
 
 impl Over {
-    fn left(how: &str) -> Self {
+    pub(super) fn left(how: &str) -> Self {
         Self {
             how: how.to_owned(),
             closing: None,
@@ -83,7 +83,7 @@ impl Over {
         }
     }
 
-    fn cut(how: impl Into<String>, closing: Closing) -> Self {
+    pub(super) fn cut(how: impl Into<String>, closing: Closing) -> Self {
         Self {
             how: how.into(),
             closing: Some(closing),
@@ -123,12 +123,6 @@ pub(super) struct Http1<C, D: Dial> {
     held_bytes: usize,
 }
 
-enum Held {
-    Elapsed,
-    Lifted,
-    ClientGone,
-}
-
 enum Decided {
     Forward(Option<(Then, FaultId)>),
     Answered,
@@ -139,12 +133,18 @@ where
     C: AsyncRead + AsyncWrite + Unpin + Send,
     D: Dial,
 {
-    /// An engine over a client's connection. Of a request that a fault holds, at most
+    /// An engine over a client's connection, of which `first` was read already. Of a request that a fault holds, at most
     /// `held_bytes` are kept.
-    pub(super) fn new(client: C, dial: D, desk: Arc<Desk>, held_bytes: usize) -> Self {
+    pub(super) fn new(
+        client: C,
+        first: Vec<u8>,
+        dial: D,
+        desk: Arc<Desk>,
+        held_bytes: usize,
+    ) -> Self {
         let (reader, writer) = tokio::io::split(client);
         Self {
-            client: Inlet::new(reader),
+            client: Inlet::after(first, reader),
             writer,
             dial,
             upstream: None,
@@ -253,73 +253,24 @@ where
         facts: &RequestFacts,
         exchange: &mut Exchange,
     ) -> Result<Decided, Over> {
-        loop {
-            let set = Arc::clone(&self.faults.borrow_and_update());
-            let Some(call) = exchange.call().filter(|_| set.acts_on_requests()) else {
-                return Ok(Decided::Forward(None));
-            };
-            let decision = set.request(call, self.desk.now());
-            exchange.acted(&decision.acted);
-            if !decision.delay.is_zero() {
-                match self.hold(&decision.acted, Some(decision.delay)).await {
-                    Held::Elapsed => {}
-                    Held::Lifted => {
-                        self.release(exchange)?;
-                        continue;
-                    }
-                    Held::ClientGone => return Err(gave_up(exchange)),
-                }
-            }
-            let who = decision.acted.last().copied();
-            match (decision.end, who) {
-                (Some(End::Hang), Some(who)) => match self.hold(&[who], None).await {
-                    Held::ClientGone => return Err(gave_up(exchange)),
-                    Held::Lifted | Held::Elapsed => self.release(exchange)?,
-                },
-                (Some(End::Close(closing)), _) => return Err(self.cut(closing, exchange).await),
-                (Some(End::Reply(reply)), _) => {
-                    self.reply(&reply, facts, exchange).await?;
-                    return Ok(Decided::Answered);
-                }
-                (Some(End::Forward(then)), Some(who)) => {
-                    return Ok(Decided::Forward(Some((then, who))));
-                }
-                _ => return Ok(Decided::Forward(None)),
-            }
-        }
-    }
-
-    /// Waits while one of these faults is in force, for at most `delay`, and watches the client.
-    async fn hold(&mut self, faults: &[FaultId], delay: Option<Duration>) -> Held {
         self.client.set_room_max(self.held_bytes);
-        let sleeping = async {
-            match delay {
-                Some(delay) => sleep_until(Instant::now() + delay).await,
-                None => pending().await,
-            }
-        };
-        let held = tokio::select! {
-            biased;
-            () = gone_spilling(&mut self.client) => Held::ClientGone,
-            () = lifted(&mut self.faults, faults) => Held::Lifted,
-            () = sleeping => Held::Elapsed,
-        };
+        let mut waiting = Waiting(&mut self.client);
+        let verdict = decide(exchange, &mut self.faults, &mut waiting).await;
         self.client.set_room_max(ROOM_MAX);
-        if self.client.spilled() > 0 && !matches!(held, Held::ClientGone) {
-            return Held::Lifted;
+        match verdict {
+            Verdict::Forward(then) => Ok(Decided::Forward(then)),
+            Verdict::Reply(reply) => {
+                self.reply(&reply, facts, exchange).await?;
+                Ok(Decided::Answered)
+            }
+            Verdict::Close(closing) => Err(self.cut(closing, exchange).await),
+            Verdict::GaveUp => Err(gave_up(exchange)),
+            Verdict::Spilled => {
+                exchange.finish(AttemptEnd::Unfinished);
+                let how = "released after more than was kept";
+                Err(Over::cut(how, Closing::Fin))
+            }
         }
-        held
-    }
-
-    /// The fault that held a request was lifted: it goes on, unless too much of it had to be
-    /// thrown away meanwhile.
-    fn release(&self, exchange: &mut Exchange) -> Result<(), Over> {
-        exchange.released = Some(self.desk.now());
-        if self.client.spilled() == 0 {
-            return Ok(());
-        }
-        exchange.finish(AttemptEnd::Unfinished);
-        Err(Over::cut("released after more than was kept", Closing::Fin))
     }
 
     /// Cuts the connection as a fault wants it, after its time where it has one.
@@ -329,8 +280,12 @@ where
             Closing::SlowClose(delay) => (Some(delay), Closing::Fin),
             other => (None, other),
         };
-        if delay.is_some() && matches!(self.hold(&[], delay).await, Held::ClientGone) {
-            return gave_up(exchange);
+        if delay.is_some() {
+            let mut waiting = Waiting(&mut self.client);
+            let held = hold(&mut self.faults, &mut waiting, &[], delay).await;
+            if held == Held::ClientGone {
+                return gave_up(exchange);
+            }
         }
         exchange.finish(AttemptEnd::Cut);
         let how = match closing {
@@ -602,6 +557,20 @@ async fn gave_up_early<R: AsyncRead + Unpin>(client: &mut Inlet<R>, facts: &Requ
         && (seen < rest.len() || !facts.keeps_alive)
     {
         pending().await
+    }
+}
+
+/// A client that waits. It goes on reading when there is no more room, to notice when the client
+/// goes away.
+struct Waiting<'a, R>(&'a mut Inlet<R>);
+
+impl<R: AsyncRead + Unpin + Send> Client for Waiting<'_, R> {
+    async fn gone(&mut self) {
+        gone_spilling(self.0).await;
+    }
+
+    fn has_spilled(&self) -> bool {
+        self.0.spilled() > 0
     }
 }
 

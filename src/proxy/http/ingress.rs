@@ -181,7 +181,7 @@ async fn visit(tcp: TcpStream, door: Arc<Door>, system: Arc<Connector>, limits: 
     let wire = Arc::new(Wire::new(Socket::Tcp(tcp), limits.held_bytes));
     let desk = Arc::new(Desk::Door(door));
     let stream = WireStream::new(&wire);
-    let over = serve_client(stream, ToSystem(system), desk, limits.held_bytes).await;
+    let over = serve_client(stream, None, ToSystem(system), desk, limits.held_bytes).await;
     match over.closing {
         Some(Closing::Reset) => wire.arm_reset(),
         Some(_) => wire.finish(limits.linger).await,

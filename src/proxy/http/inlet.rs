@@ -12,7 +12,7 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// The bytes an inlet begins with room for.
-const ROOM_FIRST: usize = 16 * 1024;
+pub(super) const ROOM_FIRST: usize = 16 * 1024;
 
 /// The bytes of an inlet that streams.
 pub(super) const ROOM_MAX: usize = 64 * 1024;
@@ -31,11 +31,16 @@ pub(super) struct Inlet<R> {
 impl<R: AsyncRead + Unpin> Inlet<R> {
     /// An inlet that holds at most [`ROOM_MAX`] bytes.
     pub(super) fn new(source: R) -> Self {
+        Self::after(Vec::new(), source)
+    }
+
+    /// An inlet whose first bytes were read already.
+    pub(super) fn after(first: Vec<u8>, source: R) -> Self {
         Self {
             source,
-            buffer: Vec::new(),
             start: 0,
-            end: 0,
+            end: first.len(),
+            buffer: first,
             room_max: ROOM_MAX,
             spilled: 0,
         }

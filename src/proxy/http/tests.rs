@@ -1,6 +1,8 @@
 //! What a client and a dependency see of each other through the proxy, byte for byte, over real
 //! sockets; and what is observed meanwhile.
 
+mod http2;
+
 use super::{
     desk::{Desk, Door},
     http1::{Dial, Http1},
@@ -980,6 +982,7 @@ async fn a_stale_answer_is_the_one_given_before() {
     let (mut client, mut upstream) = rig.met().await;
     rig.switch
         .set(fault(0, || Decision::end(End::Forward(Then::Stale))));
+    let set = rig.switch.current();
     client.send(GET).await;
     upstream.expect(GET).await;
     upstream
@@ -995,6 +998,7 @@ async fn a_stale_answer_is_the_one_given_before() {
     upstream.send(LONG).await;
     client.expect(LONG).await;
     assert_eq!(rig.attempt().await.faults, []);
+    assert_eq!(set.faults()[0].hits(), 1);
 }
 
 /// Dials a dependency that answers every request with the same bytes, over pipes so narrow that
@@ -1030,7 +1034,7 @@ async fn through(width: usize, pairs: &[(Vec<u8>, Vec<u8>)]) -> (Vec<u8>, Vec<u8
     let (near, client) = tokio::io::duplex(width);
     let desk = Arc::new(Desk::Door(Arc::new(door)));
     let engine = tokio::spawn(async move {
-        let mut engine = Http1::new(near, Narrow { width, dialed }, desk, 1 << 20);
+        let mut engine = Http1::new(near, Vec::new(), Narrow { width, dialed }, desk, 1 << 20);
         engine.run().await
     });
     let script = pairs.to_vec();

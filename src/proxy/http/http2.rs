@@ -1,0 +1,820 @@
+//! One connection of HTTP/2: every stream is an exchange, and all run side by side.
+//!
+//! Frames are not passed as they came: heads, data and trailers are, in the order in which they
+//! came, and nothing is added to them or taken away. To a client's connection belongs one to the
+//! dependency, made for the first request and again when it is gone. HTTP/2 is never translated:
+//! where the dependency speaks HTTP/1.1 only, each stream is reset with `HTTP_1_1_REQUIRED`, which
+//! tells the client so in the protocol's own words.
+//!
+//! What faults do to a connection of HTTP/1.1 is done to a stream here: a reset, a truncation and
+//! bytes that are no answer are a RST_STREAM. A close, whose like a stream has not, ends the
+//! connection with a GOAWAY and FIN, and with it every other stream.
+//!
+//! Bounded: streams at a time, heads, and the data in flight by both sides' windows; data is
+//! taken from one side only as far as the other side has room for it.
+
+use super::{
+    decide::{Client, Held, Verdict, decide, hold},
+    desk::Desk,
+    exchange::{Exchange, memory_key},
+    head::HEAD_BYTES_MAX,
+    http1::{Dial, Over},
+    memory::{ANSWER_BYTES_MAX, Remembered},
+};
+use crate::{
+    fault::{Closing, FaultId, FaultSet, Reply, Then},
+    history::AttemptEnd,
+    protocol::http::Made,
+    proxy::upstream::Alpn,
+};
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use h2::{Reason, RecvStream, SendStream, client, server};
+use http::{HeaderMap, Request, Response, StatusCode};
+use std::{
+    future::poll_fn,
+    io,
+    sync::{Arc, OnceLock},
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Mutex, mpsc, watch},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+/// The most streams of a connection at a time; the client is told and waits.
+const STREAMS_MAX: u32 = 256;
+
+/// The window of a whole connection, in bytes.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// The time that a connection's last frames have.
+const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What a stream wants of its connection.
+enum Order {
+    /// No further streams: a fault's answer closes the connection in its protocol's way.
+    GoAway,
+    /// Ends it now.
+    End(&'static str, Closing),
+}
+
+/// How a connection ended, for the streams that were open then.
+#[derive(Debug, Clone)]
+enum Fate {
+    ClientGone,
+    Cut(Vec<FaultId>),
+    UpstreamFailed,
+}
+
+/// What the streams of one connection share.
+struct Connection<D> {
+    desk: Arc<Desk>,
+    dial: D,
+    /// Held while it is dialled: whoever comes meanwhile waits for the same connection.
+    upstream: Mutex<Option<Upstream>>,
+    orders: mpsc::UnboundedSender<Order>,
+    over: CancellationToken,
+    fate: OnceLock<Fate>,
+}
+
+struct Upstream {
+    requests: client::SendRequest<Bytes>,
+    _running: AbortOnDropHandle<()>,
+}
+
+/// Why a stream did not end with an answer.
+enum Broken {
+    /// The client reset it.
+    ClientGone,
+    /// The dependency did.
+    Upstream(Reason),
+    /// The dependency's connection is gone or never came.
+    UpstreamLost(io::ErrorKind),
+    /// A fault did.
+    Cut(Closing),
+    /// The fault that kept the answer was lifted.
+    Lost,
+}
+
+/// Serves a client's connection until it is over.
+pub(super) async fn serve<C, D>(client: C, dial: D, desk: Arc<Desk>) -> Over
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+    D: Dial<Stream: 'static>,
+{
+    let mut builder = server::Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEAD_BYTES_MAX as u32);
+    let mut client = match builder.handshake::<_, Bytes>(client).await {
+        Ok(client) => client,
+        Err(error) => return Over::left(&format!("HTTP/2 handshake failed: {error}")),
+    };
+    let (orders, mut ordered) = mpsc::unbounded_channel();
+    let connection = Connection {
+        desk,
+        dial,
+        upstream: Mutex::new(None),
+        orders,
+        over: CancellationToken::new(),
+        fate: OnceLock::new(),
+    };
+    let mut streams = FuturesUnordered::new();
+    let over = loop {
+        tokio::select! {
+            biased;
+            Some(order) = ordered.recv() => match order {
+                Order::GoAway => client.graceful_shutdown(),
+                Order::End(how, closing) => break Over::cut(how, closing),
+            },
+            Some(()) = streams.next(), if !streams.is_empty() => {}
+            accepted = client.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    streams.push(connection.exchange(request, respond));
+                }
+                Some(Err(error)) => break Over::left(&format!("client broke off: {error}")),
+                None => break Over::left("client closed"),
+            },
+        }
+    };
+    connection.end(Fate::ClientGone);
+    while streams.next().await.is_some() {}
+    if over
+        .closing
+        .is_some_and(|closing| closing != Closing::Reset)
+    {
+        client.abrupt_shutdown(Reason::NO_ERROR);
+        // A client that takes no more is cut off.
+        let _ = timeout(GOODBYE_TIME_MAX, poll_fn(|cx| client.poll_closed(cx))).await;
+    }
+    over
+}
+
+impl<D: Dial<Stream: 'static>> Connection<D> {
+    /// Ends the streams that are open; the first reason counts.
+    fn end(&self, fate: Fate) {
+        let _ = self.fate.set(fate);
+        self.over.cancel();
+    }
+
+    fn order(&self, order: Order) {
+        // Nobody takes orders once the connection is over.
+        let _ = self.orders.send(order);
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<RecvStream>,
+        mut respond: server::SendResponse<Bytes>,
+    ) {
+        let began = self.desk.now();
+        let authority = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str());
+        let authority = authority.map(|text| (":authority", text.as_bytes()));
+        let headers = request.headers().iter();
+        let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let target = request.uri().path_and_query();
+        let mut exchange = self.desk.begin(
+            request.method().as_str(),
+            target.map_or("*", |target| target.as_str()),
+            authority.into_iter().chain(headers),
+            began,
+        );
+        tokio::select! {
+            biased;
+            () = self.stream(request, &mut respond, &mut exchange) => {}
+            () = self.over.cancelled() => match self.fate.get() {
+                Some(Fate::Cut(faults)) => {
+                    exchange.acted(faults);
+                    exchange.finish(AttemptEnd::Cut);
+                }
+                Some(Fate::UpstreamFailed) => exchange.finish(AttemptEnd::UpstreamFailed),
+                // Also where a fault cut the wire below: then the exchange knows it.
+                Some(Fate::ClientGone) | None => exchange.finish(AttemptEnd::GaveUp),
+            },
+        }
+    }
+
+    async fn stream(
+        &self,
+        request: Request<RecvStream>,
+        respond: &mut server::SendResponse<Bytes>,
+        exchange: &mut Exchange,
+    ) {
+        let mut faults = self.desk.faults();
+        let verdict = decide(exchange, &mut faults, &mut Waiting(respond)).await;
+        let done = match verdict {
+            Verdict::Forward(then) => {
+                self.forward(request, respond, exchange, &mut faults, then)
+                    .await
+            }
+            Verdict::Reply(reply) => self.reply(&reply, respond, exchange).await,
+            Verdict::Close(closing) => Err(Broken::Cut(closing)),
+            Verdict::GaveUp => Err(Broken::ClientGone),
+            Verdict::Spilled => Err(Broken::Lost),
+        };
+        if let Err(broken) = done {
+            self.break_off(broken, respond, exchange, &mut faults).await;
+        }
+    }
+
+    async fn break_off(
+        &self,
+        broken: Broken,
+        respond: &mut server::SendResponse<Bytes>,
+        exchange: &mut Exchange,
+        faults: &mut watch::Receiver<Arc<FaultSet>>,
+    ) {
+        // A reset throws away what was queued before it. The connection is driven by this same
+        // task: once everybody had a turn, it has written what the socket takes.
+        tokio::task::yield_now().await;
+        match broken {
+            Broken::ClientGone => exchange.finish(AttemptEnd::GaveUp),
+            Broken::Upstream(reason) => {
+                exchange.finish(AttemptEnd::UpstreamFailed);
+                respond.send_reset(reason);
+            }
+            Broken::UpstreamLost(io::ErrorKind::Unsupported) => {
+                exchange.finish(AttemptEnd::UpstreamFailed);
+                respond.send_reset(Reason::HTTP_1_1_REQUIRED);
+            }
+            Broken::UpstreamLost(_) => {
+                exchange.finish(AttemptEnd::UpstreamFailed);
+                self.end_connection("upstream broke off", Closing::Reset, Fate::UpstreamFailed);
+            }
+            Broken::Lost => {
+                exchange.finish(AttemptEnd::Unfinished);
+                respond.send_reset(Reason::INTERNAL_ERROR);
+            }
+            Broken::Cut(closing) => self.cut(closing, respond, exchange, faults).await,
+        }
+    }
+
+    /// Cuts as a fault wants it, after its time where it has one.
+    async fn cut(
+        &self,
+        closing: Closing,
+        respond: &mut server::SendResponse<Bytes>,
+        exchange: &mut Exchange,
+        faults: &mut watch::Receiver<Arc<FaultSet>>,
+    ) {
+        let (delay, is_reset) = match closing {
+            Closing::Reset => (None, true),
+            Closing::ResetAfter(delay) => (Some(delay), true),
+            Closing::SlowClose(delay) => (Some(delay), false),
+            Closing::Fin | Closing::HalfClose => (None, false),
+        };
+        if delay.is_some()
+            && hold(faults, &mut Waiting(respond), &[], delay).await == Held::ClientGone
+        {
+            return exchange.finish(AttemptEnd::GaveUp);
+        }
+        exchange.finish(AttemptEnd::Cut);
+        if is_reset {
+            respond.send_reset(Reason::INTERNAL_ERROR);
+        } else {
+            let fate = Fate::Cut(exchange.faults.clone());
+            self.end_connection("closed by fault", Closing::Fin, fate);
+        }
+    }
+
+    fn end_connection(&self, how: &'static str, closing: Closing, fate: Fate) {
+        let _ = self.fate.set(fate);
+        self.order(Order::End(how, closing));
+    }
+
+    /// Answers in the dependency's stead.
+    async fn reply(
+        &self,
+        reply: &Reply,
+        respond: &mut server::SendResponse<Bytes>,
+        exchange: &mut Exchange,
+    ) -> Result<(), Broken> {
+        let Some(call) = exchange.call() else {
+            return Err(Broken::Cut(Closing::Reset));
+        };
+        let answer = match self.desk.make(reply, call) {
+            Made::Answer(answer) => answer,
+            Made::Garbage(_) | Made::Empty => return Err(Broken::Cut(Closing::Reset)),
+        };
+        let body = answer.body_sent();
+        let mut response = Response::builder().status(answer.status);
+        for (name, value) in answer.http2_headers() {
+            response = response.header(name, value);
+        }
+        // A head that HTTP/2 cannot carry is none.
+        let response = response.body(()).map_err(|_| Broken::Cut(Closing::Reset))?;
+        let bytes_max = exchange.desk.sample_bytes(answer.status, false);
+        exchange.sample.begin(bytes_max);
+        exchange.sample.add(&body);
+        self.send_whole(response, body, respond, exchange).await?;
+        if answer.close {
+            self.order(Order::GoAway);
+        }
+        exchange.finish(AttemptEnd::Answered);
+        Ok(())
+    }
+
+    async fn send_whole(
+        &self,
+        response: Response<()>,
+        body: Bytes,
+        respond: &mut server::SendResponse<Bytes>,
+        exchange: &Exchange,
+    ) -> Result<(), Broken> {
+        let status = response.status().as_u16();
+        let sent = respond.send_response(response, body.is_empty());
+        let mut sender = sent.map_err(|_| Broken::ClientGone)?;
+        exchange.tally.answered(status, self.desk.now());
+        let len = body.len() as u64;
+        if len > 0 {
+            send_data(&mut sender, body, true)
+                .await
+                .map_err(|_| Broken::ClientGone)?;
+            exchange.tally.add_down(len);
+        }
+        Ok(())
+    }
+
+    async fn forward(
+        &self,
+        request: Request<RecvStream>,
+        respond: &mut server::SendResponse<Bytes>,
+        exchange: &mut Exchange,
+        faults: &mut watch::Receiver<Arc<FaultSet>>,
+        then: Option<(Then, FaultId)>,
+    ) -> Result<(), Broken> {
+        let (parts, body) = request.into_parts();
+        let is_bodiless = body.is_end_stream();
+        let mut requests = tokio::select! {
+            biased;
+            requests = self.requests() => requests.map_err(|error| {
+                exchange.tally.refused();
+                Broken::UpstreamLost(error.kind())
+            })?,
+            () = client_gone(respond) => return Err(Broken::ClientGone),
+        };
+        let sent = requests.send_request(Request::from_parts(parts, ()), is_bodiless);
+        let (answer, sender) = sent.map_err(|error| broken_upstream(&error))?;
+        let tally = Arc::clone(&exchange.tally);
+        let mut up = std::pin::pin!(async {
+            if is_bodiless {
+                tally.sent_whole();
+                return;
+            }
+            let count = |len| tally.add_up(len);
+            // Whoever broke off is found out where the answer is awaited.
+            if pass_body(body, sender, count).await.is_ok() {
+                tally.sent_whole();
+            }
+        });
+        let mut is_sent = false;
+        let mut down = Down {
+            connection: self,
+            respond,
+            exchange,
+            faults,
+        };
+        let answered = {
+            let mut answering = std::pin::pin!(down.run(answer, then));
+            loop {
+                tokio::select! {
+                    biased;
+                    answered = &mut answering => break answered,
+                    () = &mut up, if !is_sent => is_sent = true,
+                }
+            }
+        };
+        answered?;
+        exchange.finish(AttemptEnd::Answered);
+        if !is_sent {
+            up.await;
+        }
+        Ok(())
+    }
+
+    /// A handle to the dependency's connection that can take a request now.
+    async fn requests(&self) -> io::Result<client::SendRequest<Bytes>> {
+        for _ in 0..2 {
+            let (requests, is_new) = self.connected().await?;
+            match requests.ready().await {
+                Ok(requests) => return Ok(requests),
+                Err(error) if is_new => return Err(refusal(&error)),
+                // It closed while it was idle: nothing of the request was sent yet.
+                Err(_) => *self.upstream.lock().await = None,
+            }
+        }
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+
+    async fn connected(&self) -> io::Result<(client::SendRequest<Bytes>, bool)> {
+        let mut upstream = self.upstream.lock().await;
+        if let Some(upstream) = &*upstream {
+            return Ok((upstream.requests.clone(), false));
+        }
+        let stream = self.dial.dial(Alpn::Http2).await?;
+        let mut builder = client::Builder::new();
+        builder
+            .enable_push(false)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEAD_BYTES_MAX as u32);
+        let shaken = builder.handshake::<_, Bytes>(stream).await;
+        let (requests, running) = shaken.map_err(|error| refusal(&error))?;
+        let running = tokio::spawn(async move {
+            // Its streams are told why it ended.
+            let _ = running.await;
+        });
+        *upstream = Some(Upstream {
+            requests: requests.clone(),
+            _running: AbortOnDropHandle::new(running),
+        });
+        Ok((requests, true))
+    }
+}
+
+/// The answer's direction of one stream.
+struct Down<'a, D> {
+    connection: &'a Connection<D>,
+    respond: &'a mut server::SendResponse<Bytes>,
+    exchange: &'a mut Exchange,
+    faults: &'a mut watch::Receiver<Arc<FaultSet>>,
+}
+
+/// An answer on its way through.
+struct Passing {
+    sender: SendStream<Bytes>,
+    body: RecvStream,
+    /// Data that came and has not passed.
+    rest: Bytes,
+    /// Whether the head was all there is.
+    is_bodiless: bool,
+    /// What passes, while it may be remembered.
+    copy: Option<(Box<::http::response::Parts>, Vec<u8>)>,
+}
+
+impl<D: Dial<Stream: 'static>> Down<'_, D> {
+    /// Waits for the answer and passes it, or does to it what the fault says.
+    async fn run(
+        &mut self,
+        answer: client::ResponseFuture,
+        then: Option<(Then, FaultId)>,
+    ) -> Result<(), Broken> {
+        let answer = self.final_answer(answer).await?;
+        self.exchange
+            .tally
+            .upstream_answered(answer.status().as_u16());
+        let Some((then, fault)) = then else {
+            return self.pass_all(answer).await;
+        };
+        match then {
+            Then::Reply(reply) => {
+                drop(answer);
+                let (respond, exchange) = (&mut *self.respond, &mut *self.exchange);
+                self.connection.reply(&reply, respond, exchange).await
+            }
+            Then::Lose => {
+                self.pause(None, fault).await?;
+                Err(Broken::Lost)
+            }
+            Then::Close(closing) => Err(Broken::Cut(closing)),
+            Then::Late(delay) => {
+                self.pause(Some(delay), fault).await?;
+                self.pass_all(answer).await
+            }
+            Then::StallBody { after, pause } => self.stall(answer, after, pause, fault).await,
+            Then::TruncateBody { after, closing } => {
+                self.truncate(answer, after, closing, fault).await
+            }
+            Then::EmptyBody => self.empty_body(answer).await,
+            Then::Stale => self.stale(answer, fault).await,
+        }
+    }
+
+    /// The final answer; those before it have passed.
+    async fn final_answer(
+        &mut self,
+        mut answer: client::ResponseFuture,
+    ) -> Result<Response<RecvStream>, Broken> {
+        let respond = &mut *self.respond;
+        let answer = poll_fn(|cx| {
+            while let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) {
+                if respond.send_informational(interim).is_err() {
+                    return Poll::Ready(Err(Broken::ClientGone));
+                }
+            }
+            if let Poll::Ready(answer) = std::pin::Pin::new(&mut answer).poll(cx) {
+                return Poll::Ready(answer.map_err(|error| broken_upstream(&error)));
+            }
+            respond.poll_reset(cx).map(|_| Err(Broken::ClientGone))
+        });
+        let answer = answer.await?;
+        for (name, value) in answer.headers() {
+            if self.exchange.desk.wants(name.as_str()) {
+                let kept = (name.as_str().into(), value.as_bytes().into());
+                self.exchange.answer_headers.push(kept);
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn pass_all(&mut self, answer: Response<RecvStream>) -> Result<(), Broken> {
+        let mut passing = self.begin(answer)?;
+        self.pass(&mut passing, u64::MAX).await.map(|_| ())
+    }
+
+    fn begin(&mut self, answer: Response<RecvStream>) -> Result<Passing, Broken> {
+        let (parts, body) = answer.into_parts();
+        let status = parts.status.as_u16();
+        let call = self.exchange.call();
+        let is_get = call.is_some_and(|call| *call.method == *"GET");
+        let desk = Arc::clone(&self.exchange.desk);
+        self.exchange
+            .sample
+            .begin(desk.sample_bytes(status, is_get));
+        let may_remember = is_get && status == 200 && desk.memory().is_some();
+        let copy = may_remember.then(|| (Box::new(parts.clone()), Vec::new()));
+        let head = Response::from_parts(parts, ());
+        let is_bodiless = body.is_end_stream();
+        let sent = self.respond.send_response(head, is_bodiless);
+        let sender = sent.map_err(|_| Broken::ClientGone)?;
+        self.exchange.tally.answered(status, desk.now());
+        Ok(Passing {
+            sender,
+            body,
+            rest: Bytes::new(),
+            is_bodiless,
+            copy,
+        })
+    }
+
+    /// Passes the body up to its `data_max`th byte, and says whether that was the end.
+    async fn pass(&mut self, passing: &mut Passing, data_max: u64) -> Result<bool, Broken> {
+        if passing.is_bodiless {
+            return Ok(true);
+        }
+        let mut room = data_max;
+        loop {
+            if passing.rest.is_empty() {
+                if !passing.more().await? {
+                    self.passed(passing).await?;
+                    return Ok(true);
+                }
+                continue;
+            }
+            if room == 0 {
+                return Ok(false);
+            }
+            let len = usize::try_from(room)
+                .map_or(passing.rest.len(), |room| room.min(passing.rest.len()));
+            let data = passing.rest.split_to(len);
+            room -= len as u64;
+            self.exchange.sample.add(&data);
+            passing.copy(&data);
+            let sent = send_data(&mut passing.sender, data, false).await;
+            sent.map_err(|_| Broken::ClientGone)?;
+            self.exchange.tally.add_down(len as u64);
+            // Fails only on a stream that is gone, which the next read tells.
+            let _ = passing.body.flow_control().release_capacity(len);
+        }
+    }
+
+    /// The body has ended: trailers, and the memory.
+    async fn passed(&mut self, passing: &mut Passing) -> Result<(), Broken> {
+        let trailers = passing.body.trailers().await;
+        let trailers = trailers.map_err(|error| broken_upstream(&error))?;
+        let is_plain = trailers.is_none();
+        end_stream(&mut passing.sender, trailers).map_err(|_| Broken::ClientGone)?;
+        if let Some((parts, data)) = passing.copy.take().filter(|_| is_plain)
+            && let (Some(memory), Some(key)) = (self.exchange.desk.memory(), self.memory_key())
+        {
+            memory.remember(&key, Remembered::Http2(parts, data.into()));
+        }
+        Ok(())
+    }
+
+    fn memory_key(&self) -> Option<String> {
+        let key = memory_key(self.exchange.call()?)?;
+        Some(format!("HTTP/2 {key}"))
+    }
+
+    /// Waits for the time or until the fault is lifted, before the answer began.
+    async fn pause(&mut self, pause: Option<Duration>, fault: FaultId) -> Result<(), Broken> {
+        let mut waiting = Waiting(self.respond);
+        let held = hold(self.faults, &mut waiting, &[fault], pause).await;
+        self.held(held)
+    }
+
+    fn held(&mut self, held: Held) -> Result<(), Broken> {
+        match held {
+            Held::ClientGone => return Err(Broken::ClientGone),
+            Held::Lifted => self.exchange.released = Some(self.exchange.desk.now()),
+            Held::Elapsed => {}
+        }
+        Ok(())
+    }
+
+    async fn stall(
+        &mut self,
+        answer: Response<RecvStream>,
+        after: u64,
+        pause: Option<Duration>,
+        fault: FaultId,
+    ) -> Result<(), Broken> {
+        let mut passing = self.begin(answer)?;
+        if self.pass(&mut passing, after).await? {
+            self.exchange.did_not_act(fault);
+            return Ok(());
+        }
+        let mut receiving = Receiving(&mut passing.sender);
+        let held = hold(self.faults, &mut receiving, &[fault], pause).await;
+        self.held(held)?;
+        self.pass(&mut passing, u64::MAX).await.map(|_| ())
+    }
+
+    async fn truncate(
+        &mut self,
+        answer: Response<RecvStream>,
+        after: u64,
+        closing: Closing,
+        fault: FaultId,
+    ) -> Result<(), Broken> {
+        let mut passing = self.begin(answer)?;
+        if self.pass(&mut passing, after).await? {
+            self.exchange.did_not_act(fault);
+            return Ok(());
+        }
+        if let Closing::ResetAfter(delay) | Closing::SlowClose(delay) = closing {
+            let mut receiving = Receiving(&mut passing.sender);
+            let held = hold(self.faults, &mut receiving, &[], Some(delay)).await;
+            self.held(held)?;
+        }
+        Err(Broken::Cut(Closing::Reset))
+    }
+
+    async fn empty_body(&mut self, answer: Response<RecvStream>) -> Result<(), Broken> {
+        let (mut parts, _) = answer.into_parts();
+        parts.status = StatusCode::OK;
+        parts
+            .headers
+            .insert(::http::header::CONTENT_LENGTH, 0.into());
+        let head = Response::from_parts(parts, ());
+        let (respond, exchange) = (&mut *self.respond, &*self.exchange);
+        let sending = self
+            .connection
+            .send_whole(head, Bytes::new(), respond, exchange);
+        sending.await
+    }
+
+    async fn stale(&mut self, answer: Response<RecvStream>, fault: FaultId) -> Result<(), Broken> {
+        let memory = self.exchange.desk.memory();
+        let known = memory
+            .zip(self.memory_key())
+            .and_then(|(memory, key)| memory.recall(&key));
+        let Some(Remembered::Http2(parts, body)) = known else {
+            self.exchange.did_not_act(fault);
+            return self.pass_all(answer).await;
+        };
+        drop(answer);
+        let head = Response::from_parts(*parts, ());
+        let (respond, exchange) = (&mut *self.respond, &*self.exchange);
+        let sending = self.connection.send_whole(head, body, respond, exchange);
+        sending.await
+    }
+}
+
+impl Passing {
+    /// Waits for more of the body; false at its end.
+    async fn more(&mut self) -> Result<bool, Broken> {
+        let (body, sender) = (&mut self.body, &mut self.sender);
+        let data = poll_fn(|cx| {
+            if let Poll::Ready(data) = body.poll_data(cx) {
+                let data = data.transpose();
+                return Poll::Ready(data.map_err(|error| broken_upstream(&error)));
+            }
+            sender.poll_reset(cx).map(|_| Err(Broken::ClientGone))
+        });
+        let Some(data) = data.await? else {
+            return Ok(false);
+        };
+        self.rest = data;
+        Ok(true)
+    }
+
+    fn copy(&mut self, data: &[u8]) {
+        if let Some((_, copy)) = &mut self.copy {
+            if copy.len() + data.len() > ANSWER_BYTES_MAX {
+                self.copy = None;
+            } else {
+                copy.extend_from_slice(data);
+            }
+        }
+    }
+}
+
+/// A client that waits for its answer to begin.
+struct Waiting<'a>(&'a mut server::SendResponse<Bytes>);
+
+impl Client for Waiting<'_> {
+    async fn gone(&mut self) {
+        client_gone(self.0).await;
+    }
+
+    fn has_spilled(&self) -> bool {
+        // What is not taken is held back by the stream's window.
+        false
+    }
+}
+
+async fn client_gone(respond: &mut server::SendResponse<Bytes>) {
+    // A reset or the end of the connection: either way nobody waits any more.
+    let _ = poll_fn(|cx| respond.poll_reset(cx)).await;
+}
+
+/// A client that is receiving its answer.
+struct Receiving<'a>(&'a mut SendStream<Bytes>);
+
+impl Client for Receiving<'_> {
+    async fn gone(&mut self) {
+        let _ = poll_fn(|cx| self.0.poll_reset(cx)).await;
+    }
+
+    fn has_spilled(&self) -> bool {
+        false
+    }
+}
+
+/// Passes a request's body with its trailers, as far as the dependency has room for it.
+async fn pass_body(
+    mut body: RecvStream,
+    mut sender: SendStream<Bytes>,
+    count: impl Fn(u64),
+) -> Result<(), h2::Error> {
+    while let Some(data) = body.data().await {
+        let data = data?;
+        let len = data.len();
+        send_data(&mut sender, data, false).await?;
+        count(len as u64);
+        body.flow_control().release_capacity(len)?;
+    }
+    let trailers = body.trailers().await?;
+    end_stream(&mut sender, trailers)
+}
+
+fn end_stream(
+    sender: &mut SendStream<Bytes>,
+    trailers: Option<HeaderMap>,
+) -> Result<(), h2::Error> {
+    match trailers {
+        Some(trailers) => sender.send_trailers(trailers),
+        None => sender.send_data(Bytes::new(), true),
+    }
+}
+
+pub(super) async fn send_data(
+    sender: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    is_last: bool,
+) -> Result<(), h2::Error> {
+    while !data.is_empty() {
+        sender.reserve_capacity(data.len());
+        while sender.capacity() == 0 {
+            match poll_fn(|cx| sender.poll_capacity(cx)).await {
+                Some(room) => room?,
+                None => return Err(Reason::CANCEL.into()),
+            };
+        }
+        let part = data.split_to(sender.capacity().min(data.len()));
+        sender.send_data(part, is_last && data.is_empty())?;
+    }
+    Ok(())
+}
+
+/// What a failure of the dependency's stream or connection is.
+fn broken_upstream(error: &h2::Error) -> Broken {
+    match error.reason() {
+        Some(reason) if error.is_reset() && error.is_remote() => Broken::Upstream(reason),
+        _ => Broken::UpstreamLost(refusal(error).kind()),
+    }
+}
+
+/// A dependency that answers HTTP/2 with something else does not speak it.
+fn refusal(error: &h2::Error) -> io::Error {
+    let is_other = [Reason::FRAME_SIZE_ERROR, Reason::PROTOCOL_ERROR]
+        .iter()
+        .any(|reason| error.reason() == Some(*reason));
+    if is_other && !error.is_remote() {
+        io::ErrorKind::Unsupported.into()
+    } else {
+        error
+            .get_io()
+            .map_or(io::ErrorKind::ConnectionReset, io::Error::kind)
+            .into()
+    }
+}
