@@ -488,6 +488,10 @@ fn bad_system_files() {
     );
     system("no_url", &[("url     =", "# url =")]);
     system(
+        "url_with_tls",
+        &[("url     = \"http:", "url     = \"https:")],
+    );
+    system(
         "empty_command",
         &[("[\"./bot-api\", \"--port\", \"{port.api}\"]", "[]")],
     );

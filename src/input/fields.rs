@@ -44,12 +44,7 @@ impl<'a> Fields<'a> {
         problems: &mut Problems,
     ) -> Self {
         let fields = Self::unchecked(table, span, source, name, keys);
-        let known: Vec<&Key> = keys
-            .iter()
-            .chain(more.iter().flat_map(|list| list.iter()))
-            .collect();
-        fields.report_unknown(&known, problems);
-        fields.report_missing(&known, problems);
+        fields.check_keys(more, problems);
         fields
     }
 
@@ -68,6 +63,27 @@ impl<'a> Fields<'a> {
             source,
             keys,
             name: name.into(),
+        }
+    }
+
+    /// Reports unknown and missing keys of a table that was opened unchecked, as soon as it is
+    /// known which further keys it may have.
+    pub fn check_keys(&self, more: &[&'static [Key]], problems: &mut Problems) {
+        let known: Vec<&Key> = self
+            .keys
+            .iter()
+            .chain(more.iter().flat_map(|list| list.iter()))
+            .collect();
+        self.report_unknown(&known, problems);
+        self.report_missing(&known, problems);
+    }
+
+    /// The same table by another name in messages.
+    pub fn named(&self, name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            span: self.span.clone(),
+            ..*self
         }
     }
 

@@ -4,7 +4,10 @@
 //! every name referring to something and every fault being one that its protocol can carry.
 
 mod dependency;
+mod expects;
+mod faults;
 mod keys;
+mod label;
 mod model;
 mod outage;
 mod outcome;
@@ -17,13 +20,14 @@ mod status;
 mod system;
 mod template;
 
+pub use expects::EXPECTS_MAX;
 pub use keys::{EXPECT as EXPECT_KEYS, RULE};
 pub use model::{
     Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, Lasts,
     Load, Outcomes, Phase, Ready, RequestTemplate, Rule, Scenario, Start, StatusSet, Stop, System,
     Target, TlsFront, Upstream, ValueMatch, Var,
 };
-pub use outage::{EXPECTS_MAX, FAULTS_MAX, PHASES_MAX};
+pub use outage::{FAULTS_MAX, PHASES_MAX};
 pub use outcome::{Answer, BODY_BYTES_MAX};
 pub use plan::{PlannedExpect, PlannedLoad, PlannedPhase, Timeline, plan};
 pub use read::{FILE_BYTES_MAX, from_texts, load_scenario, load_system, system_from_text};

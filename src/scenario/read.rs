@@ -1,7 +1,7 @@
 //! Files to a valid system and scenario.
 
 use super::{
-    Scenario, System, keys, outage,
+    Scenario, System, expects, keys, outage,
     system::{self, Outline},
 };
 use crate::input::{Fields, Problem, Problems, Severity, Source, Span};
@@ -98,7 +98,7 @@ fn from_sources(
     if problems.error_count() > before {
         return None;
     }
-    outage::forewarn(&scenario, &system, problems);
+    expects::forewarn(&scenario, &system, problems);
     Some((scenario, system))
 }
 

@@ -127,35 +127,39 @@ fn var(fields: &Fields<'_>, problems: &mut Problems) -> Option<Var> {
             format!("{{ {form} = 200 }} alone says how far it goes"),
         );
     }
-    let whole = |key, problems: &mut Problems| {
-        fields
-            .integer(key, problems)
-            .and_then(|number| u64::try_from(number).ok())
-    };
     match form {
-        "zipf" => {
-            if !fields.has("of") {
-                fields.problem(
-                    problems,
-                    "zipf",
-                    "a Zipf law needs `of`, its greatest number",
-                    "{ zipf = 1.1, of = 200 }".to_owned(),
-                );
-            }
-            Some(Var::Zipf {
-                exponent: fields.number("zipf", problems)?,
-                of: whole("of", problems)?,
-            })
-        }
+        "zipf" => zipf(fields, problems),
         "uniform" => Some(Var::Zipf {
             exponent: 0.0,
-            of: whole("uniform", problems)?,
+            of: whole(fields, "uniform", problems)?,
         }),
         "sequence" => Some(Var::Sequence {
-            of: whole("sequence", problems)?,
+            of: whole(fields, "sequence", problems)?,
         }),
         _ => one_of(fields, problems),
     }
+}
+
+fn zipf(fields: &Fields<'_>, problems: &mut Problems) -> Option<Var> {
+    if !fields.has("of") {
+        fields.problem(
+            problems,
+            "zipf",
+            "a Zipf law needs `of`, its greatest number",
+            "{ zipf = 1.1, of = 200 }".to_owned(),
+        );
+    }
+    let exponent = fields.number("zipf", problems);
+    let of = whole(fields, "of", problems);
+    Some(Var::Zipf {
+        exponent: exponent?,
+        of: of?,
+    })
+}
+
+fn whole(fields: &Fields<'_>, key: &'static str, problems: &mut Problems) -> Option<u64> {
+    let number = fields.integer(key, problems)?;
+    u64::try_from(number).ok()
 }
 
 fn one_of(fields: &Fields<'_>, problems: &mut Problems) -> Option<Var> {

@@ -76,16 +76,8 @@ pub(super) fn read(
     let url = reader.url(&start, problems);
     let loads = requests::loads(root, &mut outline.loads, problems);
     let ingress = read_ingress(root, &mut outline.loads, problems);
-    outline.scope = reader.scope.and(["url"]);
-    outline.captures = captures_of(&dependencies, &loads);
-    outline.external = matches!(start, Start::External);
-    if let Start::Instances(instances) = &start {
-        outline.instances = instances
-            .iter()
-            .map(|instance| Arc::clone(&instance.name))
-            .collect();
-    }
     check_upstreams(root, &dependencies, &start, problems);
+    check_plain(&system, &loads, problems);
     let url = required_url(
         url,
         &system,
@@ -105,7 +97,23 @@ pub(super) fn read(
         ingress,
     };
     read.ports = ports_of(&read);
+    outline.scope = reader.scope.and(["url"]);
+    outline.note(&read);
     Some((read, outline))
+}
+
+impl Outline {
+    /// Notes what is known of a system that was read.
+    fn note(&mut self, system: &System) {
+        self.captures = captures_of(&system.dependencies, &system.loads);
+        match &system.start {
+            Start::External => self.external = true,
+            Start::Instances(instances) => {
+                let names = instances.iter().map(|one| Arc::clone(&one.name));
+                self.instances = names.collect();
+            }
+        }
+    }
 }
 
 fn captures_of(dependencies: &[Dependency], loads: &[Load]) -> Vec<(Arc<str>, Vec<String>)> {
@@ -163,16 +171,7 @@ impl Reader<'_> {
             ["command"] => Start::Instances(vec![self.only_instance(problems)]),
             ["instance"] => Start::Instances(self.instances(instances, problems)),
             [_] => {
-                for key in ["env", "ready", "stop", "folder", "url"] {
-                    if system.has(key) {
-                        system.problem(
-                            problems,
-                            key,
-                            format!("`{key}` says nothing about an external system"),
-                            "Brownout does not start it, and `external` is its URL".to_owned(),
-                        );
-                    }
-                }
+                self.refuse_start_keys(problems);
                 Start::External
             }
             [] => {
@@ -192,6 +191,19 @@ impl Reader<'_> {
                     "give one of `command`, `[[system.instance]]` and `external`".to_owned(),
                 );
                 Start::External
+            }
+        }
+    }
+
+    fn refuse_start_keys(&self, problems: &mut Problems) {
+        for key in ["env", "ready", "stop", "folder", "url"] {
+            if self.fields.has(key) {
+                self.fields.problem(
+                    problems,
+                    key,
+                    format!("`{key}` says nothing about an external system"),
+                    "Brownout does not start it, and `external` is its URL".to_owned(),
+                );
             }
         }
     }
@@ -320,6 +332,9 @@ impl Reader<'_> {
         while url.value.ends_with('/') {
             url.value.pop();
         }
+        if key == "url" && url.value.starts_with("https://") {
+            refuse_tls(table, key, problems);
+        }
         let rest = ["http://", "https://"]
             .iter()
             .find_map(|scheme| url.value.strip_prefix(scheme));
@@ -341,6 +356,23 @@ impl Reader<'_> {
         };
         Some(ports.template(url, table.source, problems))
     }
+}
+
+/// Whoever asks an external system by load must be able to: only plain HTTP is spoken.
+fn check_plain(system: &Fields<'_>, loads: &[Load], problems: &mut Problems) {
+    let url = system.text("external", &mut Problems::default());
+    if !loads.is_empty() && url.is_some_and(|url| url.value.starts_with("https://")) {
+        refuse_tls(system, "external", problems);
+    }
+}
+
+fn refuse_tls(table: &Fields<'_>, key: &'static str, problems: &mut Problems) {
+    table.problem(
+        problems,
+        key,
+        "load and readiness speak no TLS to the system",
+        "write \"http://…\"; the ingress alone speaks TLS to an `external` system".to_owned(),
+    );
 }
 
 fn refuse_nul(text: &Item<String>, table: &Fields<'_>, problems: &mut Problems) {

@@ -1,0 +1,207 @@
+//! `[[expect]]`: ids, phases, kinds, and what can be seen beforehand.
+
+use super::{
+    Expect, Phase, Scenario, System, keys,
+    outage::{at_most, is_empty_array, line, unknown_kind},
+    scope::Once,
+    system::Outline,
+};
+use crate::{
+    expectation::{self, EXPECTATIONS, Foresight, Names},
+    input::{Fields, Item, Problems, Source, Span, hint_among},
+    protocol::Protocol,
+};
+use toml::de::DeTable;
+
+/// The most expectations of a scenario.
+pub const EXPECTS_MAX: usize = 500;
+
+/// Reads them all.
+pub(super) fn read(
+    root: &Fields<'_>,
+    phases: &[Phase],
+    system: Option<&Outline>,
+    problems: &mut Problems,
+) -> Vec<Expect> {
+    let tables = root.raw_tables("expect", problems);
+    if is_empty_array(root, "expect") {
+        root.problem(
+            problems,
+            "expect",
+            "nothing is required: the scenario could not fail",
+            "add an `[[expect]]`; `brownout list expectations` shows all kinds".to_owned(),
+        );
+    }
+    let count = tables.len();
+    at_most(root, "expect", count, EXPECTS_MAX, "expectations", problems);
+    let mut once = Once::default();
+    tables
+        .into_iter()
+        .filter_map(|(table, span)| {
+            expect(
+                table,
+                span,
+                root.source,
+                phases,
+                system,
+                &mut once,
+                problems,
+            )
+        })
+        .collect()
+}
+
+fn expect<'a>(
+    table: &'a DeTable<'a>,
+    span: Span,
+    source: &'a Source,
+    phases: &[Phase],
+    system: Option<&Outline>,
+    once: &mut Once,
+    problems: &mut Problems,
+) -> Option<Expect> {
+    let common = Fields::unchecked(table, span.clone(), source, "the expectation", keys::EXPECT);
+    let id = common.text("id", &mut Problems::default());
+    let kind = common.text("kind", &mut Problems::default());
+    let def = kind
+        .as_ref()
+        .and_then(|kind| expectation::find(&kind.value));
+    if let Some(id) = &id {
+        check_id(id, source, once, problems);
+    }
+    let during = during(&common, phases, problems);
+    let Some(def) = def else {
+        let known = EXPECTATIONS.iter().map(|def| def.name);
+        unknown_kind(&common, kind, "expectation", known, problems);
+        return None;
+    };
+    let name = match &id {
+        Some(id) => format!("expectation `{}`", id.value),
+        None => format!("the `{}` expectation", def.name),
+    };
+    let fields = common.named(name);
+    fields.check_keys(&[def.keys], problems);
+    let that = line(&fields, "that", problems);
+    fields.text("id", problems);
+    // Without a system no load and no dependency is known, and each would seem a mistake.
+    let system = system?;
+    let names = names(phases, system);
+    let expectation = (def.parse)(&fields.also(def.keys), &names, problems)?;
+    check_probe(&fields, &*expectation, system, problems);
+    Some(Expect {
+        id: id?.value.into(),
+        that: that?,
+        kind: def.name,
+        expectation,
+        during,
+        span,
+    })
+}
+
+fn check_id(id: &Item<String>, source: &Source, once: &mut Once, problems: &mut Problems) {
+    if id.value.is_empty()
+        || id
+            .value
+            .contains(|c: char| c.is_whitespace() || c.is_control())
+    {
+        problems.error(
+            source,
+            id.span.clone(),
+            "an id is one word",
+            "\"ADA-3\"".to_owned(),
+        );
+    }
+    once.take(id, "expectation", source, problems);
+}
+
+/// The phases that `during` names, by index, in the order of the scenario.
+fn during(fields: &Fields<'_>, phases: &[Phase], problems: &mut Problems) -> Vec<usize> {
+    let mut indices = Vec::new();
+    for name in fields.texts("during", problems).unwrap_or_default() {
+        match phases.iter().position(|phase| *phase.name == *name.value) {
+            Some(index) => indices.push(index),
+            None => problems.error(
+                fields.source,
+                name.span,
+                format!("no phase is named `{}`", name.value),
+                hint_among(&name.value, phases.iter().map(|phase| &*phase.name)),
+            ),
+        }
+    }
+    indices.sort_unstable();
+    indices.dedup();
+    indices
+}
+
+fn names<'a>(phases: &'a [Phase], system: &'a Outline) -> Names<'a> {
+    Names {
+        loads: system.loads.iter().map(|name| &**name).collect(),
+        phases: phases.iter().map(|phase| &*phase.name).collect(),
+        dependencies: system
+            .dependencies
+            .iter()
+            .map(|known| {
+                let protocol = known.protocol.unwrap_or(Protocol::S3);
+                (&*known.name, known.role.as_deref(), protocol)
+            })
+            .collect(),
+        instances: system.instances.iter().map(|name| &**name).collect(),
+        captures: system
+            .captures
+            .iter()
+            .map(|(name, captures)| (&**name, captures.iter().map(String::as_str).collect()))
+            .collect(),
+    }
+}
+
+/// The templates of a probe must refer to things that exist.
+fn check_probe(
+    fields: &Fields<'_>,
+    expectation: &dyn expectation::Expectation,
+    system: &Outline,
+    problems: &mut Problems,
+) {
+    let Some(probe) = expectation.probe() else {
+        return;
+    };
+    let (key, templates) = match probe.ask {
+        expectation::ProbeAsk::Http { url, .. } => ("http", vec![url]),
+        expectation::ProbeAsk::Command(command) => ("command", command),
+    };
+    for template in templates {
+        let item = Item {
+            value: template.0,
+            span: fields.place(key),
+        };
+        system.scope.template(item, fields.source, problems);
+    }
+}
+
+/// Appends what the expectations can see beforehand: a phase too short, a load too thin. What
+/// comes through the ingress is not known beforehand.
+pub(super) fn forewarn(scenario: &Scenario, system: &System, problems: &mut Problems) {
+    let loads: Vec<(&str, f64)> = system
+        .loads
+        .iter()
+        .map(|load| (&*load.name, load.rate.as_per_second()))
+        .collect();
+    for expect in &scenario.expects {
+        let phases = expectation::judged_phases(expect, scenario)
+            .into_iter()
+            .filter_map(|index| scenario.phases.get(index))
+            .map(|phase| (&*phase.name, phase.lasts.at_most()))
+            .collect();
+        let foresight = Foresight {
+            phases,
+            loads: loads.clone(),
+        };
+        for warning in expect.expectation.forewarn(&foresight) {
+            problems.warning(
+                &scenario.source,
+                expect.span.clone(),
+                format!("{}: {warning}", expect.id),
+                None,
+            );
+        }
+    }
+}
