@@ -2,6 +2,7 @@
 //! the history saved. The second hurries.
 
 use super::{Failure, progress::Progress};
+use futures_util::future::select_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -53,24 +54,41 @@ impl Interrupt {
     }
 }
 
-/// The signals that end a program.
-struct Signals([Signal; 3]);
+/// The signals that end a program, but for those that whoever started us wants ignored: `nohup`
+/// does so with HUP, a shell with the INT of what it starts in the background.
+struct Signals(Vec<Signal>);
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ]))
+        let ignored = ignored();
+        [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ]
+        .into_iter()
+        .filter(|kind| ignored & (1 << (kind.as_raw_value() - 1)) == 0)
+        .map(signal)
+        .collect::<std::io::Result<_>>()
+        .map(Self)
     }
 
     async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+        let each = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
+        let each: Vec<_> = each.collect();
+        if each.is_empty() {
+            std::future::pending::<()>().await;
         }
+        select_all(each).await;
     }
+}
+
+/// The signals that are ignored from the start, signal 1 in the lowest bit. Known on Linux only.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }

@@ -17,17 +17,21 @@ use anstyle::Style;
 const BOLD: Style = Style::new().bold();
 
 /// One thing that files may name.
-struct Entry {
-    name: &'static str,
+pub(super) struct Entry {
+    /// Its name.
+    pub(super) name: &'static str,
     /// What it is listed under, where there are groups.
-    group: Option<&'static str>,
-    summary: &'static str,
-    example: &'static str,
-    keys: &'static [Key],
+    pub(super) group: Option<&'static str>,
+    /// One line.
+    pub(super) summary: &'static str,
+    /// How it is written.
+    pub(super) example: &'static str,
+    /// Its own keys.
+    pub(super) keys: &'static [Key],
     /// Keys that all of its sort have.
-    common: &'static [Key],
+    pub(super) common: &'static [Key],
     /// What else is to be known about it.
-    more: Vec<String>,
+    pub(super) more: Vec<String>,
 }
 
 /// Carries it out.
@@ -47,7 +51,8 @@ pub fn list(args: &List) -> Result<Exit, Failure> {
     Ok(Exit::Pass)
 }
 
-fn entries(subject: Subject) -> Vec<Entry> {
+/// Everything of one sort, in the registry's order.
+pub(super) fn entries(subject: Subject) -> Vec<Entry> {
     match subject {
         Subject::Faults => FAULTS.iter().map(fault).collect(),
         Subject::Expectations => EXPECTATIONS

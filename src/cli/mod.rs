@@ -8,6 +8,8 @@ mod bug;
 mod check;
 mod exit;
 mod files;
+#[cfg(test)]
+mod formats;
 mod interrupt;
 mod judge;
 mod list;

@@ -166,8 +166,11 @@ impl Screen {
     fn redraw(&self, now: Micros) {
         let Some(bar) = &self.bar else { return };
         if let Some((passed, whole)) = self.narrator.share(now) {
-            bar.set_length(whole);
-            bar.set_position(passed);
+            // Together, so that no length is drawn with another phase's position.
+            bar.update(|state| {
+                state.set_len(whole);
+                state.set_pos(passed);
+            });
         }
         bar.set_message(self.narrator.standing(now).join("\n"));
         bar.tick();

@@ -9,7 +9,7 @@ use crate::{
 pub(super) const NAMED_MAX: usize = 100;
 
 /// What a system file may hold.
-pub(super) const SYSTEM_FILE: &[Key] = &[
+pub const SYSTEM_FILE: &[Key] = &[
     Key::required("system", Shape::Table(SYSTEM), "what is under test"),
     Key::optional(
         "dependency",
@@ -354,7 +354,7 @@ pub(super) const INGRESS: &[Key] = &[
 ];
 
 /// What a scenario file may hold.
-pub(super) const SCENARIO_FILE: &[Key] = &[
+pub const SCENARIO_FILE: &[Key] = &[
     Key::required("title", Shape::Text, "one line that says what happens"),
     Key::optional(
         "incident",

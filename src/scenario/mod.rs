@@ -21,7 +21,7 @@ mod system;
 mod template;
 
 pub use expects::EXPECTS_MAX;
-pub use keys::{EXPECT as EXPECT_KEYS, RULE};
+pub use keys::{EXPECT as EXPECT_KEYS, RULE, SCENARIO_FILE, SYSTEM_FILE};
 pub use model::{
     Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, Lasts,
     Load, Outcomes, Phase, Ready, RequestTemplate, Rule, Scenario, Start, StatusSet, Stop, System,
