@@ -38,7 +38,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::mpsc,
-    time::{Instant, advance, sleep, sleep_until},
+    time::{Instant, advance, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -598,11 +598,10 @@ async fn a_connection_closed_while_idle_costs_nobody_an_operation() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_found_closed_before_anything_was_sent_is_replaced() {
-    let far_ends: Arc<parking_lot::Mutex<Vec<DuplexStream>>> = Arc::default();
-    let accepted = Arc::clone(&far_ends);
+    let (accepted, mut far_ends) = mpsc::unbounded_channel();
     let pool = Pool::new(Arc::new(move || {
         let (near, far) = duplex(64 * 1024);
-        accepted.lock().push(far);
+        accepted.send(far).unwrap();
         async { Ok(Box::new(near) as Box<dyn Stream>) }.boxed()
     }));
     let base = Base::parse("http://system.test").unwrap();
@@ -611,14 +610,9 @@ async fn a_connection_found_closed_before_anything_was_sent_is_replaced() {
         .unwrap();
     let template = request("GET", "/", &[], None);
     let request = Rendered::new(&template, &planned, &BTreeMap::new(), &base).unwrap();
-    let serve = async || {
-        let mut far = loop {
-            let far = far_ends.lock().pop();
-            match far {
-                Some(far) => break far,
-                None => tokio::task::yield_now().await,
-            }
-        };
+    let mut serve = async || {
+        let far = timeout(SECOND, far_ends.recv()).await;
+        let mut far: DuplexStream = far.expect("a new connection").unwrap();
         assert!(far.read(&mut [0; 4_096]).await.unwrap() > 0);
         far.write_all(WHOLE).await.unwrap();
         far
