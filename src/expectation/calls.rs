@@ -100,9 +100,15 @@ impl Hit<'_> {
 }
 
 fn cut(began: Micros, ended: Micros, horizon: Micros, unfinished: bool) -> Spell {
+    let seen_until = if unfinished {
+        ended.min(horizon)
+    } else {
+        horizon
+    };
     Spell {
         time: ended.min(horizon).since(began),
         censored: ended > horizon || unfinished,
+        room: seen_until.since(began),
     }
 }
 

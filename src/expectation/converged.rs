@@ -297,6 +297,10 @@ impl Expectation for Converged {
         };
         let end = view.history.end;
         let until = self.within.map_or(end, |within| since + within);
+        let over = match self.within {
+            Some(_) => end >= until,
+            None => view.history.completed(),
+        };
         let accepted = self.accepted(view, since);
         let writes = self.writes(view);
         let mut converged = 0u64;
@@ -319,7 +323,7 @@ impl Expectation for Converged {
                 }
                 Fate::Regressed(when, what) => (what, when, true),
                 // What is not stored yet may still come.
-                Fate::Stale(what) => (what, *at, end >= until),
+                Fate::Stale(what) => (what, *at, over),
                 Fate::Unknown(what) => (what, *at, false),
             };
             let evidence = [(moment, format!("{key}: {what}"))];
@@ -463,6 +467,15 @@ mod tests {
     fn a_run_that_ends_before_the_time_is_over_cannot_tell() {
         let early = story([put(31_000, "8", "11")]).ends(40, Some("completed"));
         assert_eq!(check(EXPECT, &early).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn without_a_time_of_its_own_it_has_the_rest_of_the_run() {
+        let expect = EXPECT.replace("within = \"20s\"", "");
+        let stale = || story([put(31_000, "8", "11")]);
+        assert_eq!(check(&expect, &stale()).status, Status::Fail);
+        let cut = stale().ends(50, Some("interrupted"));
+        assert_eq!(check(&expect, &cut).status, Status::Inconclusive);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Judged over the calls that a fault acted on. A call's time is from its first attempt's beginning
 //! to the end of its last one, back-off included. A call that was still open when its fault was
-//! lifted took at least that long: it can fail the bound, never keep it. A connect time-out leaves
+//! lifted took at least that long: it can fail the bound, never keep it, and where enough calls
+//! began early enough to exceed the bound, only those count. A connect time-out leaves
 //! no attempt at the proxy, so that a call of connect time-outs alone is not seen here; the
 //! load's own latency shows it.
 
@@ -118,7 +119,7 @@ impl GivesUp {
         bound: Duration,
         what: &str,
     ) -> Judgement {
-        let survival = Survival::beyond(spells, bound);
+        let survival = Survival::beyond(spells, bound, self.needed());
         let allowed = 1.0 - self.quantile.share() + 1e-9;
         let exceeding = spells.iter().filter(|spell| spell.exceeds(bound)).count();
         let bound = format_duration(bound);

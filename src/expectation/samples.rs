@@ -98,6 +98,8 @@ pub struct Spell {
     /// Whether it was still going on then (*censored*): it took at least that long, which is
     /// enough to fail a bound and never enough to pass one.
     pub censored: bool,
+    /// How long it could have been seen: from its beginning to when its fault was lifted.
+    pub room: Duration,
 }
 
 impl Spell {
@@ -113,6 +115,12 @@ impl Spell {
 }
 
 /// What spells say about a bound.
+///
+/// Two readings, both of which leave out a spell that was cut short before the bound without
+/// counting it as kept. The *roomy* one looks only at spells that began so early that they could
+/// have exceeded the bound: a choice by their beginning alone, which favours neither side. Where
+/// too few had that room, the product-limit estimate (Kaplan and Meier) uses the others as far
+/// as they were seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Survival {
     /// The least share that takes longer than the bound.
@@ -124,31 +132,48 @@ pub struct Survival {
 }
 
 impl Survival {
-    /// The product-limit estimate (Kaplan and Meier) of the share that takes longer than `bound`:
-    /// a spell that was cut short before the bound counts as long as it was seen, and then for
-    /// neither side. Where the longest-seen spells were all cut short before the bound, only the
-    /// upper end is known.
-    pub fn beyond(spells: &[Spell], bound: Duration) -> Self {
-        let mut sorted = spells.to_vec();
-        sorted.sort_by_key(|spell| (spell.time, spell.censored));
-        let mut at_risk = sorted.len() as f64;
-        let mut share = 1.0;
-        for spell in sorted.iter().filter(|spell| spell.time <= bound) {
-            if !spell.censored {
-                share *= 1.0 - 1.0 / at_risk;
-            }
-            at_risk -= 1.0;
-        }
-        let telling = spells
+    /// Reads spells against a bound; `enough` is how many with room make the roomy reading.
+    pub fn beyond(spells: &[Spell], bound: Duration, enough: u64) -> Self {
+        let roomy: Vec<Spell> = spells
             .iter()
-            .filter(|spell| spell.within(bound) || spell.exceeds(bound))
-            .count() as u64;
+            .filter(|spell| spell.room >= bound)
+            .copied()
+            .collect();
+        let telling = |spells: &[Spell]| {
+            let told = spells
+                .iter()
+                .filter(|spell| spell.within(bound) || spell.exceeds(bound));
+            told.count() as u64
+        };
+        let chosen = if telling(&roomy) >= enough {
+            &roomy
+        } else {
+            spells
+        };
+        let (least, most) = product_limit(chosen, bound);
         Self {
-            least: if at_risk > 0.0 { share } else { 0.0 },
-            most: share,
-            telling,
+            least,
+            most,
+            telling: telling(chosen),
         }
     }
+}
+
+/// The least and the greatest share of the spells that takes longer than `bound`. A spell that was
+/// cut short before the bound counts as long as it was seen, and then for neither side; where the
+/// longest-seen spells were all cut short before the bound, only the upper end is known.
+fn product_limit(spells: &[Spell], bound: Duration) -> (f64, f64) {
+    let mut sorted = spells.to_vec();
+    sorted.sort_by_key(|spell| (spell.time, spell.censored));
+    let mut at_risk = sorted.len() as f64;
+    let mut share = 1.0;
+    for spell in sorted.iter().filter(|spell| spell.time <= bound) {
+        if !spell.censored {
+            share *= 1.0 - 1.0 / at_risk;
+        }
+        at_risk -= 1.0;
+    }
+    (if at_risk > 0.0 { share } else { 0.0 }, share)
 }
 
 #[cfg(test)]
@@ -160,6 +185,7 @@ mod tests {
         let spell = |(seconds, censored): &(u64, bool)| Spell {
             time: Duration::from_secs(*seconds),
             censored: *censored,
+            room: Duration::from_secs(if *censored { *seconds } else { 20 }),
         };
         times.iter().map(spell).collect()
     }
@@ -207,7 +233,7 @@ mod tests {
         ) {
             let all: Vec<_> = times.iter().map(|time| (*time, false)).collect();
             let beyond = times.iter().filter(|time| **time > 10).count() as f64;
-            let survival = Survival::beyond(&spells(&all), Duration::from_secs(10));
+            let survival = Survival::beyond(&spells(&all), Duration::from_secs(10), 1);
             prop_assert!((survival.most - beyond / times.len() as f64).abs() < 1e-9);
         }
     }
@@ -215,11 +241,24 @@ mod tests {
     #[test]
     fn a_spell_cut_short_can_exceed_a_bound_but_never_keep_it() {
         let bound = Duration::from_secs(10);
-        let cut_early = Survival::beyond(&spells(&[(4, true), (5, true)]), bound);
+        let cut_early = Survival::beyond(&spells(&[(4, true), (5, true)]), bound, 3);
         assert_eq!((cut_early.least, cut_early.most), (0.0, 1.0));
-        let cut_late = Survival::beyond(&spells(&[(12, true)]), bound);
+        let cut_late = Survival::beyond(&spells(&[(12, true)]), bound, 3);
         assert_eq!((cut_late.least, cut_late.most), (1.0, 1.0));
-        let some_cut = Survival::beyond(&spells(&[(1, true), (4, false), (4, false)]), bound);
+        let some_cut = Survival::beyond(&spells(&[(1, true), (4, false), (4, false)]), bound, 3);
         assert_eq!((some_cut.most, some_cut.telling), (0.0, 2));
+    }
+
+    #[test]
+    fn a_spell_that_began_too_late_to_exceed_the_bound_does_not_leave_it_open() {
+        let bound = Duration::from_secs(10);
+        let early = [(4, false), (4, false), (4, false)];
+        let late = (5, true);
+        let all = spells(&[early[0], early[1], early[2], late]);
+        assert_eq!(Survival::beyond(&all, bound, 3).most, 0.0);
+        // With too few that had the room, the late one says that some take longer than 5 s.
+        let few = spells(&[early[0], early[1], late]);
+        let survival = Survival::beyond(&few, bound, 3);
+        assert!(survival.least == 0.0 && survival.most > 0.3);
     }
 }
