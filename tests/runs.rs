@@ -255,6 +255,41 @@ fn a_system_that_exits_at_once_exits_69_with_its_last_output() {
 }
 
 #[test]
+fn an_instance_that_dies_while_others_still_start_exits_69() {
+    let system = boto3_system("", &fetches("2/s", "5s"));
+    let (head, rest) = system.split_once("command = ").expect("a command");
+    let (command, rest) = rest.split_once('\n').expect("a line");
+    let python = harness::python::interpreter();
+    let instances = format!(
+        r#"[[system.instance]]
+name = "api"
+command = {command}
+url = "http://127.0.0.1:{{port.app}}"
+ready = {{ path = "/healthz", within = "60s" }}
+
+[[system.instance]]
+name = "worker"
+command = [{python:?}, "-c", "print('no work here'); raise SystemExit(3)"]
+
+[dependency.s3]"#
+    );
+    let rest = rest.replace("ready = { path = \"/healthz\", within = \"60s\" }\n", "");
+    let rest = rest.replace("stop = { signal = \"TERM\", within = \"5s\" }\n", "");
+    let system = format!("{head}{rest}").replace("[dependency.s3]", &instances);
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", A_THIRD);
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(69);
+    assert!(
+        left.stdout.contains("worker") && left.stdout.contains("no work here"),
+        "{}",
+        left.stdout
+    );
+    assert!(programs_of(&bench).is_empty());
+}
+
+#[test]
 fn an_upstream_that_is_not_there_exits_69_before_the_system_is_started() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = closed.local_addr().expect("its address");

@@ -235,6 +235,7 @@ fn trouble(error: &RunError) -> Trouble {
             RunError::InterruptedEarly => TroubleKind::Interrupted,
             RunError::Recording { .. } => TroubleKind::BrokeOff,
             RunError::Instance(_)
+            | RunError::Died { .. }
             | RunError::Upstream { .. }
             | RunError::External { .. }
             | RunError::Listen { .. } => TroubleKind::NotStarted,

@@ -80,8 +80,14 @@ pub struct Missed {
     pub load: Arc<str>,
     /// Operations concerned.
     pub count: u64,
+    /// How many of these were not sent at all.
+    pub unsent: u64,
     /// The greatest delay, in microseconds.
     pub late: u64,
+    /// When the first of them should have begun.
+    pub first: Micros,
+    /// When the last of them should have begun.
+    pub last: Micros,
 }
 
 impl History {
@@ -143,6 +149,7 @@ struct Building {
     history: History,
     names: HashSet<Arc<str>>,
     lifted: Vec<(Micros, FaultId, u64)>,
+    over: Option<Micros>,
 }
 
 impl Building {
@@ -168,6 +175,7 @@ impl Building {
             history,
             names: HashSet::new(),
             lifted: Vec::new(),
+            over: None,
         }
     }
 
@@ -201,13 +209,20 @@ impl Building {
                 at,
                 load,
                 count,
+                unsent,
                 late,
+                first,
+                last,
             } => history.missed.push(Missed {
                 at,
                 load,
                 count,
+                unsent,
                 late,
+                first,
+                last,
             }),
+            Observation::PhasesOver { at } => self.over = Some(at),
             Observation::Dropped { count, .. } => history.dropped += count,
             Observation::Acted(intervention) => history.interventions.push(intervention),
             Observation::Connection(connection) => history.connections.push(connection),
@@ -250,7 +265,7 @@ impl Building {
 
     fn close_phases(&mut self) {
         let history = &mut self.history;
-        let mut next: Option<Micros> = None;
+        let mut next = self.over;
         for phase in history.phases.iter_mut().rev() {
             phase.ended = next.unwrap_or(history.end);
             phase.complete = next.is_some();

@@ -67,8 +67,17 @@ pub enum Observation {
         load: Arc<str>,
         /// Operations concerned.
         count: u64,
+        /// How many of these were not sent at all; the others are operations of their own.
+        #[serde(default)]
+        unsent: u64,
         /// The greatest delay, in microseconds.
         late: u64,
+        /// When the first of them should have begun.
+        #[serde(default)]
+        first: Micros,
+        /// When the last of them should have begun.
+        #[serde(default)]
+        last: Micros,
     },
     /// The recorder had to drop this many observations up to here.
     Dropped {
@@ -76,6 +85,11 @@ pub enum Observation {
         at: Micros,
         /// How many since the last such entry.
         count: u64,
+    },
+    /// The last phase is over: what follows is the answers still due, and the taking down.
+    PhasesOver {
+        /// When.
+        at: Micros,
     },
     /// The last entry of a run that was not killed.
     Ended(Moment),
@@ -90,6 +104,7 @@ impl Observation {
             | Self::Armed { at, .. }
             | Self::Lifted { at, .. }
             | Self::Missed { at, .. }
+            | Self::PhasesOver { at }
             | Self::Dropped { at, .. } => *at,
             Self::Acted(intervention) => intervention.at,
             Self::Operation(operation) => operation.ended,
@@ -169,6 +184,10 @@ pub struct Operation {
     /// Why it is not ok: "connection refused", "no answer within 5s", "status 503".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Whether the run ended before its answer was due: it took at least that long, and nothing
+    /// else can be said of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
     /// What it asked, for evidence: `POST /bots/7/train`.
     pub request: Arc<str>,
     /// Values captured from request and response as the file asks (`capture`).

@@ -87,6 +87,7 @@ impl Story {
                     Outcome::Indeterminate => Some("no answer within 5s".to_owned()),
                     Outcome::Ok | Outcome::Degraded => None,
                 },
+                cut: false,
                 request: format!("POST /bots/7/{load}").into(),
                 captured: BTreeMap::new(),
             };
@@ -186,7 +187,10 @@ impl Story {
             at: Micros::from_secs(second),
             load: load.into(),
             count,
+            unsent: 0,
             late: 200_000,
+            first: Micros::from_secs(second),
+            last: Micros::from_secs(second),
         });
         self
     }

@@ -18,13 +18,8 @@ use crate::{
     units::{Micros, Rate},
 };
 use futures_util::{FutureExt, future::join_all};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -158,15 +153,34 @@ struct Pacer {
 /// What was missed since the last report.
 #[derive(Debug, Default)]
 struct Missed {
-    count: AtomicU64,
-    late_max: AtomicU64,
+    since: Mutex<Option<Misses>>,
+}
+
+/// Operations that began late or not at all.
+#[derive(Debug, Clone, Copy)]
+struct Misses {
+    count: u64,
+    unsent: u64,
+    late: Duration,
+    first: Micros,
+    last: Micros,
 }
 
 impl Missed {
-    fn note(&self, late: Duration) {
-        self.late_max
-            .fetch_max(Micros::from(late).0, Ordering::Relaxed);
-        self.count.fetch_add(1, Ordering::Relaxed);
+    fn note(&self, intended: Micros, late: Duration, sent: bool) {
+        let mut since = self.since.lock();
+        let misses = since.get_or_insert(Misses {
+            count: 0,
+            unsent: 0,
+            late,
+            first: intended,
+            last: intended,
+        });
+        misses.count += 1;
+        misses.unsent += u64::from(!sent);
+        misses.late = misses.late.max(late);
+        misses.first = misses.first.min(intended);
+        misses.last = misses.last.max(intended);
     }
 }
 
@@ -217,21 +231,24 @@ impl Pacer {
                 self.flights
                     .spawn(fly(lane, planned, room, missed, self.late_max));
             }
-            Err(_) => self
-                .missed
-                .note(self.lane.recorder.now().since(planned.intended)),
+            Err(_) => {
+                let late = self.lane.recorder.now().since(planned.intended);
+                self.missed.note(planned.intended, late, false);
+            }
         }
     }
 
     fn report_missed(&self) {
-        let count = self.missed.count.swap(0, Ordering::Relaxed);
-        let late = self.missed.late_max.swap(0, Ordering::Relaxed);
-        if count > 0 {
+        let misses = self.missed.since.lock().take();
+        if let Some(misses) = misses {
             self.lane.recorder.record(Observation::Missed {
                 at: self.lane.recorder.now(),
                 load: Arc::clone(&self.lane.load.name),
-                count,
-                late,
+                count: misses.count,
+                unsent: misses.unsent,
+                late: Micros::from(misses.late).0,
+                first: misses.first,
+                last: misses.last,
             });
         }
     }
@@ -246,12 +263,13 @@ async fn fly(
 ) {
     let began = lane.recorder.now();
     let late = began.since(planned.intended);
-    if late > late_max {
-        missed.note(late);
-    }
     match lane.operate(&planned, began).await {
-        Some(operation) => lane.recorder.record(Observation::Operation(operation)),
-        None if late <= late_max => missed.note(late),
-        None => {}
+        Some(operation) => {
+            if late > late_max {
+                missed.note(planned.intended, late, true);
+            }
+            lane.recorder.record(Observation::Operation(operation));
+        }
+        None => missed.note(planned.intended, late, false),
     }
 }

@@ -38,6 +38,7 @@ struct Ending {
     outcome: Outcome,
     status: Option<u16>,
     why: Option<String>,
+    cut: bool,
 }
 
 impl Ending {
@@ -46,6 +47,7 @@ impl Ending {
             outcome: Outcome::Failed,
             status,
             why: Some(why.into()),
+            cut: false,
         }
     }
 
@@ -54,6 +56,15 @@ impl Ending {
             outcome: Outcome::Indeterminate,
             status: None,
             why: Some(why.into()),
+            cut: false,
+        }
+    }
+
+    /// The run ended before the answer was due.
+    fn cut() -> Self {
+        Self {
+            cut: true,
+            ..Self::indeterminate("run ended")
         }
     }
 }
@@ -86,7 +97,7 @@ impl Lane {
                 let ending = tokio::select! {
                     biased;
                     ending = attempted.carry_out(rendered) => ending,
-                    () = self.cut.cancelled() => Some(Ending::indeterminate("run ended")),
+                    () = self.cut.cancelled() => Some(Ending::cut()),
                 };
                 (ending, Arc::clone(&rendered.label))
             }
@@ -144,6 +155,7 @@ impl Attempted<'_> {
             outcome,
             status: Some(status),
             why,
+            cut: false,
         }
     }
 
@@ -232,6 +244,7 @@ impl Attempted<'_> {
             outcome: ending.outcome,
             status: ending.status,
             why: ending.why,
+            cut: ending.cut,
             request,
             captured: self.captured,
         }

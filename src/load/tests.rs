@@ -436,6 +436,7 @@ async fn those_in_flight_get_their_grace_and_no_more() {
     let op = history.only();
     assert_eq!(op.outcome, Outcome::Indeterminate);
     assert_eq!(op.why.as_deref(), Some("run ended"));
+    assert!(op.cut, "its answer was not due yet");
     let grace = history.ended.since(Micros::from_millis(500));
     assert!((GRACE..GRACE + 5 * MILLI).contains(&grace), "{grace:?}");
 }

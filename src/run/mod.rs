@@ -83,6 +83,16 @@ pub enum RunError {
     /// An instance did not start, or did not become ready.
     #[error(transparent)]
     Instance(#[from] StartError),
+    /// An instance was ready, and died before the first phase.
+    #[error(
+        "instance `{instance}` was ready and ended before the first phase; its last output:\n{output}"
+    )]
+    Died {
+        /// The instance.
+        instance: String,
+        /// Its last lines.
+        output: String,
+    },
     /// A dependency's upstream could not be reached before the first phase.
     #[error("dependency `{dependency}`: its upstream {reason}")]
     Upstream {
@@ -278,6 +288,8 @@ impl Conductor<'_> {
             .drive(self.system, self.options.seed, self.recorder, began);
         let probes = self.stage.probe(self.scenario, self.recorder);
         let outcome = self.phases(began, cancel).await;
+        let at = self.recorder.now();
+        self.recorder.record(Observation::PhasesOver { at });
         probes.stop().await;
         self.board.heal(self.recorder.now());
         self.events

@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 /// How long an upstream may take to answer before the first phase.
 const UPSTREAM_WITHIN: Duration = Duration::from_secs(10);
 
+/// How much of an instance's output is shown when it has died.
+const LAST_LINES: usize = 20;
+
 /// Everything that stands while the phases are walked through.
 pub struct Stage {
     places: Places,
@@ -324,7 +327,25 @@ impl Stage {
             }
         });
         try_join_all(starting).await?;
-        Ok(())
+        self.all_alive(system)
+    }
+
+    /// An instance that became ready and died while others still started is no system to rehearse
+    /// with.
+    fn all_alive(&self, system: &System) -> Result<(), RunError> {
+        let started = instances(system)
+            .iter()
+            .filter(|instance| instance.autostart);
+        let gone = started
+            .map(|instance| &instance.name)
+            .find(|name| !self.keeper.is_alive(name));
+        match gone {
+            Some(name) => Err(RunError::Died {
+                instance: name.to_string(),
+                output: self.keeper.last_output(name, LAST_LINES).join("\n"),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn spec(

@@ -315,6 +315,7 @@ fn operation(exchange: &Exchange, door: &Door, end: AttemptEnd, at: Micros) -> O
         outcome,
         status,
         why,
+        cut: end == AttemptEnd::Unfinished && at <= limit,
         request,
         captured: BTreeMap::new(),
     }
