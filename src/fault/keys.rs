@@ -382,7 +382,7 @@ impl Applies {
         let applied = match self {
             Self::No => false,
             Self::Yes => true,
-            Self::Maybe => context.dice[0] < 0.5,
+            Self::Maybe => context.coin() < 0.5,
         };
         Decision::end(if applied {
             End::Forward(Then::Reply(reply))

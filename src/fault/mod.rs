@@ -69,10 +69,18 @@ pub struct Context {
     pub now: Micros,
     /// How much of the phase is over, 0 to 1: what a ramp follows.
     pub progress: f64,
-    /// Two random numbers in [0, 1) that belong to (seed, fault, logical event) alone.
-    pub dice: [f64; 2],
-    /// The seed material for further numbers: see `seed::Seed::generator`.
+    /// What belongs to (seed, fault, logical event) alone, for those who need many numbers: see
+    /// `seed::Seed::generator`.
     pub stream: (crate::seed::Seed, u64, u64),
+}
+
+impl Context {
+    /// A number in [0, 1) that belongs to (seed, fault, logical event) alone. Drawn only when it is
+    /// asked for, because most kinds need none and every event passes here.
+    pub fn coin(&self) -> f64 {
+        let (seed, name, key) = self.stream;
+        seed.coin(name ^ 1, key)
+    }
 }
 
 /// One kind of fault with its parameters. A behaviour is asked only for events that its gate let

@@ -119,7 +119,6 @@ pub(crate) fn context(now: Micros) -> super::Context {
     super::Context {
         now,
         progress: 0.5,
-        dice: [0.25, 0.75],
         stream: (Seed(7), 1, 2),
     }
 }

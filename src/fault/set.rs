@@ -50,6 +50,8 @@ pub struct Active {
     pub lasts: Duration,
     /// What the draw belongs to, resolved for the protocol.
     pub by: By,
+    /// What its behaviour acts on, asked once.
+    acts: Acts,
     matched: AtomicU64,
     hits: AtomicU64,
 }
@@ -68,6 +70,7 @@ impl Active {
         by: By,
     ) -> Self {
         Self {
+            acts: behaviour.acts(),
             id,
             gate,
             behaviour,
@@ -94,9 +97,10 @@ impl Active {
 
     /// How much of its phase is over, 0 to 1.
     fn progress(&self, now: Micros) -> f64 {
-        let lasts = self.lasts.as_secs_f64();
-        if lasts > 0.0 {
-            (now.since(self.armed).as_secs_f64() / lasts).clamp(0.0, 1.0)
+        let elapsed = now.0.saturating_sub(self.armed.0);
+        let lasts = Micros::from(self.lasts).0;
+        if elapsed < lasts {
+            elapsed as f64 / lasts as f64
         } else {
             1.0
         }
@@ -106,10 +110,6 @@ impl Active {
         Context {
             now,
             progress: self.progress(now),
-            dice: [
-                self.seed.coin(self.stream ^ 1, key),
-                self.seed.coin(self.stream ^ 2, key),
-            ],
             stream: (self.seed, self.stream, key),
         }
     }
@@ -121,12 +121,10 @@ impl Active {
             .is_none_or(|share| self.seed.coin(self.stream, share_key) < share.fraction())
     }
 
-    /// Whether the gate lets the event through: share first, then the counts over what is left.
-    fn lets_through(&self, share_key: u64, progress: f64) -> bool {
-        self.is_drawn(share_key, progress)
-            && self
-                .gate
-                .counts_in(self.matched.fetch_add(1, Ordering::Relaxed) + 1)
+    /// Whether the counts let through what was drawn. Counts it.
+    fn counts_in(&self) -> bool {
+        self.gate
+            .counts_in(self.matched.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 
@@ -141,7 +139,7 @@ pub struct FaultSet {
 impl FaultSet {
     /// A set of these faults, in file order.
     pub fn new(faults: Vec<Arc<Active>>) -> Self {
-        let acts = faults.iter().map(|fault| fault.behaviour.acts());
+        let acts = faults.iter().map(|fault| fault.acts);
         Self {
             acts: acts.reduce(Acts::or),
             moves: faults.iter().any(|fault| !fault.gate.ramp.is_empty()),
@@ -241,7 +239,7 @@ impl FaultSet {
         self.round(
             now,
             |fault| {
-                let concerned = fault.gate.when.is_empty();
+                let concerned = fault.acts.connections && fault.gate.when.is_empty();
                 concerned.then_some((event.connection, event.connection))
             },
             |fault, context| fault.behaviour.connection(event, context),
@@ -258,7 +256,7 @@ impl FaultSet {
         self.round(
             now,
             |fault| {
-                let concerned = fault.gate.when.matches(call);
+                let concerned = fault.acts.requests && fault.gate.when.matches(call);
                 concerned.then(|| (keys.of(fault.by), keys.of(By::Request)))
             },
             |fault, context| fault.behaviour.request(call, context),
@@ -286,17 +284,13 @@ impl FaultSet {
         for fault in self
             .faults
             .iter()
-            .filter(|fault| fault.gate.when.is_empty())
+            .filter(|fault| fault.acts.streams && fault.gate.when.is_empty())
         {
             let context = fault.context(now, event.connection);
             let effects = fault.behaviour.stream(event, &context);
             let known = before.effects.iter().any(|effect| effect.fault == fault.id);
-            let lets_through = if known {
-                fault.is_drawn(event.connection, context.progress)
-            } else {
-                !effects.is_empty() && fault.lets_through(event.connection, context.progress)
-            };
-            if lets_through {
+            let drawn = !effects.is_empty() && fault.is_drawn(event.connection, context.progress);
+            if drawn && (known || fault.counts_in()) {
                 fault.count(u64::from(!known));
                 let named = effects.into_iter().map(|(direction, shape)| StreamEffect {
                     fault: fault.id,
@@ -309,9 +303,9 @@ impl FaultSet {
         plan
     }
 
-    /// Asks the faults in file order. `key` gives what the share is drawn for and what the dice
-    /// belong to, or `None` where the fault is not concerned. A fault that has nothing to say is
-    /// not counted, by its gate neither.
+    /// Asks the faults in file order. `key` gives what the share is drawn for and what the random
+    /// numbers belong to, or `None` where the fault is not concerned. The share costs least and is
+    /// drawn first; a fault that then has nothing to say is not counted, by its gate neither.
     fn round(
         &self,
         now: Micros,
@@ -324,13 +318,16 @@ impl FaultSet {
                 continue;
             };
             let context = fault.context(now, key);
-            let Some(decision) = ask(fault, &context) else {
-                continue;
-            };
-            if !fault.lets_through(share_key, context.progress) {
+            if !fault.is_drawn(share_key, context.progress) {
                 continue;
             }
+            let Some(decision) = ask(fault, &context).filter(|_| fault.counts_in()) else {
+                continue;
+            };
             fault.count(1);
+            if whole.acted.is_empty() {
+                whole.acted.reserve_exact(self.faults.len());
+            }
             whole.acted.push(fault.id);
             whole.delay += decision.delay;
             if decision.end.is_some() {
