@@ -5,7 +5,9 @@ use super::{
     connection::{Life, Shared},
     wire::{Ending, Hold, Wire},
 };
-use crate::fault::{Closing, ConnectionEvent, Decision, End, FaultSet, Reply, StreamPlan, Then};
+use crate::fault::{
+    Closing, ConnectionEvent, Decision, End, FaultId, FaultSet, Reply, StreamPlan, Then,
+};
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
@@ -102,7 +104,7 @@ impl<'a> Conductor<'a> {
         let now = self.shared.now();
         let Decision { delay, end, acted } = set.connection(event, now);
         let plan = set.streams(event, now);
-        self.life.acted(acted);
+        self.life.acted(acted.iter().copied());
         if !delay.is_zero() {
             self.wire.set(&plan, Hold::Both);
             if let Some(ending) = self.drive_for(delay).await {
@@ -111,16 +113,23 @@ impl<'a> Conductor<'a> {
         }
         match end {
             None => self.pass(set, event, plan, Hold::Free).await,
-            Some(End::Hang) => self.pass_held(plan).await,
+            Some(End::Hang) => self.pass_held(plan, acted).await,
             Some(End::Close(closing)) => self.close(closing, set, event, plan).await,
             Some(End::Reply(reply)) => self.reply(reply).await,
             Some(End::Forward(then)) => self.then(then, set, event, plan).await,
         }
     }
 
-    /// Reads and never answers.
-    async fn pass_held(&self, plan: StreamPlan) -> Ending {
-        self.wire.set(&plan, Hold::Both);
+    /// Reads and never answers. An engine that sees requests reads them, so that they are
+    /// observed, and holds them; it needs telling, as their answers alone are held on the wire.
+    async fn pass_held(&self, plan: StreamPlan, faults: Vec<FaultId>) -> Ending {
+        if !self.shared.config.protocol.has_messages() {
+            self.wire.set(&plan, Hold::Both);
+            return self.wire.drive().await;
+        }
+        let _held = self.life.hold_requests(faults);
+        self.wire.set(&plan, Hold::Down);
+        self.start.notify_one();
         self.wire.drive().await
     }
 

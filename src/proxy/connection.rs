@@ -28,7 +28,8 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, watch},
+    time::Instant,
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
@@ -161,6 +162,16 @@ pub(crate) struct Life {
     how: Mutex<Option<String>>,
     faults: Mutex<BTreeSet<FaultId>>,
     farewell: Mutex<Option<Farewell>>,
+    held_by: watch::Sender<Vec<FaultId>>,
+}
+
+/// While it lives, faults hold the requests of a connection.
+pub(super) struct HeldRequests<'a>(&'a Life);
+
+impl Drop for HeldRequests<'_> {
+    fn drop(&mut self) {
+        self.0.held_by.send_replace(Vec::new());
+    }
 }
 
 impl Life {
@@ -170,6 +181,7 @@ impl Life {
             how: Mutex::default(),
             faults: Mutex::default(),
             farewell: Mutex::default(),
+            held_by: watch::Sender::default(),
         }
     }
 
@@ -181,6 +193,47 @@ impl Life {
     /// How an engine that is dropped half-way finds its connection left; `None`: the proxy stops.
     pub(crate) fn farewell(&self) -> Option<Farewell> {
         *self.farewell.lock()
+    }
+
+    /// These faults hold every request of the connection until what is returned is dropped.
+    pub(super) fn hold_requests(&self, faults: Vec<FaultId>) -> HeldRequests<'_> {
+        self.held_by.send_replace(faults);
+        HeldRequests(self)
+    }
+
+    /// Which faults hold the requests of the connection, now and as that changes: an engine that
+    /// sees requests forwards none of them meanwhile.
+    pub(crate) fn held_by(&self) -> watch::Receiver<Vec<FaultId>> {
+        self.held_by.subscribe()
+    }
+
+    /// Whether what an engine writes goes straight to the client.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.wire.is_clear()
+    }
+
+    /// Comes back when all that the engine has written until now, and flushed under TLS, has left
+    /// for the client; faults on the wire may hold it back.
+    pub(crate) async fn sent(&self) {
+        self.wire.sent().await;
+    }
+
+    /// From now on [`Life::marked`] tells when the next byte written has left for the client. On
+    /// a clear wire, where that is at once, nothing is marked.
+    pub(crate) fn mark(&self) {
+        self.wire.mark();
+    }
+
+    /// When the byte after the mark left.
+    pub(crate) fn marked(&self) -> Option<Instant> {
+        self.wire.marked()
+    }
+
+    /// Which faults acted on the connection's bytes since this was last asked.
+    pub(crate) fn acted_on_bytes(&self) -> Vec<FaultId> {
+        let acted = self.wire.take_acted();
+        self.acted(acted.iter().copied());
+        acted
     }
 
     /// Says how the connection ended; the first to say so is believed.

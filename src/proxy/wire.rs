@@ -92,6 +92,14 @@ struct State {
     cut: Option<(Closing, Instant)>,
     /// When the driver next looks at the shaper towards the dependency by itself.
     up_due: Option<Instant>,
+    /// Bytes that the engine wrote so far.
+    written: u64,
+    /// The engine wants to know when the byte after this many has gone out.
+    mark: Option<u64>,
+    /// When it had.
+    marked: Option<Instant>,
+    /// Who waits until what was written has gone out.
+    sent: Vec<Waker>,
     engine_reads: Option<Waker>,
     engine_writes: Option<Waker>,
     driver: Option<Waker>,
@@ -137,6 +145,10 @@ impl Wire {
             read: Read::Open,
             end_is_queued: false,
             up_due: None,
+            written: 0,
+            mark: None,
+            marked: None,
+            sent: Vec::new(),
             is_deaf: false,
             is_dead: false,
             engine_is_gone: false,
@@ -180,6 +192,38 @@ impl Wire {
         let mut acted = state.up.take_acted();
         acted.extend(state.down.take_acted());
         acted
+    }
+
+    /// Comes back when all that the engine has written until now went over the socket, or never
+    /// will.
+    pub(super) async fn sent(&self) {
+        let mut wanted = None;
+        std::future::poll_fn(|cx| {
+            let mut state = self.state.lock();
+            let wanted = *wanted.get_or_insert(state.written);
+            let is_over = state.clear || state.is_deaf || state.is_dead;
+            if is_over || self.bytes_down.load(Ordering::Relaxed) >= wanted {
+                return Poll::Ready(());
+            }
+            if !state.sent.iter().any(|waker| waker.will_wake(cx.waker())) {
+                state.sent.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// From now on [`Wire::marked`] tells when the next byte that the engine writes has gone out.
+    /// On a clear wire nothing is held back, and nothing is marked.
+    pub(super) fn mark(&self) {
+        let mut state = self.state.lock();
+        state.mark = (!state.clear).then_some(state.written);
+        state.marked = None;
+    }
+
+    /// When the byte after the mark went out.
+    pub(super) fn marked(&self) -> Option<Instant> {
+        self.state.lock().marked
     }
 
     /// Closes it once everything written so far is sent.
@@ -384,8 +428,9 @@ impl Wire {
                     Poll::Pending => break None,
                     Poll::Ready(Err(_)) => return Err(Ending::ClientGone),
                     Poll::Ready(Ok(count)) => {
-                        self.bytes_down.fetch_add(count as u64, Ordering::Relaxed);
+                        let before = self.bytes_down.fetch_add(count as u64, Ordering::Relaxed);
                         state.down_ready.advance(count);
+                        state.went_out(before + count as u64, now);
                     }
                 }
                 continue;
@@ -545,6 +590,7 @@ impl Wire {
                 Poll::Pending => state.engine_writes = Some(cx.waker().clone()),
                 Poll::Ready(Ok(count)) => {
                     self.bytes_down.fetch_add(*count as u64, Ordering::Relaxed);
+                    state.written += *count as u64;
                 }
                 Poll::Ready(Err(_)) => {}
             }
@@ -558,6 +604,7 @@ impl Wire {
         state
             .down
             .push(Bytes::copy_from_slice(&buf[..count]), Instant::now());
+        state.written += count as u64;
         wake(&mut state.driver);
         Poll::Ready(Ok(count))
     }
@@ -634,6 +681,16 @@ impl State {
     fn wake_engine(&mut self) {
         wake(&mut self.engine_reads);
         wake(&mut self.engine_writes);
+        self.sent.drain(..).for_each(Waker::wake);
+    }
+
+    /// So many bytes have gone out by now.
+    fn went_out(&mut self, bytes: u64, now: Instant) {
+        self.sent.drain(..).for_each(Waker::wake);
+        if self.mark.is_some_and(|mark| bytes > mark) {
+            self.mark = None;
+            self.marked = Some(now);
+        }
     }
 
     fn wake_all(&mut self) {

@@ -47,8 +47,37 @@ pub(super) trait Client: Send {
     fn has_spilled(&self) -> bool;
 }
 
-/// Asks the faults until the request may be forwarded, or is not to be.
+/// Asks the faults until the request may be forwarded, or is not to be. Those that hold its
+/// connection as a whole hold it too.
 pub(super) async fn decide(
+    exchange: &mut Exchange,
+    faults: &mut watch::Receiver<Arc<FaultSet>>,
+    client: &mut impl Client,
+) -> Verdict {
+    let mut holding = exchange.desk.held_by();
+    loop {
+        let verdict = decide_alone(exchange, faults, client).await;
+        let (Verdict::Forward(_), Some(holding)) = (&verdict, &mut holding) else {
+            return verdict;
+        };
+        let held_by = holding.borrow_and_update().clone();
+        if held_by.is_empty() {
+            return verdict;
+        }
+        exchange.acted(&held_by);
+        tokio::select! {
+            biased;
+            () = client.gone() => return Verdict::GaveUp,
+            _ = holding.wait_for(Vec::is_empty) => {}
+        }
+        exchange.released = Some(exchange.desk.now());
+        if client.has_spilled() {
+            return Verdict::Spilled;
+        }
+    }
+}
+
+async fn decide_alone(
     exchange: &mut Exchange,
     faults: &mut watch::Receiver<Arc<FaultSet>>,
     client: &mut impl Client,

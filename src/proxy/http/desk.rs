@@ -154,6 +154,57 @@ impl Desk {
         }
     }
 
+    /// Which faults hold the requests of the connection as a whole, now and as that changes; `None`
+    /// where none can.
+    pub(super) fn held_by(&self) -> Option<watch::Receiver<Vec<FaultId>>> {
+        match self {
+            Self::Dependency { life, .. } => Some(life.held_by()),
+            Self::Door(_) => None,
+        }
+    }
+
+    /// An answer begins: remember when its first byte leaves, which faults may hold back.
+    pub(super) fn mark(&self) {
+        if let Self::Dependency { life, .. } = self {
+            life.mark();
+        }
+    }
+
+    /// Whether faults hold back what is written.
+    pub(super) fn is_held_back(&self) -> bool {
+        match self {
+            Self::Dependency { life, .. } => !life.is_clear(),
+            Self::Door(_) => false,
+        }
+    }
+
+    /// Comes back when all that was written has left for the client.
+    pub(super) async fn sent(&self) {
+        if let Self::Dependency { life, .. } = self {
+            life.sent().await;
+        }
+    }
+
+    /// When the first byte after the mark left, if faults held it back.
+    pub(super) fn marked(&self) -> Option<Micros> {
+        match self {
+            Self::Dependency { life, shared, .. } => {
+                let began = shared.recorder.instant(Micros(0));
+                let at = life.marked()?.saturating_duration_since(began);
+                Some(at.into())
+            }
+            Self::Door(_) => None,
+        }
+    }
+
+    /// Which faults acted on the connection's bytes since this was last asked.
+    pub(super) fn acted_on_bytes(&self) -> Vec<FaultId> {
+        match self {
+            Self::Dependency { life, .. } => life.acted_on_bytes(),
+            Self::Door(_) => Vec::new(),
+        }
+    }
+
     /// How many bytes of an answer's body are looked at.
     pub(super) fn sample_bytes(&self, status: u16, is_get: bool) -> usize {
         match self {

@@ -54,6 +54,13 @@ impl Tally {
         self.status.store(status, Ordering::Relaxed);
     }
 
+    /// The answer's first byte left for the client at this moment, later than it was written.
+    pub(super) fn left(&self, at: Micros) {
+        if self.status().is_some() {
+            self.first_byte.store(at.0 + 1, Ordering::Relaxed);
+        }
+    }
+
     /// The dependency gave its final answer.
     pub(super) fn upstream_answered(&self, status: u16) {
         self.upstream_status.store(status, Ordering::Relaxed);
@@ -205,6 +212,25 @@ impl Exchange {
         if let Some(set) = &self.decided_by {
             set.did_not_act(fault);
         }
+    }
+
+    /// Waits until the client was sent what was written, as faults on the wire may hold it back:
+    /// only then it has its answer. Whoever acted meanwhile acted on this exchange.
+    pub(super) async fn settle(&mut self) {
+        if !self.desk.is_held_back() {
+            return;
+        }
+        let holding = self.desk.held_by();
+        let held_by = holding.map_or_else(Vec::new, |holding| holding.borrow().clone());
+        self.acted(&held_by);
+        self.desk.sent().await;
+        if !held_by.is_empty() {
+            self.released = Some(self.desk.now());
+        }
+        if let Some(at) = self.desk.marked() {
+            self.tally.left(at);
+        }
+        self.acted(&self.desk.acted_on_bytes());
     }
 
     /// Ends it now.

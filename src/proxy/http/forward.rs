@@ -248,6 +248,9 @@ where
                 })
                 .map_err(|_| Failure::UpstreamBroke)?;
             passing.copy(&self.upstream.bytes()[..passing.head + seen]);
+            if passing.head > 0 {
+                self.exchange.desk.mark();
+            }
             self.write_upstream(passing.head + seen).await?;
             self.exchange.tally.add_down(data);
             rest -= data;
@@ -425,6 +428,7 @@ where
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.exchange.desk.mark();
         let written = self.client.write_all(bytes).await;
         written.map_err(|_| Failure::ClientGone)?;
         let flushed = self.client.flush().await;
@@ -468,6 +472,7 @@ pub(super) async fn write_reply<W: AsyncWrite + Unpin>(
             } else {
                 answer
             };
+            exchange.desk.mark();
             client.write_all(&answer.http1()).await?;
             client.flush().await?;
             exchange.tally.answered(answer.status, exchange.desk.now());

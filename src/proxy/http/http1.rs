@@ -305,8 +305,12 @@ where
     ) -> Result<(), Over> {
         match write_reply(&mut self.writer, exchange, facts, reply).await {
             Err(_) => Err(gave_up(exchange)),
-            Ok(None) => Err(self.cut(Closing::Fin, exchange).await),
+            Ok(None) => {
+                self.settle(facts, exchange).await?;
+                Err(self.cut(Closing::Fin, exchange).await)
+            }
             Ok(Some(close)) => {
+                self.settle(facts, exchange).await?;
                 let ended = self.desk.now();
                 self.client.consume(facts.len);
                 let body = Body::new(facts.framing);
@@ -376,12 +380,16 @@ where
                 return Err(self.broken_body(&bad.to_string(), &mut exchange).await);
             }
             Err(BothEnd::Answer(failure)) => return Err(failed(&mut exchange, &failure)),
-            Ok(Answered::Cut(closing)) => return Err(self.cut(closing, &mut exchange).await),
+            Ok(Answered::Cut(closing)) => {
+                self.settle(facts, &mut exchange).await?;
+                return Err(self.cut(closing, &mut exchange).await);
+            }
             Ok(Answered::Lost) => {
                 exchange.finish(AttemptEnd::Unfinished);
                 return Err(Over::cut("lost answer, fault lifted", Closing::Fin));
             }
             Ok(Answered::Upgraded) => {
+                self.settle(facts, &mut exchange).await?;
                 exchange.finish(AttemptEnd::Answered);
                 return Err(self.tunnel(upstream).await);
             }
@@ -391,6 +399,7 @@ where
                 is_upstream_free,
             }) => (!close, is_upstream_free),
         };
+        self.settle(facts, &mut exchange).await?;
         self.answered(&mut exchange)?;
         if !keeps_alive || !facts.keeps_alive {
             return Err(Over::orderly("closed after an answer"));
@@ -474,6 +483,27 @@ where
             biased;
             answered = down.run(then) => answered.map_err(BothEnd::Answer),
             end = up => Err(BothEnd::Client(end)),
+        }
+    }
+
+    /// Waits until the client was sent all that was written, or went away.
+    async fn settle(&mut self, facts: &RequestFacts, exchange: &mut Exchange) -> Result<(), Over> {
+        let client = &mut self.client;
+        let leaving = async {
+            gone(client).await;
+            if !facts.keeps_alive || !client.bytes().is_empty() {
+                pending().await
+            }
+        };
+        let is_there = tokio::select! {
+            biased;
+            () = exchange.settle() => true,
+            () = leaving => false,
+        };
+        if is_there {
+            Ok(())
+        } else {
+            Err(gave_up(exchange))
         }
     }
 

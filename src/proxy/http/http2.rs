@@ -315,6 +315,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
         exchange.sample.begin(bytes_max);
         exchange.sample.add(&body);
         self.send_whole(response, body, respond, exchange).await?;
+        settle(exchange).await;
         if answer.close {
             self.order(Order::GoAway);
         }
@@ -393,6 +394,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
             }
         };
         answered?;
+        settle(exchange).await;
         exchange.finish(AttemptEnd::Answered);
         if !is_sent {
             up.await;
@@ -716,6 +718,14 @@ impl Passing {
             }
         }
     }
+}
+
+/// Waits until what was written before has left for the client. When the first byte of a stream
+/// left is not known: its connection carries others between.
+async fn settle(exchange: &mut Exchange) {
+    // The connection, which this same task drives, first writes what is queued.
+    tokio::task::yield_now().await;
+    exchange.settle().await;
 }
 
 /// A client that waits for its answer to begin.

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     fault::{
-        Active, Behaviour, By, Closing, Context, Decision, End, FaultId, FaultSet, Gate, Reply,
-        Switch, Then,
+        Active, Behaviour, By, Closing, ConnectionEvent, Context, Decision, Direction, End,
+        FaultId, FaultSet, Gate, Latency, Law, Reply, StreamShape, Switch, Then,
     },
     history::{Attempt, AttemptEnd, Observation, Outcome, Recorder},
     protocol::{Applied, Call, Protocol},
@@ -46,11 +46,39 @@ impl Behaviour for Fixed {
     }
 }
 
+/// A fault on whole connections.
+#[derive(Debug)]
+struct OnConnection(fn() -> Decision);
+
+impl Behaviour for OnConnection {
+    fn connection(&self, _: &ConnectionEvent, _: &Context) -> Option<Decision> {
+        Some((self.0)())
+    }
+}
+
+/// Everything towards the client comes this much later.
+#[derive(Debug)]
+struct Slow(Duration);
+
+impl Behaviour for Slow {
+    fn stream(&self, _: &ConnectionEvent, _: &Context) -> Vec<(Direction, StreamShape)> {
+        let latency = Latency {
+            law: Law::Constant(self.0),
+            stream: (Seed(1), 1, 1),
+        };
+        vec![(Direction::Down, StreamShape::Latency(latency))]
+    }
+}
+
 fn fault(id: u16, decide: fn() -> Decision) -> FaultSet {
+    in_force(id, Fixed(decide))
+}
+
+fn in_force(id: u16, behaviour: impl Behaviour + 'static) -> FaultSet {
     FaultSet::new(vec![Arc::new(Active::new(
         FaultId(id),
         Gate::default(),
-        Arc::new(Fixed(decide)),
+        Arc::new(behaviour),
         Seed(1),
         &["test"],
         Micros(0),
@@ -999,6 +1027,101 @@ async fn a_stale_answer_is_the_one_given_before() {
     client.expect(LONG).await;
     assert_eq!(rig.attempt().await.faults, []);
     assert_eq!(set.faults()[0].hits(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_counts_when_it_left_for_the_client_and_not_when_it_was_written() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let (mut client, mut upstream) = rig.met().await;
+    rig.switch.set(in_force(2, Slow(Duration::from_millis(60))));
+    client.send(GET).await;
+    upstream.expect(GET).await;
+    upstream.send(OK).await;
+    client.expect(OK).await;
+    let attempt = rig.attempt().await;
+    assert_eq!(attempt.end, AttemptEnd::Answered);
+    let first_byte = attempt.first_byte.unwrap();
+    assert!(first_byte.since(attempt.began) >= Duration::from_millis(60));
+    assert!(attempt.ended >= first_byte);
+    assert_eq!(attempt.faults, [FaultId(2)]);
+    // The same connection without the fault.
+    rig.switch.heal();
+    client.send(GET).await;
+    upstream.expect(GET).await;
+    upstream.send(OK).await;
+    client.expect(OK).await;
+    assert_eq!(rig.attempt().await.faults, []);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_a_slow_answer_arrives_gave_up() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let (mut client, mut upstream) = rig.met().await;
+    rig.switch.set(in_force(2, Slow(Duration::from_secs(3600))));
+    client.send(GET).await;
+    upstream.expect(GET).await;
+    upstream.send(OK).await;
+    client.expect_silence().await;
+    drop(client);
+    let attempt = rig.attempt().await;
+    assert_eq!(attempt.end, AttemptEnd::GaveUp);
+    assert_eq!(attempt.applied, Applied::Yes);
+}
+
+#[tokio::test]
+async fn requests_on_a_connection_that_hangs_are_observed_and_go_on_when_it_is_lifted() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let (mut pooled, mut upstream) = rig.met().await;
+    let hang = || OnConnection(|| Decision::end(End::Hang));
+    rig.switch.set(in_force(4, hang()));
+    // Given up, on a new connection.
+    let mut client = rig.client().await;
+    client.send(PUT).await;
+    client.expect_silence().await;
+    drop(client);
+    let attempt = rig.attempt().await;
+    assert_eq!(attempt.end, AttemptEnd::GaveUp);
+    assert_eq!(
+        (attempt.applied, attempt.faults),
+        (Applied::No, vec![FaultId(4)])
+    );
+    // Released, on one that was open before.
+    pooled.send(GET).await;
+    pooled.expect_silence().await;
+    rig.switch.heal();
+    upstream.expect(GET).await;
+    // Caught while the dependency works on it.
+    rig.switch.set(in_force(5, hang()));
+    upstream.send(OK).await;
+    pooled.expect_silence().await;
+    rig.switch.heal();
+    pooled.expect(OK).await;
+    let attempt = rig.attempt().await;
+    assert_eq!(attempt.end, AttemptEnd::Answered);
+    assert_eq!(attempt.faults, [FaultId(4), FaultId(5)]);
+    assert!(attempt.released.unwrap() <= attempt.ended);
+    assert!(attempt.first_byte.unwrap().since(attempt.began) >= Duration::from_millis(80));
+}
+
+#[tokio::test]
+async fn a_request_whose_connection_is_cut_by_a_fault_was_cut() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let (mut idle, _upstream) = rig.met().await;
+    let mut client = rig.client().await;
+    client.send(GET).await;
+    let mut upstream = rig.accept().await;
+    upstream.expect(GET).await;
+    let reset = OnConnection(|| Decision::end(End::Close(Closing::Reset)));
+    rig.switch.set(in_force(6, reset));
+    client.expect_reset().await;
+    idle.expect_reset().await;
+    let attempt = rig.attempt().await;
+    assert_eq!(
+        (attempt.end, attempt.faults),
+        (AttemptEnd::Cut, vec![FaultId(6)])
+    );
+    assert_eq!(attempt.applied, Applied::Unknown);
+    assert_eq!(rig.stop().await, []);
 }
 
 /// Dials a dependency that answers every request with the same bytes, over pipes so narrow that
