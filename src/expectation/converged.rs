@@ -9,9 +9,10 @@
 
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, Scope, names};
 use crate::{
-    history::{Attempt, View, Window},
+    history::{Attempt, Operation, View, Window},
     input::{Fields, Key, Problems, Shape},
     protocol::Applied,
+    scenario::Load,
     units::{Micros, format_duration},
 };
 use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
@@ -214,6 +215,24 @@ fn fate(accepted: &str, writes: &[Write<'_>]) -> Fate {
     }
 }
 
+/// Whether the system said that it had taken the version in: the operation was answered, or its
+/// first request was and only the reading back never came true. Where an answer's status alone
+/// does not make it ok, the latter cannot be told and does not count.
+fn taken_in(view: &View<'_>, operation: &Operation) -> bool {
+    let by_status = |load: &Load| {
+        let ok = &load.outcomes.ok;
+        let status = operation.status;
+        ok.header.is_empty()
+            && ok.json.is_empty()
+            && status.is_some_and(|status| ok.status.contains(status))
+    };
+    let load = view.system.loads.iter();
+    operation.answered()
+        || load
+            .filter(|load| load.name == operation.load)
+            .any(by_status)
+}
+
 impl Converged {
     /// The newest version of every key that was accepted before `until`.
     fn accepted<'a>(&self, view: &View<'a>, until: Micros) -> BTreeMap<&'a str, (&'a str, Micros)> {
@@ -222,7 +241,7 @@ impl Converged {
         for operation in view.operations_in(&self.load, window) {
             let key = operation.captured.get(&self.key);
             let version = operation.captured.get(&self.version);
-            let (Some(key), Some(version), true) = (key, version, operation.answered()) else {
+            let (Some(key), Some(version), true) = (key, version, taken_in(view, operation)) else {
                 continue;
             };
             if operation.ended > until {
@@ -432,6 +451,19 @@ mod tests {
         assert_eq!(
             verdict.evidence[0].what,
             "7: stored only 21.05s after the last fault"
+        );
+    }
+
+    #[test]
+    fn a_version_that_was_taken_in_counts_though_it_was_never_seen_again() {
+        let story = story([put(5_100, "7", "10"), put(31_000, "8", "11")])
+            .accepted(17_000, "7", "12")
+            .never_read_back();
+        let verdict = check(EXPECT, &story);
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(
+            verdict.evidence[0].what,
+            "7: version 12 was accepted, 10 is stored"
         );
     }
 

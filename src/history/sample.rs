@@ -124,6 +124,16 @@ impl Story {
         self
     }
 
+    /// Makes the last operation one that was taken in and then not read back in time.
+    #[must_use]
+    pub fn never_read_back(mut self) -> Self {
+        if let Some(Observation::Operation(operation)) = self.observations.last_mut() {
+            operation.outcome = Outcome::Failed;
+            operation.status = Some(202);
+        }
+        self
+    }
+
     /// One attempt.
     #[must_use]
     pub fn attempt(mut self, attempt: AttemptBuilder) -> Self {
