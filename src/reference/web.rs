@@ -1,12 +1,12 @@
-//! HTTP for the reference programs: answers, small bodies, and one request over one connection.
-//!
-//! A connection an attempt, never a pool: what a time-out covers is then plain to see.
+//! HTTP for the reference programs: answers, small bodies, one request over one connection
+//! ([`ask`]), and a pool of connections where much is passed on ([`Pool`]).
 
 use super::Refusal;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, Response, StatusCode, Uri, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use std::{fmt, time::Duration};
 use tokio::{net::TcpStream, time};
 
@@ -27,8 +27,8 @@ pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
     answer
 }
 
-/// A request's body, at most 1 MiB of it; `None` if it is longer or breaks off.
-pub(super) async fn body(incoming: Incoming) -> Option<Bytes> {
+/// A body, at most 1 MiB of it; `None` if it is longer or breaks off.
+pub(super) async fn body_of(incoming: Incoming) -> Option<Bytes> {
     let body = Limited::new(incoming, BODY_MAX).collect().await.ok()?;
     Some(body.to_bytes())
 }
@@ -90,34 +90,114 @@ impl fmt::Display for Failure {
     }
 }
 
-/// One request over a connection of its own. The request needs no `Host`; it gets the endpoint's.
+/// One request over a connection of its own, so that what a time-out covers is plain to see. The
+/// request needs no `Host`; it gets the endpoint's.
 pub(super) async fn ask(
     endpoint: &Endpoint,
     mut request: Request<Full<Bytes>>,
     patience: Patience,
 ) -> Result<Response<Bytes>, Failure> {
+    let mut sender = connect(endpoint, patience).await?;
+    name_host(endpoint, &mut request)?;
+    let exchange = async {
+        let answer = sender.send_request(request).await.ok()?;
+        whole(answer).await
+    };
+    within(patience, exchange).await
+}
+
+/// The most connections that a pool keeps for later.
+const IDLE_MAX: usize = 32;
+
+/// Connections to one endpoint that are used again.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub endpoint: Endpoint,
+    idle: Mutex<Vec<Sender>>,
+}
+
+type Sender = http1::SendRequest<Full<Bytes>>;
+
+impl Pool {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// As [`ask`], over a connection that is idle if there is one. A request that an idle
+    /// connection did not take, because it was closed meanwhile, goes over a fresh one.
+    pub(super) async fn ask(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        patience: Patience,
+    ) -> Result<Response<Bytes>, Failure> {
+        name_host(&self.endpoint, &mut request)?;
+        loop {
+            let kept = self.idle.lock().pop();
+            let is_fresh = kept.is_none();
+            let mut sender = match kept {
+                Some(sender) if sender.is_closed() => continue,
+                Some(sender) => sender,
+                None => connect(&self.endpoint, patience).await?,
+            };
+            let exchange = async {
+                match sender.try_send_request(request).await {
+                    Ok(answer) => Ok(whole(answer).await),
+                    Err(mut error) => Err(error.take_message()),
+                }
+            };
+            let answer = match time::timeout(patience.answer, exchange).await {
+                Ok(Ok(answer)) => answer.ok_or(Failure::Broken),
+                Ok(Err(Some(unsent))) if !is_fresh => {
+                    request = unsent;
+                    continue;
+                }
+                Ok(Err(_)) => Err(Failure::Broken),
+                Err(_) => Err(Failure::NoAnswer),
+            }?;
+            let mut idle = self.idle.lock();
+            if idle.len() < IDLE_MAX {
+                idle.push(sender);
+            }
+            return Ok(answer);
+        }
+    }
+}
+
+async fn connect(endpoint: &Endpoint, patience: Patience) -> Result<Sender, Failure> {
     let connecting = TcpStream::connect(&endpoint.authority);
     let stream = match time::timeout(patience.connect, connecting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(_)) | Err(_) => return Err(Failure::NoConnection),
     };
     let _ = stream.set_nodelay(true);
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| Failure::Broken)?;
+    // Ends with its sender, or when the peer closes it.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+fn name_host(endpoint: &Endpoint, request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
     let host = header::HeaderValue::from_str(&endpoint.authority).map_err(|_| Failure::Broken)?;
     request.headers_mut().insert(header::HOST, host);
-    let exchange = async {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-        let answering = async {
-            let (head, body) = sender.send_request(request).await.ok()?.into_parts();
-            let body = Limited::new(body, BODY_MAX).collect().await.ok()?;
-            Some(Response::from_parts(head, body.to_bytes()))
-        };
-        tokio::pin!(answering, connection);
-        // The connection must be driven while the answer is awaited; dropping both closes it.
-        tokio::select! {
-            answer = &mut answering => answer,
-            _ = &mut connection => answering.await,
-        }
-    };
+    Ok(())
+}
+
+/// The answer with its whole body.
+async fn whole(answer: Response<Incoming>) -> Option<Response<Bytes>> {
+    let (head, body) = answer.into_parts();
+    let body = body_of(body).await?;
+    Some(Response::from_parts(head, body))
+}
+
+async fn within(
+    patience: Patience,
+    exchange: impl Future<Output = Option<Response<Bytes>>>,
+) -> Result<Response<Bytes>, Failure> {
     match time::timeout(patience.answer, exchange).await {
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => Err(Failure::Broken),

@@ -13,7 +13,7 @@ use crate::{
     embedded::server::Server,
     reference::{
         Options, Refusal,
-        web::{self, Answer, Endpoint, Failure, Patience, ask, json},
+        web::{self, Answer, Endpoint, Failure, Patience, Pool, ask, json},
     },
 };
 use bytes::Bytes;
@@ -110,8 +110,8 @@ struct Watch {
 
 #[derive(Debug)]
 struct Routes {
-    primary: Endpoint,
-    standby: Option<Endpoint>,
+    primary: Pool,
+    standby: Option<Pool>,
     pager: Option<Endpoint>,
     patience: Patience,
     knows: Mutex<Knowledge>,
@@ -124,14 +124,15 @@ impl Router {
     /// An address that cannot be bound or that is not plain HTTP.
     pub fn start(listen: SocketAddr, setup: RouterSetup) -> Result<Self, Refusal> {
         let optional = |url: Option<String>| url.as_deref().map(Endpoint::parse).transpose();
+        let standby = optional(setup.standby)?;
         // nginx waits a minute by default; remedied, clients are told sooner.
         let seconds = match setup.variant {
             Variant::AsItWas => (60, 60),
             Variant::Remedied => (1, 10),
         };
         let routes = Arc::new(Routes {
-            primary: Endpoint::parse(&setup.primary)?,
-            standby: optional(setup.standby)?,
+            primary: Pool::new(Endpoint::parse(&setup.primary)?),
+            standby: standby.clone().map(Pool::new),
             pager: optional(setup.pager)?,
             patience: Patience {
                 connect: Duration::from_secs(seconds.0),
@@ -140,7 +141,7 @@ impl Router {
             knows: Mutex::default(),
         });
         let mut watch = JoinSet::new();
-        if let Some(standby) = routes.standby.clone() {
+        if let Some(standby) = standby {
             watch.spawn(Arc::clone(&routes).watch_primary(standby.clone()));
             watch.spawn(Arc::clone(&routes).watch_standby(standby));
         }
@@ -192,12 +193,12 @@ impl Routes {
 
     async fn forward(&self, request: Request<Incoming>) -> Answer {
         let standby_serves = self.knows.lock().standby_serves;
-        let (endpoint, name) = match &self.standby {
+        let (instance, name) = match &self.standby {
             Some(standby) if standby_serves => (standby, "standby"),
             _ => (&self.primary, "primary"),
         };
         let (head, body) = request.into_parts();
-        let Some(body) = web::body(body).await else {
+        let Some(body) = web::body_of(body).await else {
             return json(StatusCode::PAYLOAD_TOO_LARGE, &object!({}));
         };
         let mut onward = Request::new(Full::new(body));
@@ -209,7 +210,7 @@ impl Routes {
         if let Some(kind) = head.headers.get("content-type") {
             onward.headers_mut().insert("content-type", kind.clone());
         }
-        let mut answer = match ask(endpoint, onward, self.patience).await {
+        let mut answer = match instance.ask(onward, self.patience).await {
             Ok(answer) => answer.map(Full::new),
             Err(Failure::NoAnswer) => no_gateway(StatusCode::GATEWAY_TIMEOUT, name),
             Err(_) => no_gateway(StatusCode::BAD_GATEWAY, name),
@@ -237,7 +238,7 @@ impl Routes {
                 _ = ticks.tick() => {
                     if checks.len() < CHECKS_MAX {
                         let routes = Arc::clone(&self);
-                        checks.spawn(async move { get(&routes.primary, "/healthz").await });
+                        checks.spawn(async move { get(&routes.primary.endpoint, "/healthz").await });
                     }
                 }
                 Some(health) = checks.join_next() => {
@@ -271,7 +272,11 @@ impl Routes {
         watch.seen_healthy = true;
         if knows.standby_serves {
             // It came back, but it is out of service: only one may write.
-            told.spawn(tell(self.primary.clone(), "/stand-down", object!({})));
+            told.spawn(tell(
+                self.primary.endpoint.clone(),
+                "/stand-down",
+                object!({}),
+            ));
         }
         knows.primary_version = text(&health, "version");
         let s3_fails = health["troubles"]
