@@ -54,15 +54,12 @@ pub struct Config {
     pub seed: Seed,
 }
 
-/// The bounds of one proxy, and what happens at each.
+/// The bounds of one proxy, and what happens at each. Those of HTTP's heads are constants: see
+/// [`http::head`].
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Open connections; further ones wait in the kernel's queue.
     pub connections: usize,
-    /// Bytes of an HTTP head; a longer one is refused.
-    pub head_bytes: usize,
-    /// Header lines of an HTTP head; more are refused.
-    pub head_headers: usize,
     /// Bytes held back per direction of a connection by delays, hangs and stalls; then nothing
     /// more is read (backpressure), never dropped.
     pub held_bytes: usize,
@@ -81,8 +78,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
-            head_bytes: 64 * 1024,
-            head_headers: 128,
             held_bytes: 8 * 1024 * 1024,
             answers_bytes: 32 * 1024 * 1024,
             connect: Duration::from_secs(10),

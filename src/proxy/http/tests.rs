@@ -97,10 +97,14 @@ struct Rig {
 
 impl Rig {
     async fn new(protocol: Protocol) -> Self {
+        Self::with(protocol, |_| {}).await
+    }
+
+    async fn with(protocol: Protocol, change: impl FnOnce(&mut Config)) -> Self {
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (recorder, observed) = Recorder::channel(1000);
         let switch = Switch::new();
-        let config = Config {
+        let mut config = Config {
             dependency: "store".into(),
             protocol,
             listen: None,
@@ -116,6 +120,7 @@ impl Rig {
             limits: Limits::default(),
             seed: Seed(1),
         };
+        change(&mut config);
         let proxy = Proxy::start(config, switch.clone(), recorder).unwrap();
         Self {
             proxy,

@@ -2,7 +2,7 @@
 
 use super::{
     Applied, AttemptEnd, Closing, Decision, Duration, End, FaultId, PATIENCE, Peer, Protocol,
-    Reply, Rig, Then, fault, slow_down, soon, teapot,
+    Reply, Rig, Then, fault, io, slow_down, soon, teapot, tls,
 };
 use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server};
@@ -454,4 +454,56 @@ async fn a_stale_answer_is_the_one_given_before() {
     let mut third = ask(&mut requests, &mut upstream).await.unwrap();
     assert_eq!(whole(third.body_mut()).await.unwrap().0, b"old");
     assert_eq!(rig.attempt().await.faults, [FaultId(0)]);
+}
+
+/// A server behind TLS that answers every request of HTTP/2 with its path.
+async fn serve_tls(listener: tokio::net::TcpListener, authority: std::sync::Arc<tls::Authority>) {
+    let config = authority.server_config(&[], &[b"h2"]).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(config);
+    while let Ok((tcp, _)) = listener.accept().await {
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            let stream = acceptor.accept(tcp).await?;
+            let mut connection = server::handshake(stream).await.map_err(io::Error::other)?;
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let path = Bytes::from(request.uri().path().to_owned());
+                let mut sender = respond.send_response(Response::new(()), false).unwrap();
+                sender.send_data(path, true).unwrap();
+            }
+            Ok::<_, io::Error>(())
+        });
+    }
+}
+
+#[tokio::test]
+async fn what_both_sides_negotiate_behind_tls_is_spoken() {
+    let authority = tls::Authority::new().unwrap();
+    let trusting = tls::client_config(&[authority.certificate_pem()]).unwrap();
+    let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = upstream.local_addr().unwrap().port();
+    tokio::spawn(serve_tls(upstream, std::sync::Arc::clone(&authority)));
+    let front = tls::Front::new(std::sync::Arc::clone(&authority), Vec::new());
+    let upstream_tls = std::sync::Arc::clone(&trusting);
+    let mut rig = Rig::with(Protocol::Http, |config| {
+        config.upstream.port = port;
+        config.upstream.tls = true;
+        config.upstream_tls = upstream_tls;
+        config.tls = Some(std::sync::Arc::new(front));
+    })
+    .await;
+    rig.proxy.check_upstream().await.unwrap();
+    let mut config = rustls::ClientConfig::clone(&trusting);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let tcp = TcpStream::connect(rig.proxy.address()).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let stream = soon("a handshake", connector.connect(name, tcp))
+        .await
+        .unwrap();
+    let (mut requests, connection) = client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let (answer, _) = requests.send_request(get(), true).unwrap();
+    let mut answer = soon("the answer", answer).await.unwrap();
+    assert_eq!(whole(answer.body_mut()).await.unwrap().0, b"/b/k");
+    assert_eq!(rig.attempt().await.end, AttemptEnd::Answered);
 }
