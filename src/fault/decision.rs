@@ -3,7 +3,13 @@
 use super::FaultId;
 use crate::units::{Bandwidth, Share};
 use bytes::Bytes;
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// A connection as faults see it.
 #[derive(Debug, Clone, Copy)]
@@ -243,6 +249,40 @@ pub struct StreamEffect {
     pub direction: Direction,
     /// What it does.
     pub shape: StreamShape,
+    /// Counts that it acted: a plan alone is no hit.
+    pub hit: Hit,
+}
+
+/// Counts a fault as acting on a connection's bytes once, when the first of its effects in either
+/// direction touches one. Clones share the count.
+#[derive(Debug, Clone, Default)]
+pub struct Hit {
+    hits: Arc<AtomicU64>,
+    counted: Arc<AtomicBool>,
+}
+
+impl Hit {
+    /// A hit that is counted there.
+    pub(super) fn on(hits: &Arc<AtomicU64>) -> Self {
+        Self {
+            hits: Arc::clone(hits),
+            counted: Arc::default(),
+        }
+    }
+
+    /// The effect touched a byte, or cut the connection.
+    pub fn count(&self) {
+        if !self.counted.swap(true, Ordering::Relaxed) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl PartialEq for Hit {
+    /// What is counted does not tell two effects apart.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// The shapes of DESIGN 5's byte-stream group.

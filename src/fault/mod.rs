@@ -47,7 +47,7 @@ mod contract;
 pub(crate) mod sample;
 
 pub use decision::{
-    Acts, Closing, ConnectionEvent, Decision, Direction, End, Latency, ListenerState, Reply,
+    Acts, Closing, ConnectionEvent, Decision, Direction, End, Hit, Latency, ListenerState, Reply,
     StreamEffect, StreamPlan, StreamShape, Then,
 };
 pub use gate::{By, Gate, Matcher, Ramp, wildcard};

@@ -1,8 +1,8 @@
 //! The faults in force for one dependency at one time.
 
 use super::{
-    Acts, Behaviour, By, ConnectionEvent, Context, Decision, Gate, ListenerState, StreamEffect,
-    StreamPlan,
+    Acts, Behaviour, By, ConnectionEvent, Context, Decision, Gate, Hit, ListenerState,
+    StreamEffect, StreamPlan,
 };
 use crate::{
     protocol::Call,
@@ -53,7 +53,7 @@ pub struct Active {
     /// What its behaviour acts on, asked once.
     acts: Acts,
     matched: AtomicU64,
-    hits: AtomicU64,
+    hits: Arc<AtomicU64>,
 }
 
 impl Active {
@@ -80,7 +80,7 @@ impl Active {
             lasts,
             by,
             matched: AtomicU64::new(0),
-            hits: AtomicU64::new(0),
+            hits: Arc::default(),
         }
     }
 
@@ -263,7 +263,7 @@ impl FaultSet {
         )
     }
 
-    /// The effects on a connection's bytes. Each fault that has one counts it as a hit now.
+    /// The effects on a connection's bytes. They are counted as hits once they touch a byte.
     pub fn streams(&self, event: &ConnectionEvent, now: Micros) -> StreamPlan {
         self.renew_streams(&StreamPlan::default(), event, now)
     }
@@ -288,14 +288,18 @@ impl FaultSet {
         {
             let context = fault.context(now, event.connection);
             let effects = fault.behaviour.stream(event, &context);
-            let known = before.effects.iter().any(|effect| effect.fault == fault.id);
+            let known = before
+                .effects
+                .iter()
+                .find(|effect| effect.fault == fault.id);
             let drawn = !effects.is_empty() && fault.is_drawn(event.connection, context.progress);
-            if drawn && (known || fault.counts_in()) {
-                fault.count(u64::from(!known));
+            if drawn && (known.is_some() || fault.counts_in()) {
+                let hit = known.map_or_else(|| Hit::on(&fault.hits), |effect| effect.hit.clone());
                 let named = effects.into_iter().map(|(direction, shape)| StreamEffect {
                     fault: fault.id,
                     direction,
                     shape,
+                    hit: hit.clone(),
                 });
                 plan.effects.extend(named);
             }
@@ -522,6 +526,9 @@ mod tests {
             crate::fault::Law::Constant(Duration::from_secs(1))
         );
         assert_eq!(later.effects[0].direction, Direction::Down);
+        assert_eq!(set.faults()[0].hits(), 0, "a plan touches no byte");
+        plan.effects[0].hit.count();
+        later.effects[0].hit.count();
         assert_eq!(set.faults()[0].hits(), 1);
     }
 
@@ -534,6 +541,9 @@ mod tests {
             let event = sample::accepted(1);
             let early = set.streams(&event, NOW);
             let late = set.renew_streams(&early, &event, Micros::from_secs(10));
+            for effect in early.effects.iter().chain(&late.effects) {
+                effect.hit.count();
+            }
             assert_eq!(set.faults()[0].hits(), 1);
             [early, late].map(|plan| !plan.effects.is_empty())
         };

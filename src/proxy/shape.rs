@@ -372,6 +372,7 @@ impl Effect {
     fn act(&mut self, acted: &mut Vec<FaultId>) {
         if !self.acted {
             self.acted = true;
+            self.spec.hit.count();
             acted.push(self.spec.fault);
         }
     }
@@ -520,6 +521,7 @@ impl Corruption {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Hit;
     use crate::{fault::Law, seed::Seed};
     use proptest::prelude::*;
 
@@ -530,6 +532,7 @@ mod tests {
             fault: FaultId(fault),
             direction: Direction::Down,
             shape,
+            hit: Hit::default(),
         }
     }
 

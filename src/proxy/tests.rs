@@ -294,6 +294,27 @@ async fn bytes_are_spliced_while_no_fault_acts_and_an_idle_connection_keeps_no_p
 }
 
 #[tokio::test]
+async fn an_effect_on_bytes_that_never_come_is_no_hit() {
+    let rig = Rig::in_front_of_echo().await;
+    let mut client = rig.connect().await;
+    let far = StreamShape::Truncate {
+        after: 1 << 30,
+        closing: Closing::Fin,
+    };
+    let truncation = rig.put(Always {
+        stream: vec![(Direction::Down, far)],
+        ..Always::default()
+    });
+    exchange(&mut client, b"a few bytes").await;
+    assert_eq!(truncation.hits(), 0, "it is still far away");
+
+    let latency = rig.put(delays(Duration::from_millis(20)));
+    assert_eq!(latency.hits(), 0, "nothing was sent yet");
+    exchange(&mut client, b"some more").await;
+    assert_eq!(latency.hits(), 1, "one connection, both directions");
+}
+
+#[tokio::test]
 async fn latency_reaches_a_pooled_connection_and_leaves_it_when_lifted() {
     let rig = Rig::in_front_of_echo().await;
     let mut client = rig.pooled().await;

@@ -850,6 +850,7 @@ impl AsyncWrite for WireStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Hit;
     use crate::{
         fault::{Latency, Law, StreamEffect, StreamShape},
         seed::Seed,
@@ -926,6 +927,7 @@ mod tests {
             fault: FaultId(0),
             direction,
             shape,
+            hit: Hit::default(),
         }
     }
 
