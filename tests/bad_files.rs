@@ -534,7 +534,7 @@ fn bad_system_files() {
         "captures",
         &[(
             "buckets  = [\"models\"]",
-            "capture  = { version = \"head:x-version\", \"a b\" = \"key\" }",
+            "capture  = { version = \"head:x-version\", \"a b\" = \"key\", token = \"header:Authorization\" }",
         )],
     );
     system(

@@ -230,6 +230,13 @@ impl Keeper {
             .map_or_else(Vec::new, |slot| slot.output.last(lines))
     }
 
+    /// The environment variable by which this run's processes are known, and its value: whatever
+    /// else is started for the run must carry it, so that it is ended with the run on every way
+    /// out.
+    pub fn mark(&self) -> (&'static str, OsString) {
+        (COOKIE, nested(&self.shared.cookie))
+    }
+
     /// Asks every instance to stop by its signal, paused ones too, kills what has not stopped in
     /// its time, and then everything else that carries the run's cookie. Afterwards nothing can be
     /// started any more.

@@ -12,12 +12,20 @@ use crate::{
 };
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
-use std::{process::Stdio, sync::Arc, time::Duration};
-use tokio::{net::TcpStream, task::JoinHandle, time::MissedTickBehavior};
+use std::{ffi::OsString, process::Stdio, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    net::TcpStream,
+    task::JoinHandle,
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 
 /// The longest part of an answer or of a program's output that is kept.
 const SEEN_MAX: usize = 500;
+
+/// The variable by which a run's processes are known: see `Keeper::mark`.
+pub type Mark = (&'static str, OsString);
 
 /// The probes of a run. Dropping them ends them.
 pub struct Probes {
@@ -26,8 +34,9 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Starts the probes of all expectations.
-    pub fn start(scenario: &Scenario, places: &Places, recorder: &Recorder) -> Self {
+    /// Starts the probes of all expectations. Programs are started with `mark` in their
+    /// environment.
+    pub fn start(scenario: &Scenario, places: &Places, mark: &Mark, recorder: &Recorder) -> Self {
         let stop = CancellationToken::new();
         let tasks = scenario
             .expects
@@ -36,6 +45,7 @@ impl Probes {
             .map(|(expect, spec)| {
                 let probe = Probe {
                     id: Arc::clone(&expect.id),
+                    mark: mark.clone(),
                     ask: filled(&spec, places),
                     every: spec.every,
                     timeout: spec.timeout,
@@ -83,6 +93,7 @@ fn filled(spec: &ProbeSpec, places: &Places) -> Ask {
 
 struct Probe {
     id: Arc<str>,
+    mark: Mark,
     ask: Ask,
     every: Duration,
     timeout: Duration,
@@ -117,7 +128,7 @@ impl Probe {
         let asked = async {
             match &self.ask {
                 Ask::Http { url, rule } => get(url, rule).await,
-                Ask::Command(words) => command(words).await,
+                Ask::Command(words) => command(words, &self.mark).await,
             }
         };
         tokio::time::timeout(self.timeout, asked)
@@ -183,28 +194,81 @@ async fn fetch(uri: &http::Uri) -> Result<(u16, http::HeaderMap, Vec<u8>), BoxEr
     Ok((head.status.as_u16(), head.headers, body))
 }
 
-/// Runs a program; exit status 0 holds. One that cannot be started is a probe that was not made.
-async fn command(words: &[String]) -> Finding {
+/// Runs a program in a process group of its own, which ends with the probe; exit status 0 holds.
+/// One that cannot be started is a probe that was not made.
+async fn command(words: &[String], mark: &Mark) -> Finding {
     let Some((program, arguments)) = words.split_first() else {
         return (None, Some("no program".to_owned()));
     };
-    let output = tokio::process::Command::new(program)
+    let mut command = tokio::process::Command::new(program);
+    command
         .args(arguments)
+        .env(mark.0, &mark.1)
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await;
-    match output {
-        Ok(output) if output.status.success() => (Some(true), None),
-        Ok(output) => {
-            let said = [output.stdout, output.stderr].concat();
-            let said = String::from_utf8_lossy(&said);
-            (
-                Some(false),
-                Some(shortened(&format!("{}: {}", output.status, said.trim()))),
-            )
-        }
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    #[cfg(unix)]
+    command.process_group(0);
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return (None, Some(format!("{program}: {error}"))),
+    };
+    let _group = Group::of(&child);
+    let said = beginning_of(child.stdout.take(), child.stderr.take());
+    let (said, status) = tokio::join!(said, child.wait());
+    match status {
+        Ok(status) if status.success() => (Some(true), None),
+        Ok(status) => (
+            Some(false),
+            Some(shortened(&format!("{status}: {}", said.trim()))),
+        ),
         Err(error) => (None, Some(format!("{program}: {error}"))),
+    }
+}
+
+/// What a program says first, on either stream; the rest is read and thrown away, so that it
+/// never waits for a reader.
+async fn beginning_of(
+    out: Option<impl AsyncRead + Unpin>,
+    err: Option<impl AsyncRead + Unpin>,
+) -> String {
+    let (mut said, more) = tokio::join!(beginning(out), beginning(err));
+    said.extend(more);
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+async fn beginning(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let Some(mut stream) = stream else {
+        return kept;
+    };
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+        let room = (4 * SEEN_MAX).saturating_sub(kept.len());
+        kept.extend_from_slice(&buffer[..count.min(room)]);
+    }
+    kept
+}
+
+/// A probe's process group, killed when dropped: with it goes what the program has started.
+struct Group(Option<u32>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Self {
+        Self(child.id())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(pid) = self.0.and_then(|pid| i32::try_from(pid).ok())
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            // It is gone already where the probe ended well.
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
     }
 }
 

@@ -449,7 +449,7 @@ impl Stage {
 
     /// Starts the probes that expectations ask for.
     pub fn probe(&self, scenario: &Scenario, recorder: &Recorder) -> Probes {
-        Probes::start(scenario, &self.places, recorder)
+        Probes::start(scenario, &self.places, &self.keeper.mark(), recorder)
     }
 
     /// Does to an instance what a process fault says; what was done, in a word.

@@ -310,7 +310,11 @@ pub(super) fn captures(
             None => problems.error(
                 table.source,
                 text.span,
-                format!("nothing can be captured by `{}`", text.value),
+                if text.value.split_once(':').is_some_and(|(_, what)| is_secret(what)) {
+                    format!("`{}` is a secret, which no history may hold", text.value)
+                } else {
+                    format!("nothing can be captured by `{}`", text.value)
+                },
                 match side {
                     Side::Dependency(_) => {
                         "\"header:NAME\", \"response-header:NAME\" or \"key\"".to_owned()
@@ -332,6 +336,9 @@ fn capture(text: &str, side: Side) -> Option<Capture> {
         return Some(Capture::Key);
     }
     let (from, what) = text.split_once(':')?;
+    if from.ends_with("header") && is_secret(what) {
+        return None;
+    }
     let header = || {
         http::HeaderName::from_bytes(what.as_bytes())
             .ok()
@@ -344,6 +351,20 @@ fn capture(text: &str, side: Side) -> Option<Capture> {
         "var" if load => Some(Capture::Var(what.to_owned())),
         _ => None,
     }
+}
+
+/// Headers that carry secrets; their values never reach a history.
+const SECRET_HEADERS: &[&str] = &[
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "set-cookie",
+    "x-amz-security-token",
+    "x-api-key",
+];
+
+fn is_secret(header: &str) -> bool {
+    SECRET_HEADERS.contains(&header.to_ascii_lowercase().as_str())
 }
 
 /// Whether a text is a JSON pointer.
