@@ -88,7 +88,7 @@ impl Alert {
 
     fn weigh(&self, view: &View<'_>, armed: Micros, messages: &[&Message]) -> Judgement {
         let until = view.window().to.max(armed + self.within);
-        let window = Window::new(armed, until.min(view.history.end));
+        let window = Window::new(armed, until.min(view.history.over()));
         let after: Vec<&&Message> = messages.iter().filter(|one| one.at >= armed).collect();
         let first = after.iter().find(|one| self.right(one));
         let took = first.map(|one| one.at.since(armed));
@@ -112,7 +112,7 @@ impl Alert {
             Some(_) => judgement
                 .fail(format!("nothing right came within {within}"))
                 .with(first.map(|one| shown(one))),
-            None if view.history.end < armed + self.within => {
+            None if view.history.over() < armed + self.within => {
                 judgement.inconclusive(format!("the run ended before {within} were over"))
             }
             None => judgement

@@ -314,8 +314,10 @@ impl Expectation for Converged {
             return Judgement::new(view.window(), 0, "nothing")
                 .inconclusive("recovery never began");
         };
-        let end = view.history.end;
-        let until = self.within.map_or(end, |within| since + within);
+        let end = view.history.over();
+        let until = self
+            .within
+            .map_or(view.history.end, |within| since + within);
         let over = match self.within {
             Some(_) => end >= until,
             None => view.history.completed(),

@@ -76,7 +76,7 @@ impl Failover {
         let failed: Vec<_> = view
             .operations_in(&self.load, lost)
             .iter()
-            .filter(|one| !one.answered())
+            .filter(|one| !one.answered() && !one.cut)
             .collect();
         let count = view
             .operations_in(&self.load, Window::new(armed, span.lifted))
@@ -123,7 +123,7 @@ impl Failover {
                 "the fault was lifted after {}, before {within} were over",
                 format_duration(seen)
             )),
-            (None, _) if view.history.end < span.armed + self.within + view.scenario.hold => {
+            (None, _) if view.history.over() < span.armed + self.within + view.scenario.hold => {
                 judgement.inconclusive("the run ended before that could be told")
             }
             (None, _) => judgement.fail(format!(

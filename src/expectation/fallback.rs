@@ -83,7 +83,8 @@ fn parse(
 
 impl Fallback {
     fn answered_by_fallback(&self, view: &View<'_>, load: &str) -> Judgement {
-        let operations = view.operations(load);
+        let mut operations = view.operations(load);
+        operations.retain(|one| !one.cut);
         let count = operations.len() as u64;
         let degraded = |outcome| outcome == Outcome::Degraded;
         let by_fallback = operations

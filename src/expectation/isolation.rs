@@ -105,9 +105,10 @@ impl Isolation {
     }
 
     fn throughput(&self, view: &View<'_>, load: &Name) -> Judgement {
-        let during = view.operations(load);
+        let mut during = view.operations(load);
+        during.retain(|one| !one.cut);
         let steady = view.steady_operations(load);
-        let missed: u64 = view.missed(load).map(|missed| missed.count).sum();
+        let unsent = view.unsent(load);
         let ingress = during.iter().any(|one| one.source == Source::Ingress);
         let (now, before) = if ingress {
             let seconds = |windows: &[crate::history::Window]| -> f64 {
@@ -119,7 +120,7 @@ impl Isolation {
             )
         } else {
             (
-                answered(&during) / (during.len() as u64 + missed) as f64,
+                answered(&during) / (during.len() as u64 + unsent) as f64,
                 answered(&steady) / steady.len() as f64,
             )
         };
@@ -244,7 +245,7 @@ mod tests {
         let fewer = Story::new()
             .healthy(0..10)
             .load("ask", 10..30, 20, Outcome::Ok, 20)
-            .missed(20, "ask", 100);
+            .unsent(20, "ask", 100);
         let verdict = check(expect, &fewer);
         assert_eq!(verdict.status, Status::Fail);
         assert_eq!(

@@ -101,19 +101,28 @@ struct Measured {
 }
 
 impl Measured {
-    fn of(quantile: Quantile, operations: &[&Operation], missed: u64, from: Start) -> Self {
+    fn of(quantile: Quantile, operations: &[&Operation], unsent: u64, from: Start) -> Self {
         let time = |one: &Operation| one.ended.0.saturating_sub(from.of(one).0);
         let mut least: Vec<u64> = operations.iter().map(|one| time(one)).collect();
         let mut most: Vec<u64> = operations
             .iter()
             .map(|one| if one.answered() { time(one) } else { u64::MAX })
             .collect();
-        most.extend((0..missed).map(|_| u64::MAX));
+        most.extend((0..unsent).map(|_| u64::MAX));
         Self {
             least: quantile.of(&mut least),
             most: quantile.of(&mut most),
         }
     }
+}
+
+/// What the load generator itself was late.
+#[derive(Clone, Copy)]
+struct Lateness {
+    /// Operations not sent at all.
+    unsent: u64,
+    /// Whether any began late.
+    late: bool,
 }
 
 /// From where latency counts.
@@ -156,9 +165,9 @@ impl Latency {
         Ok(bound)
     }
 
-    fn weigh(&self, operations: &[&Operation], missed: u64, bound: u64) -> Judgement {
+    fn weigh(&self, operations: &[&Operation], lateness: Lateness, bound: u64) -> Judgement {
         let count = operations.len() as u64;
-        let measured = Measured::of(self.quantile, operations, missed, Start::Intended);
+        let measured = Measured::of(self.quantile, operations, lateness.unsent, Start::Intended);
         let text = measured.least.map_or("nothing".to_owned(), |least| {
             format!("{} {} of {count}", self.quantile, micros(least))
         });
@@ -169,8 +178,10 @@ impl Latency {
             (None, _) | (_, None) => {
                 judgement.inconclusive(format!("load `{}` had no operation", self.load))
             }
-            (Some(least), _) if least > bound && missed > 0 && sent() <= Some(bound) => judgement
-                .inconclusive("it is too slow only by what the load generator itself was late"),
+            (Some(least), _) if least > bound && lateness.late && sent() <= Some(bound) => {
+                judgement
+                    .inconclusive("it is too slow only by what the load generator itself was late")
+            }
             (Some(least), _) if least > bound => {
                 judgement.fail(format!("{} is above {}", micros(least), micros(bound)))
             }
@@ -179,7 +190,7 @@ impl Latency {
                 self.quantile
             )),
             (_, Some(most)) if most > bound => judgement.inconclusive(
-                "operations that were not answered, or missed their schedule, could have made it too slow",
+                "operations that were not answered, or not sent, could have made it too slow",
             ),
             _ => judgement,
         }
@@ -196,13 +207,16 @@ impl Expectation for Latency {
         if self.answered_only {
             operations.retain(|one| one.answered());
         }
-        let missed = view.missed(&self.load).map(|missed| missed.count).sum();
+        let lateness = Lateness {
+            unsent: view.unsent(&self.load),
+            late: view.missed(&self.load).next().is_some(),
+        };
         let window = view.window();
         let bound = match self.bound(view) {
             Ok(bound) => bound,
             Err(why) => return Judgement::new(window, 0, "nothing").inconclusive(why),
         };
-        let mut judgement = self.weigh(&operations, missed, bound);
+        let mut judgement = self.weigh(&operations, lateness, bound);
         judgement.window = (window.from, window.to);
         if self.below_steady.is_some() {
             judgement.measured = format!("{}, bound {}", judgement.measured, micros(bound));

@@ -289,8 +289,8 @@ impl Probe {
             return Judgement::new(view.window(), 0, "nothing")
                 .inconclusive("recovery never began");
         };
-        let end = view.history.end;
-        let samples = Samples::of(view, |sample| sample.at >= since);
+        let end = view.history.over();
+        let samples = Samples::of(view, |sample| sample.at >= since && sample.at < end);
         let window = Window::new(since, end);
         let last_wrong = samples.held(false).last();
         let holds_from = samples

@@ -68,12 +68,12 @@ impl Expectation for Recovery {
         };
         let end = view.history.end;
         let hold = view.scenario.hold;
-        let window = Window::new(since, end);
+        let window = Window::new(since, view.history.over());
         let mut steady = self.follower(view);
         steady.observe_history(view.history, since);
         let held = steady.held(hold, end);
         let complaints = steady.complaints(end, super::EVIDENCE_MAX);
-        let count = end.since(since).as_secs();
+        let count = window.length().as_secs();
         if let Some(start) = held {
             let took = start.since(since);
             let text = format!("recovered after {}", format_duration(took));

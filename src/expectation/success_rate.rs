@@ -65,10 +65,12 @@ impl SuccessRate {
 
 impl Expectation for SuccessRate {
     fn judge(&self, view: &View<'_>) -> Judgement {
-        let operations = view.operations(&self.load);
+        let mut operations = view.operations(&self.load);
+        let all = operations.len() as u64;
+        operations.retain(|one| !one.cut);
         let count = operations.len() as u64;
         let good = operations.iter().filter(|one| self.counts(one)).count() as u64;
-        let missed: u64 = view.missed(&self.load).map(|missed| missed.count).sum();
+        let unknown = all - count + view.unsent(&self.load);
         let needed = samples_needed(self.at_least.fraction());
         let enough = |whole: u64| good as f64 >= self.at_least.fraction() * whole as f64 - 1e-9;
         let judgement = Judgement::new(view.window(), count, part_of(good, count));
@@ -81,9 +83,9 @@ impl Expectation for SuccessRate {
                 "{count} operations cannot show {}: at least {needed} are needed",
                 self.at_least
             ))
-        } else if !enough(count + missed) {
+        } else if !enough(count + unknown) {
             judgement.inconclusive(format!(
-                "the {missed} operations that missed their schedule could have made it too few"
+                "{unknown} operations that were not sent, or cut off by the run's end, could have made it too few"
             ))
         } else {
             judgement
@@ -120,7 +122,7 @@ mod tests {
     use super::super::testing::check;
     use crate::{
         expectation::Status,
-        history::{Outcome, sample::Story},
+        history::{Observation, Outcome, sample::Story},
     };
 
     const EXPECT: &str = "kind = \"success-rate\"\nload = \"ask\"\nat_least = \"99%\"";
@@ -177,10 +179,21 @@ mod tests {
     }
 
     #[test]
-    fn missed_operations_that_could_tip_it_leave_it_open() {
-        let few = story(0).missed(20, "ask", 3);
-        assert_eq!(check(EXPECT, &few).status, Status::Pass);
+    fn operations_not_sent_or_cut_off_that_could_tip_it_leave_it_open() {
+        let mut cut = story(0);
+        for observation in cut.observations.iter_mut().rev().take(3) {
+            if let Observation::Operation(one) = observation {
+                one.outcome = Outcome::Indeterminate;
+                one.cut = true;
+            }
+        }
+        for few in [story(0).unsent(20, "ask", 3), cut] {
+            assert_eq!(check(EXPECT, &few).status, Status::Pass);
+            let expect = EXPECT.replace("99%", "99.5%");
+            assert_eq!(check(&expect, &few).status, Status::Inconclusive);
+        }
+        let late = story(0).missed(20, "ask", 3);
         let expect = EXPECT.replace("99%", "99.5%");
-        assert_eq!(check(&expect, &few).status, Status::Inconclusive);
+        assert_eq!(check(&expect, &late).status, Status::Pass);
     }
 }

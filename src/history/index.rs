@@ -112,6 +112,11 @@ impl History {
             .is_some_and(|moment| moment.how == COMPLETED)
     }
 
+    /// When the last phase was over: what follows is the answers still due, and the taking down.
+    pub fn over(&self) -> Micros {
+        self.phases.last().map_or(self.end, |last| last.ended)
+    }
+
     /// How the run ended, in words.
     pub fn how_it_ended(&self) -> &str {
         self.ended

@@ -205,6 +205,16 @@ impl Story {
         self
     }
 
+    /// The load generator did not send so many operations at all.
+    #[must_use]
+    pub fn unsent(mut self, second: u64, load: &str, count: u64) -> Self {
+        self = self.missed(second, load, count);
+        if let Some(Observation::Missed { unsent, .. }) = self.observations.last_mut() {
+            *unsent = count;
+        }
+        self
+    }
+
     /// The recorder dropped so many observations.
     #[must_use]
     pub fn dropped(mut self, count: u64) -> Self {

@@ -76,6 +76,10 @@ pub struct Steady {
     /// The steady phases so far; the last one is open while `to` is `None`.
     baseline: Vec<(Micros, Option<Micros>)>,
     since: Micros,
+    /// When the last phase was over: no operation was to begin later.
+    over: Option<Micros>,
+    /// Whether nothing more will be known: an operation without an outcome was cut off.
+    ended: bool,
     exits: BTreeSet<u64>,
 }
 
@@ -109,6 +113,8 @@ struct Second {
     degraded: u64,
     unanswered: u64,
     latencies: Vec<u64>,
+    /// Whether an operation was cut off by the end of the run, so that nobody knows its outcome.
+    cut_off: bool,
 }
 
 /// What is known of a second.
@@ -146,6 +152,8 @@ impl Steady {
             steady_phases: steady_phases.collect(),
             baseline: Vec::new(),
             since: Micros::default(),
+            over: None,
+            ended: false,
             exits: BTreeSet::new(),
         }
     }
@@ -162,6 +170,8 @@ impl Steady {
         match observation {
             Observation::Phase { at, index } => self.phase(*at, *index),
             Observation::Lifted { at, .. } => self.count_from((*at).max(self.since)),
+            Observation::PhasesOver { at } => self.over = Some(*at),
+            Observation::Ended(_) => self.ended = true,
             Observation::Operation(operation) => self.operation(operation),
             Observation::Process(event) => self.process(event),
             _ => {}
@@ -174,6 +184,8 @@ impl Steady {
             self.phase(span.began, u16::try_from(span.index).unwrap_or(u16::MAX));
         }
         self.count_from(since);
+        self.over = history.phases.last().map(|last| last.ended);
+        self.ended = history.ended.is_some();
         for operation in history.operations.values().flatten() {
             self.operation(operation);
         }
@@ -205,7 +217,7 @@ impl Steady {
             follower.settle_baseline(baseline, &self.criteria);
         }
         let mut good = 0;
-        for second in 0..now.0.saturating_sub(self.since.0) / SECOND_MICROS {
+        for second in 0..self.whole_seconds(now) {
             match self.second(second, now) {
                 Known::Good => good += 1,
                 Known::Bad => good = 0,
@@ -221,14 +233,14 @@ impl Steady {
 
     /// Up to when every second is decided.
     pub fn known_until(&self, now: Micros) -> Micros {
-        let whole = now.0.saturating_sub(self.since.0) / SECOND_MICROS;
+        let whole = self.whole_seconds(now);
         let open = (0..whole).find(|second| self.second(*second, now) == Known::NotYet);
         self.start_of(open.unwrap_or(whole))
     }
 
     /// The last `limit` seconds that were not good, in their order, and why.
     pub fn complaints(&self, now: Micros, limit: usize) -> Vec<(Micros, String)> {
-        let whole = now.0.saturating_sub(self.since.0) / SECOND_MICROS;
+        let whole = self.whole_seconds(now);
         let mut found = Vec::new();
         for second in (0..whole).rev() {
             if found.len() >= limit {
@@ -239,7 +251,8 @@ impl Steady {
             }
             for (name, follower) in &self.loads {
                 let end = self.start_of(second + 1);
-                if follower.second(second, end, now, &self.criteria) == Known::Bad
+                let awaits = self.awaits(end, follower, now);
+                if follower.second(second, awaits, &self.criteria) == Known::Bad
                     && let Some(why) =
                         follower.complaint(follower.seconds.get(&second), &self.criteria)
                 {
@@ -258,6 +271,12 @@ impl Steady {
             .any(|follower| follower.seconds.range(first..=last).next().is_some())
     }
 
+    /// How many whole seconds there were in which operations were to begin.
+    fn whole_seconds(&self, now: Micros) -> u64 {
+        let end = self.over.map_or(now, |over| over.min(now));
+        end.0.saturating_sub(self.since.0) / SECOND_MICROS
+    }
+
     fn start_of(&self, second: u64) -> Micros {
         Micros(self.since.0 + second * SECOND_MICROS)
     }
@@ -269,13 +288,19 @@ impl Steady {
         let end = self.start_of(second + 1);
         let mut worst = Known::Good;
         for follower in self.loads.values() {
-            match follower.second(second, end, now, &self.criteria) {
+            let awaits = self.awaits(end, follower, now);
+            match follower.second(second, awaits, &self.criteria) {
                 Known::Bad => return Known::Bad,
                 Known::NotYet => worst = Known::NotYet,
                 Known::Good => {}
             }
         }
         worst
+    }
+
+    /// Whether operations of a second that ends at `end` may still be open.
+    fn awaits(&self, end: Micros, follower: &Follower, now: Micros) -> bool {
+        !self.ended && follower.front < end && now < end + follower.timeout
     }
 
     fn phase(&mut self, at: Micros, index: u16) {
@@ -295,7 +320,7 @@ impl Steady {
         let steady = self.baseline.iter().any(|(from, to)| {
             *from <= operation.intended && to.is_none_or(|to| operation.intended < to)
         });
-        if steady && follower.baseline.len() < BASELINE_MAX {
+        if steady && !operation.cut && follower.baseline.len() < BASELINE_MAX {
             follower.baseline.push((
                 operation.intended,
                 operation.ended,
@@ -305,7 +330,12 @@ impl Steady {
         }
         if operation.intended >= self.since {
             let second = (operation.intended.0 - self.since.0) / SECOND_MICROS;
-            follower.seconds.entry(second).or_default().add(operation);
+            let seen = follower.seconds.entry(second).or_default();
+            if operation.cut {
+                seen.cut_off = true;
+            } else {
+                seen.add(operation);
+            }
         }
     }
 
@@ -384,12 +414,12 @@ impl Follower {
         });
     }
 
-    fn second(&self, second: u64, end: Micros, now: Micros, criteria: &Criteria) -> Known {
+    fn second(&self, second: u64, awaits: bool, criteria: &Criteria) -> Known {
         let seen = self.seconds.get(&second);
         if seen.is_some_and(|seen| seen.share_answered() < criteria.answered) {
             return Known::Bad;
         }
-        if self.front < end && now < end + self.timeout {
+        if awaits || seen.is_some_and(|seen| seen.cut_off) {
             return Known::NotYet;
         }
         match self.complaint(seen, criteria) {
@@ -439,7 +469,7 @@ impl Second {
     }
 
     fn share_answered(&self) -> f64 {
-        1.0 - self.unanswered as f64 / self.count as f64
+        1.0 - self.unanswered as f64 / self.count.max(1) as f64
     }
 
     fn share_degraded(&self) -> f64 {
@@ -549,6 +579,30 @@ mod tests {
         let (known_at, start) = live(&story).unwrap();
         assert_eq!(start, at(30));
         assert_eq!(known_at, 40);
+    }
+
+    #[test]
+    fn what_was_cut_off_or_after_the_last_phase_says_nothing_against_it() {
+        let mut story = failing_until(54).ends(62, Some("completed"));
+        story
+            .observations
+            .push(Observation::PhasesOver { at: at(60) });
+        let mut steady = follower();
+        steady.observe_history(&story.history(), at(30));
+        assert_eq!(steady.held(HOLD, at(62)), Some(at(54)));
+        assert_eq!(steady.known_until(at(62)), at(60));
+        for observation in &mut story.observations {
+            if let Observation::Operation(one) = observation
+                && one.intended >= at(58)
+            {
+                one.outcome = Outcome::Indeterminate;
+                one.cut = true;
+            }
+        }
+        let mut steady = follower();
+        steady.observe_history(&story.history(), at(30));
+        assert_eq!(steady.held(HOLD, at(62)), None);
+        assert_eq!(steady.known_until(at(62)), at(58));
     }
 
     #[test]

@@ -256,12 +256,22 @@ impl<'a> View<'a> {
         calls
     }
 
-    /// Where a load missed its schedule in the judged phases.
+    /// Where a load missed its schedule in the judged phases: entries some of whose operations
+    /// should have begun there.
     pub fn missed<'b>(&'b self, load: &'b str) -> impl Iterator<Item = &'a Missed> + 'b {
         let history = self.history;
-        history
-            .missed
-            .iter()
-            .filter(move |missed| *missed.load == *load && self.contains(missed.at))
+        let windows = self.windows();
+        history.missed.iter().filter(move |missed| {
+            *missed.load == *load
+                && windows
+                    .iter()
+                    .any(|window| missed.first < window.to && window.from <= missed.last)
+        })
+    }
+
+    /// How many operations of a load were not sent at all in the judged phases: the most it can
+    /// be.
+    pub fn unsent(&self, load: &str) -> u64 {
+        self.missed(load).map(|missed| missed.unsent).sum()
     }
 }
