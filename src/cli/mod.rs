@@ -1,7 +1,7 @@
 //! The command line: the only part of the crate that prints or exits.
 //!
 //! Each command is a file with one function from what was typed to an [`Exit`]. Data goes to
-//! standard output, all else to standard error; see [`say`].
+//! standard output, all else to standard error; see `say`.
 
 mod args;
 mod bug;

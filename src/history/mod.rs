@@ -2,7 +2,7 @@
 //!
 //! The file is JSON Lines, one [`Observation`] a line, the first a [`Observation::Run`] with the
 //! texts of scenario and system, so that a history can be judged on another machine and after
-//! `kill -9`. Times are microseconds since the run began ([`Micros`]).
+//! `kill -9`. Times are microseconds since the run began ([`Micros`](crate::units::Micros)).
 
 mod call;
 mod error;
