@@ -171,9 +171,14 @@ fn schemas_are_json_schemas_of_either_file_or_both() {
 
 /// Writes a history of the sample story into a folder, with the sample files in its header.
 fn record(folder: &Path, story: &sample::Story) {
+    record_with(folder, story, &sample_text("good.toml"));
+}
+
+/// The same of a scenario with this text.
+fn record_with(folder: &Path, story: &sample::Story, scenario: &str) {
     let mut observations = story.observations();
     if let Some(Observation::Run(run)) = observations.first_mut() {
-        run.scenario = ("good.toml".to_owned(), sample_text("good.toml"));
+        run.scenario = ("good.toml".to_owned(), scenario.to_owned());
         run.system = ("system.toml".to_owned(), sample_text("system.toml"));
     }
     let lines: Vec<String> = observations
@@ -256,6 +261,52 @@ fn a_scenario_without_the_historys_faults_is_refused() {
     let said = brownout(folder.path(), &["judge", "history.jsonl"]);
     assert_eq!(said.status, 64, "{}{}", said.out, said.err);
     assert!(said.err.contains("other phases or faults"), "{}", said.err);
+}
+
+/// What makes another outage of the sample scenario.
+const OTHERS: [(&str, &str); 3] = [
+    ("name     = \"outage\"", "name     = \"downtime\""),
+    ("kind = \"hang\"", "kind = \"no-accept\""),
+    ("on   = \"object-store\"", "on   = \"s3\""),
+];
+
+#[test]
+fn another_scenario_must_have_the_recorded_phases_and_faults() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), &outage(Outcome::Ok));
+    let args = ["judge", "history.jsonl", "--scenario", "other.toml"];
+    let good = sample_text("good.toml");
+    for (from, to) in OTHERS {
+        let other = good.replacen(from, to, 1);
+        let other = other.replace("during   = \"outage\"\n", "");
+        assert_ne!(other, good, "{from}");
+        fs::write(folder.path().join("other.toml"), other).unwrap();
+        let said = brownout(folder.path(), &args);
+        assert_eq!(said.status, 64, "{to}: {}{}", said.out, said.err);
+        assert!(said.err.contains("was recorded"), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_scenario_that_only_asks_for_life_is_in_doubt_where_its_fault_never_acted() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = sample_text("good.toml");
+    let until = good.find("[[expect]]").expect("expectations");
+    let alive = "[[expect]]\nid = \"LIVES\"\nthat = \"it lives\"\nkind = \"alive\"\n";
+    let text = format!("{}{alive}", &good[..until]);
+    for (hits, status) in [(0, 2), (10, 0)] {
+        let story = outage(Outcome::Ok).hits(hits);
+        let story = story.process(0, "main", "started", true);
+        record_with(folder.path(), &story, &text);
+        let args = ["judge", "history.jsonl", "--out", "judged"];
+        let said = brownout(folder.path(), &args);
+        assert_eq!(said.status, status, "{}{}", said.out, said.err);
+        let doubt = said.out.contains("in doubt: `");
+        assert_eq!(doubt, status == 2, "{}", said.out);
+        let out = |name| fs::read_to_string(folder.path().join("judged").join(name)).unwrap();
+        assert_eq!(out("junit.xml").contains("faults acted"), status == 2);
+        assert_eq!(out("report.json").contains("\"doubts\""), status == 2);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
     history::{History, HistoryError, Run},
     input::{Problem, Problems, Severity, Source},
     report::{self, Material, ScenarioReport, SuiteReport},
-    scenario::{Scenario, System, from_texts},
+    scenario::{FaultSpec, Scenario, System, from_texts},
 };
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub fn judge(args: &Judge) -> Result<Exit, Failure> {
     let history = History::read(&args.history).map_err(|error| unreadable(&error))?;
     let (scenario, system) = sources(&history.run, args.scenario.as_deref())?;
-    fits(&history, &scenario)?;
+    fits(&history, &scenario, args.scenario.is_some())?;
     let mut outputs = args.out.as_deref().map(Outputs::open).transpose()?;
     let one = judged(&history, &scenario, &system, &args.history);
     let mut suite = SuiteReport::new(history.run.began.clone(), history.run.seed, vec![one]);
@@ -75,27 +75,58 @@ fn read(path: &Path, problems: &mut Problems) -> Option<Source> {
 }
 
 /// Phases and faults are known to a history by their place alone, so another scenario must have
-/// the same ones.
-fn fits(history: &History, scenario: &Scenario) -> Result<(), Failure> {
-    let last = history.phases.iter().map(|span| span.index).max();
-    let phases_fit = last.is_none_or(|last| last < scenario.phases.len());
-    let known = |id| {
-        scenario
-            .phases
-            .iter()
-            .flat_map(|phase| &phase.faults)
-            .any(|fault| fault.id == id)
+/// the very ones that the recorded scenario has.
+fn fits(history: &History, scenario: &Scenario, other: bool) -> Result<(), Failure> {
+    let unlike = |how: String| {
+        Failure::usage(
+            format!(
+                "`{}` has other phases or faults than the history{how}",
+                scenario.source.name
+            ),
+            "judge by a scenario that differs in its expectations only",
+        )
     };
-    if phases_fit && history.faults.iter().all(|span| known(span.fault)) {
+    let last = history.phases.iter().map(|span| span.index).max();
+    let faults = || scenario.phases.iter().flat_map(|phase| &phase.faults);
+    if last.is_some_and(|last| last >= scenario.phases.len())
+        || !history
+            .faults
+            .iter()
+            .all(|span| faults().any(|fault| fault.id == span.fault))
+    {
+        return Err(unlike(String::new()));
+    }
+    if !other {
         return Ok(());
     }
-    Err(Failure::usage(
-        format!(
-            "`{}` has other phases or faults than the history",
-            scenario.source.name
-        ),
-        "judge by a scenario that differs in its expectations only",
-    ))
+    let (recorded, _) = sources(&history.run, None)?;
+    match difference(&outline(&recorded), &outline(scenario)) {
+        Some((was, is)) => Err(unlike(format!(": {is} where {was} was recorded"))),
+        None => Ok(()),
+    }
+}
+
+/// The first two lines that differ.
+fn difference(recorded: &[String], given: &[String]) -> Option<(String, String)> {
+    let line = |lines: &[String], place| {
+        let line: Option<&String> = lines.get(place);
+        line.map_or_else(|| "nothing".to_owned(), String::clone)
+    };
+    (0..recorded.len().max(given.len()))
+        .map(|place| (line(recorded, place), line(given, place)))
+        .find(|(was, is)| was != is)
+}
+
+/// What the entries of a history refer to, in order: each phase and each of its faults.
+fn outline(scenario: &Scenario) -> Vec<String> {
+    scenario
+        .phases
+        .iter()
+        .flat_map(|phase| {
+            let fault = |fault: &FaultSpec| format!("{} on `{}`", fault.kind, fault.on);
+            std::iter::once(format!("phase `{}`", phase.name)).chain(phase.faults.iter().map(fault))
+        })
+        .collect()
 }
 
 fn judged(history: &History, scenario: &Scenario, system: &System, file: &Path) -> ScenarioReport {

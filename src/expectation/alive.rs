@@ -1,4 +1,7 @@
 //! `alive`: no instance ends unless we end it.
+//!
+//! An instance that exits before the first phase, while the system is being started, counts with
+//! the first phase.
 
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, Scope, names};
 use crate::{
@@ -44,6 +47,12 @@ impl Expectation for Alive {
             .iter()
             .filter(|event| meant(&event.instance))
             .collect();
+        let first = view.history.phases.first();
+        let judged = |at| {
+            let early =
+                first.is_some_and(|span| view.judged().contains(&span.index) && at < span.began);
+            early || view.contains(at)
+        };
         let started = events
             .iter()
             .filter(|event| event.event == "started")
@@ -51,7 +60,7 @@ impl Expectation for Alive {
         let exits: Vec<_> = events
             .iter()
             .filter(|event| event.event == "exited" && !event.ours)
-            .filter(|event| view.contains(event.at))
+            .filter(|event| judged(event.at))
             .collect();
         let measured = format!("{} exits in {started} starts", exits.len());
         let judgement = Judgement::new(view.window(), started as u64, measured);
@@ -89,7 +98,15 @@ impl Expectation for Alive {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{check, problems};
-    use crate::{expectation::Status, history::sample::Story};
+    use super::*;
+    use crate::{
+        expectation::Status,
+        history::{
+            History, Observation, ProcessEvent,
+            sample::{self, Story},
+        },
+        units::Micros,
+    };
 
     const EXPECT: &str = "kind = \"alive\"";
 
@@ -114,6 +131,29 @@ mod tests {
         assert_eq!(check(EXPECT, &story).status, Status::Fail);
         let standby = format!("{EXPECT}\ninstance = \"standby\"");
         assert_eq!(check(&standby, &story).status, Status::Pass);
+    }
+
+    #[test]
+    fn an_exit_before_the_first_phase_counts_with_it() {
+        let mut observations = story().observations();
+        for observation in &mut observations {
+            if let Observation::Phase { at, index: 0 } = observation {
+                *at = Micros::from_secs(2);
+            }
+        }
+        observations.push(Observation::Process(ProcessEvent {
+            at: Micros::from_secs(1),
+            instance: "primary".into(),
+            event: "exited".to_owned(),
+            ours: false,
+            detail: None,
+        }));
+        let history = History::from_observations(observations).expect("a header");
+        let (scenario, system) = (sample::scenario(), sample::system());
+        let view = View::new(&history, &scenario, &system);
+        let alive = Alive { instance: None };
+        assert_eq!(alive.judge(&view).status, Status::Fail);
+        assert_eq!(alive.judge(&view.over(vec![1, 2])).status, Status::Pass);
     }
 
     #[test]

@@ -8,17 +8,24 @@
 //! | a judged phase never began | inconclusive | becomes inconclusive: nothing was measured |
 //! | observations were dropped | inconclusive | becomes inconclusive: what is missing may tell the contrary |
 //! | steady state was not steady, and the expectation is about faults | inconclusive | becomes inconclusive: it was broken before |
-//! | none of the faults acted | inconclusive | becomes inconclusive: it is not the outage that was measured |
+//! | none of the faults acted, whatever their `min_hits` | inconclusive | becomes inconclusive: it is not the outage that was measured |
 //! | some fault acted less often than its `min_hits` | inconclusive | stays: what did act was enough |
 //! | the run ended before a judged phase was over | inconclusive | stays: more of the same mends nothing |
 //! | the load missed its schedule by more than 1 % of its operations | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
 //! | judging panicked | – | inconclusive, with the panic's message |
 //!
-//! *Steady*: in the steady phases each load had at least one operation and at least 99 % of them
-//! were answered, no instance exited on its own account, and no fault was in force.
+//! *Steady*: in the steady phases each load had at least one operation, at least 99 % of them were
+//! answered and at most 1 % missed their schedule, no instance exited on its own account, and no
+//! fault was in force. An operation that is open when a steady phase ends is no part of it, unless
+//! it is already older than a second and than three times the median of those that ended: then it
+//! was not answered.
 //!
 //! The faults looked at are those of the judged phases; where these have none (the recovery), all
 //! faults of the scenario.
+//!
+//! Over and above its expectations a scenario is in doubt ([`run_doubts`]) where a fault of a phase
+//! that began acted less often than its `min_hits`, or none of them acted at all, so that a
+//! scenario whose expectations do not ask for faults cannot pass without its outage.
 
 use super::{Expectation, Judgement, Scope, Status, Verdict, samples::part_of};
 use crate::{
@@ -47,6 +54,23 @@ pub fn judge(history: &History, scenario: &Scenario, system: &System) -> Vec<Ver
         .expects
         .iter()
         .map(|expect| verdict(expect, &view, unsteady.as_deref()))
+        .collect()
+}
+
+/// Why the run as a whole shows less than it seems to, whatever is expected of it: one sentence for
+/// each fault of a phase that began which did not act as often as it had to.
+pub fn run_doubts(history: &History, scenario: &Scenario, system: &System) -> Vec<String> {
+    let view = View::new(history, scenario, system);
+    let faults: Vec<&FaultSpec> = view
+        .spans()
+        .filter_map(|span| view.phase(span))
+        .flat_map(|phase| &phase.faults)
+        .collect();
+    let all_idle = faults.iter().all(|fault| hits(history, fault) == 0);
+    faults
+        .into_iter()
+        .filter(|fault| all_idle || hits(history, fault) < fault.gate.min_hits)
+        .map(|fault| too_idle(history, fault))
         .collect()
 }
 
@@ -195,48 +219,50 @@ fn missed_schedule(expectation: &dyn Expectation, view: &View<'_>) -> Option<Dou
             .map(|load| load.name.clone())
             .collect();
     }
+    let windows = view.windows();
     loads.iter().find_map(|load| {
-        let missed: u64 = view.missed(load).map(|missed| missed.count).sum();
-        let offered = view.operations(load).len() as u64 + view.unsent(load);
-        let share = missed as f64 / offered.max(1) as f64;
-        (share > MISSED_SHARE_MAX).then(|| {
-            Doubt::weak(format!(
-                "load `{load}` missed its schedule: {} operations began late or not at all",
-                part_of(missed, offered)
-            ))
-        })
+        let late = lateness(view, load, &windows)?;
+        Some(Doubt::weak(format!(
+            "load `{load}` missed its schedule: {late}"
+        )))
     })
 }
 
 /// Faults that did not act as often as they should have.
 fn vacuous(view: &View<'_>) -> Option<Doubt> {
     let faults = faults_of_concern(view);
-    let hits = |fault: &FaultSpec| -> u64 {
-        let spans = view.history.faults.iter();
-        spans
-            .filter(|span| span.fault == fault.id)
-            .map(|span| span.hits)
-            .sum()
-    };
+    let history = view.history;
+    let all_idle = faults.iter().all(|fault| hits(history, fault) == 0);
     let idle: Vec<&&FaultSpec> = faults
         .iter()
-        .filter(|fault| hits(fault) < fault.gate.min_hits)
+        .filter(|fault| all_idle || hits(history, fault) < fault.gate.min_hits)
         .collect();
-    let first = idle.first()?;
-    let mut reason = format!(
-        "`{}` ({}) acted on {} events, at least {} are needed",
-        first.label,
-        first.id,
-        hits(first),
-        first.gate.min_hits
-    );
+    let mut reason = too_idle(history, idle.first()?);
     if idle.len() > 1 {
         reason.push_str(&format!("; so it is with {} more", idle.len() - 1));
     }
     Some(Doubt {
         reason,
-        undermines: faults.iter().all(|fault| hits(fault) == 0),
+        undermines: all_idle,
     })
+}
+
+fn hits(history: &History, fault: &FaultSpec) -> u64 {
+    let spans = history.faults.iter();
+    spans
+        .filter(|span| span.fault == fault.id)
+        .map(|span| span.hits)
+        .sum()
+}
+
+fn too_idle(history: &History, fault: &FaultSpec) -> String {
+    format!(
+        "`{}` ({}) acted on {} events, at least {} are needed",
+        fault.label,
+        fault.id,
+        hits(history, fault),
+        fault.gate.min_hits.max(1)
+    )
 }
 
 fn faults_of_concern<'a>(view: &View<'a>) -> Vec<&'a FaultSpec> {
@@ -261,6 +287,7 @@ fn unsteady(view: &View<'_>) -> Option<String> {
         return Some("no steady phase was seen, so there is nothing to compare with".to_owned());
     }
     unanswered_load(view)
+        .or_else(|| late_load(view, &windows))
         .or_else(|| exited_instance(view, &windows))
         .or_else(|| fault_in_force(view, &windows))
         .map(|why| format!("steady state was not steady: {why}"))
@@ -273,7 +300,8 @@ fn unanswered_load(view: &View<'_>) -> Option<String> {
     }
     names.into_iter().find_map(|name| {
         let operations = view.steady_operations(name);
-        let count = operations.len() as u64;
+        let hanging = view.steady_hanging(name);
+        let count = (operations.len() + hanging.len()) as u64;
         if count == 0 {
             return Some(format!("load `{name}` had no operation in it"));
         }
@@ -281,12 +309,42 @@ fn unanswered_load(view: &View<'_>) -> Option<String> {
         if answered as f64 / count as f64 >= STEADY_ANSWERED_MIN {
             return None;
         }
-        let first = operations.iter().find(|one| !one.answered())?;
+        let share = part_of(answered, count);
+        let what = match operations.iter().find(|one| !one.answered()) {
+            Some(first) => format!("the first failure {}", first.describe()),
+            None => format!("{} were open when it ended", hanging.len()),
+        };
         Some(format!(
-            "only {} of load `{name}` were answered, the first failure {}",
-            part_of(answered, count),
-            first.describe()
+            "only {share} of load `{name}` were answered, {what}"
         ))
+    })
+}
+
+/// A load that the generator itself did not offer as it should have.
+fn late_load(view: &View<'_>, windows: &[Window]) -> Option<String> {
+    view.system.loads.iter().find_map(|load| {
+        let late = lateness(view, &load.name, windows)?;
+        Some(format!("load `{}` missed its schedule: {late}", load.name))
+    })
+}
+
+/// The operations of a load that missed their schedule in these windows, in words, where they are
+/// more than [`MISSED_SHARE_MAX`] of those offered there.
+fn lateness(view: &View<'_>, load: &str, windows: &[Window]) -> Option<String> {
+    let (mut missed, mut offered) = (0, 0);
+    for entry in view.missed_in(load, windows.to_vec()) {
+        missed += entry.count;
+        offered += entry.unsent;
+    }
+    for window in windows {
+        offered += view.operations_in(load, *window).len() as u64;
+    }
+    let share = missed as f64 / offered.max(1) as f64;
+    (share > MISSED_SHARE_MAX).then(|| {
+        format!(
+            "{} operations began late or not at all",
+            part_of(missed, offered)
+        )
     })
 }
 
@@ -417,6 +475,32 @@ mod tests {
     }
 
     #[test]
+    fn a_steady_phase_in_which_operations_hang_is_not_steady() {
+        let hanging = Story::new()
+            .load("ask", 0..10, 19, Outcome::Ok, 20)
+            .load("ask", 0..10, 1, Outcome::Indeterminate, 30_000)
+            .load("ask", 10..60, 20, Outcome::Ok, 20)
+            .load("train", 0..60, 20, Outcome::Ok, 20);
+        weighed(
+            &hanging,
+            Status::Inconclusive,
+            "only 95.477% (190 of 199) of load `ask` were answered, 9 were open when it ended",
+        );
+    }
+
+    #[test]
+    fn a_steady_phase_in_which_the_load_was_late_is_not_steady() {
+        for story in [passing(), failing()] {
+            weighed(
+                &story.missed(5, "train", 20),
+                Status::Inconclusive,
+                "steady state was not steady: load `train` missed its schedule: 10% (20 of 200)",
+            );
+        }
+        weighed(&passing().missed(5, "train", 2), Status::Pass, "");
+    }
+
+    #[test]
     fn an_expectation_that_is_not_about_faults_may_fail_on_unsteady_ground() {
         let crashed = passing()
             .process(0, "primary", "started", true)
@@ -461,9 +545,40 @@ mod tests {
     }
 
     #[test]
+    fn faults_that_may_be_idle_must_not_all_be() {
+        let mut scenario = crate::history::sample::scenario();
+        scenario.phases[1].faults[0].gate.min_hits = 0;
+        scenario.expects.push(expect(EXPECT));
+        let system = crate::history::sample::system();
+        let status = |story: Story| judge(&story.history(), &scenario, &system)[0].status;
+        for story in [passing(), failing()] {
+            assert_eq!(status(story.hits(0)), Status::Inconclusive);
+        }
+        assert_eq!(status(passing().hits(1)), Status::Pass);
+    }
+
+    #[test]
+    fn a_run_is_in_doubt_where_a_fault_of_a_phase_that_began_was_idle() {
+        let mut scenario = crate::history::sample::scenario();
+        scenario.phases[1].faults[0].gate.min_hits = 3;
+        let system = crate::history::sample::system();
+        let doubts = |story: Story| run_doubts(&story.history(), &scenario, &system);
+        assert_eq!(
+            doubts(passing().hits(2)),
+            ["`hang on object-store` (fault 1) acted on 2 events, at least 3 are needed"]
+        );
+        assert!(doubts(passing().hits(3)).is_empty());
+        let early = passing().hits(0).ends(9, Some("interrupted"));
+        assert!(doubts(early).is_empty());
+    }
+
+    #[test]
     fn what_a_fault_left_in_the_record_counts_where_the_run_was_killed() {
-        let killed = passing().hits(0).acted(15, "3 connects unanswered");
-        weighed(&killed, Status::Pass, "");
+        let acted = passing().hits(0).acted(15, "3 connects unanswered");
+        let killed = check_during(EXPECT, &acted.clone().ends(25, None), Vec::new());
+        let reason = killed.reason.expect("it was cut short");
+        assert!(!reason.contains("acted on"), "{reason}");
+        weighed(&acted, Status::Inconclusive, "acted on 0 events");
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod wire;
 #[cfg(test)]
 mod testing;
 
-pub use judge::{judge, judged_phases};
+pub use judge::{judge, judged_phases, run_doubts};
 pub use judgement::{EVIDENCE_MAX, Judgement};
 pub use verdict::{Evidence, Status, Verdict};
 

@@ -300,25 +300,34 @@ impl Building {
     }
 
     /// Where the run was killed no `Lifted` says how often a fault acted; what it left in the
-    /// record does. Where both are known the greater holds: a listener's fault is counted in
-    /// interventions, a message's in attempts.
+    /// record does, which is counted once: a fault on a connection may be noted at the connection
+    /// and at the attempts on it.
     fn count_hits(&mut self) {
-        let mut seen: BTreeMap<FaultId, u64> = BTreeMap::new();
         let history = &mut self.history;
-        let carried = history
-            .attempts
-            .values()
-            .flatten()
-            .flat_map(|attempt| &attempt.faults)
-            .chain(history.connections.iter().flat_map(|one| &one.faults));
-        for fault in carried {
-            *seen.entry(*fault).or_default() += 1;
+        let mut seen: BTreeMap<FaultId, u64> = BTreeMap::new();
+        let mut noted: HashSet<(&str, u64, FaultId)> = HashSet::new();
+        for attempt in history.attempts.values().flatten() {
+            for fault in &attempt.faults {
+                *seen.entry(*fault).or_default() += 1;
+                noted.insert((&attempt.dependency, attempt.connection, *fault));
+            }
+        }
+        for connection in &history.connections {
+            for fault in &connection.faults {
+                if !noted.contains(&(&*connection.dependency, connection.connection, *fault)) {
+                    *seen.entry(*fault).or_default() += 1;
+                }
+            }
         }
         for intervention in &history.interventions {
             *seen.entry(intervention.fault).or_default() += intervention.count;
         }
+        drop(noted);
+        let known: HashSet<FaultId> = self.lifted.iter().map(|(_, fault, _)| *fault).collect();
         for span in &mut history.faults {
-            span.hits = span.hits.max(seen.get(&span.fault).copied().unwrap_or(0));
+            if !known.contains(&span.fault) {
+                span.hits = seen.get(&span.fault).copied().unwrap_or(0);
+            }
         }
     }
 }
@@ -334,5 +343,45 @@ fn share(names: &mut HashSet<Arc<str>>, name: &mut Arc<str>) {
         None => {
             names.insert(Arc::clone(name));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::sample::{Story, attempt};
+
+    fn connection(number: u64) -> Observation {
+        Observation::Connection(Connection {
+            dependency: "s3".into(),
+            connection: number,
+            opened: Micros::from_secs(12),
+            closed: Micros::from_secs(13),
+            how: "reset by fault".to_owned(),
+            faults: vec![FaultId(0)],
+            bytes_up: 0,
+            bytes_down: 0,
+        })
+    }
+
+    #[test]
+    fn what_the_lifting_says_of_a_fault_holds() {
+        let story = Story::new().hits(2).acted(12, "a connect unanswered");
+        let story = story.attempt(attempt("s3", 12_000, 12_500).hit());
+        assert_eq!(story.history().faults[0].hits, 2);
+    }
+
+    #[test]
+    fn without_a_lifting_a_fault_noted_twice_on_a_connection_counts_once() {
+        let mut story = Story::new()
+            .attempt(attempt("s3", 12_000, 12_500).hit())
+            .acted(14, "a connect unanswered");
+        story.observations.push(connection(1));
+        story.observations.push(connection(2));
+        let killed = story.ends(20, None).history();
+        assert_eq!(
+            killed.faults[0].hits, 3,
+            "an attempt, a connection without one, an intervention"
+        );
     }
 }

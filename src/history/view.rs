@@ -7,6 +7,9 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
+/// An operation that is younger than this when its steady phase ends does not hang.
+const HANGING_MIN: Duration = Duration::from_secs(1);
+
 /// A stretch of the run, from its first moment up to but without its last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Window {
@@ -227,6 +230,29 @@ impl<'a> View<'a> {
             .collect()
     }
 
+    /// The operations of a load that began in a steady phase, were open when it ended, and had by
+    /// then taken more than a second and more than three times the median of those that ended: no
+    /// later fault can have anything to do with that.
+    pub fn steady_hanging(&self, load: &str) -> Vec<&'a Operation> {
+        let mut times: Vec<Duration> = self
+            .steady_operations(load)
+            .iter()
+            .map(|one| one.latency())
+            .collect();
+        times.sort_unstable();
+        let median = times.get(times.len() / 2).copied().unwrap_or_default();
+        let patience = (median * 3).max(HANGING_MIN);
+        let windows = self.steady();
+        windows
+            .iter()
+            .flat_map(|window| {
+                let operations = self.operations_in(load, *window).iter();
+                operations
+                    .filter(|one| one.ended > window.to && window.to.since(one.intended) > patience)
+            })
+            .collect()
+    }
+
     /// The attempts at a dependency or role that began in a window, by when they began.
     pub fn attempts_in(&self, on: &str, window: Window) -> Vec<&'a Attempt> {
         let mut attempts: Vec<&Attempt> = self
@@ -256,11 +282,19 @@ impl<'a> View<'a> {
         calls
     }
 
-    /// Where a load missed its schedule in the judged phases: entries some of whose operations
-    /// should have begun there.
+    /// Where a load missed its schedule in the judged phases.
     pub fn missed<'b>(&'b self, load: &'b str) -> impl Iterator<Item = &'a Missed> + 'b {
+        self.missed_in(load, self.windows())
+    }
+
+    /// Where a load missed its schedule in these windows: entries some of whose operations should
+    /// have begun there.
+    pub fn missed_in<'b>(
+        &'b self,
+        load: &'b str,
+        windows: Vec<Window>,
+    ) -> impl Iterator<Item = &'a Missed> + 'b {
         let history = self.history;
-        let windows = self.windows();
         history.missed.iter().filter(move |missed| {
             *missed.load == *load
                 && windows

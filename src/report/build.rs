@@ -6,7 +6,7 @@ use super::{
     LoadReport, Outcomes, PhaseReport, RecoveryReport, ScenarioReport, Trouble, TroubleKind,
 };
 use crate::{
-    expectation::{Status, Verdict},
+    expectation::{Status, Verdict, run_doubts},
     history::{
         Attempt, AttemptEnd, COMPLETED, Criteria, History, Operation, Outcome, Run, Steady, View,
     },
@@ -47,9 +47,11 @@ pub fn build(material: Material<'_>) -> ScenarioReport {
     } = material;
     let phases = phases(scenario, history);
     let trouble = trouble.or_else(|| trouble_of(history));
+    let doubts = run_doubts(history, scenario, system);
     ScenarioReport {
-        status: ScenarioReport::merged(&verdicts, trouble.as_ref()),
+        status: ScenarioReport::merged(&verdicts, trouble.as_ref(), &doubts),
         trouble,
+        doubts,
         verdicts,
         faults: faults(scenario, history),
         loads: loads(system, history, &phases),
@@ -70,7 +72,7 @@ pub fn build_without_history(
     repeat: String,
 ) -> ScenarioReport {
     ScenarioReport {
-        status: ScenarioReport::merged(&[], Some(&trouble)),
+        status: ScenarioReport::merged(&[], Some(&trouble), &[]),
         trouble: Some(trouble),
         ..blank(run, scenario, repeat)
     }
@@ -86,6 +88,7 @@ fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
         speed: run.speed,
         status: Status::Inconclusive,
         trouble: None,
+        doubts: Vec::new(),
         verdicts: Vec::new(),
         phases: Vec::new(),
         faults: Vec::new(),
@@ -109,11 +112,12 @@ fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
 /// How long the system took from the last fault's lifting until all was as before, or took at
 /// least.
 fn recovery(history: &History, scenario: &Scenario, system: &System) -> Option<RecoveryReport> {
-    let lifted = View::new(history, scenario, system).recovery_began()?;
+    let view = View::new(history, scenario, system);
+    let (lifted, end) = (view.recovery_began()?, history.over());
     let mut follower = Steady::new(scenario, system, Criteria::STEADY);
     follower.observe_history(history, lifted);
-    let steady = follower.held(scenario.hold, history.end);
-    let until = steady.unwrap_or(history.end);
+    let steady = follower.held(scenario.hold, end);
+    let until = steady.unwrap_or(end);
     Some(RecoveryReport {
         lifted,
         steady,

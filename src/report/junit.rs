@@ -1,6 +1,6 @@
 //! `junit.xml`, for build servers: a test suite for each scenario, a test case for each
-//! expectation. A fail is a `failure`; an inconclusive verdict and trouble of the run itself are
-//! `error`s, because neither may count as passed.
+//! expectation. A fail is a `failure`; an inconclusive verdict, trouble of the run itself and faults
+//! that did not act are `error`s, because neither may count as passed.
 
 use super::{ReportDef, ScenarioReport, SuiteReport, Trouble};
 use crate::expectation::{Status, Verdict};
@@ -53,6 +53,9 @@ fn test_suite(scenario: &ScenarioReport) -> TestSuite {
     if let Some(trouble) = &scenario.trouble {
         suite.add_test_case(trouble_case(trouble, &class));
     }
+    if !scenario.doubts.is_empty() {
+        suite.add_test_case(doubts_case(&scenario.doubts, &class));
+    }
     suite.add_test_cases(
         scenario
             .verdicts
@@ -79,6 +82,16 @@ fn trouble_case(trouble: &Trouble, class: &str) -> TestCase {
     if let Some(detail) = &trouble.detail {
         case.set_system_out(detail);
     }
+    case
+}
+
+fn doubts_case(doubts: &[String], class: &str) -> TestCase {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status
+        .set_type(Status::Inconclusive.to_string())
+        .set_message(doubts.join("; "));
+    let mut case = TestCase::new("faults acted", status);
+    case.set_classname(class);
     case
 }
 

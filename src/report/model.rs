@@ -46,11 +46,15 @@ pub struct ScenarioReport {
     pub seed: u64,
     /// `--speed`.
     pub speed: f64,
-    /// The worst of its verdicts; never a pass where there is [`Trouble`].
+    /// The worst of its verdicts; never a pass where there is [`Trouble`] or a doubt.
     pub status: Status,
     /// What kept it from running to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
+    /// Why the run as a whole shows less than it seems to: faults that did not act as often as
+    /// they had to. With one there is no pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     /// One for each expectation, in file order; none where the system never ran.
     pub verdicts: Vec<Verdict>,
     /// The phases, in order.
@@ -317,10 +321,10 @@ impl ScenarioReport {
             .count()
     }
 
-    /// The worst of its verdicts and its trouble: without a verdict, or cut short, it is
+    /// The worst of its verdicts and its trouble: without a verdict, cut short or in doubt, it is
     /// inconclusive at best.
-    pub fn merged(verdicts: &[Verdict], trouble: Option<&Trouble>) -> Status {
-        let floor = if verdicts.is_empty() || trouble.is_some() {
+    pub fn merged(verdicts: &[Verdict], trouble: Option<&Trouble>, doubts: &[String]) -> Status {
+        let floor = if verdicts.is_empty() || trouble.is_some() || !doubts.is_empty() {
             Status::Inconclusive
         } else {
             Status::Pass

@@ -52,6 +52,7 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
         out.push('\n');
     }
     out.push_str(&trouble(scenario));
+    out.push_str(&doubts(scenario));
     for verdict in &scenario.verdicts {
         if verdict.status != Status::Pass {
             out.push_str(&explanation(verdict));
@@ -164,6 +165,20 @@ fn trouble(scenario: &ScenarioReport) -> String {
     out
 }
 
+/// Why the run as a whole shows less than it seems to.
+fn doubts(scenario: &ScenarioReport) -> String {
+    let style = colour(Status::Inconclusive);
+    let line = |doubt: &String| {
+        let text = format!("in doubt: {}", harmless(doubt));
+        painted(style, &wrap("? ", &text, WIDTH))
+    };
+    let mut out: String = scenario.doubts.iter().map(line).collect();
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out
+}
+
 /// Why a verdict is not a pass, with what was seen.
 fn explanation(verdict: &Verdict) -> String {
     let says = match verdict.status {
@@ -258,6 +273,9 @@ fn summary(scenario: &ScenarioReport) -> String {
     .collect();
     if parts.is_empty() {
         parts.push("nothing was judged".to_owned());
+    }
+    if !scenario.doubts.is_empty() {
+        parts.push("not every fault acted".to_owned());
     }
     if let Some(trouble) = &scenario.trouble {
         parts.insert(0, trouble.kind.heading().to_owned());
