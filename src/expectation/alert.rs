@@ -4,6 +4,7 @@ use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, name
 use crate::{
     history::{Message, View, Window},
     input::{Fields, Key, Problems, Shape},
+    scenario::Upstream,
     units::{Micros, format_duration},
 };
 use std::time::Duration;
@@ -79,6 +80,12 @@ impl Alert {
         self.names.is_empty() || holds(message, &self.names)
     }
 
+    fn is_sink(&self, view: &View<'_>) -> bool {
+        let meant = view.dependencies(&self.on);
+        let mut all = view.system.dependencies.iter();
+        all.any(|one| one.upstream == Upstream::Embedded("sink") && meant.contains(&&one.name))
+    }
+
     fn messages<'a>(&self, view: &View<'a>) -> Vec<&'a Message> {
         let sinks = view.dependencies(&self.on);
         let all = view.history.messages.iter();
@@ -128,6 +135,12 @@ impl Expectation for Alert {
             return Judgement::new(view.window(), 0, "nothing")
                 .inconclusive("no fault was armed in the judged phases");
         };
+        if !self.is_sink(view) {
+            return Judgement::new(view.window(), 0, "nothing").inconclusive(format!(
+                "`{}` is no `embedded:sink`, and messages are seen nowhere else",
+                self.on
+            ));
+        }
         let messages = self.messages(view);
         let judgement = self.weigh(view, span.armed, &messages);
         // Whoever cries all the time is right in every outage.
@@ -218,6 +231,14 @@ mod tests {
             verdict.evidence[0].what,
             "POST /alerts: the Website vendor is down"
         );
+    }
+
+    #[test]
+    fn what_is_no_sink_shows_no_messages() {
+        let expect = EXPECT.replace("alerts", "backup");
+        let verdict = check(&expect, &story());
+        assert_eq!(verdict.status, Status::Inconclusive);
+        assert!(verdict.reason.unwrap().contains("no `embedded:sink`"));
     }
 
     #[test]

@@ -61,6 +61,18 @@ impl Hit<'_> {
         )
     }
 
+    /// The same where its attempts are one call beyond doubt; else the longest attempt alone.
+    pub fn certain_spell(&self) -> Spell {
+        let longest = self.attempts.iter().max_by_key(|one| one.duration());
+        match longest {
+            Some(one) if !self.call.by_sdk_id => {
+                let unfinished = one.end == AttemptEnd::Unfinished;
+                cut(one.began, one.ended, self.horizon, unfinished)
+            }
+            _ => self.spell(),
+        }
+    }
+
     /// Whether the fault was lifted before the client was done with the call.
     pub fn cut_short(&self) -> bool {
         self.spell().censored

@@ -1,8 +1,9 @@
 //! `failover`: a load is served again, by whatever stands in, while the fault still lasts.
 //!
 //! The time runs from the arming of the fault on an instance (or, where there is none, of the first
-//! judged fault) to the start of the first `hold` in which at least 99 % of the load were answered
-//! in every second, by whomever and however slowly.
+//! judged fault) to the end of the last second before its lifting in which less than 99 % of the load
+//! were answered, by whomever and however slowly; from there it must be answered for a `hold`. A load
+//! that is lost later, or again, is so not served until it is for good.
 
 use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names};
 use crate::{
@@ -22,12 +23,12 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::required(
             "within",
             Shape::Duration,
-            "the time from the fault to the start of the first `hold` that is answered",
+            "the time from the fault until it is answered for good",
         ),
         Key::optional(
             "max_failed",
             Shape::Integer(0, 1_000_000_000),
-            "the most operations that may go unanswered until then",
+            "the most operations that may go unanswered while the fault lasts",
         ),
     ],
     parse,
@@ -66,15 +67,39 @@ fn loss<'a>(view: &View<'a>) -> Option<&'a FaultSpan> {
 }
 
 impl Failover {
+    /// When it was answered for good, if it was while the fault still lasted. `seconds` are those
+    /// from the arming on, with whether each was answered.
+    fn back(
+        &self,
+        view: &View<'_>,
+        span: &FaultSpan,
+        seconds: &[(Micros, bool)],
+    ) -> Option<Micros> {
+        let second = Duration::from_secs(1);
+        let during = seconds
+            .iter()
+            .take_while(|(start, _)| *start + second <= span.lifted)
+            .count();
+        let lost = seconds[..during].iter().rposition(|(_, good)| !good);
+        let from = lost.map_or(0, |last| last + 1);
+        let hold = view.scenario.hold.as_millis().div_ceil(1000).max(1) as usize;
+        let held = seconds.get(from..from + hold)?;
+        let start = held.first()?.0;
+        let window = Window::new(start, held.last()?.0 + second);
+        (from < during
+            && held.iter().all(|(_, good)| *good)
+            && !view.operations_in(&self.load, window).is_empty())
+        .then_some(start)
+    }
+
     fn weigh(&self, view: &View<'_>, span: &FaultSpan) -> Judgement {
         let (armed, end) = (span.armed, view.history.end);
         let mut steady =
             Steady::new(view.scenario, view.system, Criteria::ANSWERED).only(&self.load);
         steady.observe_history(view.history, armed);
-        let back = steady.held(view.scenario.hold, end);
-        let lost = Window::new(armed, back.unwrap_or(span.lifted));
+        let back = self.back(view, span, &steady.decided(end));
         let failed: Vec<_> = view
-            .operations_in(&self.load, lost)
+            .operations_in(&self.load, Window::new(armed, span.lifted))
             .iter()
             .filter(|one| !one.answered() && !one.cut)
             .collect();
@@ -82,9 +107,7 @@ impl Failover {
             .operations_in(&self.load, Window::new(armed, span.lifted))
             .len();
         let evidence = failed.iter().map(|one| (one.intended, one.describe()));
-        let took = back
-            .filter(|back| *back <= span.lifted)
-            .map(|back| back.since(armed));
+        let took = back.map(|back| back.since(armed));
         let measured = match took {
             Some(took) => format!(
                 "answered again after {}, {} operations lost",
@@ -208,6 +231,27 @@ mod tests {
         assert_eq!(
             verdict.reason.unwrap(),
             "not answered again in the 20s that the fault lasted"
+        );
+    }
+
+    #[test]
+    fn a_load_that_is_lost_only_after_a_while_or_again_is_not_served_before_that() {
+        let later = Story::new()
+            .healthy(0..16)
+            .load("ask", 16..30, 20, Outcome::Failed, 20)
+            .load("ask", 30..60, 20, Outcome::Ok, 20);
+        assert_eq!(check(EXPECT, &later).status, Status::Fail);
+        let again = Story::new()
+            .healthy(0..10)
+            .load("ask", 10..12, 20, Outcome::Failed, 20)
+            .load("ask", 12..20, 20, Outcome::Ok, 20)
+            .load("ask", 20..24, 20, Outcome::Failed, 20)
+            .load("ask", 24..60, 20, Outcome::Ok, 20);
+        let verdict = check(EXPECT, &again);
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(
+            verdict.measured,
+            "answered again after 14s, 120 operations lost"
         );
     }
 

@@ -106,6 +106,17 @@ impl Fallback {
         } else {
             judgement
         };
+        let steady = view.steady_operations(load);
+        let usual = steady.iter().filter(|one| degraded(one.outcome)).count();
+        let usually = usual as f64 / steady.len().max(1) as f64;
+        let judgement = if usual > 0 && usually >= self.at_least.fraction() {
+            judgement.inconclusive(format!(
+                "a fallback answered {} in steady state already, so it says nothing now",
+                part_of(usual as u64, steady.len() as u64)
+            ))
+        } else {
+            judgement
+        };
         judgement.with(
             operations
                 .iter()
@@ -114,13 +125,15 @@ impl Fallback {
         )
     }
 
-    /// Calls of `instead` that were settled, held against those that `on` has in steady state.
+    /// Calls of `instead` that were settled beyond those it has anyway, held against those that `on`
+    /// has in steady state.
     fn taken_over(&self, view: &View<'_>, on: &str, instead: &str) -> Judgement {
         let steady = per_second(view, on, &view.steady(), false);
-        let taken = per_second(view, instead, &view.windows(), true);
+        let mut taken = per_second(view, instead, &view.windows(), true);
+        taken.1 = (taken.1 - per_second(view, instead, &view.steady(), true).1).max(0.0);
         let share = taken.1 / steady.1.max(f64::MIN_POSITIVE);
         let measured = format!(
-            "`{instead}` settled {:.1}/s, {} of the {:.1}/s that `{on}` has in steady state",
+            "`{instead}` settled {:.1}/s more than in steady state, {} of the {:.1}/s that `{on}` has in steady state",
             taken.1,
             percent(share),
             steady.1
@@ -257,6 +270,22 @@ mod tests {
             .into_iter()
             .map(|one| one.status(503));
         assert_eq!(check(TAKEN, &steady.attempts(failing)).status, Status::Fail);
+    }
+
+    #[test]
+    fn calls_that_another_dependency_has_anyway_are_not_taken_over() {
+        let steady = Story::new().healthy(0..30).attempts(calls("s3", 0..10));
+        let story = steady.attempts(calls("backup", 0..30));
+        assert_eq!(check(TAKEN, &story).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_fallback_that_answers_all_the_time_says_nothing() {
+        let story = Story::new()
+            .load("ask", 0..30, 20, Outcome::Degraded, 20)
+            .load("train", 0..30, 20, Outcome::Ok, 20);
+        let verdict = check(ANSWERED, &story);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! load's own latency shows it.
 
 use super::{
-    Expectation, ExpectationDef, Foresight, Judgement, Name, Names,
+    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Status,
     calls::{self, CALLS_MIN, Hit},
     names,
     samples::{Quantile, Spell, Survival, samples_needed},
@@ -202,7 +202,16 @@ impl Expectation for GivesUp {
         let measured = format!("{}{}", describe(&spells), calls::grouping_note(&hits));
         let mut judgement = Judgement::new(view.window(), hits.len() as u64, measured);
         if let Some(bound) = self.within {
-            judgement = self.hold(judgement, &spells, bound, "call");
+            let certain: Vec<Spell> = hits.iter().map(Hit::certain_spell).collect();
+            let surely = self.hold(judgement.clone(), &certain, bound, "call");
+            let held = self.hold(judgement.clone(), &spells, bound, "call");
+            judgement = if held.status == Status::Fail && surely.status != Status::Fail {
+                judgement.inconclusive(
+                    "only calls put together by time took too long: the client sends no id, and requests of their own can look like attempts of one call",
+                )
+            } else {
+                held
+            };
         }
         if let Some(bound) = self.attempt_within {
             let attempts: Vec<Spell> = hits
@@ -324,6 +333,18 @@ mod tests {
         assert_eq!(check(WITHIN, &only_short).status, Status::Inconclusive);
         let mixed = giving_up().attempt(held(28_000));
         assert_eq!(check(WITHIN, &mixed).status, Status::Pass);
+    }
+
+    #[test]
+    fn polling_that_looks_like_one_call_leaves_it_open() {
+        let expect = "kind = \"gives-up\"\non = \"s3\"\nwithin = \"5s\"";
+        let polling = |lasts| {
+            let one = move |at: u64| attempt("s3", at * 1_000, at * 1_000 + lasts);
+            let all = (0..3).map(move |nth| one(11 + nth * 6).status(500).hit());
+            Story::new().healthy(0..30).attempts(all)
+        };
+        assert_eq!(check(expect, &polling(100)).status, Status::Inconclusive);
+        assert_eq!(check(expect, &polling(5_500)).status, Status::Fail);
     }
 
     #[test]

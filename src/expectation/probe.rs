@@ -7,14 +7,15 @@
 //! | `during` | of the phases with faults | the same |
 //! | `after` | of the last phase | the same |
 //! | `always` | of the whole run | the same |
-//! | `until-within` | after the last fault | from `within` on, at the latest, every one |
+//! | `until-within` | after the last fault | from `within` on, at the latest, every one, the last and at least 3 |
 //! | `never` | of the whole run | not a single one |
 //!
-//! A sample that could not be made (the probe's own trouble) counts for neither side.
+//! A sample that could not be made (the probe's own trouble) counts for neither side; for `never`
+//! one without an answer does not either. Fewer than 3 samples that count show nothing.
 
 use super::{
     Expectation, ExpectationDef, Foresight, Judgement, Names, ProbeAsk, ProbeSpec, Scope,
-    samples::{part_of, samples_needed},
+    samples::{SAMPLES_MIN, part_of, samples_needed},
 };
 use crate::{
     history::{ProbeSample, View, Window},
@@ -145,6 +146,17 @@ fn ask(fields: &Fields<'_>, problems: &mut Problems) -> Option<ProbeAsk> {
             None,
         );
     }
+    if let Some(url) = &url
+        && url.value.starts_with("https:")
+    {
+        problems.error(
+            fields.source,
+            url.span.clone(),
+            "a probe cannot ask over TLS".to_owned(),
+            Some("give an `http:` URL, or a `command` that asks".to_owned()),
+        );
+        return None;
+    }
     match (url, command) {
         (Some(url), _) => Some(ProbeAsk::Http {
             url: Template(url.value),
@@ -191,6 +203,8 @@ fn when(fields: &Fields<'_>, problems: &mut Problems) -> Option<When> {
 struct Samples<'a> {
     told: Vec<&'a ProbeSample>,
     unmade: usize,
+    /// Whether the last one could not be made.
+    ends_unmade: bool,
 }
 
 impl<'a> Samples<'a> {
@@ -202,7 +216,9 @@ impl<'a> Samples<'a> {
             .filter(|sample| Some(&*sample.probe) == view.expect)
             .filter(|sample| meant(sample));
         let (told, unmade): (Vec<_>, Vec<_>) = own.partition(|sample| sample.held.is_some());
+        let last = |list: &[&ProbeSample]| list.last().map(|sample| sample.at);
         Self {
+            ends_unmade: last(&unmade) > last(&told),
             told,
             unmade: unmade.len(),
         }
@@ -272,12 +288,20 @@ impl Probe {
     }
 
     fn never(&self, view: &View<'_>) -> Judgement {
-        let samples = Samples::of(view, |sample| view.contains(sample.at));
+        let mut samples = Samples::of(view, |sample| view.contains(sample.at));
+        let all = samples.told.len();
+        samples.told.retain(|sample| sample.answered);
+        samples.unmade += all - samples.told.len();
         let count = samples.held(true).count();
         let measured = format!("{count} of {} held", samples.count());
         let judgement = samples.judgement(view.window(), measured);
         if count == 0 {
-            return judgement;
+            return match samples.count() {
+                told if told < SAMPLES_MIN => judgement.inconclusive(format!(
+                    "{told} answers show nothing, at least {SAMPLES_MIN} are needed"
+                )),
+                _ => judgement,
+            };
         }
         judgement
             .fail(format!("it held {count} times"))
@@ -305,7 +329,16 @@ impl Probe {
         let limit = since + within;
         let bound = format_duration(within);
         let judgement = match (holds_from, last_wrong) {
-            (Some(at), _) if at <= limit => judgement,
+            (Some(at), _) if at <= limit => {
+                let good = samples.held(true).filter(|sample| sample.at >= at).count() as u64;
+                if good < SAMPLES_MIN || samples.ends_unmade {
+                    judgement.inconclusive(format!(
+                        "it held {good} times in the end; {SAMPLES_MIN} are needed, the very last among them"
+                    ))
+                } else {
+                    judgement
+                }
+            }
             (_, Some(wrong)) if wrong.at > limit => {
                 judgement.fail(format!("it still did not hold after {bound}"))
             }
@@ -393,7 +426,11 @@ impl Expectation for Probe {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{check, problems};
-    use crate::{expectation::Status, history::sample::Story};
+    use crate::{
+        expectation::Status,
+        history::{Observation, sample::Story},
+        units::Micros,
+    };
 
     fn when(word: &str) -> String {
         format!("kind = \"probe\"\nhttp = \"{{instance.main.url}}/healthz\"\nwhen = \"{word}\"")
@@ -442,6 +479,36 @@ mod tests {
     }
 
     #[test]
+    fn never_shows_nothing_where_nobody_answered() {
+        let mut story = Story::new().healthy(0..60).probes(0..60, Some(false));
+        for observation in &mut story.observations {
+            if let Observation::Probe(sample) = observation {
+                sample.answered = sample.at < Micros::from_secs(2);
+            }
+        }
+        let verdict = check(&when("never"), &story);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+    }
+
+    #[test]
+    fn until_within_needs_a_few_in_the_end_and_the_last() {
+        let until = format!("{}\nwithin = \"28s\"", when("until-within"));
+        let story = |from| {
+            Story::new()
+                .healthy(0..60)
+                .probes(0..from, Some(false))
+                .probes(from..60, Some(true))
+        };
+        assert_eq!(check(&until, &story(57)).status, Status::Pass);
+        assert_eq!(check(&until, &story(58)).status, Status::Inconclusive);
+        let unmade = Story::new()
+            .healthy(0..60)
+            .probes(0..50, Some(true))
+            .probes(50..60, None);
+        assert_eq!(check(&until, &unmade).status, Status::Inconclusive);
+    }
+
+    #[test]
     fn until_within_must_come_true_in_time_and_stay_so() {
         let until = |seconds: u64| format!("{}\nwithin = \"{seconds}s\"", when("until-within"));
         let story = Story::new()
@@ -476,6 +543,8 @@ mod tests {
             problems(&when("until-within")),
             ["`within` belongs to `when = \"until-within\"`, and is needed there"]
         );
+        let tls = "kind = \"probe\"\nhttp = \"https://127.0.0.1/healthz\"";
+        assert_eq!(problems(tls), ["a probe cannot ask over TLS"]);
         assert_eq!(problems(&when("durring")), ["unknown when `durring`"]);
     }
 }

@@ -330,9 +330,17 @@ pub struct ProbeSample {
     pub probe: Arc<str>,
     /// Whether what was required held; `None` if the probe itself could not be made.
     pub held: Option<bool>,
+    /// Whether anything answered: the server, or a program that came to its end. Without an answer
+    /// nobody said the contrary either.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub answered: bool,
     /// What was seen instead, at most 500 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Something the system sent to a sink.

@@ -184,6 +184,7 @@ impl Story {
                 ended: Micros::from_secs(second) + Duration::from_millis(5),
                 probe: "X".into(),
                 held,
+                answered: held.is_some(),
                 seen: (held != Some(true)).then(|| "status 500".to_owned()),
             }));
         }
@@ -473,7 +474,7 @@ fn dependency(name: &str, protocol: Protocol, role: Option<&str>) -> Dependency 
         name: name.into(),
         protocol,
         role: role.map(Into::into),
-        upstream: Upstream::Embedded("embedded"),
+        upstream: Upstream::Embedded(if name == "pager" { "sink" } else { "s3" }),
         tls: None,
         listen: None,
         virtual_host: None,

@@ -231,6 +231,20 @@ impl Steady {
         None
     }
 
+    /// Every second that is decided at `now`, up to the first that is not: its start, and whether
+    /// every criterion held in it.
+    pub fn decided(&mut self, now: Micros) -> Vec<(Micros, bool)> {
+        let baseline = &self.baseline;
+        for follower in self.loads.values_mut() {
+            follower.settle_baseline(baseline, &self.criteria);
+        }
+        (0..now.0.saturating_sub(self.since.0) / SECOND_MICROS)
+            .map(|second| (second, self.second(second, now)))
+            .take_while(|(_, known)| *known != Known::NotYet)
+            .map(|(second, known)| (self.start_of(second), known == Known::Good))
+            .collect()
+    }
+
     /// Up to when every second is decided.
     pub fn known_until(&self, now: Micros) -> Micros {
         let whole = self.whole_seconds(now);

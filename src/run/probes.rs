@@ -99,8 +99,45 @@ struct Probe {
     timeout: Duration,
 }
 
-/// What one probe found: whether it held, and what was seen where it did not.
-type Finding = (Option<bool>, Option<String>);
+/// What one probe found.
+struct Finding {
+    /// Whether what was asked for held; `None`: the probe could not be made.
+    held: Option<bool>,
+    /// Whether anything answered.
+    answered: bool,
+    /// What was seen instead.
+    seen: Option<String>,
+}
+
+impl Finding {
+    const HELD: Self = Self {
+        held: Some(true),
+        answered: true,
+        seen: None,
+    };
+
+    fn not_held(seen: &str) -> Self {
+        Self {
+            held: Some(false),
+            answered: true,
+            seen: Some(shortened(seen)),
+        }
+    }
+
+    fn no_answer(why: &str) -> Self {
+        Self {
+            answered: false,
+            ..Self::not_held(why)
+        }
+    }
+
+    fn unmade(why: &str) -> Self {
+        Self {
+            held: None,
+            ..Self::no_answer(why)
+        }
+    }
+}
 
 impl Probe {
     async fn repeat(self, recorder: Recorder, stop: CancellationToken) {
@@ -113,12 +150,17 @@ impl Probe {
                 _ = pace.tick() => {}
             }
             let at = recorder.now();
-            let (held, seen) = self.once().await;
+            let Finding {
+                held,
+                answered,
+                seen,
+            } = self.once().await;
             recorder.record(Observation::Probe(ProbeSample {
                 at,
                 ended: recorder.now(),
                 probe: Arc::clone(&self.id),
                 held,
+                answered,
                 seen,
             }));
         }
@@ -133,7 +175,7 @@ impl Probe {
         };
         tokio::time::timeout(self.timeout, asked)
             .await
-            .unwrap_or_else(|_| (Some(false), Some("no answer in time".to_owned())))
+            .unwrap_or_else(|_| Finding::no_answer("no answer in time"))
     }
 }
 
@@ -141,7 +183,7 @@ impl Probe {
 /// URL that makes no sense could not be asked at all.
 async fn get(url: &str, rule: &Rule) -> Finding {
     let Ok(uri) = url.parse::<http::Uri>() else {
-        return (None, Some(format!("{url:?} is no URL")));
+        return Finding::unmade(&format!("{url:?} is no URL"));
     };
     match fetch(&uri).await {
         Ok((status, headers, body)) => {
@@ -155,16 +197,13 @@ async fn get(url: &str, rule: &Rule) -> Finding {
                 body: &body,
             };
             if rule.holds(&answer, &|template| template.0.clone()) {
-                (Some(true), None)
+                Finding::HELD
             } else {
                 let body = String::from_utf8_lossy(&body);
-                (
-                    Some(false),
-                    Some(shortened(&format!("status {status}, {body}"))),
-                )
+                Finding::not_held(&format!("status {status}, {body}"))
             }
         }
-        Err(error) => (Some(false), Some(shortened(&error.to_string()))),
+        Err(error) => Finding::no_answer(&error.to_string()),
     }
 }
 
@@ -198,7 +237,7 @@ async fn fetch(uri: &http::Uri) -> Result<(u16, http::HeaderMap, Vec<u8>), BoxEr
 /// One that cannot be started is a probe that was not made.
 async fn command(words: &[String], mark: &Mark) -> Finding {
     let Some((program, arguments)) = words.split_first() else {
-        return (None, Some("no program".to_owned()));
+        return Finding::unmade("no program");
     };
     let mut command = tokio::process::Command::new(program);
     command
@@ -212,18 +251,15 @@ async fn command(words: &[String], mark: &Mark) -> Finding {
     command.process_group(0);
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return (None, Some(format!("{program}: {error}"))),
+        Err(error) => return Finding::unmade(&format!("{program}: {error}")),
     };
     let _group = Group::of(&child);
     let said = beginning_of(child.stdout.take(), child.stderr.take());
     let (said, status) = tokio::join!(said, child.wait());
     match status {
-        Ok(status) if status.success() => (Some(true), None),
-        Ok(status) => (
-            Some(false),
-            Some(shortened(&format!("{status}: {}", said.trim()))),
-        ),
-        Err(error) => (None, Some(format!("{program}: {error}"))),
+        Ok(status) if status.success() => Finding::HELD,
+        Ok(status) => Finding::not_held(&format!("{status}: {}", said.trim())),
+        Err(error) => Finding::unmade(&format!("{program}: {error}")),
     }
 }
 

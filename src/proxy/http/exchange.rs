@@ -105,14 +105,14 @@ impl Tally {
         Some(self.status.load(Ordering::Relaxed)).filter(|status| *status > 0)
     }
 
-    /// Whether the dependency carried the request out. A 4xx says that it did not; a 5xx leaves
+    /// Whether the dependency carried the request out. A 3xx or 4xx says that it did not; a 5xx leaves
     /// it open, as a real InternalError does; without an answer only a request that was never
     /// wholly sent is sure not to have been applied.
     pub(super) fn applied(&self) -> Applied {
         match self.upstream_status.load(Ordering::Relaxed) {
             0 if !self.is_sent_whole.load(Ordering::Relaxed) => Applied::No,
-            101 | 200..400 => Applied::Yes,
-            400..500 => Applied::No,
+            101 | 200..300 => Applied::Yes,
+            300..500 => Applied::No,
             _ => Applied::Unknown,
         }
     }
