@@ -40,10 +40,15 @@ pub(super) enum Held {
 
 /// The client's side of a request while it waits.
 pub(super) trait Client: Send {
-    /// Comes back when the client goes away.
+    /// Comes back when the client goes away. Nothing it sends is lost: once there is no more room
+    /// it is held back, and its going is noticed later.
     fn gone(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Whether the request can no longer be forwarded, as too much came while it was held.
+    /// As [`Client::gone`], where nobody knows for how long: what there is no room for is thrown
+    /// away.
+    fn gone_spilling(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Whether the request can no longer be forwarded, as too much was thrown away.
     fn has_spilled(&self) -> bool;
 }
 
@@ -67,7 +72,7 @@ pub(super) async fn decide(
         exchange.acted(&held_by);
         tokio::select! {
             biased;
-            () = client.gone() => return Verdict::GaveUp,
+            () = client.gone_spilling() => return Verdict::GaveUp,
             _ = holding.wait_for(Vec::is_empty) => {}
         }
         exchange.released = Some(exchange.desk.now());
@@ -94,19 +99,21 @@ async fn decide_alone(
         }
         let mut held = Held::Elapsed;
         if !decision.delay.is_zero() {
-            held = hold(faults, client, &decision.acted, Some(decision.delay)).await;
+            let delay = Some(decision.delay);
+            held = hold(faults, client.gone(), &decision.acted, delay).await;
         }
         let who = decision.acted.last().copied();
         match (held, decision.end, who) {
+            (Held::Elapsed, _, _) if client.has_spilled() => {}
             (Held::Elapsed, Some(End::Hang), Some(who)) => {
-                held = hold(faults, client, &[who], None).await;
+                held = hold(faults, client.gone_spilling(), &[who], None).await;
             }
             (Held::Elapsed, Some(End::Close(closing)), _) => return Verdict::Close(closing),
             (Held::Elapsed, Some(End::Reply(reply)), _) => return Verdict::Reply(reply),
             (Held::Elapsed, Some(End::Forward(then)), Some(who)) => {
                 return Verdict::Forward(Some((then, who)));
             }
-            (Held::Elapsed, _, _) if !client.has_spilled() => return Verdict::Forward(None),
+            (Held::Elapsed, _, _) => return Verdict::Forward(None),
             _ => {}
         }
         if held == Held::ClientGone {
@@ -119,10 +126,11 @@ async fn decide_alone(
     }
 }
 
-/// Waits while one of these faults is in force, for at most `delay`, and watches the client.
+/// Waits while one of these faults is in force, for at most `delay`, and until the client is
+/// `gone`.
 pub(super) async fn hold(
     faults: &mut watch::Receiver<Arc<FaultSet>>,
-    client: &mut impl Client,
+    gone: impl Future<Output = ()>,
     ids: &[FaultId],
     delay: Option<Duration>,
 ) -> Held {
@@ -134,7 +142,7 @@ pub(super) async fn hold(
     };
     tokio::select! {
         biased;
-        () = client.gone() => Held::ClientGone,
+        () = gone => Held::ClientGone,
         () = lifted(faults, ids) => Held::Lifted,
         () = sleeping => Held::Elapsed,
     }

@@ -75,11 +75,12 @@ pub(super) async fn gone<R: AsyncRead + Unpin>(client: &mut Inlet<R>) {
     while matches!(client.fill().await, Ok(1..)) {}
 }
 
-/// As [`gone`], but goes on reading when there is no more room, and throws that away.
-pub(super) async fn gone_spilling<R: AsyncRead + Unpin>(client: &mut Inlet<R>) {
+/// As [`gone`], but goes on reading when there is no more room, and throws that away; never of the
+/// first `keep` bytes.
+pub(super) async fn gone_spilling<R: AsyncRead + Unpin>(client: &mut Inlet<R>, keep: usize) {
     while matches!(client.fill().await, Ok(1..)) {
         if !client.has_room() && client.spilled() < SPILL_BYTES_MAX {
-            client.spill();
+            client.spill(keep);
         }
     }
 }

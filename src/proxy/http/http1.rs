@@ -254,7 +254,10 @@ where
         exchange: &mut Exchange,
     ) -> Result<Decided, Over> {
         self.client.set_room_max(self.held_bytes);
-        let mut waiting = Waiting(&mut self.client);
+        let mut waiting = Waiting {
+            inlet: &mut self.client,
+            head: facts.len,
+        };
         let verdict = decide(exchange, &mut self.faults, &mut waiting).await;
         self.client.set_room_max(ROOM_MAX);
         match verdict {
@@ -281,8 +284,9 @@ where
             other => (None, other),
         };
         if delay.is_some() {
-            let mut waiting = Waiting(&mut self.client);
-            let held = hold(&mut self.faults, &mut waiting, &[], delay).await;
+            // Nothing it sent goes anywhere any more.
+            let gone = gone_spilling(&mut self.client, 0);
+            let held = hold(&mut self.faults, gone, &[], delay).await;
             if held == Held::ClientGone {
                 return gave_up(exchange);
             }
@@ -590,17 +594,23 @@ async fn gave_up_early<R: AsyncRead + Unpin>(client: &mut Inlet<R>, facts: &Requ
     }
 }
 
-/// A client that waits. It goes on reading when there is no more room, to notice when the client
-/// goes away.
-struct Waiting<'a, R>(&'a mut Inlet<R>);
+/// A client that waits with a request whose head has this many bytes.
+struct Waiting<'a, R> {
+    inlet: &'a mut Inlet<R>,
+    head: usize,
+}
 
 impl<R: AsyncRead + Unpin + Send> Client for Waiting<'_, R> {
     async fn gone(&mut self) {
-        gone_spilling(self.0).await;
+        gone(self.inlet).await;
+    }
+
+    async fn gone_spilling(&mut self) {
+        gone_spilling(self.inlet, self.head).await;
     }
 
     fn has_spilled(&self) -> bool {
-        self.0.spilled() > 0
+        self.inlet.spilled() > 0
     }
 }
 

@@ -272,7 +272,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
             Closing::Fin | Closing::HalfClose => (None, false),
         };
         if delay.is_some()
-            && hold(faults, &mut Waiting(respond), &[], delay).await == Held::ClientGone
+            && hold(faults, client_gone(respond), &[], delay).await == Held::ClientGone
         {
             return exchange.finish(AttemptEnd::GaveUp);
         }
@@ -608,8 +608,8 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
 
     /// Waits for the time or until the fault is lifted, before the answer began.
     async fn pause(&mut self, pause: Option<Duration>, fault: FaultId) -> Result<(), Broken> {
-        let mut waiting = Waiting(self.respond);
-        let held = hold(self.faults, &mut waiting, &[fault], pause).await;
+        let gone = client_gone(self.respond);
+        let held = hold(self.faults, gone, &[fault], pause).await;
         self.held(held)
     }
 
@@ -634,8 +634,8 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
             self.exchange.did_not_act(fault);
             return Ok(());
         }
-        let mut receiving = Receiving(&mut passing.sender);
-        let held = hold(self.faults, &mut receiving, &[fault], pause).await;
+        let gone = receiver_gone(&mut passing.sender);
+        let held = hold(self.faults, gone, &[fault], pause).await;
         self.held(held)?;
         self.pass(&mut passing, u64::MAX).await.map(|_| ())
     }
@@ -653,8 +653,8 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
             return Ok(());
         }
         if let Closing::ResetAfter(delay) | Closing::SlowClose(delay) = closing {
-            let mut receiving = Receiving(&mut passing.sender);
-            let held = hold(self.faults, &mut receiving, &[], Some(delay)).await;
+            let gone = receiver_gone(&mut passing.sender);
+            let held = hold(self.faults, gone, &[], Some(delay)).await;
             self.held(held)?;
         }
         Err(Broken::Cut(Closing::Reset))
@@ -736,6 +736,10 @@ impl Client for Waiting<'_> {
         client_gone(self.0).await;
     }
 
+    async fn gone_spilling(&mut self) {
+        client_gone(self.0).await;
+    }
+
     fn has_spilled(&self) -> bool {
         // What is not taken is held back by the stream's window.
         false
@@ -747,17 +751,9 @@ async fn client_gone(respond: &mut server::SendResponse<Bytes>) {
     let _ = poll_fn(|cx| respond.poll_reset(cx)).await;
 }
 
-/// A client that is receiving its answer.
-struct Receiving<'a>(&'a mut SendStream<Bytes>);
-
-impl Client for Receiving<'_> {
-    async fn gone(&mut self) {
-        let _ = poll_fn(|cx| self.0.poll_reset(cx)).await;
-    }
-
-    fn has_spilled(&self) -> bool {
-        false
-    }
+/// As [`client_gone`], of one that is receiving its answer.
+async fn receiver_gone(sender: &mut SendStream<Bytes>) {
+    let _ = poll_fn(|cx| sender.poll_reset(cx)).await;
 }
 
 /// Passes a request's body with its trailers, as far as the dependency has room for it.

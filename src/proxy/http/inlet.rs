@@ -75,9 +75,10 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     }
 
     /// Throws away what came last, so that it can go on reading where it is full: only to notice
-    /// when the peer goes away. What is left can no longer be sent on.
-    pub(super) fn spill(&mut self) {
-        let keep = (self.start + ROOM_FIRST).min(self.end);
+    /// when the peer goes away. What is left can no longer be sent on; its first `keep` bytes are
+    /// whole.
+    pub(super) fn spill(&mut self, keep: usize) {
+        let keep = (self.start + keep.max(ROOM_FIRST)).min(self.end);
         self.spilled += self.end - keep;
         self.end = keep;
     }

@@ -842,6 +842,74 @@ async fn a_held_client_that_gives_up_is_noticed_however_much_it_sent() {
     }
 }
 
+/// A request with a head and a body that are larger than what is kept of it while it is held.
+async fn more_than_is_kept(decide: fn() -> Decision, blocks: usize) -> (Rig, Peer, String) {
+    let rig = Rig::with(Protocol::Http, |config| {
+        config.limits.held_bytes = 128 * 1024;
+    })
+    .await;
+    rig.switch.set(fault(0, decide));
+    let client = rig.client().await;
+    let head = format!(
+        "PUT / HTTP/1.1\r\nA: {}\r\nContent-Length: {}\r\n\r\n",
+        "a".repeat(30_000),
+        blocks * 600_000
+    );
+    let block: String = (0..100_000).map(|n| format!("{n:06}")).collect();
+    (rig, client, head + &block.repeat(blocks))
+}
+
+#[tokio::test]
+async fn a_delayed_request_arrives_whole_however_large_it_is() {
+    let delays: [fn() -> Decision; 2] = [
+        || Decision::delay(Duration::from_millis(80)),
+        || {
+            let mut decision = Decision::delay(Duration::from_millis(80));
+            decision.end = Some(End::Forward(Then::Late(Duration::from_millis(1))));
+            decision
+        },
+    ];
+    for delay in delays {
+        let (mut rig, client, request) = more_than_is_kept(delay, 5).await;
+        let (mut reader, mut writer) = client.0.into_split();
+        let sent = request.clone();
+        let sending = tokio::spawn(async move {
+            writer.write_all(sent.as_bytes()).await.unwrap();
+            writer
+        });
+        let mut upstream = rig.accept().await;
+        let mut got = vec![0; request.len()];
+        let arriving = upstream.0.read_exact(&mut got);
+        soon("the whole request", arriving).await.unwrap();
+        assert!(got == request.as_bytes(), "every byte, in order");
+        upstream.send(OK).await;
+        let mut answer = vec![0; OK.len()];
+        let answering = reader.read_exact(&mut answer);
+        soon("the answer", answering).await.unwrap();
+        drop(sending.await.unwrap());
+        assert_eq!(rig.attempt().await.end, AttemptEnd::Answered);
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_which_something_was_thrown_away_is_never_forwarded_or_answered() {
+    // More than the kernel takes off the client's hands.
+    let hang = || Decision::end(End::Hang);
+    let (mut rig, mut client, request) = more_than_is_kept(hang, 40).await;
+    client.send(&request).await;
+    rig.switch.set(fault(1, || {
+        let mut decision = Decision::delay(Duration::from_millis(1));
+        decision.end = Some(End::Forward(Then::Late(Duration::from_millis(1))));
+        decision
+    }));
+    let asked = timeout(Duration::from_millis(40), rig.upstream.accept());
+    assert!(asked.await.is_err(), "nothing is forwarded");
+    assert_eq!(client.rest().await, "");
+    let attempt = rig.attempt().await;
+    assert_eq!(attempt.end, AttemptEnd::Unfinished);
+    assert_eq!(attempt.applied, Applied::No);
+}
+
 #[tokio::test]
 async fn another_fault_may_take_over_who_is_held() {
     let mut rig = Rig::new(Protocol::Http).await;
