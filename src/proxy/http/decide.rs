@@ -79,6 +79,7 @@ pub(super) async fn decide(
         if client.has_spilled() {
             return Verdict::Spilled;
         }
+        exchange.settle_answer();
     }
 }
 
@@ -111,6 +112,7 @@ async fn decide_alone(
             (Held::Elapsed, Some(End::Close(closing)), _) => return Verdict::Close(closing),
             (Held::Elapsed, Some(End::Reply(reply)), _) => return Verdict::Reply(reply),
             (Held::Elapsed, Some(End::Forward(then)), Some(who)) => {
+                exchange.will_act_on_answer(who);
                 return Verdict::Forward(Some((then, who)));
             }
             (Held::Elapsed, _, _) => return Verdict::Forward(None),

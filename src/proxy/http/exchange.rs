@@ -66,6 +66,11 @@ impl Tally {
         self.upstream_status.store(status, Ordering::Relaxed);
     }
 
+    /// Whether the dependency gave its final answer.
+    fn is_upstream_answered(&self) -> bool {
+        self.upstream_status.load(Ordering::Relaxed) > 0
+    }
+
     /// The dependency was sent the whole request.
     pub(super) fn sent_whole(&self) {
         self.is_sent_whole.store(true, Ordering::Relaxed);
@@ -161,6 +166,8 @@ pub(super) struct Exchange {
     pub(super) decided_by: Option<Arc<FaultSet>>,
     /// When the fault that held it was lifted.
     pub(super) released: Option<Micros>,
+    /// Who is to act on the dependency's answer once it comes.
+    acts_on_answer: Option<FaultId>,
     is_recorded: bool,
 }
 
@@ -177,6 +184,7 @@ impl Exchange {
             faults: Vec::new(),
             decided_by: None,
             released: None,
+            acts_on_answer: None,
             is_recorded: false,
         }
     }
@@ -214,6 +222,20 @@ impl Exchange {
         }
     }
 
+    /// This fault will act on the dependency's answer, if one comes.
+    pub(super) fn will_act_on_answer(&mut self, fault: FaultId) {
+        self.acts_on_answer = Some(fault);
+    }
+
+    /// Takes back that a fault acted on an answer that never came.
+    pub(super) fn settle_answer(&mut self) {
+        if let Some(fault) = self.acts_on_answer.take()
+            && !self.tally.is_upstream_answered()
+        {
+            self.did_not_act(fault);
+        }
+    }
+
     /// Waits until the client was sent what was written, as faults on the wire may hold it back:
     /// only then it has its answer. Whoever acted meanwhile acted on this exchange.
     pub(super) async fn settle(&mut self) {
@@ -242,6 +264,7 @@ impl Exchange {
     pub(super) fn finish_at(&mut self, end: AttemptEnd, at: Micros) {
         if !self.is_recorded {
             self.is_recorded = true;
+            self.settle_answer();
             let desk = Arc::clone(&self.desk);
             desk.record(self, end, at);
         }

@@ -75,12 +75,14 @@ struct Connection<D> {
     desk: Arc<Desk>,
     dial: D,
     /// Held while it is dialled: whoever comes meanwhile waits for the same connection.
-    upstream: Mutex<Option<Upstream>>,
+    upstream: Mutex<Option<Arc<Upstream>>>,
     orders: mpsc::UnboundedSender<Order>,
     over: CancellationToken,
     fate: OnceLock<Fate>,
 }
 
+/// A connection to the dependency. It lasts as long as one of its streams does, also when the
+/// dependency takes no further ones and another has taken its place.
 struct Upstream {
     requests: client::SendRequest<Bytes>,
     _running: AbortOnDropHandle<()>,
@@ -354,7 +356,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
     ) -> Result<(), Broken> {
         let (parts, body) = request.into_parts();
         let is_bodiless = body.is_end_stream();
-        let mut requests = tokio::select! {
+        let (mut requests, _upstream) = tokio::select! {
             biased;
             requests = self.requests() => requests.map_err(|error| {
                 exchange.tally.refused();
@@ -402,24 +404,31 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
         Ok(())
     }
 
-    /// A handle to the dependency's connection that can take a request now.
-    async fn requests(&self) -> io::Result<client::SendRequest<Bytes>> {
+    /// A handle to the dependency's connection that can take a request now, and what keeps that
+    /// connection.
+    async fn requests(&self) -> io::Result<(client::SendRequest<Bytes>, Arc<Upstream>)> {
         for _ in 0..2 {
-            let (requests, is_new) = self.connected().await?;
-            match requests.ready().await {
-                Ok(requests) => return Ok(requests),
+            let (upstream, is_new) = self.connected().await?;
+            match upstream.requests.clone().ready().await {
+                Ok(requests) => return Ok((requests, upstream)),
                 Err(error) if is_new => return Err(refusal(&error)),
-                // It closed while it was idle: nothing of the request was sent yet.
-                Err(_) => *self.upstream.lock().await = None,
+                // It closed, or takes no more: nothing of the request was sent yet.
+                Err(_) => self.replace(&upstream).await,
             }
         }
         Err(io::ErrorKind::ConnectionAborted.into())
     }
 
-    async fn connected(&self) -> io::Result<(client::SendRequest<Bytes>, bool)> {
+    /// The next request gets another connection than this one.
+    async fn replace(&self, old: &Arc<Upstream>) {
+        let mut upstream = self.upstream.lock().await;
+        upstream.take_if(|known| Arc::ptr_eq(known, old));
+    }
+
+    async fn connected(&self) -> io::Result<(Arc<Upstream>, bool)> {
         let mut upstream = self.upstream.lock().await;
         if let Some(upstream) = &*upstream {
-            return Ok((upstream.requests.clone(), false));
+            return Ok((Arc::clone(upstream), false));
         }
         let stream = self.dial.dial(Alpn::Http2).await?;
         let mut builder = client::Builder::new();
@@ -433,11 +442,12 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
             // Its streams are told why it ended.
             let _ = running.await;
         });
-        *upstream = Some(Upstream {
-            requests: requests.clone(),
+        let made = Arc::new(Upstream {
+            requests,
             _running: AbortOnDropHandle::new(running),
         });
-        Ok((requests, true))
+        *upstream = Some(Arc::clone(&made));
+        Ok((made, true))
     }
 }
 
@@ -806,6 +816,11 @@ pub(super) async fn send_data(
 fn broken_upstream(error: &h2::Error) -> Broken {
     match error.reason() {
         Some(reason) if error.is_reset() && error.is_remote() => Broken::Upstream(reason),
+        // It takes no more streams and did nothing about this one (RFC 9113, 6.8), which may be
+        // asked again elsewhere.
+        Some(Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => {
+            Broken::Upstream(Reason::REFUSED_STREAM)
+        }
         _ => Broken::UpstreamLost(refusal(error).kind()),
     }
 }

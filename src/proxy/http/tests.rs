@@ -975,6 +975,41 @@ async fn a_client_gives_up_on_a_lost_answer() {
 }
 
 #[tokio::test]
+async fn a_fault_on_an_answer_that_never_came_did_not_act() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let decide = || Decision::end(End::Forward(Then::Reply(teapot(false))));
+    rig.switch.set(fault(0, decide));
+    let hits = |rig: &Rig| rig.switch.subscribe().borrow().faults()[0].hits();
+    // The client leaves first.
+    let mut client = rig.client().await;
+    client.send(PUT).await;
+    let mut upstream = rig.accept().await;
+    upstream.expect(PUT).await;
+    drop(client);
+    let attempt = rig.attempt().await;
+    assert_eq!((attempt.end, attempt.faults), (AttemptEnd::GaveUp, vec![]));
+    // The dependency closes without an answer.
+    let mut client = rig.client().await;
+    client.send(PUT).await;
+    let mut upstream = rig.accept().await;
+    upstream.expect(PUT).await;
+    drop(upstream);
+    client.expect_fin().await;
+    let attempt = rig.attempt().await;
+    assert_eq!(attempt.end, AttemptEnd::UpstreamFailed);
+    assert_eq!(attempt.faults, []);
+    // It refuses.
+    rig.upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = rig.client().await;
+    client.send(PUT).await;
+    client.expect_reset().await;
+    let attempt = rig.attempt().await;
+    assert_eq!(attempt.end, AttemptEnd::UpstreamFailed);
+    assert_eq!(attempt.faults, []);
+    assert_eq!(hits(&rig), 0);
+}
+
+#[tokio::test]
 async fn a_connection_can_close_in_place_of_the_answer() {
     let decide = || Decision::end(End::Forward(Then::Close(Closing::Reset)));
     let (mut rig, mut client, _upstream) = after_forward(decide, OK).await;

@@ -213,6 +213,70 @@ async fn a_client_whose_connection_ends_gave_up_on_all_its_streams() {
 }
 
 #[tokio::test]
+async fn streams_in_flight_outlive_a_dependency_that_takes_no_more() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let (mut requests, _ended) = connect(&rig).await;
+    let (first, _) = requests.send_request(get(), true).unwrap();
+    let Peer(tcp) = rig.accept().await;
+    let mut old = soon("a handshake", server::handshake(tcp)).await.unwrap();
+    let (_, mut respond) = soon("a request", old.accept()).await.unwrap().unwrap();
+    old.graceful_shutdown();
+    let (sender, mut late) = tokio::sync::mpsc::channel(10);
+    tokio::spawn(async move {
+        while let Some(Ok(request)) = old.accept().await {
+            let _ = sender.send(request).await;
+        }
+    });
+    // Until the word has come through, requests may still arrive here.
+    let (answer, upstream) = loop {
+        let (answer, _) = requests.send_request(get(), true).unwrap();
+        tokio::select! {
+            peer = rig.accept() => break (answer, peer),
+            Some((_, mut respond)) = late.recv() => {
+                respond.send_response(Response::new(()), true).unwrap();
+                soon("the answer", answer).await.unwrap();
+                assert_eq!(rig.attempt().await.end, AttemptEnd::Answered);
+            }
+        }
+    };
+    let new = soon("a handshake", server::handshake(upstream.0)).await;
+    let mut new = new.unwrap();
+    let (_, mut newer) = soon("a request", new.accept()).await.unwrap().unwrap();
+    newer.send_response(Response::new(()), true).unwrap();
+    tokio::spawn(async move { while let Some(Ok(_)) = new.accept().await {} });
+    soon("the new answer", answer).await.unwrap();
+    respond.send_response(Response::new(()), true).unwrap();
+    soon("the old answer", first).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(rig.attempt().await.end, AttemptEnd::Answered);
+    }
+}
+
+#[tokio::test]
+async fn a_fault_on_an_answer_that_never_came_did_not_act() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    rig.switch
+        .set(fault(0, || Decision::end(End::Forward(Then::Lose))));
+    let (mut requests, ended) = connect(&rig).await;
+    let (answer, mut sender) = requests.send_request(put(), false).unwrap();
+    let mut upstream = accept(&rig).await;
+    let asked = upstream.next().await;
+    sender.send_reset(Reason::CANCEL);
+    let attempt = rig.attempt().await;
+    assert_eq!((attempt.end, attempt.faults), (AttemptEnd::GaveUp, vec![]));
+    drop((answer, sender, requests, asked, upstream));
+    ended.0.abort();
+    // Nobody is there to answer.
+    rig.upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut requests, _ended) = connect(&rig).await;
+    let (answer, _) = requests.send_request(get(), true).unwrap();
+    assert!(soon("the failure", answer).await.is_err());
+    let attempt = rig.attempt().await;
+    assert_eq!(attempt.end, AttemptEnd::UpstreamFailed);
+    assert_eq!(attempt.faults, []);
+}
+
+#[tokio::test]
 async fn a_dependency_that_speaks_no_http2_is_told_in_its_own_words() {
     let mut rig = Rig::new(Protocol::Http).await;
     let (mut requests, _ended) = connect(&rig).await;
