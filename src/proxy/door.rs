@@ -37,7 +37,7 @@ const BACKLOG: i32 = 1024;
 const TICK: Duration = Duration::from_millis(100);
 
 /// How long to wait after an accept that failed for lack of something, such as descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A bound address with its listener.
 #[derive(Debug)]

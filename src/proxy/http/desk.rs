@@ -124,9 +124,7 @@ impl Desk {
             }
             Self::Door(door) => Subject::Operation {
                 nth: door.count.fetch_add(1, Ordering::Relaxed) + 1,
-                // A query may carry a signature.
-                request: format!("{method} {}", target.split('?').next().unwrap_or_default())
-                    .into(),
+                request: format!("{method} {}", path(target)).into(),
             },
         };
         Exchange::new(Arc::clone(self), subject, began)
@@ -258,6 +256,20 @@ impl Desk {
             Self::Door(door) => &door.recorder,
         }
     }
+}
+
+/// What of a target may be shown: a query may carry a signature, an authority a password.
+fn path(target: &str) -> &str {
+    let target = target.split('?').next().unwrap_or_default();
+    let Some((_, rest)) = target.split_once("://") else {
+        let is_path = target.starts_with('/');
+        return if is_path {
+            target
+        } else {
+            target.rsplit('@').next().unwrap_or_default()
+        };
+    };
+    rest.find('/').map_or("/", |at| &rest[at..])
 }
 
 fn attempt(
@@ -406,6 +418,21 @@ fn outcome(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_target_only_the_path_is_shown() {
+        for (target, shown) in [
+            ("/a/b?X-Amz-Signature=s", "/a/b"),
+            ("/a@b", "/a@b"),
+            ("/a?b=http://c/d", "/a"),
+            ("http://user:pw@host:80/a/b?c=d", "/a/b"),
+            ("http://user:pw@host", "/"),
+            ("user:pw@host:443", "host:443"),
+            ("*", "*"),
+        ] {
+            assert_eq!(path(target), shown, "{target}");
+        }
+    }
 
     #[test]
     fn the_code_of_an_s3_error_is_found_in_its_beginning() {

@@ -10,7 +10,9 @@ use crate::{
     fault::{Closing, Switch},
     history::Recorder,
     proxy::{
-        Limits, UpstreamAddress, tls,
+        Limits, UpstreamAddress,
+        door::ACCEPT_PAUSE,
+        tls,
         upstream::{Alpn, Connector, UpstreamStream},
         wire::{Socket, Wire, WireStream},
     },
@@ -145,7 +147,10 @@ impl Visitors {
                 () = self.stopping.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            let Ok((tcp, _)) = accepted else { continue };
+            let Ok((tcp, _)) = accepted else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
             let visit = visit(
                 tcp,
                 Arc::clone(&self.door),
