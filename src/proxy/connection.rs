@@ -224,6 +224,16 @@ impl Life {
         self.wire.mark();
     }
 
+    /// Whether the client, who closed its direction and was then sent something, is gone.
+    pub(crate) async fn is_client_reset(&self) -> bool {
+        self.wire.is_client_reset().await
+    }
+
+    /// Comes back when the client closes its direction, or with true when it resets.
+    pub(crate) async fn client_left(&self) -> bool {
+        self.wire.client_left().await
+    }
+
     /// When the byte after the mark left.
     pub(crate) fn marked(&self) -> Option<Instant> {
         self.wire.marked()

@@ -25,9 +25,9 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep},
+    time::{Instant, Sleep, sleep, timeout},
 };
 
 /// Bytes that the driver reads at once.
@@ -36,6 +36,12 @@ const CHUNK: usize = 64 * 1024;
 /// A cut behind the last byte towards the dependency is made when the engine asks for more, which
 /// shows that it has passed on what it had; at the latest after this time.
 const CUT_GRACE: Duration = Duration::from_millis(100);
+
+/// The time in which a client that is gone answers what it was sent with RST.
+const RESET_TIME_MAX: Duration = Duration::from_millis(10);
+
+/// How often it is looked whether a client has left whose bytes nobody takes.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// One client's connection.
 #[derive(Debug)]
@@ -283,6 +289,37 @@ impl Wire {
         });
         // The limit is what ends a client that never closes.
         let _ = tokio::time::timeout(linger, draining).await;
+    }
+
+    /// Whether the client, who closed its direction and was then sent something, is gone: it
+    /// answers with RST, for which this waits a moment.
+    pub(super) async fn is_client_reset(&self) -> bool {
+        match &self.socket {
+            Socket::Tcp(tcp) => {
+                let reset = tcp.ready(Interest::ERROR);
+                matches!(timeout(RESET_TIME_MAX, reset).await, Ok(Ok(_)))
+            }
+            #[cfg(test)]
+            Socket::Memory(_) => false,
+        }
+    }
+
+    /// Comes back when the client closes its direction or resets the connection, also while
+    /// nobody takes what it sent before, and says whether it was a reset. A FIN behind more than
+    /// the kernel takes is not seen.
+    pub(super) async fn client_left(&self) -> bool {
+        match &self.socket {
+            Socket::Tcp(tcp) => loop {
+                match tcp.ready(Interest::READABLE | Interest::ERROR).await {
+                    Ok(ready) if ready.is_error() => return true,
+                    Ok(ready) if ready.is_read_closed() => return false,
+                    Ok(_) => sleep(LOOK).await,
+                    Err(_) => return true,
+                }
+            },
+            #[cfg(test)]
+            Socket::Memory(_) => std::future::pending().await,
+        }
     }
 
     /// Whether the engine works straight on the socket.

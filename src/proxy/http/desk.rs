@@ -183,6 +183,28 @@ impl Desk {
         }
     }
 
+    /// Whether it can be told of a client that closed its direction if it still reads.
+    pub(super) fn tells_who_reads(&self) -> bool {
+        matches!(self, Self::Dependency { .. })
+    }
+
+    /// Whether the client, who closed its direction and was then sent its answer, was gone.
+    pub(super) async fn is_client_reset(&self) -> bool {
+        match self {
+            Self::Dependency { life, .. } => life.is_client_reset().await,
+            Self::Door(_) => false,
+        }
+    }
+
+    /// Comes back when the client closes its direction, or with true when it resets, also while
+    /// nobody takes what it sends.
+    pub(super) async fn client_left(&self) -> bool {
+        match self {
+            Self::Dependency { life, .. } => life.client_left().await,
+            Self::Door(_) => std::future::pending().await,
+        }
+    }
+
     /// When the first byte after the mark left, if faults held it back.
     pub(super) fn marked(&self) -> Option<Micros> {
         match self {

@@ -87,8 +87,13 @@ impl Tally {
     }
 
     /// The client closed its direction, and may still wait for the answer or be gone.
+    /// The first moment counts.
     pub(super) fn half_closed(&self, at: Micros) {
-        self.half_closed.store(at.0 + 1, Ordering::Relaxed);
+        let at = at.0 + 1;
+        // Refused where it is known already.
+        let _ = self
+            .half_closed
+            .compare_exchange(0, at, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// When the client closed its direction.

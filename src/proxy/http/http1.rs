@@ -4,16 +4,17 @@
 //! each connection of the client belongs at most one to the dependency; one that the dependency
 //! closed while it was idle is replaced before anything of the next request was sent.
 //!
-//! A client that closes its direction while it waits is taken to have given up, and what it asked
-//! for is dropped. Only where it had said that it would send nothing more (`Connection: close`,
-//! HTTP/1.0) it may still be reading: then its FIN is passed on and the answer is awaited, unless
-//! a fault holds the request or its answer.
+//! A client that closes its direction while it waits may have given up, or may still be reading.
+//! Its FIN is passed on and the answer is awaited: one that is gone answers that with RST, and then
+//! gave up when it closed. Where a fault holds the request or works on its answer, it is taken to
+//! have given up at once; so it is at a front door, unless it had said that it would send nothing
+//! more (`Connection: close`, HTTP/1.0).
 
 use super::{
     body::Body,
     decide::{Client, Held, Verdict, decide, hold},
     desk::{Desk, Subject},
-    exchange::Exchange,
+    exchange::{Exchange, Tally},
     forward::{
         Answered, ClientEnd, Download, Failure, gone, gone_spilling, send, tunnel, write_reply,
     },
@@ -370,7 +371,8 @@ where
         mut exchange: Exchange,
         then: Option<(Then, FaultId)>,
     ) -> Result<(), Over> {
-        self.connect(facts, &mut exchange).await?;
+        let may_half_close = then.is_none() && (!facts.keeps_alive || self.desk.tells_who_reads());
+        self.connect(facts, &mut exchange, may_half_close).await?;
         let Some(mut upstream) = self.upstream.take() else {
             unreachable!("a connection was just made");
         };
@@ -404,7 +406,7 @@ where
             }) => (!close, is_upstream_free),
         };
         self.settle(facts, &mut exchange).await?;
-        self.answered(&mut exchange)?;
+        self.answered(&mut exchange).await?;
         if !keeps_alive || !facts.keeps_alive {
             return Err(Over::orderly("closed after an answer"));
         }
@@ -417,7 +419,12 @@ where
     }
 
     /// Sees to it that there is a connection to the dependency that can carry a request.
-    async fn connect(&mut self, facts: &RequestFacts, exchange: &mut Exchange) -> Result<(), Over> {
+    async fn connect(
+        &mut self,
+        facts: &RequestFacts,
+        exchange: &mut Exchange,
+        may_half_close: bool,
+    ) -> Result<(), Over> {
         if let Some(upstream) = &mut self.upstream
             && upstream.is_fit()
         {
@@ -427,7 +434,7 @@ where
         let dialed = tokio::select! {
             biased;
             dialed = self.dial.dial(Alpn::Http1) => dialed,
-            () = gave_up_early(&mut self.client, facts) => return Err(gave_up(exchange)),
+            () = gave_up_early(&mut self.client, facts, exchange, may_half_close) => return Err(gave_up(exchange)),
         };
         match dialed {
             Ok(stream) => {
@@ -436,7 +443,10 @@ where
             }
             Err(error) => {
                 exchange.tally.refused();
-                exchange.finish(AttemptEnd::UpstreamFailed);
+                match exchange.tally.half_closed_at() {
+                    Some(at) => exchange.finish_at(AttemptEnd::GaveUp, at),
+                    None => exchange.finish(AttemptEnd::UpstreamFailed),
+                }
                 Err(Over::cut(
                     format!("upstream {}", error.kind()),
                     Closing::Reset,
@@ -455,12 +465,17 @@ where
     ) -> Result<Answered, BothEnd> {
         let tally = Arc::clone(&exchange.tally);
         let desk = Arc::clone(&self.desk);
-        let may_half_close = !facts.keeps_alive && then.is_none();
+        let may_half_close = then.is_none() && (!facts.keeps_alive || desk.tells_who_reads());
         let client = &mut self.client;
         let writer = &mut upstream.writer;
         let up = async {
-            if let Err(end) = send(client, writer, facts.len, body, &tally).await {
-                return end;
+            let left = left(&desk, &tally);
+            tokio::select! {
+                biased;
+                sent = send(client, writer, facts.len, body, &tally) => if let Err(end) = sent {
+                    return end;
+                },
+                () = left => return ClientEnd::Gone,
             }
             loop {
                 match client.fill().await {
@@ -493,9 +508,10 @@ where
     /// Waits until the client was sent all that was written, or went away.
     async fn settle(&mut self, facts: &RequestFacts, exchange: &mut Exchange) -> Result<(), Over> {
         let client = &mut self.client;
+        let may_read = !facts.keeps_alive || exchange.tally.half_closed_at().is_some();
         let leaving = async {
             gone(client).await;
-            if !facts.keeps_alive || !client.bytes().is_empty() {
+            if may_read || !client.bytes().is_empty() {
                 pending().await
             }
         };
@@ -512,14 +528,16 @@ where
     }
 
     /// The client was sent the whole answer: was it still there?
-    fn answered(&mut self, exchange: &mut Exchange) -> Result<(), Over> {
+    async fn answered(&mut self, exchange: &mut Exchange) -> Result<(), Over> {
+        let ended = self.desk.now();
         if let Some(at) = exchange.tally.half_closed_at()
-            && matches!(self.client.fill().now_or_never(), Some(Err(_)))
+            && (matches!(self.client.fill().now_or_never(), Some(Err(_)))
+                || self.desk.is_client_reset().await)
         {
             exchange.finish_at(AttemptEnd::GaveUp, at);
             return Err(Over::left("client gave up"));
         }
-        exchange.finish(AttemptEnd::Answered);
+        exchange.finish_at(AttemptEnd::Answered, ended);
         Ok(())
     }
 
@@ -582,14 +600,32 @@ where
 
 /// Waits until the client goes away before anything of its request was sent on. One that has said
 /// all it will say, or sent further requests already, may still be reading.
-async fn gave_up_early<R: AsyncRead + Unpin>(client: &mut Inlet<R>, facts: &RequestFacts) {
+async fn gave_up_early<R: AsyncRead + Unpin>(
+    client: &mut Inlet<R>,
+    facts: &RequestFacts,
+    exchange: &Exchange,
+    may_half_close: bool,
+) {
     gone(client).await;
     let mut body = Body::new(facts.framing);
     let rest = &client.bytes()[facts.len..];
     if let Ok(seen) = body.advance(rest, u64::MAX, |_| {})
         && body.is_complete()
-        && (seen < rest.len() || !facts.keeps_alive)
+        && (seen < rest.len() || may_half_close)
     {
+        if seen == rest.len() {
+            exchange.tally.half_closed(exchange.desk.now());
+        }
+        pending().await
+    }
+}
+
+/// Comes back when the client breaks off while it is still being read. Where it closed its
+/// direction, what it sent before still counts, and only the moment is noted.
+async fn left(desk: &Desk, tally: &Tally) {
+    let is_reset = desk.client_left().await;
+    if !is_reset {
+        tally.half_closed(desk.now());
         pending().await
     }
 }
@@ -620,7 +656,11 @@ enum BothEnd {
 }
 
 fn gave_up(exchange: &mut Exchange) -> Over {
-    exchange.finish(AttemptEnd::GaveUp);
+    let at = exchange.tally.half_closed_at();
+    exchange.finish_at(
+        AttemptEnd::GaveUp,
+        at.unwrap_or_else(|| exchange.desk.now()),
+    );
     Over::left("client gave up")
 }
 

@@ -93,6 +93,7 @@ struct Rig {
     upstream: TcpListener,
     switch: Switch,
     observed: mpsc::Receiver<Observation>,
+    recorder: Recorder,
 }
 
 impl Rig {
@@ -121,12 +122,13 @@ impl Rig {
             seed: Seed(1),
         };
         change(&mut config);
-        let proxy = Proxy::start(config, switch.clone(), recorder).unwrap();
+        let proxy = Proxy::start(config, switch.clone(), recorder.clone()).unwrap();
         Self {
             proxy,
             upstream,
             switch,
             observed,
+            recorder,
         }
     }
 
@@ -512,18 +514,84 @@ async fn a_client_that_said_it_would_close_may_half_close_and_wait() {
 }
 
 #[tokio::test]
+async fn a_client_that_would_have_kept_its_connection_may_half_close_and_wait() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    for request in [GET, PUT] {
+        let mut client = rig.client().await;
+        client.send(request).await;
+        client.half_close().await;
+        let mut upstream = rig.accept().await;
+        upstream.expect(request).await;
+        upstream.expect_fin().await;
+        upstream.send(OK).await;
+        client.expect(OK).await;
+        client.expect_fin().await;
+        assert_eq!(rig.attempt().await.end, AttemptEnd::Answered);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_gave_up_at_that_moment() {
     let mut rig = Rig::new(Protocol::Http).await;
+    for answers in [false, true] {
+        let mut client = rig.client().await;
+        client.send(PUT).await;
+        let mut upstream = rig.accept().await;
+        upstream.expect(PUT).await;
+        let left = rig.recorder.now();
+        drop(client);
+        upstream.expect_fin().await;
+        let until = rig.recorder.now();
+        // The dependency says more, or nothing, and much later.
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        if answers {
+            upstream.send(OK).await;
+        }
+        drop(upstream);
+        let attempt = rig.attempt().await;
+        assert_eq!(attempt.end, AttemptEnd::GaveUp);
+        assert!(left <= attempt.ended && attempt.ended <= until);
+        if !answers {
+            assert_eq!(attempt.applied, Applied::Unknown);
+            assert_eq!((attempt.status, attempt.first_byte), (None, None));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_from_a_silent_dependency_gave_up_when_it_did() {
+    let mut rig = Rig::new(Protocol::Http).await;
     let mut client = rig.client().await;
-    client.send(PUT).await;
+    client.send(GET).await;
     let mut upstream = rig.accept().await;
-    upstream.expect(PUT).await;
+    upstream.expect(GET).await;
+    drop(client);
+    upstream.expect_fin().await;
+    let until = rig.recorder.now();
+    let attempts = rig.stop().await;
+    assert_eq!(attempts.len(), 1);
+    assert_eq!(attempts[0].end, AttemptEnd::GaveUp);
+    assert!(attempts[0].ended <= until);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_from_an_upload_that_nobody_takes_is_noticed() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let mut client = rig.client().await;
+    client
+        .send("PUT / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
+        .await;
+    let _upstream = rig.accept().await;
+    let chunk = vec![0; 100_000];
+    let blocked = Duration::from_millis(200);
+    while timeout(blocked, client.send(&chunk)).await.is_ok() {}
+    client.0.set_zero_linger().unwrap();
     drop(client);
     let attempt = rig.attempt().await;
-    assert_eq!(attempt.end, AttemptEnd::GaveUp);
-    assert_eq!(attempt.applied, Applied::Unknown);
-    assert_eq!((attempt.status, attempt.first_byte), (None, None));
-    upstream.expect_fin().await;
+    assert_eq!(
+        (attempt.end, attempt.applied),
+        (AttemptEnd::GaveUp, Applied::No)
+    );
 }
 
 #[tokio::test]
