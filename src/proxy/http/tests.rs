@@ -560,7 +560,7 @@ async fn a_client_that_goes_away_gave_up_at_that_moment() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_from_a_silent_dependency_gave_up_when_it_did() {
-    let mut rig = Rig::new(Protocol::Http).await;
+    let rig = Rig::new(Protocol::Http).await;
     let mut client = rig.client().await;
     client.send(GET).await;
     let mut upstream = rig.accept().await;
