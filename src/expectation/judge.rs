@@ -11,11 +11,11 @@
 //! | none of the faults acted, whatever their `min_hits` | inconclusive | becomes inconclusive: it is not the outage that was measured |
 //! | some fault acted less often than its `min_hits` | inconclusive | stays: what did act was enough |
 //! | the run ended before a judged phase was over | inconclusive | stays: more of the same mends nothing |
-//! | the load missed its schedule by more than 1 % of its operations | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
+//! | the load missed its schedule by more than 1 % of its operations, and more than two | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
 //! | judging panicked | – | inconclusive, with the panic's message |
 //!
 //! *Steady*: in the steady phases each load had at least one operation, at least 99 % of them were
-//! answered and at most 1 % missed their schedule, no instance exited on its own account, and no
+//! answered and at most 1 % (or two) missed their schedule, no instance exited on its own account, and no
 //! fault was in force. An operation that is open when a steady phase ends is no part of it, unless
 //! it is already older than a second and than three times the median of those that ended: then it
 //! was not answered.
@@ -39,6 +39,9 @@ use std::{
 
 /// The share of a load's operations in the judged phases that may have missed their schedule.
 const MISSED_SHARE_MAX: f64 = 0.01;
+
+/// So few missed operations are no other load, however thin it is: one in sixty is more than 1 %.
+const MISSED_FEW: u64 = 2;
 
 /// The least share of answered operations in a steady phase.
 const STEADY_ANSWERED_MIN: f64 = 0.99;
@@ -329,7 +332,7 @@ fn late_load(view: &View<'_>, windows: &[Window]) -> Option<String> {
 }
 
 /// The operations of a load that missed their schedule in these windows, in words, where they are
-/// more than [`MISSED_SHARE_MAX`] of those offered there.
+/// more than [`MISSED_SHARE_MAX`] of those offered there and more than [`MISSED_FEW`].
 fn lateness(view: &View<'_>, load: &str, windows: &[Window]) -> Option<String> {
     let (mut missed, mut offered) = (0, 0);
     for entry in view.missed_in(load, windows.to_vec()) {
@@ -340,7 +343,7 @@ fn lateness(view: &View<'_>, load: &str, windows: &[Window]) -> Option<String> {
         offered += view.operations_in(load, *window).len() as u64;
     }
     let share = missed as f64 / offered.max(1) as f64;
-    (share > MISSED_SHARE_MAX).then(|| {
+    (missed > MISSED_FEW && share > MISSED_SHARE_MAX).then(|| {
         format!(
             "{} operations began late or not at all",
             part_of(missed, offered)
@@ -614,6 +617,19 @@ mod tests {
         weighed(&failing().missed(15, "ask", 20), Status::Fail, "");
         weighed(&passing().missed(15, "train", 20), Status::Pass, "");
         weighed(&passing().missed(35, "ask", 20), Status::Pass, "");
+    }
+
+    #[test]
+    fn two_missed_operations_are_no_other_load_however_thin_it_is() {
+        for (missed, status) in [(2, Status::Pass), (3, Status::Inconclusive)] {
+            let thin = Story::new()
+                .load("ask", 0..60, 20, Outcome::Ok, 20)
+                .load("train", 0..60, 1, Outcome::Ok, 20)
+                .process(0, "primary", "started", true)
+                .missed(15, "train", missed);
+            let verdict = check("kind = \"alive\"", &thin);
+            assert_eq!(verdict.status, status, "{verdict:?}");
+        }
     }
 
     #[derive(Debug)]
