@@ -150,7 +150,7 @@ impl History {
 }
 
 /// A history that is being put together.
-struct Building {
+pub(super) struct Building {
     history: History,
     names: HashSet<Arc<str>>,
     lifted: Vec<(Micros, FaultId, u64)>,
@@ -158,7 +158,7 @@ struct Building {
 }
 
 impl Building {
-    fn new(run: Run) -> Self {
+    pub(super) fn new(run: Run) -> Self {
         let history = History {
             run,
             phases: Vec::new(),
@@ -184,7 +184,7 @@ impl Building {
         }
     }
 
-    fn add(&mut self, observation: Observation) {
+    pub(super) fn add(&mut self, observation: Observation) {
         let history = &mut self.history;
         history.end = history.end.max(observation.at());
         match observation {
@@ -240,7 +240,7 @@ impl Building {
         }
     }
 
-    fn finish(mut self) -> History {
+    pub(super) fn finish(mut self) -> History {
         self.sort();
         self.close_phases();
         self.close_faults();

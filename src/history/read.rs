@@ -3,7 +3,9 @@
 //! A last line that was torn by `kill -9` is left out. Anything else that is not an observation is
 //! an error with file and line: a history with a hole is not judged.
 
-use super::{Attempt, HISTORY_VERSION, History, HistoryError, Observation, Operation};
+use super::{
+    Attempt, HISTORY_VERSION, History, HistoryError, Observation, Operation, index::Building,
+};
 use serde::Deserialize;
 use std::{
     fs::File,
@@ -43,13 +45,14 @@ impl History {
     /// # Errors
     /// As [`History::read`].
     pub fn read_from(reader: impl BufRead, path: &Path) -> Result<Self, HistoryError> {
-        let mut observations = Vec::new();
+        let mut building = None;
         each_line(reader, path, |number, line, whole| {
             if number == 1 {
                 check_head(line, path)?;
             }
             match observation(line) {
-                Ok(observation) => observations.push(observation),
+                // Put in its place at once: a list of all of them would cost their memory twice.
+                Ok(observation) => take(&mut building, observation),
                 Err(_) if !whole && number > 1 => {}
                 Err(source) => {
                     return Err(HistoryError::Line {
@@ -61,9 +64,20 @@ impl History {
             }
             Ok(())
         })?;
-        Self::from_observations(observations).ok_or_else(|| HistoryError::NotAHistory {
-            path: path.to_owned(),
-        })
+        building
+            .map(Building::finish)
+            .ok_or_else(|| HistoryError::NotAHistory {
+                path: path.to_owned(),
+            })
+    }
+}
+
+/// Adds an observation; the first one is the header, as was checked.
+fn take(building: &mut Option<Building>, observation: Observation) {
+    match (building, observation) {
+        (Some(building), observation) => building.add(observation),
+        (none, Observation::Run(run)) => *none = Some(Building::new(run)),
+        _ => {}
     }
 }
 
