@@ -140,32 +140,34 @@ impl Expectation for Recovery {
     }
 }
 
-/// How the dependencies answered meanwhile: ", although s3 answered 120 of 120 attempts".
+/// How the dependencies answered meanwhile: ", although `s3` answered 120 of 120 attempts"; where
+/// one of them did not answer well, "while" instead, since the system may not be to blame.
 fn dependencies_healthy(view: &View<'_>, window: Window) -> String {
-    let parts: Vec<String> = view
-        .system
-        .dependencies
-        .iter()
-        .filter_map(|dependency| {
-            let attempts = view.attempts_in(&dependency.name, window);
-            let over: Vec<_> = attempts
-                .iter()
-                .filter(|one| one.end != AttemptEnd::Unfinished)
-                .collect();
-            let well = over.iter().filter(|one| one.settled()).count();
-            (!over.is_empty()).then(|| {
-                format!(
-                    "`{}` answered {well} of {} attempts",
-                    dependency.name,
-                    over.len()
-                )
-            })
-        })
-        .collect();
+    let mut parts = Vec::new();
+    let mut link = "although";
+    for dependency in &view.system.dependencies {
+        let attempts = view.attempts_in(&dependency.name, window);
+        let over = attempts
+            .iter()
+            .filter(|one| one.end != AttemptEnd::Unfinished);
+        let (count, well) = over.fold((0, 0), |(count, well), one| {
+            (count + 1, well + u64::from(one.settled()))
+        });
+        if count == 0 {
+            continue;
+        }
+        if well < count {
+            link = "while";
+        }
+        parts.push(format!(
+            "`{}` answered {well} of {count} attempts",
+            dependency.name
+        ));
+    }
     if parts.is_empty() {
         ", in which no dependency was asked anything".to_owned()
     } else {
-        format!(", although {}", parts.join(", "))
+        format!(", {link} {}", parts.join(", "))
     }
 }
 
@@ -220,6 +222,20 @@ mod tests {
         assert_eq!(
             verdict.reason.unwrap(),
             "wedged: not recovered in the 30s seen, although `s3` answered 1 of 1 attempts"
+        );
+    }
+
+    #[test]
+    fn a_dependency_that_is_not_healthy_itself_is_told_too() {
+        let story = recovers_after(30)
+            .attempt(attempt("s3", 40_000, 40_010))
+            .attempt(attempt("backup", 40_000, 40_010).status(503));
+        let reason = check(WITHIN, &story).reason.unwrap();
+        assert!(
+            reason.ends_with(
+                "while `s3` answered 1 of 1 attempts, `backup` answered 0 of 1 attempts"
+            ),
+            "{reason}"
         );
     }
 
