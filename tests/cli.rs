@@ -1,6 +1,8 @@
 //! The command line as its users meet it: what goes to which output, and the exit statuses that
 //! builds rely on. Nothing here starts a system but the two tests that say so.
 
+mod signals;
+
 use assert_cmd::Command;
 use brownout::history::{Observation, Outcome, sample};
 use std::{
@@ -403,7 +405,7 @@ fn an_interrupted_run_ends_with_130_and_leaves_its_report() {
     // The line says that signals are listened for; the time limit is the instance's, 20 s.
     let starts = lines.any(|line| line.unwrap().contains("starting the system"));
     assert!(starts, "the run says that it starts");
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    signals::interrupt(pid);
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{rest:?}");

@@ -4,6 +4,7 @@
 #![cfg(feature = "demo")]
 
 mod harness;
+mod signals;
 
 use harness::{Bench, boto3_system, fetches};
 use serde_json::Value;
@@ -211,7 +212,7 @@ fn ctrl_c_heals_saves_says_so_and_exits_130() {
     let bench = bench(&A_THIRD.replace(r#"lasts = "6s""#, LONG));
     let (mut child, _lines) = run_into(&bench, "partial");
     let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("SIGINT");
+    signals::interrupt(pid);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert!(programs_of(&bench).is_empty(), "nothing is left behind");
     let history = bench.history("outage");
