@@ -120,6 +120,7 @@ impl Stage {
             self.put_proxy(
                 index,
                 dependency,
+                scenario,
                 system,
                 options,
                 authority.as_ref(),
@@ -135,7 +136,6 @@ impl Stage {
         self.check_external(system, &base).await?;
         self.base = Some(base);
         self.open_ingress(system, recorder, events)?;
-        let _ = scenario;
         Ok(())
     }
 
@@ -166,6 +166,7 @@ impl Stage {
         &mut self,
         index: usize,
         dependency: &Dependency,
+        scenario: &Scenario,
         system: &System,
         options: &Options,
         authority: Option<&Arc<Authority>>,
@@ -190,7 +191,7 @@ impl Stage {
             upstream_tls: Arc::clone(upstream_tls),
             virtual_host: dependency.virtual_host.clone(),
             capture: dependency.capture.clone(),
-            limits: proxy::Limits::default(),
+            limits: limits(scenario),
             seed: options.seed,
         };
         let proxy = Proxy::start(config, self.switches[index].clone(), recorder.clone())
@@ -520,5 +521,19 @@ fn listening(what: &str, error: std::io::Error) -> RunError {
     RunError::Listen {
         what: what.to_owned(),
         error,
+    }
+}
+
+/// The bounds of the scenario's proxies: answers are remembered only where a fault gives them again.
+fn limits(scenario: &Scenario) -> proxy::Limits {
+    let mut faults = scenario.phases.iter().flat_map(|phase| &phase.faults);
+    let limits = proxy::Limits::default();
+    if faults.any(|fault| fault.kind == "stale-reply") {
+        limits
+    } else {
+        proxy::Limits {
+            answers_bytes: 0,
+            ..limits
+        }
     }
 }
