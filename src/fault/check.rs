@@ -1,6 +1,9 @@
 //! What the gate of a fault may not say, given its kind and protocol. Only reports; decides nothing.
 
-use super::{By, FaultDef, Gate, Group, gate::wildcard};
+use super::{
+    By, FaultDef, Gate, Group,
+    gate::{WHEN, wildcard},
+};
 use crate::{
     input::{Fields, Problems, Span, did_you_mean},
     protocol::Protocol,
@@ -26,6 +29,7 @@ pub(super) fn gate(
         return;
     }
     if protocol.has_messages() {
+        matchers(fields, protocol, problems);
         operations(fields, protocol, gate, problems);
     } else {
         messages_only(fields, protocol, gate, problems);
@@ -76,6 +80,25 @@ fn messages_only(fields: &Fields<'_>, protocol: Protocol, gate: &Gate, problems:
         let message =
             format!("the protocol {protocol} shows no single requests for `by = \"{by}\"`");
         fields.problem(problems, "by", message, hint());
+    }
+}
+
+/// A key of `when` that tells nothing apart on this protocol would match nothing.
+fn matchers(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) {
+    let Some(DeValue::Table(when)) = fields.raw("when").map(toml::Spanned::get_ref) else {
+        return;
+    };
+    let known = protocol.def().when;
+    for name in when.keys() {
+        let is_key = WHEN.iter().any(|key| key.name == name.get_ref());
+        if is_key && !known.contains(&name.get_ref().as_ref()) {
+            let message = format!(
+                "requests of the protocol {protocol} have no `{}`",
+                name.get_ref()
+            );
+            let hint = format!("they are told apart by: {}", known.join(", "));
+            problems.error(fields.source, name.span(), message, hint);
+        }
     }
 }
 

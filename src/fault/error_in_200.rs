@@ -26,7 +26,7 @@ pub(super) const DEF: FaultDef = FaultDef {
     ],
     refuses: &[],
     ramps: &[],
-    carried_by: keys::messages,
+    carried_by: keys::bodies,
     parse: |fields, protocol, _, problems| {
         let applies = Applies::parse(fields, problems);
         let reply = match protocol {

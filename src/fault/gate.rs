@@ -63,7 +63,7 @@ pub const WHEN: &[Key] = &[
     Key::optional(
         "operation",
         Shape::TextOrTexts,
-        "S3's operation, or the HTTP method",
+        "S3's operation, the HTTP method, or the kind of a statement",
     ),
     Key::optional("method", Shape::TextOrTexts, "the HTTP method"),
     Key::optional(
@@ -74,7 +74,17 @@ pub const WHEN: &[Key] = &[
     Key::optional(
         "key",
         Shape::TextOrTexts,
-        "the object's `bucket/key`, with `*`",
+        "the object's `bucket/key`, with `*`; a statement's key",
+    ),
+    Key::optional(
+        "table",
+        Shape::TextOrTexts,
+        "the first table that a statement names, with `*`",
+    ),
+    Key::optional(
+        "text",
+        Shape::TextOrTexts,
+        "a statement's text, with `*`; upper and lower case are one",
     ),
     Key::optional("host", Shape::TextOrTexts, "the host asked for, with `*`"),
     Key::optional(
@@ -153,6 +163,10 @@ pub struct Matcher {
     pub path: Vec<String>,
     /// Key patterns.
     pub key: Vec<String>,
+    /// Patterns of the first table that a statement names.
+    pub table: Vec<String>,
+    /// Patterns of a statement's text, in lower case.
+    pub text: Vec<String>,
     /// Host patterns.
     pub host: Vec<String>,
     /// Header names (lower case) and value patterns.
@@ -168,6 +182,8 @@ impl Matcher {
             && self.method.is_empty()
             && self.path.is_empty()
             && self.key.is_empty()
+            && self.table.is_empty()
+            && self.text.is_empty()
             && self.host.is_empty()
             && self.header.is_empty()
             && self.attempt.is_none()
@@ -183,10 +199,15 @@ impl Matcher {
             method: texts("method"),
             path: texts("path"),
             key: texts("key"),
+            table: texts("table"),
+            text: texts("text"),
             host: texts("host"),
             header: Vec::new(),
             attempt: None,
         };
+        for text in &mut matcher.text {
+            *text = text.to_lowercase();
+        }
         let headers = fields.text_map("header", problems).unwrap_or_default();
         matcher.header = headers
             .into_iter()
@@ -208,6 +229,8 @@ impl Matcher {
             && any(&self.method, &call.method)
             && any(&self.path, path)
             && any(&self.key, &call.key)
+            && any(&self.table, &call.table)
+            && (self.text.is_empty() || any(&self.text, &call.target.to_lowercase()))
             && any(&self.host, &call.host)
             && self.attempt.is_none_or(|attempt| attempt == call.attempt)
             && self.header.iter().all(|(name, pattern)| {
@@ -379,7 +402,14 @@ impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         let when = &self.when;
-        for values in [&when.operation, &when.method, &when.path, &when.key] {
+        for values in [
+            &when.operation,
+            &when.method,
+            &when.path,
+            &when.key,
+            &when.table,
+            &when.text,
+        ] {
             if !values.is_empty() {
                 parts.push(values.join("|"));
             }

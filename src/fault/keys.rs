@@ -47,6 +47,18 @@ pub(super) fn messages(protocol: Protocol) -> Result<(), &'static str> {
     }
 }
 
+/// Only HTTP's answers have a body apart from their head.
+pub(super) fn bodies(protocol: Protocol) -> Result<(), &'static str> {
+    messages(protocol)?;
+    if protocol.is_http() {
+        Ok(())
+    } else {
+        Err(
+            "only answers of http and s3 have a head and a body; `truncate` and `stall` act on the bytes of any stream",
+        )
+    }
+}
+
 /// The gate's keys that pick single requests, and why a kind that acts on bytes takes no `when`.
 pub(super) const BYTES_REFUSE: &[(&str, &str)] = &[(
     "when",

@@ -14,7 +14,7 @@ pub(super) const DEF: FaultDef = FaultDef {
     keys: &[],
     refuses: &[],
     ramps: &[],
-    carried_by: keys::messages,
+    carried_by: keys::bodies,
     parse: |_, _, _, _| Some(Box::new(StaleReply)),
 };
 

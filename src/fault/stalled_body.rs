@@ -29,7 +29,7 @@ pub(super) const DEF: FaultDef = FaultDef {
     ],
     refuses: &[],
     ramps: &[],
-    carried_by: keys::messages,
+    carried_by: keys::bodies,
     parse: |fields, _, _, problems| {
         Some(Box::new(StalledBody {
             after: keys::bytes(fields, "after_bytes", problems),

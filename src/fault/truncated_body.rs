@@ -24,7 +24,7 @@ pub(super) const DEF: FaultDef = FaultDef {
     ],
     refuses: &[],
     ramps: &[],
-    carried_by: keys::messages,
+    carried_by: keys::bodies,
     parse: |fields, _, _, problems| {
         Some(Box::new(TruncatedBody {
             after: keys::bytes(fields, "after_bytes", problems),

@@ -2,7 +2,7 @@
 
 use crate::{
     fault::FaultId,
-    protocol::Applied,
+    protocol::{Applied, asks_for_retry},
     units::{Micros, format_duration},
 };
 use serde::{Deserialize, Serialize};
@@ -389,13 +389,14 @@ impl Attempt {
     }
 
     /// Whether the client got an answer that settles its call: a whole one, and not one that
-    /// asks to be retried (5xx, 408, 429, an error inside a 200).
+    /// asks to be retried (5xx, 408, 429, an error inside a 200, a database's "not now").
     pub fn settled(&self) -> bool {
         self.end == AttemptEnd::Answered
             && match self.status {
                 Some(408 | 429 | 500..) => false,
                 Some(status @ 200..300) => self.code.is_none() || status != 200,
-                _ => true,
+                Some(_) => true,
+                None => !self.code.as_deref().is_some_and(asks_for_retry),
             }
     }
 }

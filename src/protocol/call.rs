@@ -21,15 +21,19 @@ pub enum Applied {
 /// One request on the wire as faults see it: an attempt of a logical call.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// What is asked: `PutObject`, or the method for plain HTTP.
+    /// What is asked: `PutObject`, the method for plain HTTP, the kind of a statement.
     pub operation: Arc<str>,
-    /// What it is asked of: `bucket/key` for S3, the path without its query for plain HTTP.
+    /// What it is asked of: `bucket/key` for S3, the path without its query for plain HTTP; for
+    /// statements their table, unless the dependency's file says what else.
     pub key: Arc<str>,
-    /// The HTTP method.
+    /// The HTTP method; empty for statements.
     pub method: Arc<str>,
-    /// The path and query exactly as on the wire.
+    /// The path and query exactly as on the wire, or the statement's text, cut off at
+    /// [`TEXT_BYTES_MAX`].
     pub target: Arc<str>,
-    /// The `Host` (or `:authority`).
+    /// The first table that a statement names; empty where there is none.
+    pub table: Arc<str>,
+    /// The `Host` (or `:authority`); empty for statements.
     pub host: Arc<str>,
     /// Header names (lower case) and values, at most as many as the proxy's head limit allows.
     pub headers: Headers,
@@ -46,6 +50,51 @@ pub struct Call {
     pub declared_max: Option<u32>,
     /// The proxy's number of the connection that carries it.
     pub connection: u64,
+}
+
+/// How much of a statement's text is kept for matching, in bytes.
+pub const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// A statement as a protocol recognised it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recognised {
+    /// The kind of statement, or the command: `SELECT`, `GET`.
+    pub operation: Arc<str>,
+    /// What it is asked of.
+    pub key: Arc<str>,
+    /// The first table that it names.
+    pub table: Arc<str>,
+    /// Its text.
+    pub text: Arc<str>,
+}
+
+impl Call {
+    /// A statement on a connection. Nothing on the wire says which statements are attempts of one
+    /// call, so each is a call of its own, named by operation, key and its number.
+    pub fn statement(recognised: Recognised, connection: u64, tracker: &mut CallTracker) -> Self {
+        let Recognised {
+            operation,
+            key,
+            table,
+            text,
+        } = recognised;
+        let (occurrence, attempt) = tracker.number(&operation, &key, None, None);
+        Self {
+            id: format!("{operation} {key} #{occurrence}").into(),
+            operation,
+            key,
+            table,
+            method: "".into(),
+            target: text,
+            host: "".into(),
+            headers: Headers::default(),
+            sdk_id: None,
+            occurrence,
+            attempt,
+            declared_max: None,
+            connection,
+        }
+    }
 }
 
 /// The headers of a request: names in lower case, values as on the wire, in the order sent and

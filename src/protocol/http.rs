@@ -60,6 +60,7 @@ pub fn identify<'a>(
         },
         target: path.into(),
         host: host.into(),
+        table: "".into(),
         operation,
         key,
         sdk_id,

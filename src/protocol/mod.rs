@@ -4,9 +4,12 @@
 
 pub mod call;
 pub mod http;
+mod retry;
 pub mod s3;
 
-pub use call::{Applied, Call, CallTracker, Headers};
+pub use call::{Applied, Call, CallTracker, Headers, Recognised, TEXT_BYTES_MAX};
+
+pub use retry::asks_for_retry;
 
 use std::fmt;
 
@@ -33,7 +36,20 @@ pub struct ProtocolDef {
     pub example: &'static str,
     /// Whether the proxy sees single requests, so that message faults and `when` can act.
     pub has_messages: bool,
+    /// The keys of `when` that can tell its requests apart.
+    pub when: &'static [&'static str],
 }
+
+/// By what requests of HTTP are told apart.
+const HTTP_WHEN: &[&str] = &[
+    "operation",
+    "method",
+    "path",
+    "key",
+    "host",
+    "header",
+    "attempt",
+];
 
 /// Every protocol, in the order listed.
 pub const PROTOCOLS: &[ProtocolDef] = &[
@@ -43,6 +59,7 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         summary: "any stream of bytes; connection and byte-stream faults",
         example: "[dependency.queue]\nprotocol = \"tcp\"\nrole     = \"queue\"\nupstream = \"127.0.0.1:5672\"\n",
         has_messages: false,
+        when: &[],
     },
     ProtocolDef {
         protocol: Protocol::Http,
@@ -50,6 +67,7 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         summary: "HTTP/1.1 and HTTP/2, plain or TLS; faults on single requests",
         example: "[dependency.pager]\nprotocol = \"http\"\nrole     = \"alerts\"\nupstream = \"embedded:sink\"\n",
         has_messages: true,
+        when: HTTP_WHEN,
     },
     ProtocolDef {
         protocol: Protocol::S3,
@@ -57,6 +75,7 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         summary: "S3's REST protocol: operations, keys, S3's own error answers",
         example: "[dependency.s3]\nprotocol = \"s3\"\nrole     = \"object-store\"\nupstream = \"embedded\"\n",
         has_messages: true,
+        when: HTTP_WHEN,
     },
 ];
 
@@ -76,6 +95,11 @@ impl Protocol {
             Self::Http => Box::new(http::METHODS.iter().copied()),
             Self::S3 => Box::new(s3::operations()),
         }
+    }
+
+    /// Whether its messages are HTTP's: heads with bodies.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::S3)
     }
 
     /// Whether the proxy sees single requests of this protocol.

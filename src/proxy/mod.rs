@@ -11,6 +11,7 @@
 
 mod conduct;
 mod connection;
+mod decide;
 mod door;
 mod evidence;
 pub mod http;
@@ -18,6 +19,8 @@ mod relay;
 mod shape;
 #[cfg(target_os = "linux")]
 mod splice;
+#[expect(dead_code, reason = "the engines of databases build on it")]
+mod statement;
 pub mod tls;
 mod upstream;
 mod wire;

@@ -9,12 +9,14 @@ use crate::{
     fault::{FaultId, FaultSet},
     history::AttemptEnd,
     protocol::{Applied, Call},
+    proxy::decide::Asked,
     units::Micros,
 };
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
 };
+use tokio::sync::watch;
 
 /// What both directions of an exchange count while they run side by side.
 #[derive(Debug, Default)]
@@ -194,14 +196,6 @@ impl Exchange {
         }
     }
 
-    /// The request as faults see it; `None` where no fault can act.
-    pub(super) fn call(&self) -> Option<&Call> {
-        match &self.subject {
-            Subject::Attempt(call) => Some(call),
-            Subject::Operation { .. } | Subject::Refused(_) => None,
-        }
-    }
-
     /// A header of the answer that was kept.
     pub(super) fn answer_header(&self, name: &str) -> Option<String> {
         self.answer_headers
@@ -210,34 +204,11 @@ impl Exchange {
             .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
     }
 
-    /// Notes who acted.
-    pub(super) fn acted(&mut self, faults: &[FaultId]) {
-        for fault in faults {
-            if !self.faults.contains(fault) {
-                self.faults.push(*fault);
-            }
-        }
-    }
-
     /// Takes back that a fault acted: it could not be carried out.
     pub(super) fn did_not_act(&mut self, fault: FaultId) {
         self.faults.retain(|known| *known != fault);
         if let Some(set) = &self.decided_by {
             set.did_not_act(fault);
-        }
-    }
-
-    /// This fault will act on the dependency's answer, if one comes.
-    pub(super) fn will_act_on_answer(&mut self, fault: FaultId) {
-        self.acts_on_answer = Some(fault);
-    }
-
-    /// Takes back that a fault acted on an answer that never came.
-    pub(super) fn settle_answer(&mut self) {
-        if let Some(fault) = self.acts_on_answer.take()
-            && !self.tally.is_upstream_answered()
-        {
-            self.did_not_act(fault);
         }
     }
 
@@ -272,6 +243,51 @@ impl Exchange {
             self.settle_answer();
             let desk = Arc::clone(&self.desk);
             desk.record(self, end, at);
+        }
+    }
+}
+
+impl Asked for Exchange {
+    fn now(&self) -> Micros {
+        self.desk.now()
+    }
+
+    fn call(&self) -> Option<&Call> {
+        match &self.subject {
+            Subject::Attempt(call) => Some(call),
+            Subject::Operation { .. } | Subject::Refused(_) => None,
+        }
+    }
+
+    fn held_by(&self) -> Option<watch::Receiver<Vec<FaultId>>> {
+        self.desk.held_by()
+    }
+
+    fn acted(&mut self, faults: &[FaultId]) {
+        for fault in faults {
+            if !self.faults.contains(fault) {
+                self.faults.push(*fault);
+            }
+        }
+    }
+
+    fn decided_by(&mut self, set: Arc<FaultSet>) {
+        self.decided_by = Some(set);
+    }
+
+    fn released(&mut self) {
+        self.released = Some(self.desk.now());
+    }
+
+    fn will_act_on_answer(&mut self, fault: FaultId) {
+        self.acts_on_answer = Some(fault);
+    }
+
+    fn settle_answer(&mut self) {
+        if let Some(fault) = self.acts_on_answer.take()
+            && !self.tally.is_upstream_answered()
+        {
+            self.did_not_act(fault);
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
     protocol::http::Made,
+    proxy::decide::{Asked, lifted},
 };
 use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
@@ -82,18 +83,6 @@ pub(super) async fn gone_spilling<R: AsyncRead + Unpin>(client: &mut Inlet<R>, k
         if !client.has_room() && client.spilled() < SPILL_BYTES_MAX {
             client.spill(keep);
         }
-    }
-}
-
-/// Waits until none of these faults is in force; for ever where there are none.
-pub(super) async fn lifted(faults: &mut watch::Receiver<Arc<FaultSet>>, ids: &[FaultId]) {
-    if ids.is_empty() {
-        return pending().await;
-    }
-    let is_free = |set: &Arc<FaultSet>| !set.faults().iter().any(|fault| ids.contains(&fault.id));
-    if faults.wait_for(is_free).await.is_err() {
-        // Nobody is left to change anything.
-        pending::<()>().await;
     }
 }
 

@@ -12,7 +12,6 @@
 
 use super::{
     body::Body,
-    decide::{Client, Held, Verdict, decide, hold},
     desk::{Desk, Subject},
     exchange::{Exchange, Tally},
     forward::{
@@ -24,7 +23,10 @@ use super::{
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
     history::AttemptEnd,
-    proxy::upstream::Alpn,
+    proxy::{
+        decide::{Client, Held, Verdict, decide, hold},
+        upstream::Alpn,
+    },
     units::Micros,
 };
 use futures_util::FutureExt;

@@ -14,7 +14,6 @@
 //! taken from one side only as far as the other side has room for it.
 
 use super::{
-    decide::{Client, Held, Verdict, decide, hold},
     desk::Desk,
     exchange::{Exchange, memory_key},
     head::HEAD_BYTES_MAX,
@@ -25,7 +24,10 @@ use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
     history::AttemptEnd,
     protocol::http::Made,
-    proxy::upstream::Alpn,
+    proxy::{
+        decide::{Asked, Client, Held, Verdict, decide, hold},
+        upstream::Alpn,
+    },
 };
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};

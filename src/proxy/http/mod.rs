@@ -9,7 +9,6 @@
 //! fault that gives them again. `ingress` is the front door.
 
 pub mod body;
-mod decide;
 mod desk;
 mod exchange;
 mod forward;

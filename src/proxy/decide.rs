@@ -1,8 +1,11 @@
 //! Asks the faults about a request, and waits as long as they hold it. What is to be done then is
-//! the engine's business.
+//! the engine's business, whatever its protocol.
 
-use super::{exchange::Exchange, forward::lifted};
-use crate::fault::{Closing, End, FaultId, FaultSet, Reply, Then};
+use crate::{
+    fault::{Closing, End, FaultId, FaultSet, Reply, Then},
+    protocol::Call,
+    units::Micros,
+};
 use std::{
     future::{Future, pending},
     sync::Arc,
@@ -38,6 +41,34 @@ pub(super) enum Held {
     ClientGone,
 }
 
+/// A request that is decided about, and what is noted of it meanwhile.
+pub(super) trait Asked: Send {
+    /// Now, on the run's clock.
+    fn now(&self) -> Micros;
+
+    /// The request as faults see it; `None` where no fault can act.
+    fn call(&self) -> Option<&Call>;
+
+    /// Which faults hold the requests of its connection as a whole, now and as that changes;
+    /// `None` where none can.
+    fn held_by(&self) -> Option<watch::Receiver<Vec<FaultId>>>;
+
+    /// Notes who acted on it.
+    fn acted(&mut self, faults: &[FaultId]);
+
+    /// Notes the set that decided about it last.
+    fn decided_by(&mut self, set: Arc<FaultSet>);
+
+    /// Notes that the fault that held it was lifted just now.
+    fn released(&mut self);
+
+    /// Notes that this fault will act on the dependency's answer, if one comes.
+    fn will_act_on_answer(&mut self, fault: FaultId);
+
+    /// Takes back that a fault acted on an answer that never came.
+    fn settle_answer(&mut self);
+}
+
 /// The client's side of a request while it waits.
 pub(super) trait Client: Send {
     /// Comes back when the client goes away. Nothing it sends is lost: once there is no more room
@@ -55,13 +86,13 @@ pub(super) trait Client: Send {
 /// Asks the faults until the request may be forwarded, or is not to be. Those that hold its
 /// connection as a whole hold it too.
 pub(super) async fn decide(
-    exchange: &mut Exchange,
+    asked: &mut impl Asked,
     faults: &mut watch::Receiver<Arc<FaultSet>>,
     client: &mut impl Client,
 ) -> Verdict {
-    let mut holding = exchange.desk.held_by();
+    let mut holding = asked.held_by();
     loop {
-        let verdict = decide_alone(exchange, faults, client).await;
+        let verdict = decide_alone(asked, faults, client).await;
         let (Verdict::Forward(_), Some(holding)) = (&verdict, &mut holding) else {
             return verdict;
         };
@@ -69,34 +100,34 @@ pub(super) async fn decide(
         if held_by.is_empty() {
             return verdict;
         }
-        exchange.acted(&held_by);
+        asked.acted(&held_by);
         tokio::select! {
             biased;
             () = client.gone_spilling() => return Verdict::GaveUp,
             _ = holding.wait_for(Vec::is_empty) => {}
         }
-        exchange.released = Some(exchange.desk.now());
+        asked.released();
         if client.has_spilled() {
             return Verdict::Spilled;
         }
-        exchange.settle_answer();
+        asked.settle_answer();
     }
 }
 
 async fn decide_alone(
-    exchange: &mut Exchange,
+    asked: &mut impl Asked,
     faults: &mut watch::Receiver<Arc<FaultSet>>,
     client: &mut impl Client,
 ) -> Verdict {
     loop {
         let set = Arc::clone(&faults.borrow_and_update());
-        let Some(call) = exchange.call().filter(|_| set.acts_on_requests()) else {
+        let Some(call) = asked.call().filter(|_| set.acts_on_requests()) else {
             return Verdict::Forward(None);
         };
-        let decision = set.request(call, exchange.desk.now());
+        let decision = set.request(call, asked.now());
         if !decision.is_pass() {
-            exchange.acted(&decision.acted);
-            exchange.decided_by = Some(set);
+            asked.acted(&decision.acted);
+            asked.decided_by(set);
         }
         let mut held = Held::Elapsed;
         if !decision.delay.is_zero() {
@@ -112,7 +143,7 @@ async fn decide_alone(
             (Held::Elapsed, Some(End::Close(closing)), _) => return Verdict::Close(closing),
             (Held::Elapsed, Some(End::Reply(reply)), _) => return Verdict::Reply(reply),
             (Held::Elapsed, Some(End::Forward(then)), Some(who)) => {
-                exchange.will_act_on_answer(who);
+                asked.will_act_on_answer(who);
                 return Verdict::Forward(Some((then, who)));
             }
             (Held::Elapsed, _, _) => return Verdict::Forward(None),
@@ -121,7 +152,7 @@ async fn decide_alone(
         if held == Held::ClientGone {
             return Verdict::GaveUp;
         }
-        exchange.released = Some(exchange.desk.now());
+        asked.released();
         if client.has_spilled() {
             return Verdict::Spilled;
         }
@@ -147,5 +178,17 @@ pub(super) async fn hold(
         () = gone => Held::ClientGone,
         () = lifted(faults, ids) => Held::Lifted,
         () = sleeping => Held::Elapsed,
+    }
+}
+
+/// Waits until none of these faults is in force; for ever where there are none.
+pub(super) async fn lifted(faults: &mut watch::Receiver<Arc<FaultSet>>, ids: &[FaultId]) {
+    if ids.is_empty() {
+        return pending().await;
+    }
+    let is_free = |set: &Arc<FaultSet>| !set.faults().iter().any(|fault| ids.contains(&fault.id));
+    if faults.wait_for(is_free).await.is_err() {
+        // Nobody is left to change anything.
+        pending::<()>().await;
     }
 }

@@ -1,0 +1,230 @@
+//! One statement or command with its answer, from its first byte to the observation: what the
+//! engines of databases share.
+//!
+//! The engines fill it in as they go. However it ends, also when its engine is dropped half-way,
+//! exactly one observation is recorded.
+
+use super::{
+    conduct::Farewell,
+    connection::{Life, Shared},
+    decide::Asked,
+};
+use crate::{
+    fault::{FaultId, FaultSet},
+    history::{Attempt, AttemptEnd, Observation},
+    protocol::{Applied, Call, Recognised},
+    scenario::Capture,
+    units::Micros,
+};
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::watch;
+
+/// One statement with its answer.
+pub(super) struct Statement {
+    shared: Arc<Shared>,
+    life: Arc<Life>,
+    call: Call,
+    began: Micros,
+    first_byte: Option<Micros>,
+    code: Option<Arc<str>>,
+    bytes_up: u64,
+    bytes_down: u64,
+    is_sent: bool,
+    /// What the dependency's own answer said, once it came.
+    answer: Option<Applied>,
+    faults: Vec<FaultId>,
+    decided_by: Option<Arc<FaultSet>>,
+    released: Option<Micros>,
+    acts_on_answer: Option<FaultId>,
+    is_recorded: bool,
+}
+
+impl Statement {
+    /// Begins to observe a statement whose first byte reached us at `began`.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        life: &Arc<Life>,
+        connection: u64,
+        recognised: Recognised,
+        began: Micros,
+    ) -> Self {
+        let call = Call::statement(recognised, connection, &mut shared.calls.lock());
+        Self {
+            shared: Arc::clone(shared),
+            life: Arc::clone(life),
+            call,
+            began,
+            first_byte: None,
+            code: None,
+            bytes_up: 0,
+            bytes_down: 0,
+            is_sent: false,
+            answer: None,
+            faults: Vec::new(),
+            decided_by: None,
+            released: None,
+            acts_on_answer: None,
+            is_recorded: false,
+        }
+    }
+
+    /// Counts bytes from the client.
+    pub(super) fn add_up(&mut self, bytes: usize) {
+        self.bytes_up += bytes as u64;
+    }
+
+    /// Counts bytes to the client, the first of which leave now unless some have left before.
+    pub(super) fn add_down(&mut self, bytes: usize) {
+        if bytes > 0 && self.first_byte.is_none() {
+            self.first_byte = Some(self.shared.now());
+        }
+        self.bytes_down += bytes as u64;
+    }
+
+    /// The dependency was sent the whole statement.
+    pub(super) fn sent_whole(&mut self) {
+        self.is_sent = true;
+    }
+
+    /// The dependency's answer has said what became of the statement.
+    pub(super) fn upstream_answered(&mut self, applied: Applied) {
+        self.answer = Some(applied);
+    }
+
+    /// The protocol's error code in what the client is sent: SQLSTATE, errno, the first word of a
+    /// Redis error.
+    pub(super) fn code(&mut self, code: impl Into<Arc<str>>) {
+        self.code = Some(code.into());
+    }
+
+    /// Takes back that a fault acted: it could not be carried out.
+    pub(super) fn did_not_act(&mut self, fault: FaultId) {
+        self.faults.retain(|known| *known != fault);
+        if let Some(set) = &self.decided_by {
+            set.did_not_act(fault);
+        }
+    }
+
+    /// Waits until the client was sent what was written, as faults on the wire may hold it back:
+    /// only then it has its answer. Whoever acted meanwhile acted on this statement.
+    pub(super) async fn settle(&mut self) {
+        if self.life.is_clear() {
+            return;
+        }
+        let held_by = self.life.held_by().borrow().clone();
+        self.acted(&held_by);
+        self.life.sent().await;
+        if !held_by.is_empty() {
+            self.released();
+        }
+        let acted = self.life.acted_on_bytes();
+        self.acted(&acted);
+    }
+
+    /// Ends it now, unless it has ended.
+    pub(super) fn finish(&mut self, end: AttemptEnd) {
+        if self.is_recorded {
+            return;
+        }
+        self.is_recorded = true;
+        self.settle_answer();
+        let attempt = self.attempt(end);
+        self.shared.recorder.record(Observation::Attempt(attempt));
+    }
+
+    fn attempt(&self, end: AttemptEnd) -> Attempt {
+        let call = &self.call;
+        let applied = match self.answer {
+            Some(applied) => applied,
+            None if self.is_sent => Applied::Unknown,
+            None => Applied::No,
+        };
+        Attempt {
+            dependency: Arc::clone(&self.shared.config.dependency),
+            connection: call.connection,
+            call: Arc::clone(&call.id),
+            by_sdk_id: false,
+            attempt: call.attempt,
+            declared_max: None,
+            operation: Arc::clone(&call.operation),
+            key: Arc::clone(&call.key),
+            began: self.began,
+            first_byte: self.first_byte,
+            ended: self.shared.now(),
+            end,
+            status: None,
+            code: self.code.clone(),
+            applied,
+            faults: self.faults.clone(),
+            released: self.released,
+            bytes_up: self.bytes_up,
+            bytes_down: self.bytes_down,
+            captured: captured(call, &self.shared.config.capture),
+        }
+    }
+}
+
+fn captured(call: &Call, wanted: &BTreeMap<String, Capture>) -> BTreeMap<String, String> {
+    wanted
+        .iter()
+        .filter(|(_, capture)| matches!(capture, Capture::Key))
+        .map(|(name, _)| (name.clone(), call.key.to_string()))
+        .collect()
+}
+
+impl Asked for Statement {
+    fn now(&self) -> Micros {
+        self.shared.now()
+    }
+
+    fn call(&self) -> Option<&Call> {
+        Some(&self.call)
+    }
+
+    fn held_by(&self) -> Option<watch::Receiver<Vec<FaultId>>> {
+        Some(self.life.held_by())
+    }
+
+    fn acted(&mut self, faults: &[FaultId]) {
+        for fault in faults {
+            if !self.faults.contains(fault) {
+                self.faults.push(*fault);
+            }
+        }
+    }
+
+    fn decided_by(&mut self, set: Arc<FaultSet>) {
+        self.decided_by = Some(set);
+    }
+
+    fn released(&mut self) {
+        self.released = Some(self.shared.now());
+    }
+
+    fn will_act_on_answer(&mut self, fault: FaultId) {
+        self.acts_on_answer = Some(fault);
+    }
+
+    fn settle_answer(&mut self) {
+        if let Some(fault) = self.acts_on_answer.take()
+            && self.answer.is_none()
+        {
+            self.did_not_act(fault);
+        }
+    }
+}
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        if self.is_recorded {
+            return;
+        }
+        let (end, faults) = match self.life.farewell() {
+            Some(Farewell::Reset | Farewell::Fin) => (AttemptEnd::Cut, self.life.faults()),
+            Some(Farewell::ClientGone) => (AttemptEnd::GaveUp, self.life.faults()),
+            Some(Farewell::Done | Farewell::Drop) | None => (AttemptEnd::Unfinished, Vec::new()),
+        };
+        self.acted(&faults);
+        self.finish(end);
+    }
+}
