@@ -1,0 +1,220 @@
+//! The known answers of the scenarios, by the binary as a user runs it: the remedied system
+//! passes, the system as it was fails for exactly the reasons that the scenario's head names, and
+//! an outage that did not happen is no pass.
+//!
+//! These runs take as long as their scenarios do, two minutes at most; as many go on side by side
+//! as there are cores.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A scenario with its two reference systems.
+struct Known {
+    /// The file in `scenarios/`.
+    scenario: &'static str,
+    /// The system that passes, in `scenarios/systems/`.
+    remedied: &'static str,
+    /// The least number of requirements that it meets.
+    passes: usize,
+    /// The system that fails.
+    as_it_was: &'static str,
+    /// Exactly what it fails; the scenario's head says the same.
+    fails: &'static [&'static str],
+}
+
+impl Known {
+    fn the_remedied_system_passes(&self) {
+        let answer = run(&scenarios().join(self.scenario), self.remedied);
+        assert_eq!(answer.fail, set(&[]), "{}", answer.said);
+        assert_eq!(answer.inconclusive, set(&[]), "{}", answer.said);
+        assert!(answer.pass.len() >= self.passes, "{}", answer.said);
+        assert_eq!(answer.exit, Some(0), "{}", answer.said);
+    }
+
+    fn the_system_as_it_was_fails_for_exactly_the_known_reasons(&self) {
+        let answer = run(&scenarios().join(self.scenario), self.as_it_was);
+        assert_eq!(answer.fail, set(self.fails), "{}", answer.said);
+        assert_eq!(answer.inconclusive, set(&[]), "{}", answer.said);
+        assert_eq!(answer.exit, Some(1), "{}", answer.said);
+    }
+
+    fn the_head_of_the_scenario_says_the_same(&self) {
+        let text = std::fs::read_to_string(scenarios().join(self.scenario)).expect("a scenario");
+        let head = text
+            .lines()
+            .skip_while(|line| !line.contains("exactly these fail"))
+            .skip(1)
+            .take_while(|line| line.starts_with("#     "));
+        let named: Vec<&str> = head.flat_map(str::split_whitespace).collect();
+        let named: BTreeSet<String> = set(&named).into_iter().filter(|word| word != "#").collect();
+        assert_eq!(named, set(self.fails));
+    }
+}
+
+/// The three tests of each scenario.
+macro_rules! known_answers {
+    ($($name:ident: $known:expr;)*) => {$(
+        mod $name {
+            use super::Known;
+            const KNOWN: Known = $known;
+
+            #[test]
+            fn the_remedied_system_passes() {
+                KNOWN.the_remedied_system_passes();
+            }
+
+            #[test]
+            fn the_system_as_it_was_fails_for_exactly_the_known_reasons() {
+                KNOWN.the_system_as_it_was_fails_for_exactly_the_known_reasons();
+            }
+
+            #[test]
+            fn the_head_of_the_scenario_says_the_same() {
+                KNOWN.the_head_of_the_scenario_says_the_same();
+            }
+        }
+    )*};
+}
+
+known_answers! {
+    ada_2017: Known {
+        scenario: "ada-2017-s3.toml",
+        remedied: "bot-platform-remedied.toml",
+        passes: 19,
+        as_it_was: "bot-platform-as-it-was.toml",
+        fails: &[
+            "ADA-1", "ADA-2", "ADA-4", "ADA-5", "ADA-6", "ADA-8", "ADA-9", "ADA-10", "ADA-11",
+            "ADA-12", "ADA-12-alert", "ADA-13", "ADA-15", "ADA-17",
+        ],
+    };
+}
+
+#[test]
+fn every_scenario_has_its_known_answer() {
+    let files = std::fs::read_dir(scenarios()).expect("a folder");
+    let names = files.map(|file| {
+        file.expect("a file")
+            .file_name()
+            .into_string()
+            .expect("a name")
+    });
+    let source = include_str!("known_answers.rs");
+    for name in names.filter(|name| name.ends_with(".toml")) {
+        let entry = format!("scenario: \"{name}\"");
+        assert!(source.contains(&entry), "{name} has no known answer here");
+    }
+}
+
+/// A run's exit status, its verdicts by status, and all it said.
+struct Answer {
+    exit: Option<i32>,
+    pass: BTreeSet<String>,
+    fail: BTreeSet<String>,
+    inconclusive: BTreeSet<String>,
+    reasons: String,
+    said: String,
+}
+
+fn scenarios() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
+}
+
+fn run(scenario: &Path, system: &str) -> Answer {
+    let out = tempfile::tempdir().expect("a folder for the run");
+    let output = Command::new(env!("CARGO_BIN_EXE_brownout"))
+        .arg("run")
+        .arg(scenario)
+        .arg("--system")
+        .arg(scenarios().join("systems").join(system))
+        .arg("--out")
+        .arg(out.path())
+        .args(["--seed", "20170228"])
+        .output()
+        .expect("the binary starts");
+    answer(&output, &out.path().join("report.json"))
+}
+
+fn answer(output: &Output, report: &Path) -> Answer {
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = std::fs::read_to_string(report)
+        .unwrap_or_else(|error| panic!("no report ({error}):\n{said}"));
+    let report: serde_json::Value = serde_json::from_str(&text).expect("the report is JSON");
+    let verdicts = report["scenarios"][0]["verdicts"]
+        .as_array()
+        .expect("a scenario has verdicts");
+    let with = |status: &str| {
+        verdicts
+            .iter()
+            .filter(|verdict| verdict["status"] == status)
+            .map(|verdict| verdict["id"].as_str().expect("an id").to_owned())
+            .collect()
+    };
+    Answer {
+        exit: output.status.code(),
+        pass: with("pass"),
+        fail: with("fail"),
+        inconclusive: with("inconclusive"),
+        reasons: verdicts
+            .iter()
+            .filter_map(|verdict| verdict["reason"].as_str())
+            .collect::<Vec<_>>()
+            .join("; "),
+        said,
+    }
+}
+
+fn set(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+#[test]
+fn a_fault_that_matches_nothing_is_named_and_is_no_pass() {
+    let folder = tempfile::tempdir().expect("a folder for the scenario");
+    let scenario = folder.path().join("nothing.toml");
+    std::fs::write(
+        &scenario,
+        r#"
+title = "an outage of an operation that nobody calls"
+
+[[phase]]
+name   = "steady"
+lasts  = "5s"
+steady = true
+
+[[phase]]
+name  = "copies fail"
+lasts = "5s"
+
+  [[phase.fault]]
+  kind  = "error"
+  on    = "object-store"
+  error = "InternalError"
+  when  = { operation = "CopyObject" }
+
+[[phase]]
+name  = "recovery"
+lasts = "until steady, at most 15s"
+
+[[expect]]
+id       = "ANSWERS"
+that     = "bots answer"
+kind     = "success-rate"
+load     = "ask"
+at_least = "90%"
+"#,
+    )
+    .expect("the scenario is written");
+    let answer = run(&scenario, "bot-platform-remedied.toml");
+    assert_eq!(answer.exit, Some(2), "{}", answer.said);
+    assert_eq!(answer.inconclusive, set(&["ANSWERS"]), "{}", answer.said);
+    for named in ["error on object-store", "CopyObject", "acted on 0 events"] {
+        assert!(answer.reasons.contains(named), "{}", answer.said);
+    }
+}
