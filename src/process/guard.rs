@@ -13,6 +13,7 @@
 use super::table::{COOKIE, Group, Process, carries, process, processes, with_descendants};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
     process::{Pid, Signal, kill_process, setsid},
 };
 use std::{
@@ -226,13 +227,19 @@ impl Guard {
         while said.len() < READY.len() && READY.starts_with(&said) {
             let rest = until.saturating_duration_since(Instant::now());
             let limit = Timespec::try_from(rest).map_err(io::Error::other)?;
-            if poll(&mut [PollFd::new(&out, PollFlags::IN)], Some(&limit))? == 0 {
-                return Ok(false);
+            // A signal that comes just now, Ctrl-C for one, is somebody else's business.
+            match poll(&mut [PollFd::new(&out, PollFlags::IN)], Some(&limit)) {
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
             }
             let mut chunk = [0; READY.len()];
-            match out.read(&mut chunk)? {
-                0 => return Ok(false),
-                read => said.extend_from_slice(&chunk[..read]),
+            match out.read(&mut chunk) {
+                Ok(0) => return Ok(false),
+                Ok(read) => said.extend_from_slice(&chunk[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(said == READY)

@@ -73,8 +73,8 @@ impl Stage {
     ) -> Result<Self, RunError> {
         let run_id = format!("{}-{}", std::process::id(), Seed::fresh());
         let logs = options.folder.join("logs");
-        let keeper = Keeper::new(recorder.clone(), logs.clone(), run_id)
-            .map_err(|error| unwritable(&logs, &error))?;
+        let keeper = Keeper::new(recorder.clone(), logs, run_id)
+            .map_err(|error| listening("the guard over the system's processes", error))?;
         let mut stage = Self {
             places: Places::default(),
             url: String::new(),
