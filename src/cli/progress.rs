@@ -2,6 +2,7 @@
 //! that keep changing, elsewhere a dated line for whatever happens, nothing with `--quiet`.
 
 use crate::{
+    report::layout::{WIDTH, wrap},
     run::{Event, Events, FaultTick, LoadTick},
     units::{Micros, format_duration},
 };
@@ -140,9 +141,13 @@ impl Screen {
             .as_ref()
             .map_or_else(String::new, |name| format!("{name}: "));
         let offset = format!("{:>7.1}s", at.as_secs_f64());
-        match &self.bar {
-            Some(bar) => bar.suspend(|| super::say::note(&format!("{offset}  {name}{text}"))),
-            None => super::say::note(&format!("{} {offset}  {name}{text}", now())),
+        if self.progress.shows == Shows::Bars {
+            let lines = wrap(&format!("{offset}  {name}"), text, columns());
+            self.progress
+                .bars
+                .suspend(|| super::say::note(lines.trim_end()));
+        } else {
+            super::say::note(&format!("{} {offset}  {name}{text}", now()));
         }
     }
 
@@ -175,6 +180,13 @@ impl Screen {
         bar.set_message(self.narrator.standing(now).join("\n"));
         bar.tick();
     }
+}
+
+/// How wide the terminal is now; it may be resized at any time.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.map_or(WIDTH, |size| usize::from(size.ws_col))
+        .max(WIDTH / 2)
 }
 
 fn now() -> String {

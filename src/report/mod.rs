@@ -6,7 +6,7 @@
 mod build;
 mod json;
 mod junit;
-mod layout;
+pub(crate) mod layout;
 mod model;
 #[cfg(test)]
 pub(crate) mod sample;
