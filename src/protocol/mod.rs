@@ -6,6 +6,7 @@ pub mod call;
 pub mod http;
 mod retry;
 pub mod s3;
+pub mod sql;
 
 pub use call::{Applied, Call, CallTracker, Headers, Recognised, TEXT_BYTES_MAX};
 
