@@ -72,9 +72,10 @@ pub struct Run {
     /// Shortens the phases by this factor, never the faults' own times.
     #[arg(long, value_name = "FACTOR", default_value = "1x", value_parser = speed)]
     pub speed: f64,
-    /// How many scenarios run side by side.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: u16,
+    /// How many scenarios run side by side; three for each core where it is not given, because a
+    /// scenario waits more than it works.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
     /// No progress, only the verdicts.
     #[arg(long, short)]
     pub quiet: bool,

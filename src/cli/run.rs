@@ -28,12 +28,21 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let reports = runtime.block_on(all(tasks, usize::from(args.jobs), &progress))?;
+    let reports = runtime.block_on(all(tasks, jobs(args), &progress))?;
     let mut suite = SuiteReport::new(began, seed.0, reports);
     let written = outputs.write(&mut suite);
     say::data(&report::terminal(&suite))?;
     written?;
     Ok(Exit::of_run(&suite))
+}
+
+/// Scenarios side by side for each core, where nobody says how many.
+const JOBS_EACH_CORE: usize = 3;
+
+fn jobs(args: &Args) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    args.jobs
+        .map_or_else(|| JOBS_EACH_CORE * cores(), usize::from)
 }
 
 /// One scenario that is to be run.
