@@ -8,7 +8,10 @@ pub mod ada;
 
 mod options;
 mod s3;
+mod variant;
 mod web;
+
+pub use variant::Variant;
 
 use options::Options;
 use std::{

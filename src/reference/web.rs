@@ -1,10 +1,13 @@
 //! HTTP for the reference programs: answers, small bodies, one request over one connection
-//! ([`ask`]), and a pool of connections where much is passed on ([`Pool`]).
+//! ([`ask`]), a pool of connections where much is passed on ([`Pool`]), and word to a pager or to
+//! another instance ([`tell`]).
 
 use super::Refusal;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, Response, StatusCode, Uri, body::Incoming, client::conn::http1, header};
+use hyper::{
+    Method, Request, Response, StatusCode, Uri, body::Incoming, client::conn::http1, header,
+};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use std::{fmt, time::Duration};
@@ -12,6 +15,16 @@ use tokio::{net::TcpStream, time};
 
 /// The longest body that is read, either way.
 const BODY_MAX: usize = 1024 * 1024;
+
+/// For what is told to a pager or to another instance.
+const TELL: Patience = Patience {
+    connect: Duration::from_secs(1),
+    answer: Duration::from_secs(2),
+};
+
+/// How often it is tried to get a word through, and the pause between two tries.
+const TELL_TRIES: u32 = 3;
+const TELL_PAUSE: Duration = Duration::from_millis(200);
 
 /// A whole answer.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -104,6 +117,22 @@ pub(super) async fn ask(
         whole(answer).await
     };
     within(patience, exchange).await
+}
+
+/// Posts a value until it is taken, three times at most.
+pub(super) async fn tell(endpoint: Endpoint, path: &'static str, value: serde_json::Value) {
+    for _ in 0..TELL_TRIES {
+        let mut request = Request::new(Full::new(Bytes::from(value.to_string())));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_static(path);
+        let kind = header::HeaderValue::from_static("application/json");
+        request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        match ask(&endpoint, request, TELL).await {
+            Ok(answer) if answer.status().is_success() => return,
+            _ => time::sleep(TELL_PAUSE).await,
+        }
+    }
+    eprintln!("{} did not take `{path}`", endpoint.url);
 }
 
 /// The most connections that a pool keeps for later.

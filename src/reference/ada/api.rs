@@ -8,7 +8,6 @@
 //! first, S3 follows in [`super::save`], and a standby can rebuild the whole cache without S3.
 
 use super::{
-    Variant,
     jobs::{Job, JobTable, Lane},
     models::{BOTS, Cache, Model, Versions, key, learn},
     save::Saver,
@@ -16,7 +15,7 @@ use super::{
 use crate::{
     embedded::server::Server,
     reference::{
-        Options, Refusal,
+        Options, Refusal, Variant,
         s3::{CallError, Client, Manners},
         web::{Answer, json},
     },

@@ -8,18 +8,17 @@
 //! is the sign to warm the standby. There is no way back by itself: returning to the primary is
 //! an operator's decision.
 
-use super::Variant;
 use crate::{
     embedded::server::Server,
     reference::{
-        Options, Refusal,
-        web::{self, Answer, Endpoint, Failure, Patience, Pool, ask, json},
+        Options, Refusal, Variant,
+        web::{self, Answer, Endpoint, Failure, Patience, Pool, ask, json, tell},
     },
 };
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode, body::Incoming, header::HeaderValue, service::service_fn,
+    Request, Response, StatusCode, body::Incoming, header::HeaderValue, service::service_fn,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json as object};
@@ -44,15 +43,6 @@ const CHECK: Patience = Patience {
 
 /// The most checks under way at once; beyond it a beat is left out.
 const CHECKS_MAX: usize = 4;
-
-/// For what the router itself tells the instances and the pager.
-const TELL: Patience = Patience {
-    connect: Duration::from_secs(1),
-    answer: Duration::from_secs(2),
-};
-
-/// How often the router tries to get a word through.
-const TELL_TRIES: u32 = 3;
 
 /// What a router needs to know.
 #[derive(Debug, Clone)]
@@ -322,23 +312,6 @@ async fn get(endpoint: &Endpoint, path: &str) -> Option<Value> {
     let answer = ask(endpoint, request, CHECK).await.ok()?;
     answer.status().is_success().then_some(())?;
     serde_json::from_slice(answer.body()).ok()
-}
-
-/// Posts a value until it is taken, three times at most.
-async fn tell(endpoint: Endpoint, path: &'static str, value: Value) {
-    for _ in 0..TELL_TRIES {
-        let body = Full::new(Bytes::from(value.to_string()));
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = http::Uri::from_static(path);
-        let kind = HeaderValue::from_static("application/json");
-        request.headers_mut().insert("content-type", kind);
-        match ask(&endpoint, request, TELL).await {
-            Ok(answer) if answer.status().is_success() => return,
-            _ => time::sleep(Duration::from_millis(200)).await,
-        }
-    }
-    eprintln!("{} did not take `{path}`", endpoint.url);
 }
 
 fn text(value: &Value, field: &str) -> Option<String> {

@@ -6,6 +6,7 @@ use crate::{
     embedded::{self, Embedded},
     history::{Message, Observation, Recorder},
     reference::{
+        Variant,
         s3::{Client, Manners},
         web::{Endpoint, Patience, ask},
     },
