@@ -39,7 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("load", &["history", "scenario", "seed", "units"]),
     ("process", &["history", "units"]),
-    ("embedded", &["history"]),
+    ("embedded", &["history", "protocol"]),
     ("reference", &["embedded", "seed"]),
     ("report", &["expectation", "history", "scenario", "units"]),
     (

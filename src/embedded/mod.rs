@@ -1,11 +1,15 @@
-//! Built-in servers that stand behind a proxy where nothing else does: S3, and a sink for alerts.
+//! Built-in servers that stand behind a proxy where nothing else does: S3, Pusher Channels, and a
+//! sink for alerts.
 //!
 //! They make one command work on a fresh machine, and they never fail by themselves: faults are
 //! the proxies' business. Nothing is kept on disk and nothing outlives [`Embedded::stop`].
 
+mod pusher;
 mod s3;
 pub(crate) mod server;
 mod sink;
+
+pub use pusher::App;
 
 use crate::history::Recorder;
 use s3::Credentials;
@@ -38,6 +42,8 @@ pub struct Options {
     /// S3: the host name suffix in front of which the bucket stands, where clients name buckets
     /// by host. Path-style requests are understood as well.
     pub virtual_host: Option<String>,
+    /// Pusher: the app it serves.
+    pub app: App,
 }
 
 impl Default for Options {
@@ -49,6 +55,7 @@ impl Default for Options {
             secret_key: SECRET_KEY.to_owned(),
             buckets: Vec::new(),
             virtual_host: None,
+            app: App::default(),
         }
     }
 }
@@ -57,6 +64,8 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Embedded {
     server: Server,
+    /// What a server of WebSockets runs beside its listener.
+    sessions: Option<pusher::Sessions>,
 }
 
 impl Embedded {
@@ -68,16 +77,20 @@ impl Embedded {
     /// Stops accepting, lets the requests under way finish for at most two seconds, and frees the
     /// port.
     pub async fn stop(self) {
+        if let Some(sessions) = &self.sessions {
+            sessions.stop().await;
+        }
         self.server.stop().await;
     }
 }
 
-/// Starts the embedded server of this kind: `s3` or `sink`. Must be called within a tokio runtime.
+/// Starts the embedded server of this kind: `s3`, `pusher` or `sink`. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// An unknown kind, an address that cannot be bound, a bucket name that S3 would refuse.
 pub fn start(kind: &str, options: Options, recorder: Recorder) -> io::Result<Embedded> {
     let listen = options.listen;
+    let mut sessions = None;
     let server = match kind {
         "s3" => {
             let credentials = Credentials {
@@ -87,15 +100,22 @@ pub fn start(kind: &str, options: Options, recorder: Recorder) -> io::Result<Emb
             let service = s3::service(credentials, &options.buckets, options.virtual_host)?;
             Server::start(listen, service)?
         }
+        "pusher" => {
+            let (server, beside) = pusher::Channels::new(options.app);
+            sessions = Some(beside);
+            Server::start(listen, server)?
+        }
         "sink" => Server::start(listen, sink::Sink::new(options.dependency, recorder))?,
         other => {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("no embedded server is called `{other}`; there are `s3` and `sink`"),
+                format!(
+                    "no embedded server is called `{other}`; there are `s3`, `pusher` and `sink`"
+                ),
             ));
         }
     };
-    Ok(Embedded { server })
+    Ok(Embedded { server, sessions })
 }
 
 #[cfg(test)]

@@ -479,6 +479,7 @@ fn dependency(name: &str, protocol: Protocol, role: Option<&str>) -> Dependency 
         listen: None,
         virtual_host: None,
         buckets: Vec::new(),
+        app: None,
         capture: BTreeMap::new(),
         span: 0..0,
     }

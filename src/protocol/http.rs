@@ -4,7 +4,7 @@
 //! becomes a [`Call`], and a [`Reply`] becomes an [`Answer`] with its status line, headers and
 //! body. Nothing here waits or looks at the clock.
 
-use super::{Call, CallTracker, Headers, Protocol, s3};
+use super::{Call, CallTracker, Headers, Protocol, pusher, s3};
 use crate::{
     fault::Reply,
     seed::{Seed, name_hash},
@@ -42,6 +42,11 @@ pub fn identify<'a>(
         Protocol::S3 => {
             let seen = s3::recognise(method, path, host, virtual_host, &headers);
             (seen.operation.into(), seen.resource().into())
+        }
+        Protocol::Pusher => {
+            let path = path.split('?').next().unwrap_or_default();
+            let (operation, key) = pusher::recognise_request(method, path);
+            (operation.into(), key.into())
         }
         Protocol::Http | Protocol::Tcp => {
             let path = path.split('?').next().unwrap_or_default();

@@ -4,9 +4,11 @@
 
 pub mod call;
 pub mod http;
+pub mod pusher;
 mod retry;
 pub mod s3;
 pub mod sql;
+pub mod websocket;
 
 pub use call::{Applied, Call, CallTracker, Headers, Recognised, TEXT_BYTES_MAX};
 
@@ -23,6 +25,8 @@ pub enum Protocol {
     Http,
     /// HTTP whose requests are S3's operations.
     S3,
+    /// Pusher Channels: a signed HTTP API and WebSockets on one port.
+    Pusher,
 }
 
 /// What `brownout list protocols` prints, and what files may name.
@@ -78,6 +82,14 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         has_messages: true,
         when: HTTP_WHEN,
     },
+    ProtocolDef {
+        protocol: Protocol::Pusher,
+        name: "pusher",
+        summary: "Pusher Channels: the signed HTTP API and WebSockets, message by message",
+        example: "[dependency.realtime]\nprotocol = \"pusher\"\nrole     = \"realtime\"\nupstream = \"embedded\"\n",
+        has_messages: true,
+        when: HTTP_WHEN,
+    },
 ];
 
 impl Protocol {
@@ -95,12 +107,13 @@ impl Protocol {
             Self::Tcp => Box::new(std::iter::empty()),
             Self::Http => Box::new(http::METHODS.iter().copied()),
             Self::S3 => Box::new(s3::operations()),
+            Self::Pusher => Box::new(pusher::OPERATIONS.iter().copied()),
         }
     }
 
     /// Whether its messages are HTTP's: heads with bodies.
     pub fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::S3)
+        matches!(self, Self::Http | Self::S3 | Self::Pusher)
     }
 
     /// Whether the proxy sees single requests of this protocol.

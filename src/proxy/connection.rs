@@ -419,7 +419,7 @@ async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Ar
     };
     match shared.config.protocol {
         Protocol::Tcp => relay::serve(accepted).await,
-        Protocol::Http | Protocol::S3 => http::serve(accepted).await,
+        Protocol::Http | Protocol::S3 | Protocol::Pusher => http::serve(accepted).await,
     }
 }
 

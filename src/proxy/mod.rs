@@ -148,8 +148,8 @@ impl Proxy {
     /// `tcp://…` for plain streams.
     pub fn url(&self) -> String {
         let scheme = match (self.shared.config.protocol, &self.shared.config.tls) {
-            (Protocol::Http | Protocol::S3, None) => "http",
-            (Protocol::Http | Protocol::S3, Some(_)) => "https",
+            (Protocol::Http | Protocol::S3 | Protocol::Pusher, None) => "http",
+            (Protocol::Http | Protocol::S3 | Protocol::Pusher, Some(_)) => "https",
             (Protocol::Tcp, _) => "tcp",
         };
         format!("{scheme}://{}", self.address)

@@ -1,7 +1,7 @@
 //! What `{placeholders}` stand for in this run: ports, addresses, files.
 
 use super::ports::ReservedPort;
-use crate::scenario::{Start, System, Template};
+use crate::scenario::{PusherApp, Start, System, Template};
 use std::{collections::BTreeMap, io, net::SocketAddr, path::Path};
 
 /// The values of every placeholder of a system's files.
@@ -49,6 +49,14 @@ impl Places {
         set("address", address.to_string());
         set("host", address.ip().to_string());
         set("port", address.port().to_string());
+    }
+
+    /// Names the app that the system speaks for.
+    pub fn set_app(&mut self, dependency: &str, app: &PusherApp) {
+        let parts = [("id", &app.id), ("key", &app.key), ("secret", &app.secret)];
+        for (part, value) in parts {
+            self.set(format!("dependency.{dependency}.app_{part}"), value.clone());
+        }
     }
 
     /// The text with every placeholder filled in. Templates were checked when they were read, so

@@ -198,6 +198,9 @@ impl Stage {
             .map_err(|error| listening(&what, error))?;
         self.places
             .set_dependency(&dependency.name, &proxy.url(), proxy.address());
+        if let Some(app) = &dependency.app {
+            self.places.set_app(&dependency.name, app);
+        }
         self.proxies.push(proxy);
         Ok(())
     }
@@ -253,6 +256,7 @@ impl Stage {
             secret_key,
             buckets: dependency.buckets.clone(),
             virtual_host: dependency.virtual_host.clone(),
+            app: self.app(dependency),
             ..Default::default()
         };
         let server = crate::embedded::start(kind, options, recorder.clone()).map_err(|error| {
@@ -268,6 +272,21 @@ impl Stage {
             port: address.port(),
             tls: false,
         })
+    }
+
+    /// The app that an embedded server serves.
+    #[cfg(feature = "demo")]
+    fn app(&self, dependency: &Dependency) -> crate::embedded::App {
+        let Some(app) = &dependency.app else {
+            return crate::embedded::App::default();
+        };
+        crate::embedded::App {
+            id: app.id.clone(),
+            key: app.key.clone(),
+            secret: app.secret.clone(),
+            activity_timeout: app.activity_timeout,
+            webhook: app.webhook.as_ref().map(|url| self.places.fill(url)),
+        }
     }
 
     #[cfg(not(feature = "demo"))]

@@ -1,11 +1,15 @@
 //! `[dependency.NAME]`.
 
-use super::{Capture, Dependency, TlsFront, Upstream, keys, scope::check_name, system::Known};
+use super::{
+    Capture, Dependency, PusherApp, TlsFront, Upstream, keys,
+    scope::{Scope, check_name},
+    system::Known,
+};
 use crate::{
     input::{Fields, Item, Problems},
     protocol::{PROTOCOLS, Protocol},
 };
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use toml::de::DeValue;
 
 /// Reads all of them, and notes in `known` what scenarios may call them.
@@ -66,6 +70,7 @@ fn one(
         listen: listen(table, problems),
         virtual_host: virtual_host(table, spoken, problems),
         buckets: buckets(table, &upstream, problems),
+        app: app(table, protocol, &upstream, problems),
         capture: captures(table, Side::Dependency(spoken), problems),
         upstream,
         span: table.span.clone(),
@@ -133,22 +138,22 @@ fn parse_upstream(
     })
 }
 
+/// What there is.
+const EMBEDDED_HINT: &str = "`embedded` is a server of s3 or pusher, `embedded:sink` an HTTP server that records what it is sent";
+
 fn embedded(text: &str, protocol: Option<Protocol>) -> Result<Upstream, (String, &'static str)> {
     match (text, protocol) {
         ("embedded", Some(Protocol::S3) | None) => Ok(Upstream::Embedded("s3")),
+        ("embedded", Some(Protocol::Pusher)) => Ok(Upstream::Embedded("pusher")),
         ("embedded:sink", Some(Protocol::Http) | None) => Ok(Upstream::Embedded("sink")),
         ("embedded", Some(Protocol::Http)) => Err((
             "no embedded server for http".to_owned(),
             "did you mean `embedded:sink`, which records what it is sent?",
         )),
-        ("embedded" | "embedded:sink", Some(protocol)) => Err((
-            format!("`{text}` does not speak {protocol}"),
-            "`embedded` is an S3 server, `embedded:sink` an HTTP server that records what it is sent",
-        )),
-        _ => Err((
-            format!("unknown embedded server `{text}`"),
-            "`embedded` is an S3 server, `embedded:sink` an HTTP server that records what it is sent",
-        )),
+        ("embedded" | "embedded:sink", Some(protocol)) => {
+            Err((format!("`{text}` does not speak {protocol}"), EMBEDDED_HINT))
+        }
+        _ => Err((format!("unknown embedded server `{text}`"), EMBEDDED_HINT)),
     }
 }
 
@@ -267,6 +272,90 @@ fn buckets(table: &Fields<'_>, upstream: &Upstream, problems: &mut Problems) -> 
         }
     }
     buckets.into_iter().map(|bucket| bucket.value).collect()
+}
+
+/// The longest name or secret of an app, in bytes.
+const APP_TEXT_BYTES_MAX: usize = 128;
+
+/// The activity time-outs that an embedded server can promise.
+const ACTIVITY_TIMEOUT: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(86_400);
+
+/// The app of a dependency on Pusher Channels.
+fn app(
+    table: &Fields<'_>,
+    protocol: Option<Protocol>,
+    upstream: &Upstream,
+    problems: &mut Problems,
+) -> Option<PusherApp> {
+    if let Some(other) = protocol.filter(|protocol| *protocol != Protocol::Pusher) {
+        if table.has("app") {
+            let message = format!("`app` is of Pusher, but the protocol is {other}");
+            table.problem(problems, "app", message, None);
+        }
+        return None;
+    }
+    let mut app = PusherApp {
+        id: "1".to_owned(),
+        key: "brownout-key".to_owned(),
+        secret: "brownout-secret".to_owned(),
+        activity_timeout: Duration::from_secs(120),
+        webhook: None,
+    };
+    let Some(fields) = table.table("app", problems) else {
+        return Some(app);
+    };
+    for (key, own) in [
+        ("id", &mut app.id),
+        ("key", &mut app.key),
+        ("secret", &mut app.secret),
+    ] {
+        if let Some(text) = fields.text(key, problems) {
+            check_app_text(key, &text.value, &fields, problems);
+            *own = text.value;
+        }
+    }
+    if let Some(timeout) = fields.duration("activity_timeout", problems) {
+        let in_seconds = timeout.subsec_nanos() == 0;
+        if !ACTIVITY_TIMEOUT.contains(&timeout) || !in_seconds {
+            let message = "the protocol tells clients whole seconds, from 1s to 86400s";
+            fields.problem(problems, "activity_timeout", message, None);
+        }
+        app.activity_timeout = timeout;
+    }
+    if *upstream != Upstream::Embedded("pusher") && table.has("upstream") {
+        for key in ["activity_timeout", "webhook"] {
+            if fields.has(key) {
+                let message = format!("only the embedded server is given `{key}`");
+                let hint = "upstream = \"embedded\", or set it at the upstream".to_owned();
+                fields.problem(problems, key, message, hint);
+            }
+        }
+    }
+    app.webhook = fields.text("webhook", problems).map(|text| {
+        let is_plain = text.value.starts_with("http://") || text.value.starts_with("{url}");
+        if !is_plain {
+            let message = format!("webhooks cannot be sent to `{}`", text.value);
+            let hint = "a plain HTTP address: \"{url}/webhooks\", \"http://127.0.0.1:8080/hook\"";
+            fields.problem(problems, "webhook", message, hint.to_owned());
+        }
+        let scope = Scope {
+            known: vec!["url".to_owned()],
+            ports: true,
+        };
+        scope.template(text, fields.source, problems)
+    });
+    Some(app)
+}
+
+/// Names and secrets stand in paths, queries and before a colon.
+fn check_app_text(key: &'static str, text: &str, fields: &Fields<'_>, problems: &mut Problems) {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || text.len() > APP_TEXT_BYTES_MAX || !text.chars().all(fits) {
+        let message = format!("`{text}` cannot be the {key} of an app");
+        let hint = format!("letters, digits, `-`, `_` and `.`, at most {APP_TEXT_BYTES_MAX}");
+        fields.problem(problems, key, message, hint);
+    }
 }
 
 /// Where a capture stands, which decides what it can take from.

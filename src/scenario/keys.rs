@@ -171,6 +171,11 @@ pub(super) const DEPENDENCY: &[Key] = &[
         "buckets that the embedded S3 server has from the start",
     ),
     Key::optional(
+        "app",
+        Shape::Table(APP),
+        "pusher: the app that the system speaks for, as `{dependency.NAME.app_key}` …",
+    ),
+    Key::optional(
         "capture",
         Shape::TextMap,
         "what is kept of each request, by name: \"header:x-amz-meta-version\", \"response-header:etag\", \"key\"",
@@ -181,6 +186,31 @@ pub(super) const DEPENDENCY: &[Key] = &[
             "give the system the proxy's address, as `{dependency.NAME.url}`: there is no forward proxy yet",
         ),
         "hosts that are wired into libraries",
+    ),
+];
+
+/// `app`.
+pub(super) const APP: &[Key] = &[
+    Key::optional("id", Shape::Text, "its id, in the HTTP API's paths (\"1\")"),
+    Key::optional(
+        "key",
+        Shape::Text,
+        "its key, by which clients name it (\"brownout-key\")",
+    ),
+    Key::optional(
+        "secret",
+        Shape::Text,
+        "its secret, with which servers sign (\"brownout-secret\")",
+    ),
+    Key::optional(
+        "activity_timeout",
+        Shape::Duration,
+        "embedded server: how long a connection may be silent (120s)",
+    ),
+    Key::optional(
+        "webhook",
+        Shape::Text,
+        "embedded server: where webhooks are sent, plain HTTP: \"{url}/webhooks\"",
     ),
 ];
 

@@ -104,10 +104,27 @@ pub struct Dependency {
     pub virtual_host: Option<String>,
     /// Buckets that the embedded S3 server has from the start.
     pub buckets: Vec<String>,
+    /// The app that the system speaks for (Pusher only).
+    pub app: Option<PusherApp>,
     /// What is kept of each request, by name.
     pub capture: BTreeMap<String, Capture>,
     /// Where it is declared.
     pub span: Span,
+}
+
+/// An app of Pusher Channels: its names, and how the embedded server serves it.
+#[derive(Debug, Clone)]
+pub struct PusherApp {
+    /// Its id, in the paths of the HTTP API.
+    pub id: String,
+    /// Its key, by which clients name it.
+    pub key: String,
+    /// Its secret, with which servers sign.
+    pub secret: String,
+    /// How long a connection may be silent before it is pinged.
+    pub activity_timeout: Duration,
+    /// Where webhooks are sent.
+    pub webhook: Option<Template>,
 }
 
 /// TLS towards the system, with a certificate of the run's throw-away CA.

@@ -141,6 +141,11 @@ fn start_scope(outline: &Outline, system: &Fields<'_>, instances: &[Fields<'_>])
         for part in ["url", "address", "host", "port"] {
             known.push(format!("dependency.{}.{part}", dependency.name));
         }
+        if dependency.protocol == Some(Protocol::Pusher) {
+            for part in ["app_id", "app_key", "app_secret"] {
+                known.push(format!("dependency.{}.{part}", dependency.name));
+            }
+        }
     }
     let mut quiet = Problems::default();
     for instance in instances.iter().filter(|instance| instance.has("url")) {
@@ -548,6 +553,8 @@ fn upstream_place(root: &Fields<'_>, dependency: &str) -> Option<Span> {
 fn ports_of(system: &System) -> Vec<String> {
     let mut templates: Vec<&Template> = vec![&system.url];
     templates.extend(system.env.values());
+    let apps = system.dependencies.iter().flat_map(|one| &one.app);
+    templates.extend(apps.flat_map(|app| &app.webhook));
     if let Start::Instances(instances) = &system.start {
         for instance in instances {
             templates.extend(&instance.command);
