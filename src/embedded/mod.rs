@@ -1,9 +1,11 @@
-//! Built-in servers that stand behind a proxy where nothing else does: S3, Pusher Channels, and a
-//! sink for alerts.
+//! Built-in servers that stand behind a proxy where nothing else does: S3, PostgreSQL, Pusher
+//! Channels, and a sink for alerts.
 //!
 //! They make one command work on a fresh machine, and they never fail by themselves: faults are
-//! the proxies' business. Nothing is kept on disk and nothing outlives [`Embedded::stop`].
+//! the proxies' business. Nothing outlives [`Embedded::stop`]; PostgreSQL's rows are meanwhile in
+//! a temporary folder.
 
+mod postgres;
 mod pusher;
 mod s3;
 pub(crate) mod server;
@@ -42,6 +44,8 @@ pub struct Options {
     /// S3: the host name suffix in front of which the bucket stands, where clients name buckets
     /// by host. Path-style requests are understood as well.
     pub virtual_host: Option<String>,
+    /// PostgreSQL: what is run before the first client is let in.
+    pub schema: Option<String>,
     /// Pusher: the app it serves.
     pub app: App,
 }
@@ -55,6 +59,7 @@ impl Default for Options {
             secret_key: SECRET_KEY.to_owned(),
             buckets: Vec::new(),
             virtual_host: None,
+            schema: None,
             app: App::default(),
         }
     }
@@ -63,34 +68,48 @@ impl Default for Options {
 /// An embedded server that runs. Dropping it ends it at once; [`Embedded::stop`] waits.
 #[derive(Debug)]
 pub struct Embedded {
-    server: Server,
-    /// What a server of WebSockets runs beside its listener.
-    sessions: Option<pusher::Sessions>,
+    server: Running,
+}
+
+#[derive(Debug)]
+enum Running {
+    Http(Server),
+    /// With the WebSockets that run beside the listener.
+    Channels(Server, pusher::Sessions),
+    Postgres(postgres::Server),
 }
 
 impl Embedded {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.server.address()
+        match &self.server {
+            Running::Http(server) | Running::Channels(server, _) => server.address(),
+            Running::Postgres(server) => server.address(),
+        }
     }
 
     /// Stops accepting, lets the requests under way finish for at most two seconds, and frees the
     /// port.
     pub async fn stop(self) {
-        if let Some(sessions) = &self.sessions {
-            sessions.stop().await;
+        match self.server {
+            Running::Http(server) => server.stop().await,
+            Running::Channels(server, sessions) => {
+                sessions.stop().await;
+                server.stop().await;
+            }
+            Running::Postgres(server) => server.stop().await,
         }
-        self.server.stop().await;
     }
 }
 
-/// Starts the embedded server of this kind: `s3`, `pusher` or `sink`. Must be called within a tokio runtime.
+/// Starts the embedded server of this kind: `s3`, `postgres`, `pusher` or `sink`. Must be called
+/// within a tokio runtime.
 ///
 /// # Errors
-/// An unknown kind, an address that cannot be bound, a bucket name that S3 would refuse.
+/// An unknown kind, an address that cannot be bound, a bucket name that S3 would refuse, a
+/// schema that the PostgreSQL server refuses.
 pub fn start(kind: &str, options: Options, recorder: Recorder) -> io::Result<Embedded> {
     let listen = options.listen;
-    let mut sessions = None;
     let server = match kind {
         "s3" => {
             let credentials = Credentials {
@@ -98,24 +117,30 @@ pub fn start(kind: &str, options: Options, recorder: Recorder) -> io::Result<Emb
                 secret_key: options.secret_key,
             };
             let service = s3::service(credentials, &options.buckets, options.virtual_host)?;
-            Server::start(listen, service)?
+            Running::Http(Server::start(listen, service)?)
+        }
+        "postgres" => {
+            Running::Postgres(postgres::Server::start(listen, options.schema.as_deref())?)
         }
         "pusher" => {
-            let (server, beside) = pusher::Channels::new(options.app);
-            sessions = Some(beside);
-            Server::start(listen, server)?
+            let (server, sessions) = pusher::Channels::new(options.app);
+            Running::Channels(Server::start(listen, server)?, sessions)
         }
-        "sink" => Server::start(listen, sink::Sink::new(options.dependency, recorder))?,
+        "sink" => {
+            let sink = sink::Sink::new(options.dependency, recorder);
+            Running::Http(Server::start(listen, sink)?)
+        }
         other => {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!(
-                    "no embedded server is called `{other}`; there are `s3`, `pusher` and `sink`"
+                    "no embedded server is called `{other}`; there are `s3`, `postgres`, `pusher` \
+                     and `sink`"
                 ),
             ));
         }
     };
-    Ok(Embedded { server, sessions })
+    Ok(Embedded { server })
 }
 
 #[cfg(test)]
