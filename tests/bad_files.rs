@@ -165,6 +165,23 @@ fn bad_scenarios() {
         )],
     );
     scenario(
+        "loads_of_phases",
+        &[
+            (
+                "lasts = \"20s\"\n",
+                "lasts = \"20s\"\nload  = { aks = \"2x\", ask = \"2000x\" }\n",
+            ),
+            (
+                "lasts = \"15s\"\n",
+                "lasts = \"15s\"\nload  = { ask = \"-1x\", more = 3 }\n",
+            ),
+            (
+                "lasts = \"until steady, at most 60s\"\n",
+                "lasts = \"until steady, at most 60s\"\nload  = { ask = \"2x\" }\n",
+            ),
+        ],
+    );
+    scenario(
         "lengths",
         &[
             ("\"10s\"", "\"0s\""),

@@ -114,6 +114,7 @@ steady = true
 name     = "outage"
 lasts    = "1m30s"
 happened = "12:42"
+load     = { train = "2.5x" }
   [[phase.fault]]
   kind     = "hang"
   on       = "object-store"
@@ -431,6 +432,18 @@ fn speed_shortens_phases_of_a_fixed_length_only() {
         assert_eq!(ends(odd), ends(1.0), "{odd}");
     }
     assert!(ends(1e300)[2] > Micros(0), "no phase vanishes");
+}
+
+#[test]
+fn a_phase_that_changes_a_load_changes_its_pace_and_no_other() {
+    let (scenario, system) = read();
+    let timeline = plan(&scenario, &system, 2.0);
+    // At twice the speed the outage lasts from second 30 to second 75.
+    let train = timeline.pace("train");
+    assert_eq!(train.moment(30.0), 30.0);
+    assert_eq!(train.moment(55.0), 40.0);
+    assert_eq!(train.moment(30.0 + 45.0 * 2.5 + 10.0), 85.0);
+    assert_eq!(timeline.pace("ask").moment(55.0), 55.0);
 }
 
 #[test]

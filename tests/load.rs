@@ -2,7 +2,7 @@
 
 use brownout::{
     history::{Observation, Operation, Outcome, Recorder},
-    load::{Base, drive},
+    load::{Base, Schedule, drive},
     scenario::{Arrivals, Load, Outcomes, RequestTemplate, Template},
     seed::Seed,
     units::Micros,
@@ -70,8 +70,8 @@ async fn run(load: Load, frozen: Range<Micros>, seconds: u64) -> (Vec<Operation>
     let (recorder, mut events) = Recorder::channel(10_000);
     let base = server(recorder.clone(), frozen).await;
     let stop = CancellationToken::new();
-    let from = recorder.now();
-    let driver = drive(&[load], base, Seed(1), recorder, from, stop.clone());
+    let schedule = Schedule::new(&load, Seed(1), recorder.now());
+    let driver = drive(vec![(load, schedule)], base, recorder, stop.clone());
     sleep(Duration::from_secs(seconds)).await;
     stop.cancel();
     driver.join().await;

@@ -514,6 +514,7 @@ pub fn scenario() -> Scenario {
         lasts,
         steady,
         happened: None,
+        loads: Vec::new(),
         faults,
         span: 0..0,
     };

@@ -300,16 +300,7 @@ impl<'a> Fields<'a> {
 
     /// A factor, `"2x"` or `"1.5x"`: above zero.
     pub fn factor(&self, key: &'static str, problems: &mut Problems) -> Option<f64> {
-        self.parsed(key, problems, |text| {
-            text.strip_suffix('x')
-                .and_then(|number| number.trim().parse::<f64>().ok())
-                .filter(|value| *value > 0.0 && value.is_finite())
-                .ok_or_else(|| {
-                    UnitError(format!(
-                        "expected a factor above zero, like \"2x\", not {text:?}"
-                    ))
-                })
-        })
+        self.parsed(key, problems, parse_factor)
     }
 
     /// A text of the author's that is parsed by `parse`; its error becomes the problem.
@@ -620,4 +611,16 @@ fn called(what: &str, table: &DeTable<'_>, key: &str) -> String {
         Some(DeValue::String(name)) => format!("{what} `{name}`"),
         _ => what.to_owned(),
     }
+}
+
+/// Reads `"2x"`: a factor above zero.
+pub fn parse_factor(text: &str) -> Result<f64, UnitError> {
+    text.strip_suffix('x')
+        .and_then(|number| number.trim().parse::<f64>().ok())
+        .filter(|value| *value > 0.0 && value.is_finite())
+        .ok_or_else(|| {
+            UnitError(format!(
+                "expected a factor above zero, like \"2x\", not {text:?}"
+            ))
+        })
 }

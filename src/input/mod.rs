@@ -14,7 +14,7 @@ mod problem;
 mod render;
 mod suggest;
 
-pub use fields::{Fields, Item};
+pub use fields::{Fields, Item, parse_factor};
 pub use key::{Key, Shape};
 pub use problem::{Problem, Problems, Severity, Source, Span};
 pub use render::render;

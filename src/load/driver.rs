@@ -14,7 +14,6 @@ use super::{
 use crate::{
     history::{Observation, Recorder},
     scenario::Load,
-    seed::Seed,
     units::{Micros, Rate},
 };
 use futures_util::{FutureExt, future::join_all};
@@ -66,17 +65,15 @@ impl Driver {
     }
 }
 
-/// Drives every load at `base`, from `from` until `stop`. Must be called within a runtime.
+/// Drives every load at `base` by its schedule, until `stop`. Must be called within a runtime.
 pub fn drive(
-    loads: &[Load],
+    loads: Vec<(Load, Schedule)>,
     base: Base,
-    seed: Seed,
     recorder: Recorder,
-    from: Micros,
     stop: CancellationToken,
 ) -> Driver {
     let dial = over_tcp(&base);
-    drive_over(dial, loads, base, seed, recorder, from, stop)
+    drive_over(dial, loads, base, recorder, stop)
 }
 
 fn over_tcp(base: &Base) -> Dial {
@@ -94,11 +91,9 @@ fn over_tcp(base: &Base) -> Dial {
 
 pub(super) fn drive_over(
     dial: Dial,
-    loads: &[Load],
+    loads: Vec<(Load, Schedule)>,
     base: Base,
-    seed: Seed,
     recorder: Recorder,
-    from: Micros,
     stop: CancellationToken,
 ) -> Driver {
     let pool = Arc::new(Pool::new(dial));
@@ -106,17 +101,17 @@ pub(super) fn drive_over(
     let cut = CancellationToken::new();
     let flights = TaskTracker::new();
     let tasks: Vec<_> = loads
-        .iter()
-        .map(|load| {
+        .into_iter()
+        .map(|(load, schedule)| {
             let lane = Lane {
-                load: load.clone(),
+                load,
                 base: Arc::clone(&base),
                 pool: Arc::clone(&pool),
                 recorder: recorder.clone(),
                 cut: cut.clone(),
             };
             let pacer = Pacer::new(lane, stop.clone(), flights.clone());
-            tokio::spawn(pacer.keep(Schedule::new(load, seed, from)))
+            tokio::spawn(pacer.keep(schedule))
         })
         .collect();
     let task = tokio::spawn({

@@ -1,7 +1,7 @@
 //! When operations begin, and with which values. Pure: no clock, no sockets, no waiting.
 
 use crate::{
-    scenario::{Arrivals, Load, Var},
+    scenario::{Arrivals, Load, Pace, Var},
     seed::Seed,
     units::Micros,
 };
@@ -44,8 +44,9 @@ impl Planned {
 pub struct Schedule {
     from: Micros,
     per_second: f64,
+    pace: Pace,
     arrivals: Option<ChaCha8Rng>,
-    /// Seconds from the start to the next operation of a Poisson process.
+    /// Seconds from the start to the next operation of a Poisson process, at the load's own rate.
     next_after: f64,
     nth: u64,
     vars: Vec<(Arc<str>, Draw)>,
@@ -65,6 +66,7 @@ impl Schedule {
         Self {
             from,
             per_second: load.rate.as_per_second(),
+            pace: Pace::default(),
             arrivals: poisson.then(|| seed.stream(&["load", name, "arrivals"])),
             next_after: 0.0,
             nth: 0,
@@ -73,8 +75,15 @@ impl Schedule {
         }
     }
 
+    /// The same operations, nearer to each other or further apart as the pace says.
+    #[must_use]
+    pub fn paced(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
     fn next_intended(&mut self) -> Micros {
-        let seconds = match &mut self.arrivals {
+        let even = match &mut self.arrivals {
             // From the count and not from the last, so that rounding never adds up.
             None => (self.nth - 1) as f64 / self.per_second,
             Some(stream) => {
@@ -82,6 +91,7 @@ impl Schedule {
                 self.next_after
             }
         };
+        let seconds = self.pace.moment(even);
         Micros(self.from.0.saturating_add((seconds * 1e6).round() as u64))
     }
 }
@@ -190,6 +200,17 @@ mod tests {
         load.arrivals = Arrivals::Poisson;
         let schedule = Schedule::new(&load, Seed(7), Micros(0));
         assert_eq!(times(schedule, 5), POISSON_OF_SEED_7);
+    }
+
+    #[test]
+    fn a_pace_moves_operations_and_changes_nothing_else_about_them() {
+        let even = || Schedule::new(&load("1/s"), Seed(1), Micros(0));
+        let pace = Pace::default().from(2.0, 10.0).from(3.0, 1.0);
+        let paced: Vec<Planned> = even().paced(pace).take(15).collect();
+        let moments: Vec<u64> = paced.iter().map(|op| op.intended.0 / 100_000).collect();
+        let expected = [0, 10, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 40, 50];
+        assert_eq!(moments, expected);
+        assert!(even().zip(paced).all(|(one, other)| one.uuid == other.uuid));
     }
 
     /// Computed by another program from the definitions of ChaCha8, FNV-1a and the exponential law.

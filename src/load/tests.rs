@@ -112,11 +112,9 @@ impl Run {
         let stop = CancellationToken::new();
         let driver = drive_over(
             dial,
-            std::slice::from_ref(load),
+            vec![(load.clone(), Schedule::new(load, Seed(1), Micros(0)))],
             base,
-            Seed(1),
             recorder.clone(),
-            Micros(0),
             stop.clone(),
         );
         Self {

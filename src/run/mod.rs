@@ -283,9 +283,13 @@ impl Conductor<'_> {
     /// All phases with the load going on beside them.
     async fn walk(&mut self, cancel: &CancellationToken) -> Result<Ending, RunError> {
         let began = self.recorder.now();
-        let load = self
-            .stage
-            .drive(self.system, self.options.seed, self.recorder, began);
+        let load = self.stage.drive(
+            self.system,
+            &self.timeline,
+            self.options.seed,
+            self.recorder,
+            began,
+        );
         let probes = self.stage.probe(self.scenario, self.recorder);
         let outcome = self.phases(began, cancel).await;
         let at = self.recorder.now();

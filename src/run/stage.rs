@@ -4,14 +4,14 @@ use super::{Events, Options, RunError, environment, places::Places, probes::Prob
 use crate::{
     fault::{ProcessAction, Switch},
     history::Recorder,
-    load::{self, Base, Driver},
+    load::{self, Base, Driver, Schedule},
     process::{InstanceSpec, Keeper, Readiness},
     proxy::{
         self, Proxy, UpstreamAddress,
         http::Ingress,
         tls::{Authority, Front, client_config},
     },
-    scenario::{Dependency, Instance, Scenario, Start, System, Upstream},
+    scenario::{Dependency, Instance, Load, Scenario, Start, System, Timeline, Upstream},
     seed::Seed,
     units::{Micros, format_duration},
 };
@@ -451,19 +451,26 @@ impl Stage {
         self.switches.clone()
     }
 
-    /// Starts the loads; the first operation is due at `from` or later.
-    pub fn drive(&self, system: &System, seed: Seed, recorder: &Recorder, from: Micros) -> Traffic {
+    /// Starts the loads, each at the pace of the timeline; the first operation is due at `from` or
+    /// later.
+    pub fn drive(
+        &self,
+        system: &System,
+        timeline: &Timeline,
+        seed: Seed,
+        recorder: &Recorder,
+        from: Micros,
+    ) -> Traffic {
         let stop = CancellationToken::new();
-        let driver = self.base.clone().map(|base| {
-            load::drive(
-                &system.loads,
-                base,
-                seed,
-                recorder.clone(),
-                from,
-                stop.clone(),
-            )
-        });
+        let schedule = |load: &Load| {
+            let schedule = Schedule::new(load, seed, from).paced(timeline.pace(&load.name));
+            (load.clone(), schedule)
+        };
+        let loads = system.loads.iter().map(schedule).collect();
+        let driver = self
+            .base
+            .clone()
+            .map(|base| load::drive(loads, base, recorder.clone(), stop.clone()));
         Traffic { driver, stop }
     }
 

@@ -1,7 +1,7 @@
 //! `[[expect]]`: ids, phases, kinds, and what can be seen beforehand.
 
 use super::{
-    Expect, Phase, Scenario, System, keys,
+    Expect, Load, Phase, Scenario, System, keys,
     outage::{at_most, is_empty_array, line, unknown_kind},
     scope::Once,
     system::Outline,
@@ -177,23 +177,41 @@ fn check_probe(
     }
 }
 
+/// Operations a second over these phases.
+fn mean_rate(load: &Load, phases: &[&Phase]) -> f64 {
+    let (mut operations, mut seconds) = (0.0, 0.0);
+    for phase in phases {
+        let named = phase.loads.iter().find(|(name, _)| *name == load.name);
+        let factor = named.map_or(1.0, |(_, factor)| *factor);
+        let length = phase.lasts.at_most().as_secs_f64();
+        operations += load.rate.as_per_second() * factor * length;
+        seconds += length;
+    }
+    if seconds > 0.0 {
+        operations / seconds
+    } else {
+        0.0
+    }
+}
+
 /// Appends what the expectations can see beforehand: a phase too short, a load too thin. What
 /// comes through the ingress is not known beforehand.
 pub(super) fn forewarn(scenario: &Scenario, system: &System, problems: &mut Problems) {
-    let loads: Vec<(&str, f64)> = system
-        .loads
-        .iter()
-        .map(|load| (&*load.name, load.rate.as_per_second()))
-        .collect();
     for expect in &scenario.expects {
-        let phases = expectation::judged_phases(expect, scenario)
+        let judged: Vec<&Phase> = expectation::judged_phases(expect, scenario)
             .into_iter()
             .filter_map(|index| scenario.phases.get(index))
-            .map(|phase| (&*phase.name, phase.lasts.at_most()))
             .collect();
         let foresight = Foresight {
-            phases,
-            loads: loads.clone(),
+            phases: judged
+                .iter()
+                .map(|phase| (&*phase.name, phase.lasts.at_most()))
+                .collect(),
+            loads: system
+                .loads
+                .iter()
+                .map(|load| (&*load.name, mean_rate(load, &judged)))
+                .collect(),
         };
         for warning in expect.expectation.forewarn(&foresight) {
             problems.warning(

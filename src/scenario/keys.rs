@@ -445,6 +445,11 @@ pub(super) const PHASE: &[Key] = &[
         "what it stands for on the real clock",
     ),
     Key::optional(
+        "load",
+        Shape::TextMap,
+        "more or less of a load while it lasts: { ask = \"10x\" } is ten times its own rate",
+    ),
+    Key::optional(
         "fault",
         Shape::Registry(FAULT),
         "what goes wrong in it; `brownout list faults` shows all kinds",

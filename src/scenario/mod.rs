@@ -11,6 +11,7 @@ mod label;
 mod model;
 mod outage;
 mod outcome;
+mod pace;
 mod plan;
 mod read;
 mod requests;
@@ -29,6 +30,7 @@ pub use model::{
 };
 pub use outage::{FAULTS_MAX, PHASES_MAX};
 pub use outcome::{Answer, BODY_BYTES_MAX};
+pub use pace::Pace;
 pub use plan::{PlannedExpect, PlannedLoad, PlannedPhase, Timeline, plan};
 pub use read::{FILE_BYTES_MAX, from_texts, load_scenario, load_system, system_from_text};
 pub use requests::read_plain_rule;

@@ -354,6 +354,8 @@ pub struct Phase {
     pub steady: bool,
     /// What it stands for on the real clock.
     pub happened: Option<String>,
+    /// Loads whose rate it changes, and the factor.
+    pub loads: Vec<(Arc<str>, f64)>,
     /// Its faults.
     pub faults: Vec<FaultSpec>,
     /// Where it is declared.

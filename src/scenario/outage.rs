@@ -6,12 +6,15 @@ use super::{
     system::{Outline, above_zero},
 };
 use crate::{
-    input::{Fields, Item, Problems, did_you_mean},
+    input::{Fields, Item, Problems, did_you_mean, hint_among, parse_factor},
     units::{UnitError, format_duration, parse_duration},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 const HOLD: Duration = Duration::from_secs(5);
+
+/// The greatest factor by which a phase changes a load.
+const PACE_MAX: f64 = 1_000.0;
 
 /// The most phases of a scenario.
 pub const PHASES_MAX: usize = 100;
@@ -103,14 +106,18 @@ fn phases(
     let mut fault_count = 0;
     let mut phases = Vec::with_capacity(tables.len());
     for (index, table) in tables.iter().enumerate() {
+        let loads = loads(table, system, problems);
         let before = fault_count;
         let faults = faults::read(table, system, &mut fault_count, problems);
         let place = Place {
             first: index == 0,
             last: index + 1 == tables.len(),
             has_faults: fault_count > before,
+            has_loads: !loads.is_empty(),
         };
-        phases.push(phase(table, &place, faults, hold, &mut once, problems));
+        let mut phase = phase(table, &place, faults, hold, &mut once, problems);
+        phase.loads = loads;
+        phases.push(phase);
     }
     at_most(root, "phase", tables.len(), PHASES_MAX, "phases", problems);
     at_most(root, "phase", fault_count, FAULTS_MAX, "faults", problems);
@@ -145,9 +152,39 @@ fn phase(
         lasts: lasts(table, place.last, hold, problems),
         steady,
         happened: table.text("happened", problems).map(|text| text.value),
+        loads: Vec::new(),
         faults,
         span: table.span.clone(),
     }
+}
+
+/// The loads whose rate a phase changes.
+fn loads(
+    table: &Fields<'_>,
+    system: Option<&Outline>,
+    problems: &mut Problems,
+) -> Vec<(Arc<str>, f64)> {
+    let texts = table.text_map("load", problems).unwrap_or_default();
+    let mut loads = Vec::with_capacity(texts.len());
+    for (name, text) in texts {
+        let known = system.map(|system| &system.loads[..system.driven]);
+        if let Some(known) = known.filter(|known| !known.iter().any(|load| **load == *name)) {
+            let hint = hint_among(&name, known.iter().map(|load| &**load));
+            let message = format!("unknown load `{name}`");
+            problems.error(table.source, text.span.clone(), message, hint);
+        }
+        match parse_factor(&text.value) {
+            Ok(factor) if factor > 0.0 && factor <= PACE_MAX => {
+                loads.push((name.as_str().into(), factor));
+            }
+            Ok(_) => {
+                let message = format!("a load changes by a factor above zero, at most {PACE_MAX}x");
+                problems.error(table.source, text.span, message, None);
+            }
+            Err(error) => problems.error(table.source, text.span, error.to_string(), None),
+        }
+    }
+    loads
 }
 
 /// Reports more of something than a scenario may have.
@@ -176,6 +213,7 @@ struct Place {
     first: bool,
     last: bool,
     has_faults: bool,
+    has_loads: bool,
 }
 
 impl Place {
@@ -191,6 +229,19 @@ impl Place {
                 "steady",
                 "only the first phase can be the steady one",
                 "leave `steady` out",
+            ),
+            (
+                _,
+                Self {
+                    first,
+                    has_loads: true,
+                    last,
+                    ..
+                },
+            ) if *first || *last => (
+                "load",
+                "a load changes in the first or the last phase",
+                "change it in a phase between them: what is compared with the baseline must be the same load",
             ),
             (
                 true,

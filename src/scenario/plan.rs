@@ -1,6 +1,6 @@
 //! What a run will do and when, before anything is started.
 
-use super::{Arrivals, Lasts, Load, Phase, RequestTemplate, Scenario, System};
+use super::{Arrivals, Lasts, Load, Pace, Phase, RequestTemplate, Scenario, System};
 use crate::{
     expectation::judged_phases,
     fault::FaultId,
@@ -46,6 +46,8 @@ pub struct PlannedPhase {
     pub steady: bool,
     /// What it stands for on the real clock.
     pub happened: Option<String>,
+    /// Loads whose rate it changes, and the factor.
+    pub loads: Vec<(Arc<str>, f64)>,
     /// Its faults: number and label.
     pub faults: Vec<(FaultId, String)>,
     /// The ids of the expectations that are judged over this phase.
@@ -135,6 +137,7 @@ fn planned_phase(
         at_most: matches!(phase.lasts, Lasts::UntilSteady { .. }),
         steady: phase.steady,
         happened: phase.happened.clone(),
+        loads: phase.loads.clone(),
         faults: phase
             .faults
             .iter()
@@ -212,6 +215,21 @@ impl fmt::Display for Timeline {
 }
 
 impl Timeline {
+    /// How the rate of a load changes.
+    pub fn pace(&self, load: &str) -> Pace {
+        let changes = |phase: &PlannedPhase| {
+            let named = phase.loads.iter().find(|(name, _)| **name == *load);
+            named.map(|(_, factor)| (phase.begins, phase.ends, *factor))
+        };
+        let seconds = |at: Micros| at.since(Micros(0)).as_secs_f64();
+        self.phases.iter().filter_map(changes).fold(
+            Pace::default(),
+            |pace, (begins, ends, factor)| {
+                pace.from(seconds(begins), factor).from(seconds(ends), 1.0)
+            },
+        )
+    }
+
     /// The whole length in words: `, 55s, at most 60s more for the recovery, at speed 4x`.
     fn length(&self) -> String {
         let at_most: Duration = self
@@ -247,6 +265,9 @@ fn write_phase(f: &mut fmt::Formatter<'_>, phase: &PlannedPhase) -> fmt::Result 
         write!(f, " [{happened}]")?;
     }
     writeln!(f)?;
+    for (load, factor) in &phase.loads {
+        writeln!(f, "{:22}- {factor} times the load {load}", "")?;
+    }
     for (_, label) in &phase.faults {
         writeln!(f, "{:22}- {label}", "")?;
     }

@@ -29,6 +29,8 @@ const MAIN: &str = "main";
 pub(super) struct Outline {
     /// Loads, then the ingress.
     pub loads: Vec<Arc<str>>,
+    /// How many of these we drive ourselves.
+    pub driven: usize,
     /// Dependencies in the order of [`System::dependencies`]: name, role, protocol if it is one.
     pub dependencies: Vec<Known>,
     /// Instances.
@@ -62,6 +64,7 @@ pub(super) fn read(
     let Some(system) = root.table("system", problems) else {
         dependency::read(root, &mut outline.dependencies, problems);
         requests::loads(root, &mut outline.loads, problems);
+        outline.driven = outline.loads.len();
         return None;
     };
     let dependencies = dependency::read(root, &mut outline.dependencies, problems);
@@ -75,6 +78,7 @@ pub(super) fn read(
     let start = reader.start(&instances, problems);
     let url = reader.url(&start, problems);
     let loads = requests::loads(root, &mut outline.loads, problems);
+    outline.driven = outline.loads.len();
     let ingress = read_ingress(root, &mut outline.loads, problems);
     check_upstreams(root, &dependencies, &start, problems);
     check_plain(&system, &loads, problems);
