@@ -115,12 +115,17 @@ pub(super) fn level(protocol: Protocol, gate: &Gate) -> Level {
 }
 
 /// The keys of a law of delays.
-pub(super) const LAW: &[Key; 6] = &[
+pub(super) const LAW: &[Key; 7] = &[
     Key::optional("delay", Shape::Duration, "always this long"),
     Key::optional(
         "uniform",
         Shape::Texts,
         "evenly from the first to the second: [\"10ms\", \"50ms\"]",
+    ),
+    Key::optional(
+        "exponential",
+        Shape::Duration,
+        "exponential, with this mean",
     ),
     Key::optional("normal", Shape::Table(NORMAL), "normal, cut at zero"),
     Key::optional("log_normal", Shape::Table(LOG_NORMAL), "log-normal"),
@@ -186,7 +191,7 @@ impl Delays {
         }
         if given.is_empty() {
             let message = format!("{} has no delay", fields.name());
-            let hint = "write `delay = \"250ms\"`, or one of uniform, normal, log_normal, pareto, recorded";
+            let hint = "write `delay = \"250ms\"`, or one of uniform, exponential, normal, log_normal, pareto, recorded";
             problems.error(fields.source, fields.span.clone(), message, hint.to_owned());
         }
         let delays = match gate.ramp.delay {
@@ -204,18 +209,19 @@ impl Delays {
         delays.filter(|_| problems.as_slice().len() == before)
     }
 
+    /// Reads exactly one law out of a table that is one.
+    pub(super) fn law(fields: &Fields<'_>, problems: &mut Problems) -> Option<Law> {
+        match Self::parse(fields, &Gate::default(), problems)? {
+            Self::Drawn(law) => Some(law),
+            Self::Ramp(..) => None,
+        }
+    }
+
     /// The longest delay that stands in the file.
     fn longest(&self) -> Option<Duration> {
         match self {
             Self::Ramp(one, other) => Some(*one.max(other)),
-            Self::Drawn(law) => match law {
-                Law::Constant(longest)
-                | Law::Uniform(_, longest)
-                | Law::Normal(longest, _)
-                | Law::LogNormal(longest, _)
-                | Law::Pareto(longest, _) => Some(*longest),
-                Law::Recorded(delays) => delays.iter().max().copied(),
-            },
+            Self::Drawn(law) => Some(law.longest()),
         }
     }
 
@@ -244,6 +250,7 @@ impl Delays {
     }
 }
 
+/// The law that one of the keys of [`LAW`] gives; `delay` where none of the others stands.
 fn law(fields: &Fields<'_>, problems: &mut Problems) -> Option<Law> {
     if fields.has("uniform") {
         let bounds = durations(fields, "uniform", problems)?;
@@ -258,6 +265,9 @@ fn law(fields: &Fields<'_>, problems: &mut Problems) -> Option<Law> {
             return None;
         }
         return Some(Law::Uniform(low, high));
+    }
+    if fields.has("exponential") {
+        return above_zero(fields, "exponential", problems).map(Law::Exponential);
     }
     if let Some(normal) = fields.table("normal", problems) {
         let mean = normal.duration("mean", problems);

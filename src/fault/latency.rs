@@ -15,7 +15,7 @@ use crate::{
     protocol::{Call, Protocol},
 };
 
-const KEYS: [Key; 7] = keys::joined(keys::LAW, &[keys::DIRECTION]);
+const KEYS: [Key; 8] = keys::joined(keys::LAW, &[keys::DIRECTION]);
 
 /// The entry of `list faults`.
 pub(super) const DEF: FaultDef = FaultDef {
@@ -128,6 +128,7 @@ mod tests {
         for (keys, expected) in [
             ("delay = '80ms'", Law::Constant(ms(80))),
             ("uniform = ['10ms', '50ms']", Law::Uniform(ms(10), ms(50))),
+            ("exponential = '80ms'", Law::Exponential(ms(80))),
             (
                 "normal = { mean = '80ms', deviation = '5ms' }",
                 Law::Normal(ms(80), ms(5)),
@@ -222,6 +223,7 @@ mod tests {
             ("recorded = ['1s', '61min']", "too long"),
             ("ramp = { delay = ['2h', '0s'] }", "too long"),
             ("pareto = { scale = '0s', shape = 1.0 }", "above zero"),
+            ("exponential = '0s'", "above zero"),
             ("ramp = { delay = ['0s'] }", "two values"),
             (
                 "delay = '1s'\nramp = { rate = ['1B/s', '2B/s'] }",

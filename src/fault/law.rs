@@ -14,6 +14,8 @@ pub enum Law {
     Constant(Duration),
     /// Evenly from the first to the second.
     Uniform(Duration, Duration),
+    /// Exponential with this mean: what a memoryless service takes.
+    Exponential(Duration),
     /// Mean and standard deviation, cut at zero.
     Normal(Duration, Duration),
     /// Median and σ of the logarithm.
@@ -25,6 +27,19 @@ pub enum Law {
 }
 
 impl Law {
+    /// The longest delay that its parameters name.
+    pub(super) fn longest(&self) -> Duration {
+        match self {
+            Self::Constant(longest)
+            | Self::Exponential(longest)
+            | Self::Uniform(_, longest)
+            | Self::Normal(longest, _)
+            | Self::LogNormal(longest, _)
+            | Self::Pareto(longest, _) => *longest,
+            Self::Recorded(delays) => delays.iter().max().copied().unwrap_or_default(),
+        }
+    }
+
     /// Draws one delay, never negative and never above an hour.
     pub fn draw(&self, random: &mut impl Rng) -> Duration {
         let unit = |random: &mut dyn FnMut() -> u64| (random() >> 11) as f64 / (1u64 << 53) as f64;
@@ -33,6 +48,9 @@ impl Law {
             Self::Uniform(low, high) => {
                 let at = unit(&mut || random.next_u64());
                 low.as_secs_f64() + at * (high.as_secs_f64() - low.as_secs_f64())
+            }
+            Self::Exponential(mean) => {
+                -mean.as_secs_f64() * (1.0 - unit(&mut || random.next_u64())).ln()
             }
             Self::Normal(mean, deviation) => {
                 Normal::new(mean.as_secs_f64(), deviation.as_secs_f64())
@@ -76,6 +94,8 @@ mod tests {
             (Law::Constant(ms(80)), 0.99, 80.0),
             (Law::Uniform(ms(10), ms(50)), 0.0, 10.0),
             (Law::Uniform(ms(10), ms(50)), 0.75, 40.0),
+            (Law::Exponential(ms(80)), 0.5, 80.0 * 2.0_f64.ln()),
+            (Law::Exponential(ms(80)), 0.98, 80.0 * 50.0_f64.ln()),
             (Law::Normal(ms(80), ms(5)), 0.5, 80.0),
             (Law::Normal(ms(80), ms(5)), 0.8413, 85.0),
             (Law::LogNormal(ms(80), 0.6), 0.5, 80.0),
