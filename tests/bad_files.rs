@@ -332,6 +332,38 @@ fn bad_scenarios() {
 }
 
 #[test]
+fn bad_capacities() {
+    let error = "kind    = \"error\"\n  on      = \"object-store\"\n  error   = \"InternalError\"\n  applied = \"maybe\"\n";
+    let overload =
+        |keys: &str| format!("kind    = \"overload\"\n  on      = \"object-store\"\n{keys}");
+    scenario(
+        "overload_without_capacity",
+        &[(
+            error,
+            &overload("  servers = 0\n  service = \"0s\"\n  scale   = 0\n"),
+        )],
+    );
+    scenario(
+        "overload_that_contradicts_itself",
+        &[(
+            error,
+            &overload(
+                "  servers = 4\n  service = { delay = \"1s\", exponential = \"1s\" }\n  queue = 0\n  order = \"lifo\"\n  refusal = \"SlowDwn\"\n",
+            ),
+        )],
+    );
+    let one = overload("  servers = 4\n  service = \"10ms\"\n");
+    scenario(
+        "overload_twice",
+        &[(error, &format!("{one}  [[phase.fault]]\n  {one}"))],
+    );
+    scenario(
+        "overload_of_a_stream",
+        &[(error, &one.replace("object-store", "queue"))],
+    );
+}
+
+#[test]
 fn nothing_goes_wrong_or_nothing_is_required() {
     let expect = &SCENARIO[SCENARIO.find("[[expect]]").unwrap()..];
     scenario("no_expectation", &[(expect, "")]);

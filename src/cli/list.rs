@@ -87,6 +87,7 @@ fn fault(def: &'static FaultDef) -> Entry {
             Group::Connection => "connections",
             Group::Stream => "bytes",
             Group::Message => "requests and answers",
+            Group::Capacity => "what a dependency can carry",
             Group::Process => "instances",
         }),
         summary: def.summary,

@@ -79,7 +79,7 @@ fn a_kind_that_a_protocol_cannot_carry_says_what_would_work() {
 
 #[test]
 fn message_faults_need_messages_and_all_others_act_on_any_stream() {
-    for def in FAULTS {
+    for def in FAULTS.iter().filter(|def| def.group != Group::Capacity) {
         let on_tcp = (def.carried_by)(Protocol::Tcp).is_ok();
         assert_eq!(on_tcp, def.group != Group::Message, "{}", def.name);
     }

@@ -84,6 +84,9 @@ impl Acts {
 pub struct Decision {
     /// Wait this long first; the delays of several faults add.
     pub delay: Duration,
+    /// Then wait for its turn in the queue of the dependency, before whatever ends the exchange.
+    /// Who queues it is not among those who `acted` until it has waited or was refused.
+    pub turn: Option<Turn>,
     /// How the exchange ends, if a fault ends it. The first fault that does so ends the round.
     pub end: Option<End>,
     /// Who decided it.
@@ -107,9 +110,47 @@ impl Decision {
         }
     }
 
-    /// Whether no fault acted.
+    /// A decision that it waits for its turn.
+    pub fn turn(turn: Turn) -> Self {
+        Self {
+            turn: Some(turn),
+            ..Self::default()
+        }
+    }
+
+    /// Whether no fault acted, or may act yet.
     pub fn is_pass(&self) -> bool {
-        self.acted.is_empty()
+        self.acted.is_empty() && self.turn.is_none()
+    }
+}
+
+/// A request's place in the queue of an overloaded dependency: see
+/// [`Model`](super::overload::Model), which says when its turn comes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turn {
+    /// Who queues it; set by the [`FaultSet`](super::FaultSet).
+    pub fault: FaultId,
+    /// How long the dependency works on it while it does nothing else.
+    pub work: Duration,
+    /// How it ends where there is no room for it, or where it comes too late.
+    pub refusal: End,
+    /// How many of those who acted come before it in the file. The others act only once it is
+    /// served.
+    pub after: usize,
+    /// Counts that it waited, was slowed down or refused: a turn that comes at once is no hit.
+    pub hit: Hit,
+}
+
+impl Turn {
+    /// A place for this much work; this is the end where there is none.
+    pub fn new(work: Duration, refusal: End) -> Self {
+        Self {
+            fault: FaultId(0),
+            work,
+            refusal,
+            after: 0,
+            hit: Hit::default(),
+        }
     }
 }
 

@@ -26,7 +26,9 @@ mod law;
 mod lost_reply;
 mod max_connections;
 mod no_accept;
+pub mod overload;
 mod pause;
+mod refusal;
 mod refuse;
 mod reply;
 mod reset;
@@ -48,7 +50,7 @@ pub(crate) mod sample;
 
 pub use decision::{
     Acts, Closing, ConnectionEvent, Decision, Direction, End, Hit, Latency, ListenerState, Reply,
-    StreamEffect, StreamPlan, StreamShape, Then,
+    StreamEffect, StreamPlan, StreamShape, Then, Turn,
 };
 pub use gate::{By, Gate, Matcher, Ramp, wildcard};
 pub use law::Law;
@@ -112,6 +114,12 @@ pub trait Behaviour: Send + Sync + fmt::Debug {
         Vec::new()
     }
 
+    /// What the dependency can carry while this is in force; a kind that says so gives each
+    /// request a [`Turn`].
+    fn capacity(&self) -> Option<&Arc<overload::Capacity>> {
+        None
+    }
+
     /// Which of the methods above it answers. Kinds that say so narrowly keep the proxies fast.
     fn acts(&self) -> Acts {
         Acts::ANYTHING
@@ -153,6 +161,8 @@ pub enum Group {
     Stream,
     /// Single requests and answers.
     Message,
+    /// What a dependency can carry.
+    Capacity,
     /// Instances.
     Process,
 }
@@ -245,6 +255,7 @@ pub const FAULTS: &[FaultDef] = &[
     error_in_200::DEF,
     stale_reply::DEF,
     garbage::DEF,
+    overload::DEF,
     kill::DEF,
     pause::DEF,
     resume::DEF,

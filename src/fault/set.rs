@@ -2,7 +2,7 @@
 
 use super::{
     Acts, Behaviour, By, ConnectionEvent, Context, Decision, Gate, Hit, ListenerState,
-    StreamEffect, StreamPlan,
+    StreamEffect, StreamPlan, Turn, overload::Capacity,
 };
 use crate::{
     protocol::Call,
@@ -177,6 +177,14 @@ impl FaultSet {
         self.acts.is_some_and(|acts| acts.streams)
     }
 
+    /// What the dependency can carry, and which fault says so; `None` where it carries whatever
+    /// comes. Of several, which the reading of a file refuses, the first counts.
+    pub fn capacity(&self) -> Option<(&Active, &Arc<Capacity>)> {
+        self.faults
+            .iter()
+            .find_map(|fault| Some((&**fault, fault.behaviour.capacity()?)))
+    }
+
     /// Whether a parameter moves over the phase, so that what was decided for a connection
     /// (listener state and byte effects) must be asked for again as time goes on.
     pub fn moves(&self) -> bool {
@@ -328,6 +336,16 @@ impl FaultSet {
             let Some(decision) = ask(fault, &context).filter(|_| fault.counts_in()) else {
                 continue;
             };
+            if let Some(turn) = decision.turn {
+                // It has not acted yet: it counts itself once anybody waits.
+                whole.turn = Some(Turn {
+                    fault: fault.id,
+                    after: whole.acted.len(),
+                    hit: Hit::on(&fault.hits),
+                    ..turn
+                });
+                continue;
+            }
             fault.count(1);
             if whole.acted.is_empty() {
                 whole.acted.reserve_exact(self.faults.len());

@@ -2,7 +2,7 @@
 
 use super::{
     Attempt, COMPLETED, Connection, Intervention, LogicalCall, Message, Moment, Observation,
-    Operation, ProbeSample, ProcessEvent, Run, call,
+    Operation, ProbeSample, ProcessEvent, QueueSample, Run, call,
 };
 use crate::{fault::FaultId, units::Micros};
 use std::{
@@ -21,6 +21,8 @@ pub struct History {
     pub faults: Vec<FaultSpan>,
     /// What the faults did outside any attempt or connection.
     pub interventions: Vec<Intervention>,
+    /// How long the queues of overloaded dependencies were, in the order noted.
+    pub queues: Vec<QueueSample>,
     /// Operations by load, each list sorted by intended start.
     pub operations: BTreeMap<Arc<str>, Vec<Operation>>,
     /// Attempts by dependency, each list sorted by when they began.
@@ -164,6 +166,7 @@ impl Building {
             phases: Vec::new(),
             faults: Vec::new(),
             interventions: Vec::new(),
+            queues: Vec::new(),
             operations: BTreeMap::new(),
             attempts: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -231,6 +234,7 @@ impl Building {
             Observation::Dropped { count, .. } => history.dropped += count,
             Observation::Acted(intervention) => history.interventions.push(intervention),
             Observation::Connection(connection) => history.connections.push(connection),
+            Observation::Queue(sample) => history.queues.push(sample),
             Observation::Process(event) => history.processes.push(event),
             Observation::Probe(sample) => history.probes.push(sample),
             Observation::Message(message) => history.messages.push(message),

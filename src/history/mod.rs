@@ -26,5 +26,5 @@ pub use writer::{Writer, Written};
 
 pub use observation::{
     Attempt, AttemptEnd, COMPLETED, Connection, HISTORY_VERSION, Intervention, Message, Moment,
-    Observation, Operation, Outcome, ProbeSample, ProcessEvent, Run, Source,
+    Observation, Operation, Outcome, ProbeSample, ProcessEvent, QueueSample, Run, Source,
 };

@@ -52,6 +52,8 @@ pub enum Observation {
     Attempt(Attempt),
     /// One connection of the system to a dependency, when it closed.
     Connection(Connection),
+    /// How long the queue of an overloaded dependency is.
+    Queue(QueueSample),
     /// Something happened to an instance.
     Process(ProcessEvent),
     /// One probe.
@@ -110,6 +112,7 @@ impl Observation {
             Self::Operation(operation) => operation.ended,
             Self::Attempt(attempt) => attempt.ended,
             Self::Connection(connection) => connection.closed,
+            Self::Queue(sample) => sample.at,
             Self::Process(event) => event.at,
             Self::Probe(sample) => sample.ended,
             Self::Message(message) => message.at,
@@ -300,6 +303,34 @@ pub struct Intervention {
     pub count: u64,
     /// What was seen: "3 connects unanswered", "instance primary killed".
     pub what: String,
+}
+
+/// The queue of an overloaded dependency: how long it is, and what happened in it since the sample
+/// before. Noted every 100 ms while it changes, and when its fault is lifted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueSample {
+    /// When.
+    pub at: Micros,
+    /// Since when the counts run.
+    pub since: Micros,
+    /// The dependency's name.
+    pub dependency: Arc<str>,
+    /// The fault that says what the dependency can carry.
+    pub fault: FaultId,
+    /// How many wait: the system's requests, those whose clients have gone, and other tenants'.
+    pub waiting: u64,
+    /// The most that waited at any moment since.
+    pub waiting_max: u64,
+    /// How many are in service.
+    pub serving: u64,
+    /// How much of the servers' time was taken since, 0 to 1.
+    pub utilisation: f64,
+    /// How many arrived since, those of other tenants included.
+    pub arrived: u64,
+    /// How many were served since.
+    pub served: u64,
+    /// How many were refused since, for want of room or behind the deadline.
+    pub refused: u64,
 }
 
 /// Something happened to an instance.

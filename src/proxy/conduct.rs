@@ -102,7 +102,10 @@ impl<'a> Conductor<'a> {
     /// What happens under one set, until the connection is to be closed.
     async fn under(&self, set: &FaultSet, event: &ConnectionEvent) -> Ending {
         let now = self.shared.now();
-        let Decision { delay, end, acted } = set.connection(event, now);
+        // Nobody queues whole connections.
+        let Decision {
+            delay, end, acted, ..
+        } = set.connection(event, now);
         let plan = set.streams(event, now);
         self.life.acted(acted.iter().copied());
         if !delay.is_zero() {
@@ -115,8 +118,8 @@ impl<'a> Conductor<'a> {
             None => self.pass(set, event, plan, Hold::Free).await,
             Some(End::Hang) => self.pass_held(plan, acted).await,
             Some(End::Close(closing)) => self.close(closing, set, event, plan).await,
-            Some(End::Reply(reply)) => self.reply(reply).await,
-            Some(End::Forward(then)) => self.then(then, set, event, plan).await,
+            Some(End::Reply(reply)) => self.reply(reply, acted, set, event, plan).await,
+            Some(End::Forward(then)) => self.then(then, acted, set, event, plan).await,
         }
     }
 
@@ -191,12 +194,23 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// An answer to a connection as a whole: only bytes that are none, or none at all. Answers of
-    /// a protocol belong to requests; they are left to the engine.
-    async fn reply(&self, reply: Reply) -> Ending {
+    /// An answer to a connection as a whole: bytes that are none, or none at all. An answer of the
+    /// protocol is given by the engine, which knows when the client can read it.
+    async fn reply(
+        &self,
+        reply: Reply,
+        acted: Vec<FaultId>,
+        set: &FaultSet,
+        event: &ConnectionEvent,
+        plan: StreamPlan,
+    ) -> Ending {
         let bytes = match reply {
             Reply::Garbage(bytes) => bytes,
-            Reply::Empty | Reply::Http { .. } | Reply::S3 { .. } => Bytes::new(),
+            Reply::Empty => Bytes::new(),
+            of_the_protocol => {
+                let _refused = self.life.refuse_requests(of_the_protocol, acted);
+                return self.pass(set, event, plan, Hold::Free).await;
+            }
         };
         self.wire.send_and_close(bytes);
         self.wire.set(&StreamPlan::default(), Hold::Free);
@@ -207,6 +221,7 @@ impl<'a> Conductor<'a> {
     async fn then(
         &self,
         then: Then,
+        acted: Vec<FaultId>,
         set: &FaultSet,
         event: &ConnectionEvent,
         plan: StreamPlan,
@@ -214,7 +229,7 @@ impl<'a> Conductor<'a> {
         match then {
             Then::Lose => self.pass(set, event, plan, Hold::Down).await,
             Then::Close(closing) => self.close(closing, set, event, plan).await,
-            Then::Reply(reply) => self.reply(reply).await,
+            Then::Reply(reply) => self.reply(reply, acted, set, event, plan).await,
             Then::Late(_)
             | Then::StallBody { .. }
             | Then::TruncateBody { .. }

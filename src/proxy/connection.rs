@@ -4,12 +4,13 @@ use super::{
     Config, Counts,
     conduct::{Conductor, Farewell},
     http, relay,
+    station::Station,
     tls::FrontAlpn,
     upstream::{Connector, UpstreamStream},
     wire::{Socket, Wire, WireStream},
 };
 use crate::{
-    fault::{Closing, FaultId, Switch},
+    fault::{Closing, FaultId, Reply, Switch},
     history::{self, Observation, Recorder},
     protocol::{CallTracker, Protocol},
     units::Micros,
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(super) pipes: super::splice::Pipes,
     /// Answers given before, for the fault that gives them again.
     pub(crate) answers: http::Memory,
+    /// Where requests wait while the dependency is overloaded.
+    pub(super) station: Arc<Station>,
     pub(super) upstream: Connector,
     pub(super) counters: Counters,
 }
@@ -64,7 +67,10 @@ impl Shared {
             config.protocol != Protocol::Tcp,
             config.limits.connect,
         );
+        let dependency = Arc::clone(&config.dependency);
+        let station = Station::new(dependency, switch.clone(), recorder.clone());
         Self {
+            station: Arc::new(station),
             switch,
             recorder,
             calls: Mutex::default(),
@@ -163,6 +169,25 @@ pub(crate) struct Life {
     faults: Mutex<BTreeSet<FaultId>>,
     farewell: Mutex<Option<Farewell>>,
     held_by: watch::Sender<Vec<FaultId>>,
+    refusal: Mutex<Option<Refusal>>,
+}
+
+/// A connection for which the dependency has no room: every request on it is answered so.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    /// The answer.
+    pub(crate) reply: Reply,
+    /// Who refuses.
+    pub(crate) faults: Vec<FaultId>,
+}
+
+/// While it lives, a connection is refused.
+pub(super) struct Refused<'a>(&'a Life);
+
+impl Drop for Refused<'_> {
+    fn drop(&mut self) {
+        *self.0.refusal.lock() = None;
+    }
 }
 
 /// While it lives, faults hold the requests of a connection.
@@ -182,6 +207,7 @@ impl Life {
             faults: Mutex::default(),
             farewell: Mutex::default(),
             held_by: watch::Sender::default(),
+            refusal: Mutex::default(),
         }
     }
 
@@ -199,6 +225,18 @@ impl Life {
     pub(super) fn hold_requests(&self, faults: Vec<FaultId>) -> HeldRequests<'_> {
         self.held_by.send_replace(faults);
         HeldRequests(self)
+    }
+
+    /// The engine answers every request of the connection so, until what is returned is dropped.
+    pub(super) fn refuse_requests(&self, reply: Reply, faults: Vec<FaultId>) -> Refused<'_> {
+        *self.refusal.lock() = Some(Refusal { reply, faults });
+        Refused(self)
+    }
+
+    /// What the connection as a whole is answered, if it is refused: an engine gives this answer
+    /// as soon as its protocol allows, and forwards nothing.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.lock().clone()
     }
 
     /// Which faults hold the requests of the connection, now and as that changes: an engine that

@@ -1,8 +1,12 @@
 //! Asks the faults about a request, and waits as long as they hold it. What is to be done then is
 //! the engine's business, whatever its protocol.
 
+use super::{
+    connection::Refusal,
+    station::{Station, Turned},
+};
 use crate::{
-    fault::{Closing, End, FaultId, FaultSet, Reply, Then},
+    fault::{Closing, End, FaultId, FaultSet, Reply, Then, Turn},
     protocol::Call,
     units::Micros,
 };
@@ -53,6 +57,12 @@ pub(super) trait Asked: Send {
     /// `None` where none can.
     fn held_by(&self) -> Option<watch::Receiver<Vec<FaultId>>>;
 
+    /// What its connection as a whole is answered, if it is refused.
+    fn refusal(&self) -> Option<Refusal>;
+
+    /// Where it waits for its turn; `None` where nobody queues it.
+    fn station(&self) -> Option<&Arc<Station>>;
+
     /// Notes who acted on it.
     fn acted(&mut self, faults: &[FaultId]);
 
@@ -91,8 +101,13 @@ pub(super) async fn decide(
     client: &mut impl Client,
 ) -> Verdict {
     let mut holding = asked.held_by();
+    let mut is_served = false;
     loop {
-        let verdict = decide_alone(asked, faults, client).await;
+        if let Some(Refusal { reply, faults }) = asked.refusal() {
+            asked.acted(&faults);
+            return Verdict::Reply(reply);
+        }
+        let verdict = decide_alone(asked, faults, client, &mut is_served).await;
         let (Verdict::Forward(_), Some(holding)) = (&verdict, &mut holding) else {
             return verdict;
         };
@@ -114,10 +129,12 @@ pub(super) async fn decide(
     }
 }
 
+/// `is_served`: it has had its turn in the dependency's queue, and gets no other.
 async fn decide_alone(
     asked: &mut impl Asked,
     faults: &mut watch::Receiver<Arc<FaultSet>>,
     client: &mut impl Client,
+    is_served: &mut bool,
 ) -> Verdict {
     loop {
         let set = Arc::clone(&faults.borrow_and_update());
@@ -125,9 +142,14 @@ async fn decide_alone(
             return Verdict::Forward(None);
         };
         let decision = set.request(call, asked.now());
-        if !decision.is_pass() {
-            asked.acted(&decision.acted);
-            asked.decided_by(set);
+        let turn = decision.turn.filter(|_| !*is_served);
+        let before_turn = turn
+            .as_ref()
+            .map_or(decision.acted.len(), |turn| turn.after);
+        let (acted, after_turn) = decision.acted.split_at(before_turn);
+        if !decision.acted.is_empty() || turn.is_some() {
+            asked.acted(acted);
+            asked.decided_by(Arc::clone(&set));
         }
         let mut held = Held::Elapsed;
         if !decision.delay.is_zero() {
@@ -135,6 +157,29 @@ async fn decide_alone(
             held = hold(faults, client.gone(), &decision.acted, delay).await;
         }
         let who = decision.acted.last().copied();
+        if let (Held::Elapsed, Some(turn)) = (held, turn) {
+            let refusal = turn.refusal.clone();
+            let turned = wait_for_turn(asked, client, turn).await;
+            *is_served = turned == Some(Turned::Served);
+            // What was decided before it waited holds no more if the faults have changed.
+            let is_stale = faults.has_changed().unwrap_or(false);
+            if !*is_served || is_stale {
+                for fault in after_turn {
+                    set.did_not_act(*fault);
+                }
+            }
+            match turned {
+                Some(Turned::Served) if is_stale => continue,
+                Some(Turned::Served) => asked.acted(after_turn),
+                Some(Turned::Refused) => return refused(refusal),
+                Some(Turned::Lifted) => held = Held::Lifted,
+                None => held = Held::ClientGone,
+            }
+        } else if held != Held::Elapsed {
+            for fault in after_turn {
+                set.did_not_act(*fault);
+            }
+        }
         match (held, decision.end, who) {
             (Held::Elapsed, _, _) if client.has_spilled() => {}
             (Held::Elapsed, Some(End::Hang), Some(who)) => {
@@ -156,6 +201,41 @@ async fn decide_alone(
         if client.has_spilled() {
             return Verdict::Spilled;
         }
+    }
+}
+
+/// Waits for its turn in the dependency's queue; `None`: the client went away.
+async fn wait_for_turn(
+    asked: &mut impl Asked,
+    client: &mut impl Client,
+    turn: Turn,
+) -> Option<Turned> {
+    let fault = [turn.fault];
+    let place = asked.station().map(|station| station.enter(turn));
+    let Some(mut place) = place.flatten() else {
+        return Some(Turned::Lifted);
+    };
+    if place.waits() {
+        asked.acted(&fault);
+    }
+    let (turned, acted) = tokio::select! {
+        biased;
+        () = client.gone() => return None,
+        turned = place.turned() => turned,
+    };
+    if acted {
+        asked.acted(&fault);
+    }
+    Some(turned)
+}
+
+/// How a request ends for which there was no room.
+fn refused(refusal: End) -> Verdict {
+    match refusal {
+        End::Reply(reply) => Verdict::Reply(reply),
+        End::Close(closing) => Verdict::Close(closing),
+        // No refusal reads so; what nobody answers is closed.
+        End::Hang | End::Forward(_) => Verdict::Close(Closing::Fin),
     }
 }
 

@@ -21,6 +21,7 @@ mod shape;
 mod splice;
 #[expect(dead_code, reason = "the engines of databases build on it")]
 mod statement;
+mod station;
 pub mod tls;
 mod upstream;
 mod wire;
@@ -130,6 +131,7 @@ impl Proxy {
         let stopping = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(door.run(Arc::clone(&shared), tasks.clone(), stopping.clone()));
+        tasks.spawn(Arc::clone(&shared.station).run(stopping.clone()));
         tasks.close();
         Ok(Self {
             address,

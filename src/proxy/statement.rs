@@ -6,8 +6,9 @@
 
 use super::{
     conduct::Farewell,
-    connection::{Life, Shared},
+    connection::{Life, Refusal, Shared},
     decide::Asked,
+    station::Station,
 };
 use crate::{
     fault::{FaultId, FaultSet},
@@ -183,6 +184,14 @@ impl Asked for Statement {
 
     fn held_by(&self) -> Option<watch::Receiver<Vec<FaultId>>> {
         Some(self.life.held_by())
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        self.life.refusal()
+    }
+
+    fn station(&self) -> Option<&Arc<Station>> {
+        Some(&self.shared.station)
     }
 
     fn acted(&mut self, faults: &[FaultId]) {

@@ -27,7 +27,33 @@ pub(super) fn read(
         *count += 1;
         faults.extend(fault(table, span, phase.source, id, system, problems));
     }
+    one_capacity(&faults, phase.source, system, problems);
     faults
+}
+
+/// A dependency can carry one thing at a time.
+fn one_capacity(
+    faults: &[FaultSpec],
+    source: &Source,
+    system: Option<&Outline>,
+    problems: &mut Problems,
+) {
+    let mut limited: Vec<usize> = Vec::new();
+    for fault in faults {
+        let Target::Dependencies(indices) = &fault.target else {
+            continue;
+        };
+        let behaviours = indices.iter().zip(&fault.behaviours);
+        for (index, _) in behaviours.filter(|(_, behaviour)| behaviour.capacity().is_some()) {
+            if limited.contains(index) {
+                let name = system.map_or("", |system| &system.dependencies[*index].name);
+                let message = format!("`{name}` has a second overload in the same phase");
+                let hint = "keep one: a dependency has one queue; other tenants are `other_load`";
+                problems.error(source, fault.span.clone(), message, hint.to_owned());
+            }
+            limited.push(*index);
+        }
+    }
 }
 
 fn fault<'a>(

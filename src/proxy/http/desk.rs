@@ -8,7 +8,8 @@ use crate::{
     protocol::{Call, Protocol, http as messages},
     proxy::{
         conduct::Farewell,
-        connection::{Life, Shared},
+        connection::{Life, Refusal, Shared},
+        station::Station,
     },
     scenario::{Answer, BODY_BYTES_MAX, Capture, Outcomes, Template},
     units::{Micros, format_duration},
@@ -157,6 +158,22 @@ impl Desk {
     pub(super) fn held_by(&self) -> Option<watch::Receiver<Vec<FaultId>>> {
         match self {
             Self::Dependency { life, .. } => Some(life.held_by()),
+            Self::Door(_) => None,
+        }
+    }
+
+    /// What the connection as a whole is answered, if it is refused.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Dependency { life, .. } => life.refusal(),
+            Self::Door(_) => None,
+        }
+    }
+
+    /// Where requests wait while the dependency is overloaded.
+    pub(super) fn station(&self) -> Option<&Arc<Station>> {
+        match self {
+            Self::Dependency { shared, .. } => Some(&shared.station),
             Self::Door(_) => None,
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     fault::{FaultId, FaultSet},
     history::AttemptEnd,
     protocol::{Applied, Call},
-    proxy::decide::Asked,
+    proxy::{connection::Refusal, decide::Asked, station::Station},
     units::Micros,
 };
 use std::sync::{
@@ -261,6 +261,14 @@ impl Asked for Exchange {
 
     fn held_by(&self) -> Option<watch::Receiver<Vec<FaultId>>> {
         self.desk.held_by()
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        self.desk.refusal()
+    }
+
+    fn station(&self) -> Option<&Arc<Station>> {
+        self.desk.station()
     }
 
     fn acted(&mut self, faults: &[FaultId]) {

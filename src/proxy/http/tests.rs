@@ -2,6 +2,7 @@
 //! sockets; and what is observed meanwhile.
 
 mod http2;
+mod overload;
 
 use super::{
     desk::{Desk, Door},

@@ -571,3 +571,33 @@ async fn what_both_sides_negotiate_behind_tls_is_spoken() {
     assert_eq!(whole(answer.body_mut()).await.unwrap().0, b"/b/k");
     assert_eq!(rig.attempt().await.end, AttemptEnd::Answered);
 }
+
+#[tokio::test]
+async fn streams_wait_for_an_overloaded_dependency_one_by_one() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let text = "kind = 'overload'\non = 'x'\nservers = 1\nservice = '60ms'";
+    let set = crate::fault::sample::set(text, Protocol::Http);
+    let overload = std::sync::Arc::clone(&set.faults()[0]);
+    rig.switch.set(set);
+    let (mut requests, _ended) = connect(&rig).await;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(requests.send_request(get(), true).unwrap().0);
+    }
+    let mut upstream = accept(&rig).await;
+    for _ in 0..3 {
+        let (_, mut respond) = upstream.next().await;
+        respond.send_response(Response::new(()), true).unwrap();
+    }
+    for answer in answers {
+        assert_eq!(soon("an answer", answer).await.unwrap().status(), 200);
+    }
+    let mut attempts = Vec::new();
+    for _ in 0..3 {
+        attempts.push(rig.attempt().await);
+    }
+    let began = attempts.iter().map(|attempt| attempt.began).min().unwrap();
+    let ended = attempts.iter().map(|attempt| attempt.ended).max().unwrap();
+    assert!(ended.since(began) >= Duration::from_millis(180));
+    assert!(overload.hits() >= 1);
+}
