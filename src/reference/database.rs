@@ -99,7 +99,8 @@ impl Database {
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, Trouble> {
         let connection = self.connection().await?;
-        let asked = connection.query_typed(statement, &bound(values));
+        let bound = bound(values);
+        let asked = connection.query_typed(statement, &bound);
         let answer = time::timeout(self.patience.answer, asked).await;
         self.settle(connection, answer)
     }
@@ -111,7 +112,8 @@ impl Database {
         values: &[Value<'_>],
     ) -> Result<u64, Trouble> {
         let connection = self.connection().await?;
-        let asked = connection.execute_typed(statement, &bound(values));
+        let bound = bound(values);
+        let asked = connection.execute_typed(statement, &bound);
         let answer = time::timeout(self.patience.answer, asked).await;
         self.settle(connection, answer)
     }

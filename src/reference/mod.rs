@@ -5,7 +5,9 @@
 //! environment name, so that what is rehearsed on them is what a newcomer's own system would see.
 
 pub mod ada;
+pub mod batch;
 
+mod database;
 mod options;
 mod s3;
 mod variant;
@@ -82,13 +84,34 @@ async fn run(args: &[String]) -> Result<(), Refusal> {
             told_to_stop().await?;
             router.stop().await;
         }
+        "messaging-api" => {
+            let setup = batch::ApiSetup::from_options(&options)?;
+            let api = batch::Api::start(listen, &setup)?;
+            told_to_stop().await?;
+            api.stop().await;
+        }
+        "messaging-worker" => {
+            let setup = batch::WorkerSetup::from_options(&options)?;
+            let worker = batch::Worker::start(listen, &setup)?;
+            told_to_stop().await?;
+            worker.stop().await;
+        }
         other => {
             return Err(Refusal::Usage(format!(
-                "no reference program is called `{other}`; there are `ada-api` and `ada-router`"
+                "no reference program is called `{other}`; there are {}",
+                known_programs()
             )));
         }
     }
     Ok(())
+}
+
+/// The programs that there are.
+const PROGRAMS: [&str; 4] = ["ada-api", "ada-router", "messaging-api", "messaging-worker"];
+
+fn known_programs() -> String {
+    let quoted: Vec<String> = PROGRAMS.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }
 
 async fn told_to_stop() -> io::Result<()> {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 /// Every option that some program reads.
 const KNOWN: &[&str] = &[
-    "port", "variant", "name", "s3", "primary", "standby", "pager",
+    "port", "variant", "name", "s3", "primary", "standby", "pager", "queue", "core", "sender",
+    "webhooks",
 ];
 
 /// What was said on the command line.
