@@ -159,7 +159,7 @@ impl App {
         let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
         match (&head.method, path.as_slice()) {
             (&Method::GET, ["healthz"]) => self.health(),
-            (&Method::GET, ["messages", id]) => self.message(id).await,
+            (&Method::GET, ["messages", class, id]) => self.message(class, id).await,
             (&Method::GET, ["backlog"]) => self.backlog().await,
             (&Method::GET, ["dropped"]) => self.dropped().await,
             (&Method::POST, route) => {
@@ -254,8 +254,12 @@ impl App {
         }
     }
 
-    async fn message(&self, id: &str) -> Answer {
-        match self.queue.states(id).await {
+    /// What became of a message. As it was, it may have several rows.
+    async fn message(&self, class: &str, id: &str) -> Answer {
+        let Some(class) = Class::of(class) else {
+            return no_such("class");
+        };
+        match self.queue.states(class, id).await {
             Ok(states) if states.is_empty() => no_such("message"),
             Ok(states) => {
                 let is = |wanted: &str| states.iter().any(|state| state == wanted);

@@ -3,7 +3,7 @@
 //! Every statement has the profile, segment or customer as its first parameter: rows live on the
 //! nodes that this key is on.
 
-use super::{DATABASE, clock::Moment};
+use super::{Class, DATABASE, clock::Moment};
 use crate::reference::{
     Refusal,
     database::{Database, Trouble, Value, column},
@@ -87,13 +87,19 @@ impl Core {
 
     /// Writes down that a message goes to this profile or segment; once, however often it is
     /// told. Without it nothing is sent: it is what keeps people from being written to too often.
-    pub(super) async fn note_contact(&self, subject: &str, message: &str) -> Result<(), Trouble> {
+    pub(super) async fn note_contact(
+        &self,
+        subject: &str,
+        class: Class,
+        id: &str,
+    ) -> Result<(), Trouble> {
         let statement = "INSERT INTO contacts (profile, message, sent) VALUES ($1, $2, $3) \
              ON CONFLICT (message) DO NOTHING";
+        let message = format!("{}/{id}", class.name());
         let now = Moment::now();
         let values = [
             Value::Text(subject),
-            Value::Text(message),
+            Value::Text(&message),
             Value::Number(&now.0),
         ];
         self.database.execute(statement, &values).await.map(drop)

@@ -41,7 +41,10 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS work (
     state TEXT NOT NULL
 )";
 
-const INDEX: &str = "CREATE INDEX IF NOT EXISTS work_due ON work (state, kind, accepted)";
+const INDEXES: [&str; 2] = [
+    "CREATE INDEX IF NOT EXISTS work_due ON work (state, kind, accepted)",
+    "CREATE INDEX IF NOT EXISTS work_id ON work (id)",
+];
 
 /// What is to be done with a piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,10 +105,13 @@ impl Queue {
         })
     }
 
-    /// Makes the table if there is none.
+    /// Makes the table and its indexes if there are none.
     pub(super) async fn prepare(&self) -> Result<(), Trouble> {
         self.database.execute(TABLE, &[]).await?;
-        self.database.execute(INDEX, &[]).await.map(drop)
+        for index in INDEXES {
+            self.database.execute(index, &[]).await?;
+        }
+        Ok(())
     }
 
     /// Takes a piece of work in, or says why not. A try whose answer did not come may have put
@@ -248,9 +254,10 @@ impl Queue {
     }
 
     /// What became of the messages with this id; as it was, there may be several.
-    pub(super) async fn states(&self, id: &str) -> Result<Vec<String>, Trouble> {
-        let statement = "SELECT state FROM work WHERE id = $1 AND kind = 'message'";
-        let rows = self.database.query(statement, &[Value::Text(id)]).await?;
+    pub(super) async fn states(&self, class: Class, id: &str) -> Result<Vec<String>, Trouble> {
+        let statement = "SELECT state FROM work WHERE id = $1 AND class = $2 AND kind = 'message'";
+        let values = [Value::Text(id), Value::Text(class.name())];
+        let rows = self.database.query(statement, &values).await?;
         rows.iter().map(|row| column(row, 0)).collect()
     }
 

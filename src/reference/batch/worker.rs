@@ -193,7 +193,9 @@ impl Tools {
             Class::Campaign => self.core.audience(&item.subject).await?,
             Class::Automation | Class::Transactional => self.core.token(&item.subject).await?,
         };
-        self.core.note_contact(&item.subject, &item.id).await?;
+        self.core
+            .note_contact(&item.subject, item.class, &item.id)
+            .await?;
         Ok(tokens)
     }
 
