@@ -8,24 +8,28 @@ mod python;
 
 use brownout::{
     embedded::{self, App, Embedded},
-    fault::Switch,
+    fault::{Active, By, FaultId, FaultSet, Gate, Switch, find, gate},
     history::{Attempt, Observation, Recorder},
+    input::{Fields, Problems, Source},
     protocol::Protocol,
     proxy::{
         Config, Limits, Proxy, UpstreamAddress,
         tls::{Authority, Front, client_config},
     },
     seed::Seed,
+    units::Micros,
 };
 use node::Client;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
+use toml::de::{DeTable, DeValue};
 
 /// An embedded server behind a proxy.
 struct Rig {
     server: Embedded,
     proxy: Proxy,
+    switch: Switch,
     recorder: Recorder,
     observed: mpsc::Receiver<Observation>,
 }
@@ -55,13 +59,24 @@ impl Rig {
             limits: Limits::default(),
             seed: Seed(1),
         };
-        let proxy = Proxy::start(config, Switch::new(), recorder.clone()).expect("a proxy");
+        let switch = Switch::new();
+        let proxy = Proxy::start(config, switch.clone(), recorder.clone()).expect("a proxy");
         Self {
             server,
             proxy,
+            switch,
             recorder,
             observed,
         }
+    }
+
+    /// Puts a `[[phase.fault]]` in force.
+    fn put(&self, text: &str) {
+        self.switch.set(FaultSet::new(vec![Arc::new(fault(text))]));
+    }
+
+    fn hits(&self) -> u64 {
+        self.switch.current().faults()[0].hits()
     }
 
     /// What was observed in all, once everything is over.
@@ -77,6 +92,42 @@ impl Rig {
         }
         attempts
     }
+}
+
+/// A fault as a scenario's file describes it.
+fn fault(text: &str) -> Active {
+    let text = format!("on = \"realtime\"\n{text}");
+    let source = Source::new("fault.toml", text.as_str());
+    let root = DeTable::parse(&text).expect("TOML");
+    let kind = match root.get_ref().get("kind").expect("a kind").get_ref() {
+        DeValue::String(kind) => kind.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let def = find(&kind).expect("a kind of fault");
+    let mut problems = Problems::default();
+    let fields = Fields::new(
+        root.get_ref(),
+        root.span(),
+        &source,
+        format!("fault `{kind}`"),
+        gate::KEYS,
+        &[def.keys],
+        &mut problems,
+    );
+    let gate = Gate::parse(&fields, &mut problems).expect("a gate");
+    let behaviour = def.read(&fields, Protocol::Pusher, &gate, &mut problems);
+    let behaviour = behaviour.unwrap_or_else(|| panic!("{:?}", problems.as_slice()));
+    let by = gate.by.unwrap_or(By::Request);
+    Active::new(
+        FaultId(0),
+        gate,
+        behaviour,
+        Seed(1),
+        &["test"],
+        Micros(0),
+        Duration::from_secs(10),
+        by,
+    )
 }
 
 /// Runs steps with PyPI's `pusher`, and gives what came of each.
@@ -105,8 +156,14 @@ async fn publish(address: SocketAddr, ca: Option<&Path>, steps: Value) -> Vec<Va
 }
 
 fn pusher_js(address: SocketAddr, ca: Option<&Path>, user: &str) -> Client {
+    pusher_js_with(address, ca, user, json!({}))
+}
+
+/// With these options of pusher-js itself.
+fn pusher_js_with(address: SocketAddr, ca: Option<&Path>, user: &str, more: Value) -> Client {
     let app = App::default();
     let options = json!({
+        "more": more,
         "host": "127.0.0.1", "port": address.port(), "tls": ca.is_some(),
         "key": app.key, "secret": app.secret, "user": user,
     });
@@ -185,4 +242,187 @@ async fn clients_see_the_same_through_the_proxy_as_directly() {
     let secure = conversation(rig.proxy.address(), Some(&ca)).await;
     assert_eq!(direct, secure, "over TLS");
     rig.attempts().await;
+}
+
+/// The connects that were observed, with their codes, in order.
+fn connects(attempts: &[Attempt]) -> Vec<&Attempt> {
+    let mut connects: Vec<&Attempt> = attempts
+        .iter()
+        .filter(|attempt| &*attempt.operation == "Connect")
+        .collect();
+    connects.sort_by_key(|attempt| attempt.began);
+    connects
+}
+
+/// The seconds between one connect and the next.
+fn pauses(connects: &[&Attempt]) -> Vec<f64> {
+    connects
+        .windows(2)
+        .map(|pair| pair[1].began.since(pair[0].ended).as_secs_f64())
+        .collect()
+}
+
+/// Over its quota a client is refused in either way of telling it, gives up, and never tries again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pusher_js_takes_4004_for_the_end() {
+    for told in ["error", "close"] {
+        let rig = Rig::new(App::default(), None);
+        rig.put(&format!("kind = 'error'\nerror = '4004'\ntold = '{told}'"));
+        let mut client = pusher_js(rig.proxy.address(), None, "u");
+        let error = client.until(|said| said["what"] == "error");
+        assert_eq!(error["type"], "WebSocketError");
+        assert_eq!(error["data"]["code"], 4004, "{told}");
+        assert_eq!(
+            error["data"]["message"],
+            "Application is over connection quota"
+        );
+        client.until_state("disconnected");
+        rig.switch.heal();
+        client.listen(Duration::from_secs(4));
+        let attempts = rig.attempts().await;
+        let connects = connects(&attempts);
+        assert_eq!(connects.len(), 1, "{told}: it never retries");
+        assert_eq!(connects[0].code.as_deref(), Some("4004"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pusher_js_backs_off_a_second_on_4100_and_comes_back() {
+    let rig = Rig::new(App::default(), None);
+    rig.put("kind = 'error'\nerror = '4100'\nfirst = 3");
+    let mut client = pusher_js(rig.proxy.address(), None, "u");
+    client.until_state("connected");
+    let attempts = rig.attempts().await;
+    let connects = connects(&attempts);
+    assert_eq!(connects.len(), 4);
+    for pause in pauses(&connects) {
+        assert!((0.9..4.0).contains(&pause), "{pause} s");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pusher_js_comes_back_at_once_on_4200_without_any_pause() {
+    let rig = Rig::new(App::default(), None);
+    rig.put("kind = 'error'\nerror = '4200'\nfirst = 20");
+    let mut client = pusher_js(rig.proxy.address(), None, "u");
+    client.until_state("connected");
+    let attempts = rig.attempts().await;
+    let connects = connects(&attempts);
+    assert_eq!(connects.len(), 21);
+    let mut pauses = pauses(&connects);
+    pauses.sort_by(f64::total_cmp);
+    assert!(pauses[10] < 0.5, "a tight loop: {pauses:?}");
+}
+
+/// A limit that drops below what is in use: those beyond it are cut and stay away, the others stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_drops_cuts_the_youngest_or_only_keeps_new_ones_out() {
+    for cuts in [true, false] {
+        let rig = Rig::new(App::default(), None);
+        let mut clients = Vec::new();
+        for user in ["u1", "u2", "u3"] {
+            let mut client = pusher_js(rig.proxy.address(), None, user);
+            client.until_state("connected");
+            clients.push(client);
+        }
+        let existing = if cuts { "cut" } else { "keep" };
+        rig.put(&format!(
+            "kind = 'max-connections'\nlimit = 1\nexisting = '{existing}'"
+        ));
+        if cuts {
+            for client in &mut clients[1..] {
+                let error = client.until(|said| said["what"] == "error");
+                assert_eq!(error["data"]["code"], 4004);
+                client.until_state("disconnected");
+            }
+            assert_eq!(rig.hits(), 2);
+        }
+        let mut late = pusher_js(rig.proxy.address(), None, "late");
+        late.until_state("disconnected");
+        clients[0].tell(json!({ "do": "subscribe", "channel": "news" }));
+        clients[0].until(|said| said["what"] == "subscribed");
+        publish(
+            rig.proxy.address(),
+            None,
+            json!([["trigger", "news", { "n": 1 }]]),
+        )
+        .await;
+        clients[0].until_event("news");
+        if !cuts {
+            clients[2].tell(json!({ "do": "subscribe", "channel": "news" }));
+            clients[2].until(|said| said["what"] == "subscribed");
+        }
+    }
+}
+
+/// Nothing comes any more, no pong either: the client finds out by its own time-outs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pusher_js_notices_a_silent_socket_by_its_activity_timeout() {
+    let rig = Rig::new(App::default(), None);
+    let options = json!({ "activityTimeout": 1_000, "pongTimeout": 1_000 });
+    let mut client = pusher_js_with(rig.proxy.address(), None, "u", options);
+    let connected = client.until_state("connected");
+    rig.put("kind = 'hang'\nwhen = { operation = ['Deliver', 'Notify'] }");
+    let noticed = client.until_state("connecting");
+    assert!(noticed - connected >= 1_900.0, "{connected} {noticed}");
+    rig.switch.heal();
+    client.until_state("connected");
+    let attempts = rig.attempts().await;
+    assert!(attempts.iter().any(|attempt| &*attempt.operation == "Ping"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_over_the_message_quota_is_forbidden_and_not_retried() {
+    let rig = Rig::new(App::default(), None);
+    let steps = json!([["trigger", "news", { "n": 1 }]]);
+    for (status, error) in [
+        (403, "PusherForbidden"),
+        (401, "PusherBadAuth"),
+        (400, "PusherBadRequest"),
+        (413, "PusherBadStatus"),
+        (429, "PusherBadStatus"),
+        (503, "PusherBadStatus"),
+    ] {
+        rig.put(&format!(
+            "kind = 'error'\nstatus = {status}\nwhen = {{ operation = 'PublishEvent' }}"
+        ));
+        let told = publish(rig.proxy.address(), None, steps.clone()).await;
+        assert_eq!(told[0]["error"], error, "{told:?}");
+        assert_eq!(rig.hits(), 1, "{status}: not retried");
+    }
+    rig.switch.heal();
+    let told = publish(rig.proxy.address(), None, steps).await;
+    assert!(told[0]["ok"].is_object(), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_of_deliveries_is_dropped_and_the_rest_comes_late() {
+    let rig = Rig::new(App::default(), None);
+    let mut client = pusher_js(rig.proxy.address(), None, "u");
+    client.until_state("connected");
+    client.tell(json!({ "do": "subscribe", "channel": "news" }));
+    client.until(|said| said["what"] == "subscribed");
+    rig.put("kind = 'drop'\nevery = 3");
+    let steps: Vec<Value> = (1..=9)
+        .map(|n| json!(["trigger", "news", { "n": n }]))
+        .collect();
+    publish(rig.proxy.address(), None, steps.into()).await;
+    for n in [1, 2, 4, 5, 7, 8] {
+        assert_eq!(client.until_event("news")["data"]["n"], n);
+    }
+    rig.put("kind = 'latency'\ndelay = '1s'\nwhen = { operation = 'Deliver' }");
+    let before = client.log.last().expect("a line")["at"]
+        .as_f64()
+        .expect("a time");
+    publish(
+        rig.proxy.address(),
+        None,
+        json!([["trigger", "news", { "n": 10 }]]),
+    )
+    .await;
+    client.until_event("news");
+    let after = client.log.last().expect("a line")["at"]
+        .as_f64()
+        .expect("a time");
+    assert!(after - before >= 1_000.0, "{before} {after}");
 }

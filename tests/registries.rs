@@ -32,6 +32,16 @@ timeout = "5s"
     )
 }
 
+/// The same system, its dependency in the role that the fault's example is on.
+fn system_of(fault: &FaultDef, protocol: &ProtocolDef) -> String {
+    let role = if fault.example.contains("\"realtime\"") {
+        "realtime"
+    } else {
+        "object-store"
+    };
+    system(protocol).replace("object-store", role)
+}
+
 fn scenario(fault: &FaultDef) -> String {
     format!(
         r#"title = "an example"
@@ -65,7 +75,7 @@ fn problems_of(fault: &FaultDef, protocol: Protocol) -> String {
     let mut problems = Problems::default();
     let read = from_texts(
         Source::new("example.toml", scenario(fault)),
-        Source::new("brownout.toml", system(protocol.def())),
+        Source::new("brownout.toml", system_of(fault, protocol.def())),
         PathBuf::from("."),
         &mut problems,
     );

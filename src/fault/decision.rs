@@ -34,6 +34,8 @@ pub struct Acts {
     pub requests: bool,
     /// It may shape bytes.
     pub streams: bool,
+    /// It may decide about WebSockets that are open already.
+    pub sockets: bool,
 }
 
 impl Acts {
@@ -43,6 +45,7 @@ impl Acts {
         connections: false,
         requests: false,
         streams: false,
+        sockets: false,
     };
     /// Anything.
     pub const ANYTHING: Self = Self {
@@ -50,6 +53,7 @@ impl Acts {
         connections: true,
         requests: true,
         streams: true,
+        sockets: true,
     };
     /// Connections alone.
     pub const CONNECTIONS: Self = Self {
@@ -75,6 +79,7 @@ impl Acts {
             connections: self.connections || other.connections,
             requests: self.requests || other.requests,
             streams: self.streams || other.streams,
+            sockets: self.sockets || other.sockets,
         }
     }
 }
@@ -254,6 +259,18 @@ pub enum Reply {
     Garbage(Bytes),
     /// No byte, then FIN: an empty reply.
     Empty,
+    /// Nothing, and the connection goes on: a message of a WebSocket is dropped.
+    Nothing,
+    /// A code of Pusher Channels: the WebSocket is accepted, told and closed. Codes from 4300 on
+    /// leave a WebSocket open on which something else was refused.
+    Pusher {
+        /// 4004, 4100 …
+        code: u16,
+        /// The text that goes with it.
+        reason: String,
+        /// Whether the close frame alone tells it; otherwise an error message comes first.
+        in_close: bool,
+    },
 }
 
 /// The state of a dependency's listener, the strongest of all faults in force.

@@ -2,12 +2,12 @@
 //! status with a body of the author's, or the page of a load balancer.
 
 use super::{
-    Acts, Behaviour, Context, Decision, FaultDef, Group, Reply,
+    Acts, Behaviour, Context, Decision, End, FaultDef, Group, Reply,
     keys::{self, Applies},
     reply,
 };
 use crate::{
-    input::{Key, Shape},
+    input::{Fields, Key, Problems, Shape},
     protocol::{Call, Protocol},
 };
 
@@ -15,14 +15,14 @@ use crate::{
 pub(super) const DEF: FaultDef = FaultDef {
     name: "error",
     group: Group::Message,
-    summary: "an error answer: S3's code, or an HTTP status with its body",
+    summary: "an error answer: S3's or Channels' code, or an HTTP status with its body",
     example: "[[phase.fault]]\nkind    = \"error\"\non      = \"object-store\"\nerror   = \"InternalError\"\napplied = \"maybe\"\n",
     example_protocol: Protocol::S3,
     keys: &[
         Key::optional(
             "error",
             Shape::Text,
-            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …)",
+            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …)",
         ),
         Key::optional(
             "status",
@@ -38,6 +38,8 @@ pub(super) const DEF: FaultDef = FaultDef {
             "http: Retry-After in seconds; s3: x-amz-retry-after in milliseconds",
         ),
         keys::APPLIED,
+        keys::EXISTING,
+        keys::TOLD,
         Key::optional(
             "close",
             Shape::Bool,
@@ -47,33 +49,94 @@ pub(super) const DEF: FaultDef = FaultDef {
     refuses: &[],
     ramps: &[],
     carried_by: keys::messages,
-    parse: |fields, protocol, _, problems| {
+    parse: |fields, protocol, gate, problems| {
         let applies = Applies::parse(fields, problems);
+        let cuts_existing = keys::cuts_existing(fields, protocol, problems);
+        told_on_pusher(fields, protocol, problems);
         let reply = reply::parse(fields, protocol, problems)?;
-        Some(Box::new(Error { reply, applies }))
+        let is_code = matches!(reply, Reply::Pusher { .. });
+        if cuts_existing && !is_code {
+            let message = "open WebSockets can only be closed with a code";
+            let hint = "write it: error = \"4004\"".to_owned();
+            fields.problem(problems, "existing", message, hint);
+        }
+        Some(Box::new(Error {
+            applies,
+            cuts_existing,
+            only: match (protocol, is_code) {
+                (Protocol::Pusher, true) if gate.when.operation.is_empty() => Only::Connects,
+                (Protocol::Pusher, true) => Only::Sockets,
+                (Protocol::Pusher, false) => Only::Requests,
+                _ => Only::Everything,
+            },
+            reply,
+        }))
     },
 };
+
+/// `told` without a code to tell says nothing.
+fn told_on_pusher(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) {
+    if fields.has("told") && !(protocol == Protocol::Pusher && fields.has("error")) {
+        let message = "`told` says how a code of Channels is told, and there is none";
+        let hint = "write it, on a dependency of the protocol pusher: error = \"4004\"".to_owned();
+        fields.problem(problems, "told", message, hint);
+    }
+}
+
+/// What of a protocol can be answered so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Only {
+    /// All that matches.
+    Everything,
+    /// WebSockets' handshakes.
+    Connects,
+    /// WebSockets' handshakes and messages.
+    Sockets,
+    /// Requests of HTTP, handshakes included.
+    Requests,
+}
+
+impl Only {
+    fn concerns(self, call: &Call) -> bool {
+        let is_message = call.method.is_empty();
+        match self {
+            Self::Everything => true,
+            Self::Connects => *call.operation == *"Connect",
+            Self::Sockets => is_message || *call.operation == *"Connect",
+            Self::Requests => !is_message,
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Error {
     reply: Reply,
     applies: Applies,
+    cuts_existing: bool,
+    only: Only,
 }
 
 impl Behaviour for Error {
-    fn request(&self, _: &Call, context: &Context) -> Option<Decision> {
-        Some(self.applies.decide(self.reply.clone(), context))
+    fn request(&self, call: &Call, context: &Context) -> Option<Decision> {
+        if call.place.is_some_and(|place| place.already_open) {
+            return Some(Decision::end(End::Reply(self.reply.clone())));
+        }
+        let concerns = self.only.concerns(call);
+        concerns.then(|| self.applies.decide(self.reply.clone(), context))
     }
 
     fn acts(&self) -> Acts {
-        Acts::REQUESTS
+        Acts {
+            sockets: self.cuts_existing,
+            ..Acts::REQUESTS
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{End, Then};
+    use crate::fault::Then;
     use crate::{fault::sample, units::Micros};
     use Protocol::{Http, S3, Tcp};
 
@@ -129,6 +192,72 @@ mod tests {
         let applied = maybe.iter().filter(|end| **end == after).count();
         assert!((70..130).contains(&applied), "{applied}");
         assert_eq!(maybe, ends("maybe"));
+    }
+
+    #[test]
+    fn a_code_of_channels_refuses_connects_unless_the_file_says_what_else() {
+        let connect = sample::call(Protocol::Pusher, "GET", "/app/k");
+        let publish = sample::call(Protocol::Pusher, "POST", "/apps/1/events");
+        let set = sample::set("kind = 'error'\non = 'x'\nerror = '4004'", Protocol::Pusher);
+        let refusal = Reply::Pusher {
+            code: 4004,
+            reason: "Application is over connection quota".to_owned(),
+            in_close: false,
+        };
+        let decided = set.request(&connect, NOW).end;
+        assert_eq!(decided, Some(End::Reply(refusal)));
+        assert!(set.request(&publish, NOW).is_pass());
+        let text = "kind = 'error'\non = 'x'\nstatus = 403\nwhen = { operation = 'PublishEvent' }";
+        let set = sample::set(text, Protocol::Pusher);
+        assert!(set.request(&connect, NOW).is_pass());
+        match set.request(&publish, NOW).end {
+            Some(End::Reply(Reply::Http { status, body, .. })) => {
+                assert_eq!((status, body.is_empty()), (403, false));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn open_websockets_are_closed_only_where_the_file_says_so() {
+        let mut open = sample::call(Protocol::Pusher, "GET", "/app/k");
+        open.place = Some(crate::protocol::Place {
+            rank: 1,
+            already_open: true,
+        });
+        for (more, acts) in [
+            ("", false),
+            ("existing = 'keep'", false),
+            ("existing = 'cut'", true),
+        ] {
+            let text = format!("kind = 'error'\non = 'x'\nerror = '4100'\n{more}");
+            let set = sample::set(&text, Protocol::Pusher);
+            assert_eq!(set.acts_on_sockets(), acts, "{more}");
+            assert_eq!(!set.request(&open, NOW).is_pass(), acts, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_code_that_channels_does_not_have_is_a_problem() {
+        for (keys, said) in [
+            ("error = '4404'", "Channels has no code `4404`"),
+            ("error = 'Quota'", "Channels has no code `Quota`"),
+            (
+                "error = '4004'\nstatus = 403",
+                "a code of Channels has no `status`",
+            ),
+            ("status = 403\ntold = 'close'", "`told` says how a code"),
+            (
+                "status = 403\nexisting = 'cut'",
+                "only be closed with a code",
+            ),
+            ("", "neither `error` nor `status`"),
+        ] {
+            let seen = problems(keys, Protocol::Pusher);
+            assert!(seen[0].contains(said), "{keys}: {seen:?}");
+        }
+        let seen = problems("error = 'SlowDown'\nexisting = 'cut'", S3);
+        assert!(seen[0].contains("about WebSockets"), "{seen:?}");
     }
 
     #[test]

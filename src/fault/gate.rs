@@ -74,7 +74,7 @@ pub const WHEN: &[Key] = &[
     Key::optional(
         "key",
         Shape::TextOrTexts,
-        "the object's `bucket/key`, with `*`; a statement's key",
+        "the object's `bucket/key`, with `*`; a statement's key; a message's channel",
     ),
     Key::optional(
         "table",
@@ -84,7 +84,7 @@ pub const WHEN: &[Key] = &[
     Key::optional(
         "text",
         Shape::TextOrTexts,
-        "a statement's text, with `*`; upper and lower case are one",
+        "a statement's text, or the event of a WebSocket's message, with `*`; upper and lower case are one",
     ),
     Key::optional("host", Shape::TextOrTexts, "the host asked for, with `*`"),
     Key::optional(

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     input::{Fields, Key, Problems, Shape},
-    protocol::Protocol,
+    protocol::{Protocol, pusher},
     seed::Seed,
     units::{format_duration, parse_duration},
 };
@@ -322,6 +322,61 @@ fn durations(
         }
     }
     (values.len() == items.len()).then_some(values)
+}
+
+/// The key that says what becomes of WebSockets that are open already.
+pub(super) const EXISTING: Key = Key::optional(
+    "existing",
+    Shape::OneOf(&["keep", "cut"]),
+    "pusher: whether WebSockets that are open already are closed too (keep)",
+);
+
+/// Whether open WebSockets are closed too.
+pub(super) fn cuts_existing(
+    fields: &Fields<'_>,
+    protocol: Protocol,
+    problems: &mut Problems,
+) -> bool {
+    if protocol != Protocol::Pusher && fields.has("existing") {
+        let message = format!("`existing` is about WebSockets, but the protocol is {protocol}");
+        let hint = "`reset` and `close` with by = \"connection\" cut open connections".to_owned();
+        fields.problem(problems, "existing", message, hint);
+    }
+    fields.word("existing", problems).map(|word| word.value) == Some("cut")
+}
+
+/// The key that says how a code is told.
+pub(super) const TOLD: Key = Key::optional(
+    "told",
+    Shape::OneOf(&["error", "close"]),
+    "pusher: error: in an error message, then in the close frame; close: in the close frame alone (error)",
+);
+
+/// A code of Channels out of the key `error`, told as [`TOLD`] says.
+pub(super) fn pusher_code(fields: &Fields<'_>, problems: &mut Problems) -> Option<Reply> {
+    let text = fields.text("error", problems)?.value;
+    let code: Option<u16> = text.parse().ok().filter(|code| (4000..4400).contains(code));
+    let Some(code) = code else {
+        let codes: Vec<String> = pusher::CODES
+            .iter()
+            .map(|def| def.code.to_string())
+            .collect();
+        let message = format!("Channels has no code `{text}`");
+        let hint = format!("from 4000 to 4399; known are: {}", codes.join(", "));
+        fields.problem(problems, "error", message, hint);
+        return None;
+    };
+    Some(code_reply(code, fields, problems))
+}
+
+/// A code of Channels with its text, told as [`TOLD`] says.
+pub(super) fn code_reply(code: u16, fields: &Fields<'_>, problems: &mut Problems) -> Reply {
+    let known = pusher::find_code(code);
+    Reply::Pusher {
+        code,
+        reason: known.map_or_else(|| format!("Code {code}"), |def| def.text.to_owned()),
+        in_close: fields.word("told", problems).map(|word| word.value) == Some("close"),
+    }
 }
 
 /// The key that says which way bytes are shaped.

@@ -1,12 +1,16 @@
 //! `max-connections`: connections beyond a limit are turned away, as by a server or load balancer
 //! whose slots are all taken. Connections that are open when it comes into force stay.
+//!
+//! On pusher it counts WebSockets: those beyond the limit are accepted and closed with a code, and
+//! with `existing = "cut"` so are the youngest of those that are open already. Requests of the
+//! HTTP API do not count.
 
 use super::{
     Acts, Behaviour, Closing, ConnectionEvent, Context, Decision, End, FaultDef, Group, keys,
 };
 use crate::{
-    input::{Key, Shape},
-    protocol::Protocol,
+    input::{Fields, Key, Problems, Shape},
+    protocol::{Call, Protocol},
 };
 
 /// The entry of `list faults`.
@@ -25,14 +29,31 @@ pub(super) const DEF: FaultDef = FaultDef {
         Key::optional(
             "then",
             Shape::OneOf(&["reset", "close", "hang"]),
-            "what the others get (reset)",
+            "what the others get (reset; pusher: a code)",
         ),
+        Key::optional(
+            "error",
+            Shape::Text,
+            "pusher: the code that the others get (4004)",
+        ),
+        keys::EXISTING,
+        keys::TOLD,
     ],
     refuses: keys::CONNECTIONS_REFUSE,
     ramps: &[],
     carried_by: keys::any_protocol,
-    parse: |fields, _, gate, problems| {
+    parse: |fields, protocol, gate, problems| {
         keys::by_connection(fields, gate, problems);
+        if protocol == Protocol::Pusher {
+            return parse_sockets(fields, problems);
+        }
+        keys::cuts_existing(fields, protocol, problems);
+        for key in ["error", "told"] {
+            if fields.has(key) {
+                let message = format!("`{key}` is of pusher, but the protocol is {protocol}");
+                fields.problem(problems, key, message, None);
+            }
+        }
         let then = fields.word("then", problems).map(|word| word.value);
         let limit = fields.integer("limit", problems)?;
         Some(Box::new(MaxConnections {
@@ -45,6 +66,53 @@ pub(super) const DEF: FaultDef = FaultDef {
         }))
     },
 };
+
+fn parse_sockets(fields: &Fields<'_>, problems: &mut Problems) -> Option<Box<dyn Behaviour>> {
+    let existing = keys::cuts_existing(fields, Protocol::Pusher, problems);
+    let then = fields.word("then", problems).map(|word| word.value);
+    if then.is_some() && (fields.has("error") || existing) {
+        let message = "`then` is for connections that get no code";
+        fields.problem(problems, "then", message, "leave it out".to_owned());
+    }
+    let code = if fields.has("error") {
+        keys::pusher_code(fields, problems)
+    } else {
+        Some(keys::code_reply(4004, fields, problems))
+    };
+    let limit = fields.integer("limit", problems)?;
+    Some(Box::new(MaxSockets {
+        limit: u64::try_from(limit).ok()?,
+        then: match then {
+            Some("reset") => End::Close(Closing::Reset),
+            Some("close") => End::Close(Closing::Fin),
+            Some("hang") => End::Hang,
+            _ => End::Reply(code?),
+        },
+        existing,
+    }))
+}
+
+/// A limit of WebSockets.
+#[derive(Debug)]
+struct MaxSockets {
+    limit: u64,
+    then: End,
+    existing: bool,
+}
+
+impl Behaviour for MaxSockets {
+    fn request(&self, call: &Call, _: &Context) -> Option<Decision> {
+        let too_many = call.place.is_some_and(|place| place.rank > self.limit);
+        too_many.then(|| Decision::end(self.then.clone()))
+    }
+
+    fn acts(&self) -> Acts {
+        Acts {
+            sockets: self.existing,
+            ..Acts::REQUESTS
+        }
+    }
+}
 
 #[derive(Debug)]
 struct MaxConnections {
@@ -98,6 +166,44 @@ mod tests {
         };
         assert!(set.connection(&event, Micros(0)).is_pass());
         assert_eq!(set.faults()[0].hits(), 0);
+    }
+
+    #[test]
+    fn on_pusher_websockets_are_counted_and_get_a_code() {
+        let mut call = sample::call(Protocol::Pusher, "GET", "/app/k");
+        let mut end = |keys: &str, rank: u64, already_open: bool| {
+            call.place = Some(crate::protocol::Place { rank, already_open });
+            let text = format!("kind = 'max-connections'\non = 'x'\nlimit = 2\n{keys}");
+            sample::set(&text, Protocol::Pusher)
+                .request(&call, Micros(0))
+                .end
+        };
+        let code = |code: u16, reason: &str, in_close| {
+            let reason = reason.to_owned();
+            Some(End::Reply(crate::fault::Reply::Pusher {
+                code,
+                reason,
+                in_close,
+            }))
+        };
+        let quota = "Application is over connection quota";
+        assert_eq!(end("", 2, false), None);
+        assert_eq!(end("", 3, false), code(4004, quota, false));
+        assert_eq!(end("told = 'close'", 3, false), code(4004, quota, true));
+        assert_eq!(
+            end("error = '4100'", 3, false),
+            code(4100, "Over capacity", false)
+        );
+        assert_eq!(end("then = 'hang'", 3, false), Some(End::Hang));
+        assert_eq!(end("", 3, true), None, "what is open stays");
+        assert_eq!(end("existing = 'cut'", 3, true), code(4004, quota, false));
+        assert_eq!(end("existing = 'cut'", 2, true), None, "the oldest stay");
+        let publish = sample::call(Protocol::Pusher, "POST", "/apps/1/events");
+        let set = sample::set(
+            "kind = 'max-connections'\non = 'x'\nlimit = 0",
+            Protocol::Pusher,
+        );
+        assert!(set.request(&publish, Micros(0)).is_pass());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod check;
 mod close;
 mod corrupt;
 mod decision;
+mod drop;
 mod empty_reply;
 mod error;
 mod error_in_200;
@@ -255,6 +256,7 @@ pub const FAULTS: &[FaultDef] = &[
     error_in_200::DEF,
     stale_reply::DEF,
     garbage::DEF,
+    drop::DEF,
     overload::DEF,
     kill::DEF,
     pause::DEF,

@@ -69,7 +69,10 @@ pub(super) fn named(name: &str, protocol: Protocol) -> Result<End, Problems> {
         return Ok(end);
     }
     let mut problems = Problems::default();
-    let is_status = protocol.is_http() && name.bytes().all(|byte| byte.is_ascii_digit());
+    // Channels' codes have a digit more than HTTP's statuses.
+    let is_status = protocol.is_http()
+        && name.bytes().all(|byte| byte.is_ascii_digit())
+        && !(protocol == Protocol::Pusher && name.len() == 4);
     let text = if is_status {
         format!("status = {}", name.trim_start_matches('0'))
     } else {

@@ -1,6 +1,6 @@
 //! Answers as files describe them: S3's codes, HTTP statuses, the pages of load balancers.
 
-use super::Reply;
+use super::{Reply, keys};
 use crate::{
     input::{Fields, Problems, did_you_mean},
     protocol::{
@@ -23,6 +23,9 @@ pub(super) fn parse(
     if !fields.has("error") && !fields.has("status") {
         let hint = match protocol {
             Protocol::S3 => "write one of S3's codes: error = \"InternalError\"",
+            Protocol::Pusher => {
+                "write a code for WebSockets, error = \"4004\", or a status for the HTTP API, status = 403"
+            }
             _ => "write the status: status = 503",
         };
         let message = format!("{} says neither `error` nor `status`", fields.name());
@@ -34,6 +37,10 @@ pub(super) fn parse(
     }
     let reply = if protocol == Protocol::S3 && fields.has("error") {
         s3_code(fields, added, problems)
+    } else if protocol == Protocol::Pusher && fields.has("error") {
+        pusher(fields, problems)
+    } else if protocol == Protocol::Pusher {
+        http(fields, added, problems).map(in_channels_words)
     } else {
         http(fields, added, problems)
     };
@@ -61,6 +68,73 @@ fn s3_code(
         in_200: false,
         close: fields.bool("close", problems),
     })
+}
+
+/// A code of Channels, which needs no other words.
+fn pusher(fields: &Fields<'_>, problems: &mut Problems) -> Option<Reply> {
+    for key in [
+        "status",
+        "body",
+        "headers",
+        "reason",
+        "retry_after",
+        "close",
+    ] {
+        if fields.has(key) {
+            let message = format!("a code of Channels has no `{key}`");
+            let hint = format!("leave `{key}` out, or write `status` in place of `error`");
+            fields.problem(problems, key, message, hint);
+        }
+    }
+    keys::pusher_code(fields, problems)
+}
+
+/// The body with which the HTTP API goes along with a status, where the author wrote none.
+fn in_channels_words(reply: Reply) -> Reply {
+    let Reply::Http {
+        status,
+        reason,
+        mut headers,
+        body,
+        close,
+        chunked,
+    } = reply
+    else {
+        return reply;
+    };
+    let default = match status {
+        400 => "Bad request\n",
+        401 => "Invalid signature\n",
+        403 => "Application is disabled or over its message quota\n",
+        413 => "The data content of this event exceeds the allowed maximum (10240 bytes)\n",
+        429 => r#"{"error":"Too many requests.","code":429}"#,
+        500.. => "Internal server error\n",
+        _ => "",
+    };
+    let is_given = !body.is_empty() || default.is_empty();
+    let typed = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    if !is_given && !typed {
+        let kind = if default.starts_with('{') {
+            "application/json"
+        } else {
+            "text/plain; charset=utf-8"
+        };
+        headers.push(("Content-Type".to_owned(), kind.to_owned()));
+    }
+    Reply::Http {
+        status,
+        reason,
+        headers,
+        body: if is_given {
+            body
+        } else {
+            Bytes::from_static(default.as_bytes())
+        },
+        close,
+        chunked,
+    }
 }
 
 /// The S3 code in `error`.

@@ -185,6 +185,12 @@ impl FaultSet {
             .find_map(|fault| Some((&**fault, fault.behaviour.capacity()?)))
     }
 
+    /// Whether any fault may decide about WebSockets that are open already: they are asked about
+    /// by their `Connect`, with [`crate::protocol::Place::already_open`].
+    pub fn acts_on_sockets(&self) -> bool {
+        self.acts.is_some_and(|acts| acts.sockets)
+    }
+
     /// Whether a parameter moves over the phase, so that what was decided for a connection
     /// (listener state and byte effects) must be asked for again as time goes on.
     pub fn moves(&self) -> bool {
@@ -261,10 +267,13 @@ impl FaultSet {
             return Decision::default();
         }
         let keys = Keys::new(call);
+        let already_open = call.place.is_some_and(|place| place.already_open);
         self.round(
             now,
             |fault| {
-                let concerned = fault.acts.requests && fault.gate.when.matches(call);
+                let concerned = fault.acts.requests
+                    && (!already_open || fault.acts.sockets)
+                    && fault.gate.when.matches(call);
                 concerned.then(|| (keys.of(fault.by), keys.of(By::Request)))
             },
             |fault, context| fault.behaviour.request(call, context),

@@ -50,6 +50,17 @@ pub struct Call {
     pub declared_max: Option<u32>,
     /// The proxy's number of the connection that carries it.
     pub connection: u64,
+    /// The place of a WebSocket among those open, for its `Connect`.
+    pub place: Option<Place>,
+}
+
+/// The place of a WebSocket among those of its dependency that are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Which of them it is by age, from 1 for the oldest.
+    pub rank: u64,
+    /// Whether it was open before the faults in force came into force, and is asked about again.
+    pub already_open: bool,
 }
 
 /// How much of a statement's text is kept for matching, in bytes.
@@ -93,6 +104,7 @@ impl Call {
             attempt,
             declared_max: None,
             connection,
+            place: None,
         }
     }
 }

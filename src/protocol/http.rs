@@ -4,7 +4,11 @@
 //! becomes a [`Call`], and a [`Reply`] becomes an [`Answer`] with its status line, headers and
 //! body. Nothing here waits or looks at the clock.
 
-use super::{Call, CallTracker, Headers, Protocol, pusher, s3};
+use super::{
+    Call, CallTracker, Headers, Protocol,
+    pusher::{self, Class},
+    s3, websocket,
+};
 use crate::{
     fault::Reply,
     seed::{Seed, name_hash},
@@ -73,6 +77,7 @@ pub fn identify<'a>(
         attempt,
         declared_max: identity.max,
         connection,
+        place: None,
         headers,
     }
 }
@@ -157,6 +162,17 @@ pub enum Made {
     Garbage(Bytes),
     /// Nothing; then FIN.
     Empty,
+    /// A WebSocket that is accepted and closed again.
+    Socket(Refused),
+}
+
+/// A WebSocket that a fault accepts and closes with a code of Channels.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// The handshake's answer and the frames behind it.
+    pub bytes: Bytes,
+    /// The code.
+    pub code: Arc<str>,
 }
 
 /// An answer as it goes on the wire.
@@ -184,7 +200,12 @@ pub struct Answer {
 pub fn make(reply: &Reply, call: &Call, stamp: &Stamp<'_>) -> Made {
     match reply {
         Reply::Garbage(bytes) => Made::Garbage(bytes.clone()),
-        Reply::Empty => Made::Empty,
+        Reply::Empty | Reply::Nothing => Made::Empty,
+        Reply::Pusher {
+            code,
+            reason,
+            in_close,
+        } => refused(*code, reason, *in_close, call, stamp),
         Reply::Http {
             status,
             reason,
@@ -207,6 +228,35 @@ pub fn make(reply: &Reply, call: &Call, stamp: &Stamp<'_>) -> Made {
             Made::Answer(s3_error(code, status, headers, close, call, stamp))
         }
     }
+}
+
+/// The answer to a WebSocket's handshake, with the code in an error and in a close frame, or in the
+/// latter alone. A request that is no handshake is answered 403, or 503 where the code says to
+/// come back later, with the reason.
+fn refused(code: u16, reason: &str, in_close: bool, call: &Call, stamp: &Stamp<'_>) -> Made {
+    let Some(key) = call.headers.get("sec-websocket-key") else {
+        let body = Bytes::from(format!("{reason}\n"));
+        let text = ("Content-Type".to_owned(), "text/plain".to_owned());
+        let status = match pusher::class_of(code) {
+            Some(Class::BackOff | Class::ReconnectAtOnce) => 503,
+            _ => 403,
+        };
+        let reason = reason_of(status);
+        let answer = plain(status, reason, &[text], &body, false, false, call, stamp);
+        return Made::Answer(answer);
+    };
+    let mut bytes = BytesMut::new();
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        websocket::accept_key(key)
+    );
+    bytes.put_slice(head.as_bytes());
+    bytes.put_slice(&pusher::goodbye(code, reason, in_close));
+    Made::Socket(Refused {
+        bytes: bytes.freeze(),
+        code: code.to_string().into(),
+    })
 }
 
 #[allow(clippy::too_many_arguments)]

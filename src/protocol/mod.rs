@@ -10,7 +10,7 @@ pub mod s3;
 pub mod sql;
 pub mod websocket;
 
-pub use call::{Applied, Call, CallTracker, Headers, Recognised, TEXT_BYTES_MAX};
+pub use call::{Applied, Call, CallTracker, Headers, Place, Recognised, TEXT_BYTES_MAX};
 
 pub use retry::asks_for_retry;
 
@@ -56,6 +56,18 @@ const HTTP_WHEN: &[&str] = &[
     "attempt",
 ];
 
+/// By what requests and messages of Channels are told apart.
+const PUSHER_WHEN: &[&str] = &[
+    "operation",
+    "method",
+    "path",
+    "key",
+    "host",
+    "header",
+    "text",
+    "attempt",
+];
+
 /// Every protocol, in the order listed.
 pub const PROTOCOLS: &[ProtocolDef] = &[
     ProtocolDef {
@@ -88,7 +100,7 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         summary: "Pusher Channels: the signed HTTP API and WebSockets, message by message",
         example: "[dependency.realtime]\nprotocol = \"pusher\"\nrole     = \"realtime\"\nupstream = \"embedded\"\n",
         has_messages: true,
-        when: HTTP_WHEN,
+        when: PUSHER_WHEN,
     },
 ];
 

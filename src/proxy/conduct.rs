@@ -206,7 +206,7 @@ impl<'a> Conductor<'a> {
     ) -> Ending {
         let bytes = match reply {
             Reply::Garbage(bytes) => bytes,
-            Reply::Empty => Bytes::new(),
+            Reply::Empty | Reply::Nothing => Bytes::new(),
             of_the_protocol => {
                 let _refused = self.life.refuse_requests(of_the_protocol, acted);
                 return self.pass(set, event, plan, Hold::Free).await;

@@ -4,6 +4,7 @@ use super::{
     Config, Counts,
     conduct::{Conductor, Farewell},
     http, relay,
+    sockets::Sockets,
     station::Station,
     tls::FrontAlpn,
     upstream::{Connector, UpstreamStream},
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     /// Which call and attempt a request is. Never held across a wait.
     pub(crate) calls: Mutex<CallTracker>,
+    /// Which connections are WebSockets.
+    pub(crate) sockets: Arc<Sockets>,
     /// Pipes for splicing.
     #[cfg(target_os = "linux")]
     pub(super) pipes: super::splice::Pipes,
@@ -74,6 +77,7 @@ impl Shared {
             switch,
             recorder,
             calls: Mutex::default(),
+            sockets: Arc::default(),
             #[cfg(target_os = "linux")]
             pipes: super::splice::Pipes::default(),
             answers: http::Memory::new(config.limits.answers_bytes),

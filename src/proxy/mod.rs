@@ -17,9 +17,9 @@ mod evidence;
 pub mod http;
 mod relay;
 mod shape;
+mod sockets;
 #[cfg(target_os = "linux")]
 mod splice;
-#[expect(dead_code, reason = "the engines of databases build on it")]
 mod statement;
 mod station;
 pub mod tls;

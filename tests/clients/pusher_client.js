@@ -43,7 +43,8 @@ pusher.connection.bind("state_change", ({ previous, current }) =>
   say("state", { previous, current }),
 );
 pusher.connection.bind("error", (error) => {
-  const data = error && error.error && error.error.data;
+  // The handshake wraps what an open connection says plainly.
+  const data = error && (error.data || (error.error && error.error.data));
   say("error", { type: error && error.type, data: data || null });
 });
 pusher.bind_global((event, data) => {

@@ -137,7 +137,11 @@ pub(super) const DEF: FaultDef = FaultDef {
 
 /// What each protocol says where the file does not: to a request for which there is no room, and
 /// to a connection beyond the limit.
-const REFUSALS: &[(&str, &str, &str)] = &[("http", "503", "503"), ("s3", "SlowDown", "SlowDown")];
+const REFUSALS: &[(&str, &str, &str)] = &[
+    ("http", "503", "503"),
+    ("s3", "SlowDown", "SlowDown"),
+    ("pusher", "4100", "4100"),
+];
 
 /// How a request and how a connection is refused.
 fn refusals(

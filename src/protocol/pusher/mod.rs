@@ -5,8 +5,10 @@
 //! clients make of it.
 
 mod code;
+mod message;
 
 pub use code::{CODES, Class, CodeDef, class_of, find_code};
+pub use message::{error_code, error_event, goodbye, recognise_message};
 
 /// Operations of the HTTP API and of the WebSocket, in the order listed.
 ///

@@ -5,10 +5,11 @@ use super::{exchange::Exchange, head::BadHead, http1::Over, memory::Memory};
 use crate::{
     fault::{FaultId, FaultSet, Reply, Switch},
     history::{Attempt, AttemptEnd, Observation, Operation, Outcome, Recorder, Source},
-    protocol::{Call, Protocol, http as messages},
+    protocol::{Applied, Call, Protocol, http as messages},
     proxy::{
         conduct::Farewell,
         connection::{Life, Refusal, Shared},
+        sockets::Sockets,
         station::Station,
     },
     scenario::{Answer, BODY_BYTES_MAX, Capture, Outcomes, Template},
@@ -98,6 +99,16 @@ impl Desk {
         }
     }
 
+    /// The WebSockets of the dependency, where it has any.
+    pub(super) fn sockets(&self) -> Option<&Arc<Sockets>> {
+        match self {
+            Self::Dependency { shared, .. } => {
+                (shared.config.protocol == Protocol::Pusher).then_some(&shared.sockets)
+            }
+            Self::Door(_) => None,
+        }
+    }
+
     /// Begins to observe the request with this head.
     pub(super) fn begin<'a>(
         self: &Arc<Self>,
@@ -128,7 +139,9 @@ impl Desk {
                 request: format!("{method} {}", path(target)).into(),
             },
         };
-        Exchange::new(Arc::clone(self), subject, began)
+        let mut exchange = Exchange::new(Arc::clone(self), subject, began);
+        exchange.enter_sockets();
+        exchange
     }
 
     /// What a fault's reply is on the wire.
@@ -258,6 +271,7 @@ impl Desk {
     /// Whether a header of the answer must be kept until the end.
     pub(super) fn wants(&self, header: &str) -> bool {
         match self {
+            Self::Dependency { shared, .. } if shared.config.protocol == Protocol::Pusher && header.eq_ignore_ascii_case("sec-websocket-extensions") => true,
             Self::Dependency { shared, .. } => shared.config.capture.values().any(|capture| {
                 matches!(capture, Capture::ResponseHeader(name) if name.eq_ignore_ascii_case(header))
             }),
@@ -349,9 +363,15 @@ fn attempt(
             declared_max: call.declared_max,
             operation: Arc::clone(&call.operation),
             key: Arc::clone(&call.key),
-            code: (shared.config.protocol == Protocol::S3)
-                .then(|| s3_code(&exchange.sample.bytes))
-                .flatten(),
+            code: match shared.config.protocol {
+                Protocol::S3 => s3_code(&exchange.sample.bytes),
+                _ => exchange.code.clone(),
+            },
+            // A WebSocket that was accepted and refused with a code was refused.
+            applied: match exchange.code {
+                Some(_) => Applied::No,
+                None => blank.applied,
+            },
             captured: captured(exchange, call, &shared.config.capture),
             ..blank
         },

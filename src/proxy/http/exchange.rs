@@ -9,7 +9,7 @@ use crate::{
     fault::{FaultId, FaultSet},
     history::AttemptEnd,
     protocol::{Applied, Call},
-    proxy::{connection::Refusal, decide::Asked, station::Station},
+    proxy::{connection::Refusal, decide::Asked, sockets::Entered, station::Station},
     units::Micros,
 };
 use std::sync::{
@@ -167,6 +167,10 @@ pub(super) struct Exchange {
     pub(super) sample: Sample,
     /// The answer's headers that the desk wants.
     pub(super) answer_headers: Vec<(Box<str>, Box<[u8]>)>,
+    /// The protocol's own code with which the dependency or a fault refused it.
+    pub(super) code: Option<Arc<str>>,
+    /// Its place among the WebSockets that are open, once it is to become one.
+    pub(super) socket: Option<Entered>,
     /// Which faults acted on it.
     pub(super) faults: Vec<FaultId>,
     /// The set that decided about it last.
@@ -188,11 +192,26 @@ impl Exchange {
             tally: Arc::default(),
             sample: Sample::default(),
             answer_headers: Vec::new(),
+            code: None,
+            socket: None,
             faults: Vec::new(),
             decided_by: None,
             released: None,
             acts_on_answer: None,
             is_recorded: false,
+        }
+    }
+
+    /// Takes its place among the WebSockets, if it is to become one.
+    pub(super) fn enter_sockets(&mut self) {
+        let Subject::Attempt(call) = &mut self.subject else {
+            return;
+        };
+        let is_handshake = *call.operation == *"Connect" && *call.method == *"GET";
+        if let Some(sockets) = self.desk.sockets().filter(|_| is_handshake) {
+            let entered = sockets.enter(call.connection);
+            call.place = Some(entered.place(false));
+            self.socket = Some(entered);
         }
     }
 

@@ -451,6 +451,14 @@ pub(super) async fn write_reply<W: AsyncWrite + Unpin>(
     };
     match exchange.desk.make(reply, call) {
         Made::Empty => Ok(None),
+        Made::Socket(refused) => {
+            exchange.code = Some(refused.code);
+            exchange.desk.mark();
+            client.write_all(&refused.bytes).await?;
+            client.flush().await?;
+            exchange.tally.answered(101, exchange.desk.now());
+            Ok(Some(true))
+        }
         Made::Garbage(bytes) => {
             client.write_all(&bytes).await?;
             client.flush().await?;

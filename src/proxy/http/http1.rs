@@ -12,6 +12,7 @@
 
 use super::{
     body::Body,
+    channels::{self, Parties},
     desk::{Desk, Subject},
     exchange::{Exchange, Tally},
     forward::{
@@ -78,7 +79,7 @@ impl Over {
         }
     }
 
-    fn orderly(how: &str) -> Self {
+    pub(super) fn orderly(how: &str) -> Self {
         Self {
             how: how.to_owned(),
             closing: Some(Closing::Fin),
@@ -396,6 +397,9 @@ where
                 exchange.finish(AttemptEnd::Unfinished);
                 return Err(Over::cut("lost answer, fault lifted", Closing::Fin));
             }
+            Ok(Answered::Upgraded) if exchange.socket.is_some() => {
+                return Err(self.carry(upstream, exchange).await);
+            }
             Ok(Answered::Upgraded) => {
                 self.settle(facts, &mut exchange).await?;
                 exchange.finish(AttemptEnd::Answered);
@@ -589,6 +593,18 @@ where
         }
         self.upstream = Some(upstream);
         Ok(())
+    }
+
+    /// Carries the messages of a WebSocket whose handshake is done.
+    async fn carry(&mut self, mut upstream: Upstream<D::Stream>, exchange: Exchange) -> Over {
+        let room = channels::INLET_BYTES;
+        self.client.set_room_max(room);
+        upstream.inlet.set_room_max(room);
+        let parties = Parties {
+            client: (&mut self.client, &mut self.writer),
+            upstream: (&mut upstream.inlet, &mut upstream.writer),
+        };
+        Box::pin(channels::carry(&self.desk, exchange, &self.faults, parties)).await
     }
 
     async fn tunnel(&mut self, mut upstream: Upstream<D::Stream>) -> Over {

@@ -306,7 +306,9 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
         };
         let answer = match self.desk.make(reply, call) {
             Made::Answer(answer) => answer,
-            Made::Garbage(_) | Made::Empty => return Err(Broken::Cut(Closing::Reset)),
+            Made::Garbage(_) | Made::Empty | Made::Socket(_) => {
+                return Err(Broken::Cut(Closing::Reset));
+            }
         };
         let body = answer.body_sent();
         let mut response = Response::builder().status(answer.status);

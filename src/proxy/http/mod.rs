@@ -5,10 +5,12 @@
 //! front door); each request on it is an `exchange`, whose observation is recorded however it
 //! ends. `decide` asks the faults about it. `head` and `body` find out where messages of HTTP/1.x
 //! end, `http1` serves the requests of a connection in order, `forward` runs both directions of
-//! one; `http2` serves the streams of a connection side by side. `memory` keeps answers for the
+//! one; `http2` serves the streams of a connection side by side. `channels` carries the messages of
+//! a WebSocket of Pusher. `memory` keeps answers for the
 //! fault that gives them again. `ingress` is the front door.
 
 pub mod body;
+mod channels;
 mod desk;
 mod exchange;
 mod forward;
