@@ -455,8 +455,10 @@ fn a_plan_says_what_would_happen_and_when() {
 #[test]
 fn every_expectations_example_reads_in_a_scenario() {
     let head = &SCENARIO[..SCENARIO.find("[[expect]]").unwrap()];
+    let realtime = "[dependency.realtime]\nprotocol = \"pusher\"\nupstream = \"embedded\"\n";
+    let system = format!("{SYSTEM}\n{realtime}");
     for def in EXPECTATIONS {
-        let (read, problems) = try_read(SYSTEM, &format!("{head}{}", def.example));
+        let (read, problems) = try_read(&system, &format!("{head}{}", def.example));
         let errors = problems.contains("error:");
         assert!(read.is_some() && !errors, "{}\n{problems}", def.name);
     }

@@ -18,6 +18,7 @@ mod judge;
 mod judgement;
 mod latency;
 mod names;
+mod obeys_codes;
 mod probe;
 mod recovery;
 mod samples;
@@ -162,6 +163,7 @@ pub const EXPECTATIONS: &[ExpectationDef] = &[
     gives_up::DEF,
     attempts::DEF,
     amplification::DEF,
+    obeys_codes::DEF,
     failover::DEF,
     recovery::DEF,
     converged::DEF,

@@ -19,6 +19,7 @@ pub fn names() -> Names<'static> {
             ("backup", None, Protocol::S3),
             ("pager", Some("alerts"), Protocol::Http),
             ("queue", None, Protocol::Tcp),
+            ("realtime", None, Protocol::Pusher),
         ],
         instances: vec!["primary", "standby"],
         captures: vec![("train", vec!["bot", "version"]), ("s3", vec!["version"])],

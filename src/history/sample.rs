@@ -409,6 +409,21 @@ impl AttemptBuilder {
         self
     }
 
+    /// The proxy's number of its connection.
+    #[must_use]
+    pub fn on_connection(mut self, connection: u64) -> Self {
+        self.0.connection = connection;
+        self
+    }
+
+    /// The protocol's own code in the answer.
+    #[must_use]
+    pub fn code(mut self, code: &str) -> Self {
+        self.0.code = Some(code.into());
+        self.0.applied = Applied::No;
+        self
+    }
+
     /// Whether the dependency carried it out.
     #[must_use]
     pub fn applied(mut self, applied: Applied) -> Self {
@@ -430,7 +445,7 @@ impl AttemptBuilder {
 }
 
 /// The system of every sample: loads `ask` and `train` at 20 a second with a time-out of 5 s,
-/// dependencies `s3`, `backup` and `pager`, instances `primary` and `standby`.
+/// dependencies `s3`, `backup`, `pager` and `realtime`, instances `primary` and `standby`.
 pub fn system() -> System {
     System {
         source: input::Source::new("system.toml", ""),
@@ -444,6 +459,7 @@ pub fn system() -> System {
             dependency("s3", Protocol::S3, Some("object-store")),
             dependency("backup", Protocol::S3, None),
             dependency("pager", Protocol::Http, Some("alerts")),
+            dependency("realtime", Protocol::Pusher, None),
         ],
         loads: vec![load("ask"), load("train")],
         ingress: None,

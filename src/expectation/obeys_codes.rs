@@ -1,0 +1,507 @@
+//! `obeys-codes`: clients of Pusher Channels heed the code with which they are closed.
+//!
+//! Codes from 4000 to 4099 say not to connect again, 4100 to 4199 to wait a second, 4200 to 4299 to
+//! come back at once. Nothing on the wire says which client a connection belongs to, so the file
+//! says how many there are, and connects are counted against what they were allowed: each client
+//! may connect once; when a connection ends, its client may connect again as the code says. A
+//! connect that nobody was free to make is a breach, whoever made it. Only where fewer clients
+//! connect than the file says can a breach go unnoticed.
+//!
+//! After [`OWN_ACCORD`] a client that was told to stay away may have been told otherwise, by its
+//! user or its app; `silent_for` says so of another time.
+
+use super::{Expectation, ExpectationDef, Judgement, Name, Names, names};
+use crate::{
+    history::{Attempt, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    protocol::{
+        Protocol,
+        pusher::{Class, class_of},
+    },
+    units::{Micros, Rate, format_duration},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// So much too early is no disobedience: clocks and timers are no finer.
+const EARLY_MAX: Duration = Duration::from_millis(50);
+
+/// How long a client that was told to stay away must be seen to do so: longer than pusher-js waits
+/// before it tries again on its own, which is 15 s.
+const OWN_ACCORD: Duration = Duration::from_secs(20);
+
+/// How soon "at once" is.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Connects a second and client that are no tight loop.
+const RATE_MAX: f64 = 10.0;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "obeys-codes",
+    summary: "clients of Pusher stay away, wait or come back as the close code tells them",
+    example: "[[expect]]\nid      = \"SNP-8\"\nthat    = \"clients heed the codes they are closed with\"\nkind    = \"obeys-codes\"\non      = \"realtime\"\nclients = 1\n",
+    keys: &[
+        Key::required(
+            "on",
+            Shape::Text,
+            "the role or dependency, of the protocol pusher",
+        ),
+        Key::required(
+            "clients",
+            Shape::Integer(1, 100_000),
+            "how many clients connect to it",
+        ),
+        Key::optional(
+            "silent_for",
+            Shape::Duration,
+            "4000 to 4099: how long no client comes back (20s)",
+        ),
+        Key::optional(
+            "at_once",
+            Shape::Duration,
+            "4200 to 4299: within which time somebody comes back (5s)",
+        ),
+        Key::optional(
+            "at_most",
+            Shape::Rate,
+            "4200 to 4299: the most connects a second and client (10/s)",
+        ),
+        Key::optional(
+            "min_closes",
+            Shape::Integer(1, 1_000_000),
+            "fewer connections closed with such a code show nothing (1)",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct ObeysCodes {
+    on: Name,
+    clients: u64,
+    silent_for: Duration,
+    at_once: Duration,
+    per_second_max: f64,
+    min_closes: u64,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let on = names::dependency_with_requests(fields, "on", names, problems);
+    let clients = fields.integer("clients", problems);
+    let silent_for = fields.duration("silent_for", problems);
+    let at_once = fields.duration("at_once", problems);
+    let at_most = fields.rate("at_most", problems);
+    let min_closes = fields.integer("min_closes", problems).unwrap_or(1);
+    let on = on?;
+    let is_other = names.dependencies.iter().any(|(name, role, protocol)| {
+        (*name == &*on || *role == Some(&*on)) && *protocol != Protocol::Pusher
+    });
+    if is_other {
+        let message = format!("`{on}` is not of the protocol pusher, which has such codes");
+        fields.problem(problems, "on", message, None);
+        return None;
+    }
+    Some(Box::new(ObeysCodes {
+        on,
+        clients: clients?.unsigned_abs(),
+        silent_for: silent_for.unwrap_or(OWN_ACCORD),
+        at_once: at_once.unwrap_or(AT_ONCE),
+        per_second_max: at_most.map_or(RATE_MAX, Rate::as_per_second),
+        min_closes: min_closes.unsigned_abs(),
+    }))
+}
+
+/// Something that happened to a connection.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    /// A client connects.
+    Connect,
+    /// A connection ended; the code, where it had one of a class.
+    End(Option<(u16, Class)>),
+}
+
+/// What the events of a run show.
+#[derive(Debug, Default)]
+struct Seen {
+    /// How many connections were closed with a code in the judged phases.
+    closes: u64,
+    /// Those of them that were not watched for long enough.
+    untold: u64,
+    breaches: Vec<(Micros, String)>,
+    /// When there were more connections than clients.
+    crowd: Option<Micros>,
+}
+
+/// What clients may do.
+#[derive(Debug)]
+struct Licences {
+    /// How many may connect.
+    free: u64,
+    /// When others may connect again, and the code that keeps them.
+    barred: BTreeMap<(Micros, u64), (u16, Micros)>,
+    count: u64,
+}
+
+impl Licences {
+    fn release(&mut self, now: Micros) {
+        while let Some(first) = self.barred.first_entry()
+            && first.key().0 <= now
+        {
+            first.remove();
+            self.free += 1;
+        }
+    }
+
+    fn bar(&mut self, until: Micros, code: u16, now: Micros) {
+        self.count += 1;
+        self.barred.insert((until, self.count), (code, now));
+    }
+}
+
+impl ObeysCodes {
+    fn see(&self, view: &View<'_>) -> Seen {
+        let whole = Window::new(Micros(0), Micros(u64::MAX));
+        let ended = view.history.end;
+        let attempts = view.attempts_in(&self.on, whole);
+        let events = events(view, &attempts);
+        let mut seen = Seen::default();
+        let mut licences = Licences {
+            free: self.clients,
+            barred: BTreeMap::new(),
+            count: 0,
+        };
+        for (at, event) in &events {
+            licences.release(*at);
+            match event {
+                Event::Connect => self.connect(*at, &mut licences, &mut seen),
+                Event::End(code) => {
+                    let judged = view.contains(*at);
+                    let Some((code, class)) = code else {
+                        licences.free += 1;
+                        continue;
+                    };
+                    let (until, watched) = self.until(*at, *class);
+                    licences.bar(until, *code, *at);
+                    if judged {
+                        seen.closes += 1;
+                        seen.untold += u64::from(watched > ended);
+                    }
+                }
+            }
+        }
+        self.comes_back(view, &events, &mut seen);
+        self.no_loop(view, &events, &mut seen);
+        seen.breaches
+            .retain(|(at, _)| view.contains(*at) || self.follows(view, &events, *at));
+        seen.breaches.sort_by_key(|(at, _)| *at);
+        seen
+    }
+
+    /// Until when a client must not connect, and until when it must be watched.
+    fn until(&self, at: Micros, class: Class) -> (Micros, Micros) {
+        match class {
+            Class::DoNotReconnect => (at + self.silent_for, at + self.silent_for),
+            Class::BackOff => {
+                let until = at + (Class::BACK_OFF_MIN - EARLY_MAX);
+                (until, until)
+            }
+            Class::ReconnectAtOnce => (at, at + self.at_once),
+            Class::Other => (at, at),
+        }
+    }
+
+    fn connect(&self, at: Micros, licences: &mut Licences, seen: &mut Seen) {
+        if licences.free > 0 {
+            licences.free -= 1;
+        } else if let Some((_, (code, since))) = licences.barred.pop_first() {
+            let pause = format_duration(at.since(since));
+            seen.breaches
+                .push((at, format!("connected {pause} after {code}")));
+        } else if seen.crowd.is_none() {
+            seen.crowd = Some(at);
+        }
+    }
+
+    /// Whether a connection was closed with a code in the judged phases shortly before.
+    fn follows(&self, view: &View<'_>, events: &[(Micros, Event)], at: Micros) -> bool {
+        events.iter().any(|(closed, event)| {
+            matches!(event, Event::End(Some(_)))
+                && view.contains(*closed)
+                && *closed <= at
+                && at.since(*closed) <= self.silent_for.max(self.at_once)
+        })
+    }
+
+    /// After 4200 to 4299 somebody comes back.
+    fn comes_back(&self, view: &View<'_>, events: &[(Micros, Event)], seen: &mut Seen) {
+        for (index, (at, event)) in events.iter().enumerate() {
+            let Event::End(Some((code, Class::ReconnectAtOnce))) = event else {
+                continue;
+            };
+            let until = *at + self.at_once;
+            let mut after = events[index..].iter();
+            let back =
+                after.any(|(later, event)| matches!(event, Event::Connect) && *later <= until);
+            if !back && until <= view.history.end {
+                let within = format_duration(self.at_once);
+                let what = format!("nobody came back within {within} after {code}");
+                seen.breaches.push((*at, what));
+            }
+        }
+    }
+
+    /// Coming back at once is no tight loop.
+    fn no_loop(&self, view: &View<'_>, events: &[(Micros, Event)], seen: &mut Seen) {
+        let told = |from: Micros, to: Micros| {
+            events.iter().any(|(at, event)| {
+                matches!(event, Event::End(Some((_, Class::ReconnectAtOnce))))
+                    && from <= *at
+                    && *at < to
+            })
+        };
+        let most = self.per_second_max * self.clients as f64;
+        for second in view.windows().into_iter().flat_map(Window::seconds) {
+            let connects = events
+                .iter()
+                .filter(|(at, event)| matches!(event, Event::Connect) && second.contains(*at));
+            let count = connects.count();
+            if count as f64 > most && told(second.from, second.to) {
+                let what = format!("{count} connects in one second after 4200 to 4299");
+                seen.breaches.push((second.from, what));
+            }
+        }
+    }
+}
+
+/// The code with which a connection was refused or closed, where it is of a class.
+fn code_of(attempt: &Attempt) -> Option<(u16, Class)> {
+    let code = attempt.code.as_deref()?.parse().ok()?;
+    Some((code, class_of(code)?))
+}
+
+/// How a connection that was open was closed, if by a close frame.
+fn close_of<'a>(connect: &Attempt, attempts: &[&'a Attempt]) -> Option<&'a Attempt> {
+    let mut closes = attempts.iter().copied();
+    closes.find(|attempt| {
+        &*attempt.operation == "Close"
+            && attempt.connection == connect.connection
+            && attempt.dependency == connect.dependency
+    })
+}
+
+/// Connects and ends of connections, in order.
+fn events(view: &View<'_>, attempts: &[&Attempt]) -> Vec<(Micros, Event)> {
+    let mut events = Vec::new();
+    for connect in attempts.iter().filter(|one| &*one.operation == "Connect") {
+        events.push((connect.began, Event::Connect));
+        let is_open = connect.status == Some(101) && connect.code.is_none();
+        let end = if !is_open {
+            Some((connect.ended, code_of(connect)))
+        } else if let Some(close) = close_of(connect, attempts) {
+            Some((close.ended, code_of(close)))
+        } else {
+            let gone = view.history.connections.iter().find(|one| {
+                one.connection == connect.connection && one.dependency == connect.dependency
+            });
+            gone.map(|gone| (gone.closed, None))
+        };
+        if let Some((at, code)) = end {
+            events.push((at, Event::End(code)));
+        }
+    }
+    // What ends at the moment at which something begins made room for it.
+    events.sort_by_key(|(at, event)| (*at, matches!(event, Event::Connect)));
+    events
+}
+
+impl Expectation for ObeysCodes {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let seen = self.see(view);
+        let (closes, told) = (seen.closes, seen.closes - seen.untold);
+        let measured = match seen.breaches.len() {
+            0 => format!("{closes} connections closed with a code, all heeded"),
+            count => format!("{closes} connections closed with a code, {count} breaches"),
+        };
+        let judgement = Judgement::new(view.window(), closes, measured);
+        let judgement = if let Some(at) = seen.crowd {
+            judgement.inconclusive(format!(
+                "more than {} clients connected at {:.1} s, so it cannot be told who did what",
+                self.clients,
+                at.as_secs_f64()
+            ))
+        } else if !seen.breaches.is_empty() {
+            judgement.fail(format!(
+                "{} breaches of what codes say",
+                seen.breaches.len()
+            ))
+        } else if closes < self.min_closes {
+            judgement.inconclusive(format!(
+                "{closes} connections were closed with a code, at least {} are needed",
+                self.min_closes
+            ))
+        } else if told < self.min_closes {
+            judgement.inconclusive(format!(
+                "the run ended too soon after {} of {closes} closes to see what clients did",
+                seen.untold
+            ))
+        } else {
+            judgement
+        };
+        judgement.with(seen.breaches)
+    }
+
+    fn required(&self) -> String {
+        format!(
+            "no client of `{}` back within {} after 4000–4099 or 1s after 4100–4199; back within {} after 4200–4299, at most {}/s each",
+            self.on,
+            format_duration(self.silent_for),
+            format_duration(self.at_once),
+            self.per_second_max
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{
+        expectation::{Status, Verdict},
+        history::sample::{Story, attempt},
+    };
+
+    const EXPECT: &str = "kind = \"obeys-codes\"\non = \"realtime\"\nclients = 1";
+
+    /// Connects that began so many milliseconds after the start, each refused with this code, or
+    /// none.
+    fn story(connects: &[(u64, Option<&str>)]) -> Story {
+        let connects = connects.iter().zip(1u64..).map(|((at, code), n)| {
+            let one = attempt("realtime", *at, at + 10)
+                .operation("Connect")
+                .key("k")
+                .status(101)
+                .on_connection(n)
+                .hit();
+            match code {
+                Some(code) => one.code(code),
+                None => one,
+            }
+        });
+        Story::new().healthy(0..60).attempts(connects)
+    }
+
+    #[track_caller]
+    fn judged(connects: &[(u64, Option<&str>)], status: Status, said: &str) -> Verdict {
+        let verdict = check(EXPECT, &story(connects));
+        assert_eq!(verdict.status, status, "{verdict:?}");
+        let text = format!("{verdict:?}");
+        assert!(text.contains(said), "{said}: {text}");
+        verdict
+    }
+
+    #[test]
+    fn after_4000_to_4099_nobody_comes_back() {
+        judged(&[(12_000, Some("4004"))], Status::Pass, "all heeded");
+        judged(
+            &[(12_000, Some("4004")), (13_000, None)],
+            Status::Fail,
+            "connected 990ms after 4004",
+        );
+        // Much later somebody may have pressed reload.
+        judged(
+            &[(12_000, Some("4004")), (40_000, None)],
+            Status::Pass,
+            "all heeded",
+        );
+    }
+
+    #[test]
+    fn after_4100_to_4199_a_second_passes() {
+        let refused = [
+            (12_000, Some("4100")),
+            (13_012, Some("4100")),
+            (14_030, None),
+        ];
+        judged(&refused, Status::Pass, "2 connections closed");
+        judged(
+            &[(12_000, Some("4100")), (12_510, None)],
+            Status::Fail,
+            "connected 500ms after 4100",
+        );
+    }
+
+    #[test]
+    fn after_4200_to_4299_somebody_comes_back_at_once_but_in_no_tight_loop() {
+        judged(
+            &[(12_000, Some("4200")), (12_020, None)],
+            Status::Pass,
+            "all heeded",
+        );
+        judged(
+            &[(12_000, Some("4200")), (19_000, None)],
+            Status::Fail,
+            "nobody came back within 5s",
+        );
+        let mut tight: Vec<(u64, Option<&str>)> =
+            (0..40).map(|n| (12_000 + 20 * n, Some("4200"))).collect();
+        tight.push((12_900, None));
+        judged(&tight, Status::Fail, "connects in one second");
+    }
+
+    #[test]
+    fn an_open_connection_that_is_closed_counts_too() {
+        let close = attempt("realtime", 15_000, 15_000)
+            .operation("Close")
+            .on_connection(1)
+            .code("4004")
+            .hit();
+        let open = story(&[(12_000, None)]).attempt(close);
+        assert_eq!(check(EXPECT, &open).status, Status::Pass);
+        let close = attempt("realtime", 15_000, 15_000)
+            .operation("Close")
+            .on_connection(1)
+            .code("4004")
+            .hit();
+        let back = story(&[(12_000, None), (16_000, None)]).attempt(close);
+        assert_eq!(check(EXPECT, &back).status, Status::Fail);
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_inconclusive() {
+        judged(
+            &[(12_000, None)],
+            Status::Inconclusive,
+            "at least 1 are needed",
+        );
+        judged(
+            &[(12_000, None), (13_000, Some("4004"))],
+            Status::Inconclusive,
+            "more than 1 clients",
+        );
+    }
+
+    #[test]
+    fn of_two_clients_one_may_come_while_the_other_stays_away() {
+        let two = EXPECT.replace("clients = 1", "clients = 2");
+        let refused = story(&[(12_000, Some("4004")), (13_000, Some("4004"))]);
+        assert_eq!(check(&two, &refused).status, Status::Pass);
+        let third = story(&[
+            (12_000, Some("4004")),
+            (13_000, Some("4004")),
+            (14_000, None),
+        ]);
+        assert_eq!(check(&two, &third).status, Status::Fail);
+    }
+
+    #[test]
+    fn other_protocols_have_no_such_codes() {
+        let said = problems(&EXPECT.replace("realtime", "s3"));
+        assert_eq!(
+            said,
+            ["`s3` is not of the protocol pusher, which has such codes"]
+        );
+    }
+}
