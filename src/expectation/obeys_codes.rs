@@ -120,8 +120,8 @@ fn parse(
 enum Event {
     /// A client connects.
     Connect,
-    /// A connection ended; the code, where it had one of a class.
-    End(Option<(u16, Class)>),
+    /// A connection ended at this moment; the code, where it had one of a class.
+    End(Micros, Option<(u16, Class)>),
 }
 
 /// What the events of a run show.
@@ -178,14 +178,18 @@ impl ObeysCodes {
             licences.release(*at);
             match event {
                 Event::Connect => self.connect(*at, &mut licences, &mut seen),
-                Event::End(code) => {
+                Event::End(at, code) => {
                     let judged = view.contains(*at);
                     let Some((code, class)) = code else {
                         licences.free += 1;
                         continue;
                     };
                     let (until, watched) = self.until(*at, *class);
-                    licences.bar(until, *code, *at);
+                    if until > *at {
+                        licences.bar(until, *code, *at);
+                    } else {
+                        licences.free += 1;
+                    }
                     if judged {
                         seen.closes += 1;
                         seen.untold += u64::from(watched > ended);
@@ -229,7 +233,7 @@ impl ObeysCodes {
     /// Whether a connection was closed with a code in the judged phases shortly before.
     fn follows(&self, view: &View<'_>, events: &[(Micros, Event)], at: Micros) -> bool {
         events.iter().any(|(closed, event)| {
-            matches!(event, Event::End(Some(_)))
+            matches!(event, Event::End(_, Some(_)))
                 && view.contains(*closed)
                 && *closed <= at
                 && at.since(*closed) <= self.silent_for.max(self.at_once)
@@ -239,7 +243,7 @@ impl ObeysCodes {
     /// After 4200 to 4299 somebody comes back.
     fn comes_back(&self, view: &View<'_>, events: &[(Micros, Event)], seen: &mut Seen) {
         for (index, (at, event)) in events.iter().enumerate() {
-            let Event::End(Some((code, Class::ReconnectAtOnce))) = event else {
+            let Event::End(_, Some((code, Class::ReconnectAtOnce))) = event else {
                 continue;
             };
             let until = *at + self.at_once;
@@ -258,7 +262,7 @@ impl ObeysCodes {
     fn no_loop(&self, view: &View<'_>, events: &[(Micros, Event)], seen: &mut Seen) {
         let told = |from: Micros, to: Micros| {
             events.iter().any(|(at, event)| {
-                matches!(event, Event::End(Some((_, Class::ReconnectAtOnce))))
+                matches!(event, Event::End(_, Some((_, Class::ReconnectAtOnce))))
                     && from <= *at
                     && *at < to
             })
@@ -310,11 +314,13 @@ fn events(view: &View<'_>, attempts: &[&Attempt]) -> Vec<(Micros, Event)> {
             gone.map(|gone| (gone.closed, None))
         };
         if let Some((at, code)) = end {
-            events.push((at, Event::End(code)));
+            // The client may know of it, and act upon it, a moment before it is noted.
+            let known = Micros(at.0.saturating_sub(Micros::from(EARLY_MAX).0));
+            events.push((known.max(connect.began), Event::End(at, code)));
         }
     }
-    // What ends at the moment at which something begins made room for it.
-    events.sort_by_key(|(at, event)| (*at, matches!(event, Event::Connect)));
+    // Sorting keeps the order of what is told of one moment: a connect before its own end.
+    events.sort_by_key(|(at, _)| *at);
     events
 }
 
@@ -467,6 +473,19 @@ mod tests {
             .hit();
         let back = story(&[(12_000, None), (16_000, None)]).attempt(close);
         assert_eq!(check(EXPECT, &back).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_client_that_is_back_before_its_close_is_noted_is_no_second_client() {
+        judged(
+            &[
+                (12_000, Some("4200")),
+                (12_008, Some("4200")),
+                (12_016, None),
+            ],
+            Status::Pass,
+            "all heeded",
+        );
     }
 
     #[test]
