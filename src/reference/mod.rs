@@ -6,6 +6,7 @@
 
 pub mod ada;
 pub mod batch;
+pub mod meya21;
 
 mod database;
 mod options;
@@ -46,7 +47,7 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Runs the reference program that `args` names (`ada-api`, `ada-router`) with the rest of them as
+/// Runs the reference program that `args` names (`ada-api`, `bot-cloud` …) with the rest of them as
 /// its options, until SIGTERM or SIGINT. Returns its exit status: 0, 64 for wrong arguments, 69
 /// where it could not listen.
 pub fn main(args: &[String]) -> i32 {
@@ -84,6 +85,12 @@ async fn run(args: &[String]) -> Result<(), Refusal> {
             told_to_stop().await?;
             router.stop().await;
         }
+        "bot-cloud" => {
+            let setup = meya21::CloudSetup::from_options(&options)?;
+            let cloud = meya21::Cloud::start(listen, &setup)?;
+            told_to_stop().await?;
+            cloud.stop().await;
+        }
         "messaging-api" => {
             let setup = batch::ApiSetup::from_options(&options)?;
             let api = batch::Api::start(listen, &setup)?;
@@ -107,7 +114,13 @@ async fn run(args: &[String]) -> Result<(), Refusal> {
 }
 
 /// The programs that there are.
-const PROGRAMS: [&str; 4] = ["ada-api", "ada-router", "messaging-api", "messaging-worker"];
+const PROGRAMS: [&str; 5] = [
+    "ada-api",
+    "ada-router",
+    "bot-cloud",
+    "messaging-api",
+    "messaging-worker",
+];
 
 fn known_programs() -> String {
     let quoted: Vec<String> = PROGRAMS.iter().map(|name| format!("`{name}`")).collect();
