@@ -112,6 +112,7 @@ fn proxy(upstream: SocketAddr) -> Proxy {
         upstream_tls: tls::client_config(&[]).expect("TLS can be set up"),
         virtual_host: None,
         capture: BTreeMap::new(),
+        key: None,
         limits: Limits {
             answers_bytes: 0,
             ..Limits::default()

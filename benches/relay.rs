@@ -85,6 +85,7 @@ fn proxy(upstream: SocketAddr) -> io::Result<(Proxy, Switch)> {
         upstream_tls: tls::client_config(&[])?,
         virtual_host: None,
         capture: BTreeMap::new(),
+        key: None,
         limits: Limits::default(),
         seed: Seed(1),
     };

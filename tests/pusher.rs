@@ -56,6 +56,7 @@ impl Rig {
             upstream_tls: client_config(&[]).expect("roots"),
             virtual_host: None,
             capture: BTreeMap::new(),
+            key: None,
             limits: Limits::default(),
             seed: Seed(1),
         };

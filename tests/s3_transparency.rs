@@ -65,6 +65,7 @@ fn proxy(upstream: SocketAddr, tls: Option<Arc<Front>>, recorder: Recorder) -> P
         upstream_tls: client_config(&[]).expect("roots"),
         virtual_host: None,
         capture: BTreeMap::new(),
+        key: None,
         limits: Limits::default(),
         seed: Seed(1),
     };

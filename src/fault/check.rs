@@ -106,7 +106,9 @@ fn matchers(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) {
 fn operations(fields: &Fields<'_>, protocol: Protocol, gate: &Gate, problems: &mut Problems) {
     let known: Vec<&str> = protocol.operations().collect();
     for pattern in &gate.when.operation {
-        if known.iter().any(|name| wildcard(pattern, name)) {
+        // Commands of Redis's modules have names of their own: JSON.GET.
+        let is_module = protocol == Protocol::Redis && pattern.contains('.');
+        if is_module || known.iter().any(|name| wildcard(pattern, name)) {
             continue;
         }
         let hint = match did_you_mean(pattern, known.iter().copied()) {

@@ -255,6 +255,15 @@ pub enum Reply {
         /// Whether the connection is closed after it; `None`: as S3 does for this code.
         close: Option<bool>,
     },
+    /// One of Redis's errors by its name.
+    Redis {
+        /// `LOADING`, `OOM` …
+        name: String,
+        /// What follows the first word, in place of the error's own text.
+        rest: Option<String>,
+        /// Whether the connection is closed after it.
+        close: bool,
+    },
     /// Bytes that are no answer at all; then the connection is closed.
     Garbage(Bytes),
     /// No byte, then FIN: an empty reply.

@@ -29,10 +29,16 @@ pub(super) const DEF: FaultDef = FaultDef {
     refuses: &[],
     ramps: &[],
     carried_by: keys::messages,
-    parse: |fields, _, _, problems| {
+    parse: |fields, protocol, _, problems| {
         let sends = fields.word("sends", problems);
+        let sends_head = sends.is_some_and(|word| word.value == "head");
+        if sends_head && !protocol.is_http() {
+            let message = format!("answers of the protocol {protocol} have no head");
+            let hint = "leave `sends` out: no byte comes, then FIN".to_owned();
+            fields.problem(problems, "sends", message, hint);
+        }
         Some(Box::new(EmptyReply {
-            sends_head: sends.is_some_and(|word| word.value == "head"),
+            sends_head,
             applies: Applies::parse(fields, problems),
         }))
     },

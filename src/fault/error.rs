@@ -1,35 +1,42 @@
 //! `error`: the dependency answers with an error of its protocol: one of S3's by its code, an HTTP
-//! status with a body of the author's, or the page of a load balancer.
+//! status with a body of the author's, the page of a load balancer, one of Redis's by its first word.
 
 use super::{
     Acts, Behaviour, Context, Decision, End, FaultDef, Group, Reply,
     keys::{self, Applies},
-    reply,
+    redis, reply,
 };
 use crate::{
     input::{Fields, Key, Problems, Shape},
-    protocol::{Call, Protocol},
+    protocol::{
+        Call, Protocol,
+        redis::{Meets, meets},
+    },
 };
 
 /// The entry of `list faults`.
 pub(super) const DEF: FaultDef = FaultDef {
     name: "error",
     group: Group::Message,
-    summary: "an error answer: S3's or Channels' code, or an HTTP status with its body",
+    summary: "an error of the protocol's own, or an HTTP status with its body",
     example: "[[phase.fault]]\nkind    = \"error\"\non      = \"object-store\"\nerror   = \"InternalError\"\napplied = \"maybe\"\n",
     example_protocol: Protocol::S3,
     keys: &[
         Key::optional(
             "error",
             Shape::Text,
-            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …)",
+            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …); redis: an error's first word (LOADING, OOM …)",
         ),
         Key::optional(
             "status",
             Shape::Integer(200, 599),
             "the HTTP status; with S3's code, in place of the code's own",
         ),
-        Key::optional("body", Shape::Text, "the body, where the error brings none"),
+        Key::optional(
+            "body",
+            Shape::Text,
+            "the body, where the error brings none; redis: what follows the first word",
+        ),
         Key::optional("headers", Shape::TextMap, "headers added to the answer"),
         Key::optional("reason", Shape::Text, "the reason phrase of HTTP/1.1"),
         Key::optional(
@@ -53,6 +60,15 @@ pub(super) const DEF: FaultDef = FaultDef {
         let applies = Applies::parse(fields, problems);
         let cuts_existing = keys::cuts_existing(fields, protocol, problems);
         told_on_pusher(fields, protocol, problems);
+        if protocol == Protocol::Redis {
+            let (reply, only) = redis::parse(fields, gate, problems)?;
+            return Some(Box::new(Error {
+                reply,
+                applies,
+                cuts_existing: false,
+                only,
+            }));
+        }
         let reply = reply::parse(fields, protocol, problems)?;
         let is_code = matches!(reply, Reply::Pusher { .. });
         if cuts_existing && !is_code {
@@ -85,7 +101,7 @@ fn told_on_pusher(fields: &Fields<'_>, protocol: Protocol, problems: &mut Proble
 
 /// What of a protocol can be answered so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Only {
+pub(super) enum Only {
     /// All that matches.
     Everything,
     /// WebSockets' handshakes.
@@ -94,6 +110,8 @@ enum Only {
     Sockets,
     /// Requests of HTTP, handshakes included.
     Requests,
+    /// Commands that Redis answers so.
+    Redis(Meets),
 }
 
 impl Only {
@@ -104,6 +122,7 @@ impl Only {
             Self::Connects => *call.operation == *"Connect",
             Self::Sockets => is_message || *call.operation == *"Connect",
             Self::Requests => !is_message,
+            Self::Redis(state) => meets(state, &call.operation),
         }
     }
 }

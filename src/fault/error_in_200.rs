@@ -31,7 +31,7 @@ pub(super) const DEF: FaultDef = FaultDef {
         let applies = Applies::parse(fields, problems);
         let reply = match protocol {
             Protocol::S3 => s3(fields, problems),
-            Protocol::Http | Protocol::Pusher | Protocol::Tcp => http(fields, problems),
+            _ => http(fields, problems),
         };
         Some(Box::new(ErrorIn200 {
             reply: reply?,

@@ -225,6 +225,9 @@ impl Matcher {
             patterns.is_empty() || patterns.iter().any(|pattern| wildcard(pattern, text))
         };
         let path = call.target.split('?').next().unwrap_or_default();
+        if call.must_be_named() && self.operation.is_empty() {
+            return false;
+        }
         any(&self.operation, &call.operation)
             && any(&self.method, &call.method)
             && any(&self.path, path)

@@ -29,6 +29,7 @@ mod max_connections;
 mod no_accept;
 pub mod overload;
 mod pause;
+mod redis;
 mod refusal;
 mod refuse;
 mod reply;

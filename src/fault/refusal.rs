@@ -133,6 +133,11 @@ pub(super) fn closes(end: End) -> End {
             in_200,
             close: Some(true),
         }),
+        End::Reply(Reply::Redis { name, rest, .. }) => End::Reply(Reply::Redis {
+            name,
+            rest,
+            close: true,
+        }),
         other => other,
     }
 }

@@ -19,6 +19,9 @@ pub(super) fn parse(
     protocol: Protocol,
     problems: &mut Problems,
 ) -> Option<Reply> {
+    if protocol == Protocol::Redis {
+        return super::redis::reply(fields, problems).map(|(reply, _)| reply);
+    }
     let before = problems.as_slice().len();
     if !fields.has("error") && !fields.has("status") {
         let hint = match protocol {

@@ -496,6 +496,7 @@ fn dependency(name: &str, protocol: Protocol, role: Option<&str>) -> Dependency 
         virtual_host: None,
         buckets: Vec::new(),
         app: None,
+        key: None,
         capture: BTreeMap::new(),
         span: 0..0,
     }

@@ -79,7 +79,20 @@ pub struct Recognised {
     pub text: Arc<str>,
 }
 
+/// The operation under which the acceptance of a connection is decided about and observed, where
+/// statements are seen.
+pub const CONNECT: &str = "CONNECT";
+
+/// The text of a connection's acceptance that a server says nothing to.
+pub const SILENT: &str = "accepted without a word";
+
 impl Call {
+    /// Whether it concerns only those who name its operation: a connection to Redis, which the
+    /// server accepts without a word.
+    pub fn must_be_named(&self) -> bool {
+        *self.operation == *CONNECT && *self.target == *SILENT
+    }
+
     /// A statement on a connection. Nothing on the wire says which statements are attempts of one
     /// call, so each is a call of its own, named by operation, key and its number.
     pub fn statement(recognised: Recognised, connection: u64, tracker: &mut CallTracker) -> Self {

@@ -52,7 +52,7 @@ pub fn identify<'a>(
             let (operation, key) = pusher::recognise_request(method, path);
             (operation.into(), key.into())
         }
-        Protocol::Http | Protocol::Tcp => {
+        _ => {
             let path = path.split('?').next().unwrap_or_default();
             (method.into(), path.into())
         }
@@ -200,7 +200,8 @@ pub struct Answer {
 pub fn make(reply: &Reply, call: &Call, stamp: &Stamp<'_>) -> Made {
     match reply {
         Reply::Garbage(bytes) => Made::Garbage(bytes.clone()),
-        Reply::Empty | Reply::Nothing => Made::Empty,
+        // Errors of other protocols are no answers here; no file can ask for them.
+        Reply::Empty | Reply::Nothing | Reply::Redis { .. } => Made::Empty,
         Reply::Pusher {
             code,
             reason,

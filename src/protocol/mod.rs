@@ -5,12 +5,15 @@
 pub mod call;
 pub mod http;
 pub mod pusher;
+pub mod redis;
 mod retry;
 pub mod s3;
 pub mod sql;
 pub mod websocket;
 
-pub use call::{Applied, Call, CallTracker, Headers, Place, Recognised, TEXT_BYTES_MAX};
+pub use call::{
+    Applied, CONNECT, Call, CallTracker, Headers, Place, Recognised, SILENT, TEXT_BYTES_MAX,
+};
 
 pub use retry::asks_for_retry;
 
@@ -27,6 +30,8 @@ pub enum Protocol {
     S3,
     /// Pusher Channels: a signed HTTP API and WebSockets on one port.
     Pusher,
+    /// RESP2 and RESP3.
+    Redis,
 }
 
 /// What `brownout list protocols` prints, and what files may name.
@@ -102,6 +107,14 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         has_messages: true,
         when: PUSHER_WHEN,
     },
+    ProtocolDef {
+        protocol: Protocol::Redis,
+        name: "redis",
+        summary: "Redis's protocol, RESP2 and RESP3: commands, keys, Redis's own errors",
+        example: "[dependency.cache]\nprotocol = \"redis\"\nrole     = \"cache\"\nupstream = \"127.0.0.1:6379\"\n",
+        has_messages: true,
+        when: &["operation", "key", "attempt"],
+    },
 ];
 
 impl Protocol {
@@ -113,13 +126,15 @@ impl Protocol {
             .expect("every protocol is registered")
     }
 
-    /// The operations that a `when` may name: S3's, or the HTTP methods.
+    /// The operations that a `when` may name: S3's, the HTTP methods, Redis's
+    /// commands.
     pub fn operations(self) -> Box<dyn Iterator<Item = &'static str>> {
         match self {
             Self::Tcp => Box::new(std::iter::empty()),
             Self::Http => Box::new(http::METHODS.iter().copied()),
             Self::S3 => Box::new(s3::operations()),
             Self::Pusher => Box::new(pusher::OPERATIONS.iter().copied()),
+            Self::Redis => Box::new(redis::operations()),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{
     Config, Counts,
     conduct::{Conductor, Farewell},
-    http, relay,
+    http, redis, relay,
     sockets::Sockets,
     station::Station,
     tls::FrontAlpn,
@@ -67,7 +67,7 @@ impl Shared {
         let upstream = Connector::new(
             config.upstream.clone(),
             &config.upstream_tls,
-            config.protocol != Protocol::Tcp,
+            config.protocol.is_http(),
             config.limits.connect,
         );
         let dependency = Arc::clone(&config.dependency);
@@ -115,7 +115,7 @@ impl Shared {
 
     fn front_alpn(&self) -> FrontAlpn {
         match self.config.protocol {
-            Protocol::Tcp => FrontAlpn::None,
+            protocol if !protocol.is_http() => FrontAlpn::None,
             _ if self.upstream.speaks_http2() => FrontAlpn::Http2,
             _ => FrontAlpn::Http1,
         }
@@ -462,6 +462,7 @@ async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Ar
     match shared.config.protocol {
         Protocol::Tcp => relay::serve(accepted).await,
         Protocol::Http | Protocol::S3 | Protocol::Pusher => http::serve(accepted).await,
+        Protocol::Redis => redis::serve(accepted).await,
     }
 }
 

@@ -5,7 +5,7 @@
 //! A connection's way through: the `door` accepts it (or lets its connect time out, or refuses
 //! it), its bytes pass a `wire` on which byte-stream and connection faults act, below TLS as on a
 //! real network, and above the wire an engine speaks its protocol: the `relay` for tcp, `http` for
-//! HTTP and S3.
+//! HTTP and S3, `redis` for Redis.
 //!
 //! With no fault in force a plain tcp connection is spliced in the kernel.
 
@@ -15,6 +15,8 @@ mod decide;
 mod door;
 mod evidence;
 pub mod http;
+mod inlet;
+mod redis;
 mod relay;
 mod shape;
 mod sockets;
@@ -28,7 +30,13 @@ mod wire;
 
 pub use upstream::UpstreamAddress;
 
-use crate::{fault::Switch, history::Recorder, protocol::Protocol, scenario::Capture, seed::Seed};
+use crate::{
+    fault::Switch,
+    history::Recorder,
+    protocol::Protocol,
+    scenario::{Capture, KeyFrom},
+    seed::Seed,
+};
 use connection::Shared;
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -52,6 +60,8 @@ pub struct Config {
     pub virtual_host: Option<String>,
     /// What is kept of each request, by name.
     pub capture: BTreeMap<String, Capture>,
+    /// What is the key of a statement or command, where the protocol's own is not wanted.
+    pub key: Option<KeyFrom>,
     /// Bounds.
     pub limits: Limits,
     /// The run's seed.
@@ -153,6 +163,8 @@ impl Proxy {
             (Protocol::Http | Protocol::S3 | Protocol::Pusher, None) => "http",
             (Protocol::Http | Protocol::S3 | Protocol::Pusher, Some(_)) => "https",
             (Protocol::Tcp, _) => "tcp",
+            (Protocol::Redis, None) => "redis",
+            (Protocol::Redis, Some(_)) => "rediss",
         };
         format!("{scheme}://{}", self.address)
     }

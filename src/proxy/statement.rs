@@ -37,6 +37,10 @@ pub(super) struct Statement {
     decided_by: Option<Arc<FaultSet>>,
     released: Option<Micros>,
     acts_on_answer: Option<FaultId>,
+    /// When the client closed its direction while it waited for the answer.
+    left: Option<Micros>,
+    /// When it was over, where that is known before what became of it.
+    ended: Option<Micros>,
     is_recorded: bool,
 }
 
@@ -65,8 +69,42 @@ impl Statement {
             decided_by: None,
             released: None,
             acts_on_answer: None,
+            left: None,
+            ended: None,
             is_recorded: false,
         }
+    }
+
+    /// Its operation.
+    pub(super) fn operation(&self) -> &Arc<str> {
+        &self.call.operation
+    }
+
+    /// Which faults acted on it so far.
+    pub(super) fn faults(&self) -> &[FaultId] {
+        &self.faults
+    }
+
+    /// The client closed its direction; it may still wait for the answer, or be gone. The first
+    /// moment counts.
+    pub(super) fn left(&mut self, at: Micros) {
+        self.left.get_or_insert(at);
+    }
+
+    /// Whether the client closed its direction.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// It is over now for the client, and what became of it is yet to be known.
+    pub(super) fn over(&mut self) {
+        self.ended = Some(self.shared.now());
+    }
+
+    /// The client gave up, when it closed its direction or now.
+    pub(super) fn gave_up(&mut self) {
+        self.ended = self.left;
+        self.finish(AttemptEnd::GaveUp);
     }
 
     /// Counts bytes from the client.
@@ -151,7 +189,7 @@ impl Statement {
             key: Arc::clone(&call.key),
             began: self.began,
             first_byte: self.first_byte,
-            ended: self.shared.now(),
+            ended: self.ended.unwrap_or_else(|| self.shared.now()),
             end,
             status: None,
             code: self.code.clone(),
@@ -183,7 +221,8 @@ impl Asked for Statement {
     }
 
     fn held_by(&self) -> Option<watch::Receiver<Vec<FaultId>>> {
-        Some(self.life.held_by())
+        // A server that hangs accepts connections all the same.
+        (!self.call.must_be_named()).then(|| self.life.held_by())
     }
 
     fn refusal(&self) -> Option<Refusal> {
@@ -227,6 +266,9 @@ impl Drop for Statement {
     fn drop(&mut self) {
         if self.is_recorded {
             return;
+        }
+        if self.left.is_some() {
+            return self.gave_up();
         }
         let (end, faults) = match self.life.farewell() {
             Some(Farewell::Reset | Farewell::Fin) => (AttemptEnd::Cut, self.life.faults()),

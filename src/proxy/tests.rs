@@ -113,6 +113,7 @@ impl Rig {
             upstream_tls: tls::client_config(&[]).expect("a configuration"),
             virtual_host: None,
             capture: BTreeMap::new(),
+            key: None,
             limits: Limits::default(),
             seed: Seed(1),
         };

@@ -191,6 +191,7 @@ impl Stage {
             upstream_tls: Arc::clone(upstream_tls),
             virtual_host: dependency.virtual_host.clone(),
             capture: dependency.capture.clone(),
+            key: dependency.key,
             limits: limits(scenario),
             seed: options.seed,
         };

@@ -1,7 +1,7 @@
 //! `[dependency.NAME]`.
 
 use super::{
-    Capture, Dependency, PusherApp, TlsFront, Upstream, keys,
+    Capture, Dependency, KeyFrom, PusherApp, TlsFront, Upstream, keys,
     scope::{Scope, check_name},
     system::Known,
 };
@@ -71,6 +71,7 @@ fn one(
         virtual_host: virtual_host(table, spoken, problems),
         buckets: buckets(table, &upstream, problems),
         app: app(table, protocol, &upstream, problems),
+        key: key(table, spoken, problems),
         capture: captures(table, Side::Dependency(spoken), problems),
         upstream,
         span: table.span.clone(),
@@ -110,15 +111,23 @@ fn parse_upstream(
     };
     if let Some((scheme, rest)) = text.split_once("://") {
         let (tls, port) = match scheme {
-            "http" => (false, 80),
-            "https" => (true, 443),
+            "http" => (false, Some(80)),
+            "https" => (true, Some(443)),
+            "tls" => (true, None),
             _ => return Err(malformed()),
         };
-        if protocol == Some(Protocol::Tcp) {
-            return Err((
-                format!("`{text}` is an HTTP address, but the protocol is tcp"),
-                "write \"host:port\"",
-            ));
+        let wants_http = port.is_some();
+        if let Some(protocol) = protocol.filter(|protocol| protocol.is_http() != wants_http) {
+            let (whose, hint) = match (wants_http, protocol) {
+                (true, Protocol::Tcp) => ("an HTTP", "write \"host:port\""),
+                (true, _) => (
+                    "an HTTP",
+                    "write \"host:port\", or \"tls://host:port\" for TLS",
+                ),
+                (false, _) => ("no HTTP", "write \"https://host\" for TLS"),
+            };
+            let said = format!("`{text}` is {whose} address, but the protocol is {protocol}");
+            return Err((said, hint));
         }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#', '@']) {
@@ -127,7 +136,7 @@ fn parse_upstream(
                 "an upstream is scheme, host and port; paths come from the system's own requests",
             ));
         }
-        let (host, port) = host_and_port(rest, Some(port)).ok_or_else(malformed)?;
+        let (host, port) = host_and_port(rest, port).ok_or_else(malformed)?;
         return Ok(Upstream::Address { host, port, tls });
     }
     let (host, port) = host_and_port(text, None).ok_or_else(malformed)?;
@@ -149,6 +158,10 @@ fn embedded(text: &str, protocol: Option<Protocol>) -> Result<Upstream, (String,
         ("embedded", Some(Protocol::Http)) => Err((
             "no embedded server for http".to_owned(),
             "did you mean `embedded:sink`, which records what it is sent?",
+        )),
+        ("embedded" | "embedded:sink", Some(Protocol::Redis)) => Err((
+            "there is no embedded server for redis".to_owned(),
+            "start one, and write its address: upstream = \"127.0.0.1:6379\"",
         )),
         ("embedded" | "embedded:sink", Some(protocol)) => {
             Err((format!("`{text}` does not speak {protocol}"), EMBEDDED_HINT))
@@ -248,6 +261,38 @@ fn virtual_host(table: &Fields<'_>, protocol: Protocol, problems: &mut Problems)
         );
     }
     Some(text.value)
+}
+
+/// The highest number of an argument or parameter that may be the key.
+const KEY_NUMBER_MAX: usize = 63;
+
+/// What is the key of a statement or command.
+fn key(table: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Option<KeyFrom> {
+    let text = table.text("key", problems)?;
+    let (message, hint) = match protocol {
+        Protocol::Redis => {
+            let nth = text.value.strip_prefix("argument:").and_then(key_number);
+            if let Some(nth) = nth {
+                return Some(KeyFrom::Argument(nth));
+            }
+            let message = format!("`{}` is no argument of a command", text.value);
+            (
+                message,
+                "\"argument:1\" is the first behind the command's name",
+            )
+        }
+        _ => {
+            let message = format!("requests of the protocol {protocol} bring their own key");
+            (message, "leave `key` out")
+        }
+    };
+    table.problem(problems, "key", message, hint.to_owned());
+    None
+}
+
+fn key_number(text: &str) -> Option<usize> {
+    let number = text.parse().ok()?;
+    (1..=KEY_NUMBER_MAX).contains(&number).then_some(number)
 }
 
 fn buckets(table: &Fields<'_>, upstream: &Upstream, problems: &mut Problems) -> Vec<String> {

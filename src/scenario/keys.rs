@@ -176,6 +176,11 @@ pub(super) const DEPENDENCY: &[Key] = &[
         "pusher: the app that the system speaks for, as `{dependency.NAME.app_key}` …",
     ),
     Key::optional(
+        "key",
+        Shape::Text,
+        "what is the key of a command: redis: \"argument:2\" (its first key)",
+    ),
+    Key::optional(
         "capture",
         Shape::TextMap,
         "what is kept of each request, by name: \"header:x-amz-meta-version\", \"response-header:etag\", \"key\"",

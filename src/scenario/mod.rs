@@ -24,9 +24,9 @@ mod template;
 pub use expects::EXPECTS_MAX;
 pub use keys::{EXPECT as EXPECT_KEYS, RULE, SCENARIO_FILE, SYSTEM_FILE};
 pub use model::{
-    Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, Lasts,
-    Load, Outcomes, Phase, PusherApp, Ready, RequestTemplate, Rule, Scenario, Start, StatusSet,
-    Stop, System, Target, TlsFront, Upstream, ValueMatch, Var,
+    Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, KeyFrom,
+    Lasts, Load, Outcomes, Phase, PusherApp, Ready, RequestTemplate, Rule, Scenario, Start,
+    StatusSet, Stop, System, Target, TlsFront, Upstream, ValueMatch, Var,
 };
 pub use outage::{FAULTS_MAX, PHASES_MAX};
 pub use outcome::{Answer, BODY_BYTES_MAX};

@@ -106,6 +106,8 @@ pub struct Dependency {
     pub buckets: Vec<String>,
     /// The app that the system speaks for (Pusher only).
     pub app: Option<PusherApp>,
+    /// What is the key of a statement or command, where the protocol's own is not wanted.
+    pub key: Option<KeyFrom>,
     /// What is kept of each request, by name.
     pub capture: BTreeMap<String, Capture>,
     /// Where it is declared.
@@ -151,6 +153,15 @@ pub enum Upstream {
     },
     /// One of the system's own instances: `instance:primary`.
     Instance(Arc<str>),
+}
+
+/// What is the key of a statement or command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFrom {
+    /// The n-th argument of a Redis command, its name being none: `argument:1`.
+    Argument(usize),
+    /// The n-th bound parameter of a statement: `parameter:1`.
+    Parameter(usize),
 }
 
 /// What is kept of a request or response.

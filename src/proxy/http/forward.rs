@@ -8,13 +8,15 @@ use super::{
     body::{BadChunk, Body},
     exchange::{Exchange, Tally, memory_key},
     head::{RequestFacts, ResponseFacts, read_response},
-    inlet::Inlet,
     memory::{ANSWER_BYTES_MAX, Remembered},
 };
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
     protocol::http::Made,
-    proxy::decide::{Asked, lifted},
+    proxy::{
+        decide::{Asked, lifted},
+        inlet::{Inlet, gone},
+    },
 };
 use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
@@ -22,9 +24,6 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-
-/// Bytes that are read and thrown away, at most, to notice when a client goes away.
-const SPILL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How the client's direction ended before the answer did.
 pub(super) enum ClientEnd {
@@ -67,21 +66,6 @@ where
         }
         if !matches!(client.fill().await, Ok(1..)) {
             return Err(ClientEnd::Gone);
-        }
-    }
-}
-
-/// Waits until the client goes away. What it sends meanwhile is kept as far as there is room.
-pub(super) async fn gone<R: AsyncRead + Unpin>(client: &mut Inlet<R>) {
-    while matches!(client.fill().await, Ok(1..)) {}
-}
-
-/// As [`gone`], but goes on reading when there is no more room, and throws that away; never of the
-/// first `keep` bytes.
-pub(super) async fn gone_spilling<R: AsyncRead + Unpin>(client: &mut Inlet<R>, keep: usize) {
-    while matches!(client.fill().await, Ok(1..)) {
-        if !client.has_room() && client.spilled() < SPILL_BYTES_MAX {
-            client.spill(keep);
         }
     }
 }

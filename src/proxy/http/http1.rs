@@ -15,17 +15,15 @@ use super::{
     channels::{self, Parties},
     desk::{Desk, Subject},
     exchange::{Exchange, Tally},
-    forward::{
-        Answered, ClientEnd, Download, Failure, gone, gone_spilling, send, tunnel, write_reply,
-    },
+    forward::{Answered, ClientEnd, Download, Failure, send, tunnel, write_reply},
     head::{BadHead, RequestFacts, read_request},
-    inlet::{Inlet, ROOM_MAX},
 };
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
     history::AttemptEnd,
     proxy::{
-        decide::{Client, Held, Verdict, decide, hold},
+        decide::{Held, Verdict, decide, hold},
+        inlet::{Inlet, ROOM_MAX, Waiting, gone, gone_spilling},
         upstream::Alpn,
     },
     units::Micros,
@@ -260,7 +258,7 @@ where
         self.client.set_room_max(self.held_bytes);
         let mut waiting = Waiting {
             inlet: &mut self.client,
-            head: facts.len,
+            keep: facts.len,
         };
         let verdict = decide(exchange, &mut self.faults, &mut waiting).await;
         self.client.set_room_max(ROOM_MAX);
@@ -649,25 +647,6 @@ async fn left(desk: &Desk, tally: &Tally) {
 }
 
 /// A client that waits with a request whose head has this many bytes.
-struct Waiting<'a, R> {
-    inlet: &'a mut Inlet<R>,
-    head: usize,
-}
-
-impl<R: AsyncRead + Unpin + Send> Client for Waiting<'_, R> {
-    async fn gone(&mut self) {
-        gone(self.inlet).await;
-    }
-
-    async fn gone_spilling(&mut self) {
-        gone_spilling(self.inlet, self.head).await;
-    }
-
-    fn has_spilled(&self) -> bool {
-        self.inlet.spilled() > 0
-    }
-}
-
 enum BothEnd {
     Client(ClientEnd),
     Answer(Failure),

@@ -18,7 +18,6 @@ pub mod head;
 mod http1;
 mod http2;
 mod ingress;
-mod inlet;
 mod memory;
 mod replayed;
 #[cfg(test)]
@@ -29,6 +28,7 @@ pub(super) use memory::Memory;
 
 use super::{
     connection::{Accepted, Alpn, Shared},
+    inlet,
     upstream::UpstreamStream,
 };
 use crate::fault::Closing;

@@ -120,6 +120,7 @@ impl Rig {
             upstream_tls: tls::client_config(&[]).unwrap(),
             virtual_host: None,
             capture: BTreeMap::new(),
+            key: None,
             limits: Limits::default(),
             seed: Seed(1),
         };

@@ -3,6 +3,7 @@
 //! Bounded: a full inlet reads nothing more, so that a peer who sends faster than we pass on is
 //! held back by its own socket. Bytes are moved only when room runs out.
 
+use super::decide::Client;
 use std::{
     future::poll_fn,
     io,
@@ -16,6 +17,9 @@ pub(super) const ROOM_FIRST: usize = 16 * 1024;
 
 /// The bytes of an inlet that streams.
 pub(super) const ROOM_MAX: usize = 64 * 1024;
+
+/// Bytes that are read and thrown away, at most, to notice when a client goes away.
+const SPILL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A reader with its buffer.
 #[derive(Debug)]
@@ -62,6 +66,12 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
                 self.buffer = Vec::new();
             }
         }
+    }
+
+    /// Its reader, and what was read and not used.
+    pub(super) fn into_parts(self) -> (R, Vec<u8>) {
+        let rest = self.bytes().to_vec();
+        (self.source, rest)
     }
 
     /// Changes how many unused bytes it may hold.
@@ -128,6 +138,43 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
             let room = (self.buffer.len() * 2).clamp(ROOM_FIRST, self.room_max);
             self.buffer.resize(room, 0);
         }
+    }
+}
+
+/// Waits until the client goes away. What it sends meanwhile is kept as far as there is room.
+pub(super) async fn gone<R: AsyncRead + Unpin>(client: &mut Inlet<R>) {
+    while matches!(client.fill().await, Ok(1..)) {}
+}
+
+/// As [`gone`], but goes on reading when there is no more room, and throws that away; never of the
+/// first `keep` bytes.
+pub(super) async fn gone_spilling<R: AsyncRead + Unpin>(client: &mut Inlet<R>, keep: usize) {
+    while matches!(client.fill().await, Ok(1..)) {
+        if !client.has_room() && client.spilled() < SPILL_BYTES_MAX {
+            client.spill(keep);
+        }
+    }
+}
+
+/// A client whose request is held, by its inlet.
+pub(super) struct Waiting<'a, R> {
+    /// What it sends.
+    pub(super) inlet: &'a mut Inlet<R>,
+    /// The bytes of it that must not be thrown away.
+    pub(super) keep: usize,
+}
+
+impl<R: AsyncRead + Unpin + Send> Client for Waiting<'_, R> {
+    async fn gone(&mut self) {
+        gone(self.inlet).await;
+    }
+
+    async fn gone_spilling(&mut self) {
+        gone_spilling(self.inlet, self.keep).await;
+    }
+
+    fn has_spilled(&self) -> bool {
+        self.inlet.spilled() > 0
     }
 }
 

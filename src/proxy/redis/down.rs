@@ -1,0 +1,608 @@
+//! Answers, from the dependency to the client.
+
+use super::{
+    Desk, Over, cut, lost, make,
+    queue::{Awaited, Kind, Ours, Queue},
+    write,
+};
+use crate::{
+    fault::{Closing, FaultId, FaultSet, Then},
+    history::AttemptEnd,
+    protocol::{
+        Applied,
+        redis::{
+            frame::{Answer, PEEK_BYTES, Scanner, first_bulk, peek},
+            request::Meaning,
+        },
+    },
+    proxy::{
+        connection::ClientStream,
+        decide::{Asked, Held, hold},
+        inlet::Inlet,
+        relay,
+        statement::Statement,
+        upstream::UpstreamStream,
+    },
+};
+use bytes::Bytes;
+use std::{io, sync::Arc};
+use tokio::{
+    io::{ReadHalf, WriteHalf},
+    sync::watch,
+};
+
+/// Commands of one transaction whose end is followed; what becomes of further ones stays unknown.
+const TRANSACTION_MAX: usize = 10_000;
+
+/// Answers that are written at once.
+const BATCH_MAX: usize = 256;
+
+/// The half of a connection that passes answers.
+pub(super) struct Down<'a> {
+    desk: &'a Desk,
+    queue: &'a Queue,
+    client: &'a mut WriteHalf<ClientStream>,
+    upstream: &'a mut Inlet<ReadHalf<UpstreamStream>>,
+    faults: watch::Receiver<Arc<FaultSet>>,
+    scanner: Scanner,
+    /// Bytes that go to the client with the next write.
+    taken: usize,
+    /// Bytes behind them that belong to the message under way and were scanned.
+    scanned: usize,
+    /// The message under way, once it is known what it is.
+    current: Option<Current>,
+    /// Commands that are answered with the next write.
+    answered: Vec<Statement>,
+    /// Commands that wait for `EXEC`.
+    transaction: Vec<Statement>,
+    is_resp3: bool,
+    is_subscribed: bool,
+}
+
+/// A message under way.
+struct Current {
+    /// Whose answer it is; `None`: nobody asked for it.
+    statement: Option<Statement>,
+    kind: Kind,
+    answer: Said,
+    fate: Fate,
+}
+
+/// What the dependency says, in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Error,
+    Queued,
+    Null,
+    Array,
+    Map,
+    Value,
+}
+
+/// What becomes of a message.
+enum Fate {
+    /// It goes to the client.
+    Pass,
+    /// It is thrown away, and then this is done.
+    Swallow(Instead),
+}
+
+/// What is done in place of an answer.
+enum Instead {
+    /// This is sent.
+    Answer(Bytes),
+    /// A fault's work.
+    Then(Then, FaultId),
+}
+
+impl<'a> Down<'a> {
+    pub(super) fn new(
+        desk: &'a Desk,
+        queue: &'a Queue,
+        client: &'a mut WriteHalf<ClientStream>,
+        upstream: &'a mut Inlet<ReadHalf<UpstreamStream>>,
+    ) -> Self {
+        Self {
+            faults: desk.faults(),
+            desk,
+            queue,
+            client,
+            upstream,
+            scanner: Scanner::default(),
+            taken: 0,
+            scanned: 0,
+            current: None,
+            answered: Vec::new(),
+            transaction: Vec::new(),
+            is_resp3: false,
+            is_subscribed: false,
+        }
+    }
+
+    /// Passes answers until the connection is over; `None`: until bytes are to pass unread.
+    pub(super) async fn run(&mut self) -> Option<Over> {
+        match self.pass().await {
+            Ok(()) => None,
+            Err(over) => {
+                self.abandon(over.unanswered);
+                Some(over)
+            }
+        }
+    }
+
+    async fn pass(&mut self) -> Result<(), Over> {
+        loop {
+            if self.current.is_none()
+                && let Some((statement, ours)) = self.queue.take_ours()
+            {
+                self.flush().await?;
+                self.ours(statement, ours).await?;
+                continue;
+            }
+            match self.message().await? {
+                Progress::Message => continue,
+                Progress::LastMessage => return self.flush().await,
+                Progress::NeedsMore => {}
+            }
+            self.flush().await?;
+            tokio::select! {
+                biased;
+                () = self.queue.arrived(), if self.current.is_none() => {}
+                read = self.upstream.fill() => match read {
+                    Ok(1..) => {}
+                    Ok(0) => return Err(self.upstream_closed(None)),
+                    Err(error) => return Err(self.upstream_closed(Some(&error))),
+                },
+            }
+        }
+    }
+
+    /// Takes what is there of the next message, up to its end.
+    async fn message(&mut self) -> Result<Progress, Over> {
+        let at = self.taken + self.scanned;
+        let bytes = &self.upstream.bytes()[at..];
+        if bytes.is_empty() {
+            return Ok(Progress::NeedsMore);
+        }
+        let (used, is_whole) = match self.scanner.advance(bytes) {
+            Ok(advanced) => advanced,
+            Err(broken) => {
+                self.flush().await?;
+                let how = format!("upstream broke the protocol: {broken}");
+                return Err(Over::upstream(how, Closing::Reset));
+            }
+        };
+        self.scanned += used;
+        if self.current.is_none() {
+            if !is_whole && self.scanned < PEEK_BYTES {
+                return Ok(Progress::NeedsMore);
+            }
+            self.begin().await?;
+        }
+        self.take_scanned();
+        if !is_whole {
+            return Ok(Progress::NeedsMore);
+        }
+        let is_last = self.end().await?;
+        if self.answered.len() >= BATCH_MAX {
+            self.flush().await?;
+        }
+        Ok(if is_last {
+            Progress::LastMessage
+        } else {
+            Progress::Message
+        })
+    }
+
+    /// Finds out whose answer it is that begins here, and what becomes of it.
+    async fn begin(&mut self) -> Result<(), Over> {
+        let start = &self.upstream.bytes()[self.taken..self.taken + self.scanned];
+        let answer = peek(start);
+        let code = match answer {
+            Answer::Error(code) => Some(Arc::<str>::from(code)),
+            _ => None,
+        };
+        let said = match answer {
+            Answer::Error(_) => Said::Error,
+            Answer::Queued => Said::Queued,
+            Answer::Null => Said::Null,
+            Answer::Array => Said::Array,
+            Answer::Map => Said::Map,
+            Answer::Push(_) | Answer::Value => Said::Value,
+        };
+        let awaited = if self.is_unasked(answer, start) {
+            None
+        } else {
+            self.queue.take_theirs()
+        };
+        let Some(Awaited {
+            mut statement,
+            then,
+            kind,
+        }) = awaited
+        else {
+            self.current = Some(Current {
+                statement: None,
+                kind: Kind::Of(Meaning::Plain),
+                answer: said,
+                fate: Fate::Pass,
+            });
+            return Ok(());
+        };
+        if let Some(code) = code {
+            statement.code(code);
+        }
+        // The answer is there: a fault that acts on it has something to act on.
+        statement.upstream_answered(if said == Said::Error {
+            Applied::No
+        } else {
+            Applied::Yes
+        });
+        let fate = self.fate(&mut statement, then, &kind, said).await?;
+        self.current = Some(Current {
+            statement: Some(statement),
+            kind,
+            answer: said,
+            fate,
+        });
+        Ok(())
+    }
+
+    /// Whether no command asked for the message that begins so.
+    fn is_unasked(&self, answer: Answer<'_>, start: &[u8]) -> bool {
+        let word = match answer {
+            Answer::Push(word) => word,
+            Answer::Array if !self.is_resp3 => first_bulk(start),
+            _ => return false,
+        };
+        let is_push = matches!(answer, Answer::Push(_));
+        self.queue.next_kind(|next| {
+            let confirms = next.is_some_and(|(kind, statement)| {
+                *kind == Kind::Of(Meaning::Subscription)
+                    && statement.operation().eq_ignore_ascii_case(word)
+            });
+            if is_push {
+                !confirms
+            } else {
+                self.is_subscribed && is_about_subscriptions(word) && !confirms
+            }
+        })
+    }
+
+    async fn fate(
+        &mut self,
+        statement: &mut Statement,
+        then: Option<(Then, FaultId)>,
+        kind: &Kind,
+        said: Said,
+    ) -> Result<Fate, Over> {
+        let instead = match (then, kind) {
+            (Some((Then::Late(delay), fault)), _) => {
+                self.flush_before().await?;
+                self.wait(statement, fault, Some(delay)).await?;
+                self.given_up(kind, said)
+            }
+            (Some((then @ (Then::Reply(_) | Then::Lose | Then::Close(_)), fault)), _) => {
+                Some(Instead::Then(then, fault))
+            }
+            (Some((_, fault)), _) => {
+                // No file asks for it: only answers of HTTP have bodies.
+                statement.did_not_act(fault);
+                self.given_up(kind, said)
+            }
+            (None, _) => self.given_up(kind, said),
+        };
+        match instead {
+            None => Ok(Fate::Pass),
+            Some(instead) => {
+                self.flush_before().await?;
+                Ok(Fate::Swallow(instead))
+            }
+        }
+    }
+
+    fn given_up(&self, kind: &Kind, said: Said) -> Option<Instead> {
+        let Kind::GivenUp(answer) = kind else {
+            return None;
+        };
+        // A server that knows of no transaction would have said so to `EXEC`.
+        let answer = match said {
+            Said::Error => Bytes::from_static(b"-ERR EXEC without MULTI\r\n"),
+            _ => answer.clone(),
+        };
+        Some(Instead::Answer(answer))
+    }
+
+    /// Holds an answer back, as long as the fault wants it.
+    async fn wait(
+        &mut self,
+        statement: &mut Statement,
+        fault: FaultId,
+        delay: Option<std::time::Duration>,
+    ) -> Result<(), Over> {
+        let gone = self.queue.gone.cancelled();
+        match hold(&mut self.faults, gone, &[fault], delay).await {
+            Held::Elapsed => Ok(()),
+            Held::Lifted => {
+                statement.released();
+                Ok(())
+            }
+            Held::ClientGone => {
+                statement.gave_up();
+                Err(Over::client_gone())
+            }
+        }
+    }
+
+    /// Passes on, or throws away, what was scanned of the message under way.
+    fn take_scanned(&mut self) {
+        let scanned = std::mem::take(&mut self.scanned);
+        match &mut self.current {
+            Some(Current {
+                fate: Fate::Swallow(_),
+                ..
+            }) => {
+                debug_assert!(self.taken == 0, "what goes to the client was written");
+                self.upstream.consume(scanned);
+            }
+            Some(Current { statement, .. }) => {
+                self.taken += scanned;
+                if let Some(statement) = statement {
+                    statement.add_down(scanned);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The message under way is whole. True if bytes pass unread behind it.
+    async fn end(&mut self) -> Result<bool, Over> {
+        let Some(current) = self.current.take() else {
+            return Ok(false);
+        };
+        let Current {
+            statement,
+            kind,
+            answer,
+            fate,
+        } = current;
+        self.follow_subscriptions(&kind);
+        let Some(mut statement) = statement else {
+            return Ok(false);
+        };
+        self.follow(&kind, answer, &mut statement);
+        let is_last = kind == Kind::Of(Meaning::Monitor);
+        match fate {
+            Fate::Pass if kind == Kind::Queued && answer == Said::Queued => {
+                self.wait_for_exec(statement);
+            }
+            Fate::Pass => self.answered.push(statement),
+            Fate::Swallow(instead) => self.instead(statement, instead).await?,
+        }
+        Ok(is_last)
+    }
+
+    /// A command in a transaction: what becomes of it `EXEC` says.
+    fn wait_for_exec(&mut self, mut statement: Statement) {
+        statement.upstream_answered(Applied::Unknown);
+        statement.over();
+        if self.transaction.len() < TRANSACTION_MAX {
+            self.transaction.push(statement);
+        } else {
+            statement.finish(AttemptEnd::Answered);
+        }
+    }
+
+    /// Follows what an answer means for those that come.
+    fn follow(&mut self, kind: &Kind, answer: Said, statement: &mut Statement) {
+        match (kind, answer) {
+            (Kind::Of(Meaning::Hello), Said::Map) => self.is_resp3 = true,
+            (Kind::Of(Meaning::Hello), Said::Array) => self.is_resp3 = false,
+            (Kind::Of(Meaning::Reset), Said::Value) => {
+                self.is_resp3 = false;
+                self.is_subscribed = false;
+                self.decide_transaction(|_| Applied::No);
+            }
+            (Kind::Of(Meaning::Exec), Said::Array) => {
+                let failed = self.scanner.failed().to_vec();
+                self.decide_transaction(|nth| {
+                    if failed.binary_search(&nth).is_ok() {
+                        Applied::No
+                    } else {
+                        Applied::Yes
+                    }
+                });
+            }
+            (Kind::Of(Meaning::Exec), Said::Null) => {
+                // A watched key has changed.
+                statement.upstream_answered(Applied::No);
+                self.decide_transaction(|_| Applied::No);
+            }
+            (Kind::Of(Meaning::Exec | Meaning::Discard), _) => {
+                self.decide_transaction(|_| Applied::No);
+            }
+            (Kind::GivenUp(_), _) => {
+                statement.upstream_answered(Applied::No);
+                self.decide_transaction(|_| Applied::No);
+            }
+            _ => {}
+        }
+    }
+
+    fn decide_transaction(&mut self, applied: impl Fn(u32) -> Applied) {
+        for (nth, mut statement) in self.transaction.drain(..).enumerate() {
+            statement.upstream_answered(applied(u32::try_from(nth).unwrap_or(u32::MAX)));
+            statement.finish(AttemptEnd::Answered);
+        }
+    }
+
+    /// In RESP2 a connection with subscriptions speaks of them without being asked.
+    fn follow_subscriptions(&mut self, kind: &Kind) {
+        let is_confirmation = *kind == Kind::Of(Meaning::Subscription);
+        if self.is_resp3 || !(is_confirmation || self.is_subscribed) {
+            return;
+        }
+        let message = &self.upstream.bytes()[..self.taken];
+        if is_confirmation {
+            self.is_subscribed = true;
+        }
+        // The last word of a confirmation is how many subscriptions there are.
+        if message.ends_with(b"\r\n:0\r\n") {
+            self.is_subscribed = false;
+        }
+    }
+
+    /// Does what is done in place of an answer.
+    async fn instead(&mut self, mut statement: Statement, instead: Instead) -> Result<(), Over> {
+        match instead {
+            Instead::Answer(bytes) => {
+                let ours = Ours::Answer {
+                    bytes,
+                    closes: false,
+                    is_cut: false,
+                };
+                self.ours(statement, ours).await
+            }
+            Instead::Then(Then::Reply(reply), _) => {
+                let made = make(&reply, statement.call());
+                if let Some(code) = made.code {
+                    statement.code(code);
+                }
+                let ours = Ours::Answer {
+                    bytes: made.bytes,
+                    closes: made.closes,
+                    is_cut: made.is_cut,
+                };
+                self.ours(statement, ours).await
+            }
+            Instead::Then(Then::Close(closing), _) => {
+                self.ours(statement, Ours::Cut(closing)).await
+            }
+            Instead::Then(_, fault) => {
+                let gone = self.queue.gone.cancelled();
+                let held = hold(&mut self.faults, gone, &[fault], None).await;
+                Err(lost(held, &mut statement))
+            }
+        }
+    }
+
+    /// Gives an answer of ours.
+    async fn ours(&mut self, mut statement: Statement, ours: Ours) -> Result<(), Over> {
+        match ours {
+            Ours::Answer {
+                bytes,
+                closes,
+                is_cut,
+            } => {
+                statement.add_down(bytes.len());
+                if write(self.client, &bytes).await.is_err() {
+                    statement.gave_up();
+                    return Err(Over::client_gone());
+                }
+                statement.settle().await;
+                statement.finish(if is_cut {
+                    AttemptEnd::Cut
+                } else {
+                    AttemptEnd::Answered
+                });
+                if closes {
+                    return Err(Over::cut("closed after an answer of ours", Closing::Fin));
+                }
+                Ok(())
+            }
+            Ours::Cut(closing) => {
+                let gone = self.queue.gone.cancelled();
+                Err(cut(closing, &mut statement, &mut self.faults, gone).await)
+            }
+            Ours::Stuck(why) => {
+                statement.finish(AttemptEnd::Unfinished);
+                Err(Over::cut(why, Closing::Fin))
+            }
+        }
+    }
+
+    /// Writes what goes to the client before the message under way, which stays where it is.
+    async fn flush_before(&mut self) -> Result<(), Over> {
+        self.flush().await
+    }
+
+    /// Writes what goes to the client, and ends those commands that are answered with it.
+    async fn flush(&mut self) -> Result<(), Over> {
+        let taken = std::mem::take(&mut self.taken);
+        if taken == 0 && self.answered.is_empty() {
+            return Ok(());
+        }
+        let written = write(self.client, &self.upstream.bytes()[..taken]).await;
+        self.upstream.consume(taken);
+        let mut is_gone = written.is_err();
+        let mut has_left = None;
+        for mut statement in self.answered.drain(..) {
+            if !is_gone {
+                statement.settle().await;
+            }
+            if statement.has_left() && has_left.is_none() {
+                has_left = Some(self.desk.life.is_client_reset().await);
+                is_gone |= has_left == Some(true);
+            }
+            if is_gone {
+                statement.gave_up();
+            } else {
+                statement.finish(AttemptEnd::Answered);
+            }
+        }
+        if is_gone {
+            return Err(Over::client_gone());
+        }
+        Ok(())
+    }
+
+    fn upstream_closed(&self, error: Option<&io::Error>) -> Over {
+        if self.queue.gone.is_cancelled() {
+            return Over::client_gone();
+        }
+        let is_between = self.current.is_none() && self.scanned == 0;
+        match error {
+            Some(error) => Over::upstream(relay::upstream_failure(error), Closing::Reset),
+            None if is_between => Over::upstream("upstream closed", Closing::Fin),
+            None => Over::upstream("upstream closed within an answer", Closing::Fin),
+        }
+    }
+
+    /// The connection is over in the midst of something.
+    fn abandon(&mut self, end: AttemptEnd) {
+        let current = self.current.take().and_then(|current| current.statement);
+        for mut statement in current.into_iter().chain(self.answered.drain(..)) {
+            match end {
+                AttemptEnd::GaveUp => statement.gave_up(),
+                end => statement.finish(end),
+            }
+        }
+        // They were answered `+QUEUED`, and nothing became of them.
+        self.decide_transaction(|_| Applied::No);
+    }
+}
+
+enum Progress {
+    /// A message is done.
+    Message,
+    /// A message is done behind which bytes pass unread.
+    LastMessage,
+    /// There is nothing more to do with what is there.
+    NeedsMore,
+}
+
+/// Whether a message of RESP2 that begins with this word is about subscriptions.
+fn is_about_subscriptions(word: &str) -> bool {
+    matches!(
+        word,
+        "message"
+            | "pmessage"
+            | "smessage"
+            | "subscribe"
+            | "psubscribe"
+            | "ssubscribe"
+            | "unsubscribe"
+            | "punsubscribe"
+            | "sunsubscribe"
+    )
+}

@@ -1,0 +1,206 @@
+//! Whose turn it is to be answered: commands in the order in which they came.
+
+use crate::{
+    fault::{Closing, FaultId, Then},
+    history::AttemptEnd,
+    protocol::redis::request::Meaning,
+    proxy::statement::Statement,
+    units::Micros,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Commands of one connection that may wait for their answers; then no more are read. A server
+/// would read on, so it is more than clients pipeline.
+pub(super) const TURNS_MAX: usize = 65_536;
+
+/// A command that was sent on.
+pub(super) struct Awaited {
+    /// Its observation.
+    pub(super) statement: Statement,
+    /// What is to happen to its answer.
+    pub(super) then: Option<(Then, FaultId)>,
+    /// What its answer is like.
+    pub(super) kind: Kind,
+}
+
+/// What the answer of a command is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As the command means it, outside of a transaction.
+    Of(Meaning),
+    /// It is within a transaction: `+QUEUED`, or an error.
+    Queued,
+    /// In its place the server was asked to give up the transaction; the client gets this.
+    GivenUp(Bytes),
+}
+
+/// An answer of ours.
+pub(super) enum Ours {
+    /// These bytes; then the connection may be closed.
+    Answer {
+        /// The bytes.
+        bytes: Bytes,
+        /// Whether it is closed.
+        closes: bool,
+        /// Whether they are no answer.
+        is_cut: bool,
+    },
+    /// The connection is cut.
+    Cut(Closing),
+    /// The connection cannot go on, as this says.
+    Stuck(&'static str),
+}
+
+/// One turn.
+pub(super) enum Turn {
+    /// The dependency's.
+    Theirs(Awaited),
+    /// Ours.
+    Ours(Statement, Ours),
+}
+
+impl Turn {
+    fn statement(&mut self) -> &mut Statement {
+        match self {
+            Self::Theirs(awaited) => &mut awaited.statement,
+            Self::Ours(statement, _) => statement,
+        }
+    }
+}
+
+/// The turns of one connection. Its lock is never held across a wait.
+#[derive(Default)]
+pub(super) struct Queue {
+    turns: Mutex<Turns>,
+    arrived: Notify,
+    freed: Notify,
+    /// The client has closed its direction.
+    pub(super) gone: CancellationToken,
+}
+
+#[derive(Default)]
+struct Turns {
+    waiting: VecDeque<Turn>,
+    /// How many have had their turn.
+    past: u64,
+    left: Option<Micros>,
+}
+
+impl Queue {
+    /// Adds turns in their order, and leaves the list empty. The number of the last.
+    pub(super) fn push(&self, turns: &mut Vec<Turn>) -> u64 {
+        let mut queue = self.turns.lock();
+        let is_ours = turns.iter().any(|turn| matches!(turn, Turn::Ours(..)));
+        queue.waiting.extend(turns.drain(..));
+        let last = queue.past + queue.waiting.len() as u64;
+        drop(queue);
+        if is_ours {
+            self.arrived.notify_one();
+        }
+        last
+    }
+
+    /// Does something with the statement of this turn, unless it has been answered already.
+    pub(super) fn with(&self, turn: u64, work: impl FnOnce(&mut Statement)) {
+        let mut queue = self.turns.lock();
+        let at = turn.checked_sub(queue.past + 1);
+        let turn = at.and_then(|at| queue.waiting.get_mut(usize::try_from(at).ok()?));
+        if let Some(turn) = turn {
+            work(turn.statement());
+        }
+    }
+
+    /// Waits until there is room for another turn.
+    pub(super) async fn room(&self) {
+        while self.turns.lock().waiting.len() >= TURNS_MAX {
+            self.freed.notified().await;
+        }
+    }
+
+    /// Whether there is room for another turn.
+    pub(super) fn has_room(&self) -> bool {
+        self.turns.lock().waiting.len() < TURNS_MAX
+    }
+
+    /// Comes back when a turn of ours was added.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Looks at the next turn, which is the dependency's.
+    pub(super) fn next_kind<T>(&self, look: impl FnOnce(Option<(&Kind, &Statement)>) -> T) -> T {
+        let queue = self.turns.lock();
+        look(match queue.waiting.front() {
+            Some(Turn::Theirs(awaited)) => Some((&awaited.kind, &awaited.statement)),
+            _ => None,
+        })
+    }
+
+    /// Takes the next turn if it is the dependency's.
+    pub(super) fn take_theirs(&self) -> Option<Awaited> {
+        match self.take(|turn| matches!(turn, Turn::Theirs(_)))? {
+            Turn::Theirs(awaited) => Some(awaited),
+            Turn::Ours(..) => None,
+        }
+    }
+
+    /// Takes the next turn if it is ours.
+    pub(super) fn take_ours(&self) -> Option<(Statement, Ours)> {
+        match self.take(|turn| matches!(turn, Turn::Ours(..)))? {
+            Turn::Ours(statement, ours) => Some((statement, ours)),
+            Turn::Theirs(_) => None,
+        }
+    }
+
+    fn take(&self, is_wanted: impl FnOnce(&Turn) -> bool) -> Option<Turn> {
+        let mut queue = self.turns.lock();
+        if !queue.waiting.front().is_some_and(is_wanted) {
+            return None;
+        }
+        let was_full = queue.waiting.len() >= TURNS_MAX;
+        let mut turn = queue.waiting.pop_front()?;
+        queue.past += 1;
+        if let Some(at) = queue.left {
+            turn.statement().left(at);
+        }
+        drop(queue);
+        if was_full {
+            self.freed.notify_one();
+        }
+        Some(turn)
+    }
+
+    /// The client closed its direction.
+    pub(super) fn left(&self, at: Micros) {
+        self.turns.lock().left.get_or_insert(at);
+        self.gone.cancel();
+    }
+
+    /// The connection is over: so end all that wait.
+    pub(super) fn end(&self, end: AttemptEnd) {
+        while let Some(mut turn) = self.take(|_| true) {
+            let statement = turn.statement();
+            if statement.has_left() || end == AttemptEnd::GaveUp {
+                statement.gave_up();
+            } else {
+                statement.finish(end);
+            }
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // An engine that is dropped half-way: its client may have left before.
+        let queue = self.turns.get_mut();
+        if let Some(at) = queue.left {
+            for turn in &mut queue.waiting {
+                turn.statement().left(at);
+            }
+        }
+    }
+}

@@ -1,0 +1,823 @@
+//! What a client and a server see of each other through the proxy, byte for byte, over real
+//! sockets; and what is observed meanwhile. The server is played by the tests.
+
+use crate::{
+    fault::{FaultSet, Switch, sample},
+    history::{Attempt, AttemptEnd, Connection, Observation, Recorder},
+    protocol::{Applied, Protocol},
+    proxy::{Config, Limits, Proxy, UpstreamAddress, tls},
+    scenario::KeyFrom,
+    seed::Seed,
+};
+use proptest::prelude::*;
+use std::{collections::BTreeMap, io, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not happen in time"))
+}
+
+/// A command as clients send it.
+fn command(line: &str) -> Vec<u8> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let mut bytes = format!("*{}\r\n", words.len());
+    for word in words {
+        bytes.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    bytes.into_bytes()
+}
+
+/// A proxy between a client and a server that a test plays itself.
+struct Rig {
+    proxy: Proxy,
+    server: TcpListener,
+    switch: Switch,
+    observed: mpsc::Receiver<Observation>,
+    /// The history outlives the proxy.
+    _recorder: Recorder,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (recorder, observed) = Recorder::channel(10_000);
+        let switch = Switch::new();
+        let mut config = Config {
+            dependency: "cache".into(),
+            protocol: Protocol::Redis,
+            listen: None,
+            tls: None,
+            upstream: UpstreamAddress {
+                host: "127.0.0.1".to_owned(),
+                port: server.local_addr().unwrap().port(),
+                tls: false,
+            },
+            upstream_tls: tls::client_config(&[]).unwrap(),
+            virtual_host: None,
+            capture: BTreeMap::new(),
+            key: None,
+            limits: Limits::default(),
+            seed: Seed(1),
+        };
+        change(&mut config);
+        let proxy = Proxy::start(config, switch.clone(), recorder.clone()).unwrap();
+        Self {
+            proxy,
+            server,
+            switch,
+            observed,
+            _recorder: recorder,
+        }
+    }
+
+    /// A rig with this fault in force.
+    async fn under(keys: &str) -> Self {
+        let rig = Self::new().await;
+        rig.arm(keys);
+        rig
+    }
+
+    fn arm(&self, keys: &str) {
+        let text = format!("on = 'x'\n{keys}");
+        self.switch.set(sample::set(&text, Protocol::Redis));
+    }
+
+    fn lift(&self) {
+        self.switch.set(FaultSet::default());
+    }
+
+    async fn client(&self) -> Peer {
+        Peer(TcpStream::connect(self.proxy.address()).await.unwrap())
+    }
+
+    async fn pair(&self) -> (Peer, Peer) {
+        let client = self.client().await;
+        let server = soon("a connect", self.server.accept()).await.unwrap().0;
+        (client, Peer(server))
+    }
+
+    /// The next command that is observed; acceptances are passed over.
+    async fn attempt(&mut self) -> Attempt {
+        loop {
+            match soon("an observation", self.observed.recv()).await {
+                Some(Observation::Attempt(attempt)) if &*attempt.operation != "CONNECT" => {
+                    return attempt;
+                }
+                Some(_) => {}
+                None => panic!("the recorder is gone"),
+            }
+        }
+    }
+
+    /// How the next connection that ends was.
+    async fn connection(&mut self) -> Connection {
+        loop {
+            match soon("an observation", self.observed.recv()).await {
+                Some(Observation::Connection(connection)) => return connection,
+                Some(_) => {}
+                None => panic!("the recorder is gone"),
+            }
+        }
+    }
+}
+
+struct Peer(TcpStream);
+
+impl Peer {
+    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    async fn expect(&mut self, wanted: impl AsRef<[u8]>) {
+        let wanted = wanted.as_ref();
+        let mut got = vec![0; wanted.len()];
+        let read = soon("the bytes expected", self.0.read_exact(&mut got)).await;
+        let shown = got.escape_ascii().to_string();
+        assert!(read.is_ok(), "{read:?}: {shown}");
+        assert_eq!(shown, wanted.escape_ascii().to_string());
+    }
+
+    async fn expect_fin(&mut self) {
+        let mut rest = Vec::new();
+        let read = soon("the end", self.0.read_to_end(&mut rest)).await;
+        assert!(read.is_ok(), "{read:?}");
+        assert_eq!(rest.escape_ascii().to_string(), "");
+    }
+
+    async fn expect_reset(&mut self) {
+        let mut rest = Vec::new();
+        let read = soon("the reset", self.0.read_to_end(&mut rest)).await;
+        let kind = read.map_err(|error| error.kind());
+        assert_eq!(kind, Err(io::ErrorKind::ConnectionReset), "{rest:?}");
+    }
+
+    async fn expect_silence(&mut self) {
+        let mut byte = [0];
+        let read = timeout(Duration::from_millis(150), self.0.read(&mut byte)).await;
+        assert!(read.is_err(), "{read:?} {byte:?}");
+    }
+}
+
+/// A client that sends commands one by one, and a server that answers them.
+async fn ask(client: &mut Peer, server: &mut Peer, line: &str, answer: &str) {
+    client.send(command(line)).await;
+    server.expect(command(line)).await;
+    server.send(answer).await;
+    client.expect(answer).await;
+}
+
+#[tokio::test]
+async fn commands_and_answers_pass_in_order_and_are_observed() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let asked = [command("SET k v"), command("get k"), b"PING\r\n".to_vec()].concat();
+    client.send(&asked).await;
+    server.expect(&asked).await;
+    server.send("+OK\r\n$1\r\nv\r\n-ERR no\r\n").await;
+    client.expect("+OK\r\n$1\r\nv\r\n-ERR no\r\n").await;
+    for (operation, key, code, applied) in [
+        ("SET", "k", None, Applied::Yes),
+        ("GET", "k", None, Applied::Yes),
+        ("PING", "", Some("ERR"), Applied::No),
+    ] {
+        let seen = rig.attempt().await;
+        assert_eq!((&*seen.operation, &*seen.key), (operation, key));
+        assert_eq!(seen.code.as_deref(), code);
+        assert_eq!((seen.applied, seen.end), (applied, AttemptEnd::Answered));
+        assert!(seen.bytes_up > 0 && seen.bytes_down > 0 && seen.first_byte.is_some());
+    }
+}
+
+#[tokio::test]
+async fn the_acceptance_of_a_connection_is_observed_and_can_be_refused() {
+    let mut rig = Rig::new().await;
+    let _pair = rig.pair().await;
+    let Some(Observation::Attempt(seen)) = soon("it", rig.observed.recv()).await else {
+        panic!("no attempt");
+    };
+    assert_eq!((&*seen.operation, seen.applied), ("CONNECT", Applied::Yes));
+    rig.arm("kind = 'error'\nerror = 'max-clients'\nwhen = { operation = 'CONNECT' }");
+    let mut client = rig.client().await;
+    client
+        .expect("-ERR max number of clients reached\r\n")
+        .await;
+    client.expect_fin().await;
+    let Some(Observation::Attempt(seen)) = soon("it", rig.observed.recv()).await else {
+        panic!("no attempt");
+    };
+    assert_eq!(seen.code.as_deref(), Some("ERR"));
+    assert_eq!((seen.applied, seen.faults.len()), (Applied::No, 1));
+}
+
+#[tokio::test]
+async fn an_error_takes_its_turn_among_pipelined_commands() {
+    let mut rig = Rig::under("kind = 'error'\nerror = 'OOM'").await;
+    let (mut client, mut server) = rig.pair().await;
+    let lines = ["GET a", "SET b 1", "GET c"].map(command).concat();
+    client.send(&lines).await;
+    server
+        .expect([command("GET a"), command("GET c")].concat())
+        .await;
+    server.send("$1\r\nA\r\n").await;
+    client.expect("$1\r\nA\r\n").await;
+    client
+        .expect("-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+        .await;
+    server.send("$1\r\nC\r\n").await;
+    client.expect("$1\r\nC\r\n").await;
+    assert_eq!(rig.attempt().await.applied, Applied::Yes);
+    let refused = rig.attempt().await;
+    assert_eq!(refused.code.as_deref(), Some("OOM"));
+    assert_eq!((refused.applied, refused.faults.len()), (Applied::No, 1));
+}
+
+#[tokio::test]
+async fn an_error_after_the_command_was_applied_takes_the_place_of_its_answer() {
+    let mut rig = Rig::under("kind = 'error'\nerror = 'READONLY'\napplied = 'yes'").await;
+    let (mut client, mut server) = rig.pair().await;
+    client.send(command("SET k v")).await;
+    server.expect(command("SET k v")).await;
+    client.expect_silence().await;
+    server.send("+OK\r\n").await;
+    client
+        .expect("-READONLY You can't write against a read only replica.\r\n")
+        .await;
+    let seen = rig.attempt().await;
+    assert_eq!(seen.code.as_deref(), Some("READONLY"));
+    assert_eq!((seen.applied, seen.faults.len()), (Applied::Yes, 1));
+    ask(&mut client, &mut server, "GET k", "$1\r\nv\r\n").await;
+}
+
+#[tokio::test]
+async fn moved_names_the_slot_of_the_key() {
+    let rig = Rig::under("kind = 'error'\nerror = 'MOVED'\nbody = '127.0.0.1:6381'").await;
+    let (mut client, _server) = rig.pair().await;
+    client.send(command("GET foo")).await;
+    client.expect("-MOVED 12182 127.0.0.1:6381\r\n").await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_an_error_spoilt_is_given_up_at_the_server_too() {
+    let mut rig = Rig::under("kind = 'error'\nerror = 'OOM'").await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "MULTI", "+OK\r\n").await;
+    ask(&mut client, &mut server, "DEL a", "+QUEUED\r\n").await;
+    client.send(command("SET b 1")).await;
+    client
+        .expect("-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+        .await;
+    client.send(command("EXEC")).await;
+    server.expect(command("DISCARD")).await;
+    server.send("+OK\r\n").await;
+    client
+        .expect("-EXECABORT Transaction discarded because of previous errors.\r\n")
+        .await;
+    ask(&mut client, &mut server, "GET a", "$-1\r\n").await;
+    let mut seen = BTreeMap::new();
+    for _ in 0..5 {
+        let attempt = rig.attempt().await;
+        let code = attempt
+            .code
+            .map(|code| code.to_string())
+            .unwrap_or_default();
+        seen.insert(attempt.operation.to_string(), (code, attempt.applied));
+    }
+    for (operation, code, applied) in [
+        ("MULTI", "", Applied::Yes),
+        ("DEL", "", Applied::No),
+        ("SET", "OOM", Applied::No),
+        ("EXEC", "EXECABORT", Applied::No),
+        ("GET", "", Applied::Yes),
+    ] {
+        assert_eq!(seen[operation], (code.to_owned(), applied), "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn what_became_of_a_transactions_commands_exec_says() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    for (exec, expected) in [
+        ("*2\r\n+OK\r\n-WRONGTYPE x\r\n", [Applied::Yes, Applied::No]),
+        ("*-1\r\n", [Applied::No; 2]),
+        ("-EXECABORT no\r\n", [Applied::No; 2]),
+    ] {
+        ask(&mut client, &mut server, "MULTI", "+OK\r\n").await;
+        ask(&mut client, &mut server, "SET a 1", "+QUEUED\r\n").await;
+        ask(&mut client, &mut server, "LPUSH a 1", "+QUEUED\r\n").await;
+        ask(&mut client, &mut server, "EXEC", exec).await;
+        assert_eq!(&*rig.attempt().await.operation, "MULTI");
+        for applied in expected {
+            assert_eq!(rig.attempt().await.applied, applied, "{exec}");
+        }
+        assert_eq!(&*rig.attempt().await.operation, "EXEC");
+    }
+}
+
+#[tokio::test]
+async fn exec_that_is_turned_away_gives_up_its_transaction() {
+    let keys = "kind = 'error'\nerror = 'READONLY'\nwhen = { operation = 'EXEC' }";
+    let rig = Rig::under(keys).await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "MULTI", "+OK\r\n").await;
+    client.send(command("EXEC")).await;
+    server.expect(command("DISCARD")).await;
+    server.send("+OK\r\n").await;
+    client
+        .expect("-EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.\r\n")
+        .await;
+}
+
+#[tokio::test]
+async fn a_hang_holds_what_it_matches_until_it_is_lifted() {
+    let mut rig = Rig::under("kind = 'hang'\nwhen = { operation = 'SET' }").await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "GET k", "$-1\r\n").await;
+    client.send(command("SET k v")).await;
+    server.expect_silence().await;
+    rig.lift();
+    server.expect(command("SET k v")).await;
+    server.send("+OK\r\n").await;
+    client.expect("+OK\r\n").await;
+    rig.attempt().await;
+    let held = rig.attempt().await;
+    assert!(
+        held.released.is_some() && held.faults.len() == 1,
+        "{held:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_hangs_reads_commands_and_answers_none() {
+    let mut rig = Rig::under("kind = 'hang'\nby = 'connection'").await;
+    let (mut client, mut server) = rig.pair().await;
+    client.send(command("GET k")).await;
+    server.expect_silence().await;
+    drop(client);
+    let seen = rig.attempt().await;
+    assert_eq!((&*seen.operation, seen.end), ("GET", AttemptEnd::GaveUp));
+    assert_eq!((seen.applied, seen.faults.len()), (Applied::No, 1));
+}
+
+#[tokio::test]
+async fn a_client_that_gives_up_is_seen_wherever_its_command_is() {
+    for keys in [
+        "kind = 'hang'",
+        "kind = 'lost-reply'",
+        "kind = 'late-reply'\ndelay = '1h'",
+    ] {
+        let mut rig = Rig::under(keys).await;
+        let (mut client, mut server) = rig.pair().await;
+        client.send(command("GET k")).await;
+        if !keys.contains("hang") {
+            server.expect(command("GET k")).await;
+            server.send("$1\r\nv\r\n").await;
+            client.expect_silence().await;
+        }
+        drop(client);
+        let seen = rig.attempt().await;
+        assert_eq!(
+            (seen.end, seen.faults.len()),
+            (AttemptEnd::GaveUp, 1),
+            "{keys}"
+        );
+    }
+    // With no fault in force: the server alone keeps it waiting.
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    client.send(command("BLPOP q 0")).await;
+    server.expect(command("BLPOP q 0")).await;
+    drop(client);
+    server.expect_fin().await;
+    drop(server);
+    let seen = rig.attempt().await;
+    assert_eq!(
+        (seen.end, seen.applied),
+        (AttemptEnd::GaveUp, Applied::Unknown)
+    );
+}
+
+#[tokio::test]
+async fn answers_are_lost_late_empty_garbage_or_a_cut() {
+    let rig = Rig::under("kind = 'late-reply'\ndelay = '200ms'").await;
+    let (mut client, mut server) = rig.pair().await;
+    let began = Instant::now();
+    ask(&mut client, &mut server, "GET k", "$1\r\nv\r\n").await;
+    assert!(began.elapsed() >= Duration::from_millis(200));
+
+    let mut rig = Rig::under("kind = 'lost-reply'").await;
+    let (mut client, mut server) = rig.pair().await;
+    client.send(command("SET k v")).await;
+    server.expect(command("SET k v")).await;
+    server.send("+OK\r\n").await;
+    client.expect_silence().await;
+    rig.lift();
+    client.expect_fin().await;
+    let seen = rig.attempt().await;
+    assert_eq!(
+        (seen.end, seen.applied),
+        (AttemptEnd::Unfinished, Applied::Yes)
+    );
+
+    for (keys, is_reset) in [
+        ("kind = 'lost-reply'\nthen = 'reset'", true),
+        ("kind = 'lost-reply'\nthen = 'close'", false),
+        ("kind = 'empty-reply'\napplied = 'yes'", false),
+    ] {
+        let mut rig = Rig::under(keys).await;
+        let (mut client, mut server) = rig.pair().await;
+        client.send(command("SET k v")).await;
+        server.expect(command("SET k v")).await;
+        server.send("+OK\r\n").await;
+        if is_reset {
+            client.expect_reset().await;
+        } else {
+            client.expect_fin().await;
+        }
+        let seen = rig.attempt().await;
+        assert_eq!(
+            (seen.end, seen.applied),
+            (AttemptEnd::Cut, Applied::Yes),
+            "{keys}"
+        );
+    }
+
+    for keys in [
+        "kind = 'reset'",
+        "kind = 'close'",
+        "kind = 'empty-reply'",
+        "kind = 'garbage'",
+    ] {
+        let mut rig = Rig::under(keys).await;
+        let (mut client, mut server) = rig.pair().await;
+        client.send(command("SET k v")).await;
+        match keys {
+            "kind = 'reset'" => client.expect_reset().await,
+            "kind = 'garbage'" => {
+                let mut bytes = Vec::new();
+                soon("garbage", client.0.read_to_end(&mut bytes))
+                    .await
+                    .unwrap();
+                assert!(bytes.len() == 64 && bytes[0] >= 0x80, "{bytes:?}");
+            }
+            _ => client.expect_fin().await,
+        }
+        let seen = rig.attempt().await;
+        assert_eq!(
+            (seen.end, seen.applied),
+            (AttemptEnd::Cut, Applied::No),
+            "{keys}"
+        );
+        server.expect_fin().await;
+    }
+}
+
+#[tokio::test]
+async fn a_share_by_key_meets_the_same_keys_every_time() {
+    let keys = "kind = 'error'\nerror = 'CLUSTERDOWN'\nshare = '50%'\nby = 'key'";
+    let mut rig = Rig::under(keys).await;
+    let (mut client, mut server) = rig.pair().await;
+    let answering = tokio::spawn(async move {
+        let mut scanner = crate::protocol::redis::frame::Scanner::default();
+        let mut bytes = vec![0; 4096];
+        while let Ok(read @ 1..) = server.0.read(&mut bytes).await {
+            let mut rest = &bytes[..read];
+            while !rest.is_empty() {
+                let (used, is_whole) = scanner.advance(rest).unwrap();
+                rest = &rest[used..];
+                if is_whole {
+                    server.send(":1\r\n").await;
+                }
+            }
+        }
+    });
+    let mut failed = BTreeMap::new();
+    for _ in 0..3 {
+        for key in 0..40 {
+            client.send(command(&format!("GET {key}"))).await;
+            let seen = rig.attempt().await;
+            let was_hit = !seen.faults.is_empty();
+            assert_eq!(*failed.entry(key).or_insert(was_hit), was_hit, "{key}");
+        }
+    }
+    let count = failed.values().filter(|failed| **failed).count();
+    assert!((8..32).contains(&count), "{count}");
+    drop(client);
+    soon("the server's end", answering).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_argument_may_be_the_key() {
+    let mut rig = Rig::with(|config| config.key = Some(KeyFrom::Argument(2))).await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "HSET h field v", ":1\r\n").await;
+    assert_eq!(&*rig.attempt().await.key, "field");
+    ask(&mut client, &mut server, "AUTH user secret", "+OK\r\n").await;
+    let seen = format!("{:?}", rig.attempt().await);
+    assert!(!seen.contains("secret") && !seen.contains("user"), "{seen}");
+}
+
+#[tokio::test]
+async fn commands_without_answers_have_none() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let lines = [
+        "CLIENT REPLY SKIP",
+        "SET a 1",
+        "GET a",
+        "CLIENT REPLY OFF",
+        "SET b 1",
+        "CLIENT REPLY ON",
+        "GET b",
+    ];
+    client.send(lines.map(command).concat()).await;
+    server.expect(lines.map(command).concat()).await;
+    server.send("$1\r\n1\r\n+OK\r\n$1\r\n2\r\n").await;
+    client.expect("$1\r\n1\r\n+OK\r\n$1\r\n2\r\n").await;
+    let mut seen = BTreeMap::new();
+    for _ in lines {
+        let attempt = rig.attempt().await;
+        let name = format!("{} {}", attempt.operation, attempt.key);
+        seen.insert(name, (attempt.applied, attempt.bytes_down));
+    }
+    assert_eq!(seen["SET a"], (Applied::Unknown, 0));
+    assert_eq!(seen["SET b"], (Applied::Unknown, 0));
+    assert_eq!(seen["GET a"], (Applied::Yes, 7));
+    assert_eq!(seen["GET b"], (Applied::Yes, 7));
+
+    rig.arm("kind = 'error'\nerror = 'OOM'");
+    let lines = ["CLIENT REPLY SKIP", "SET a 1", "GET a"].map(command);
+    client.send(lines.concat()).await;
+    server
+        .expect([command("CLIENT REPLY SKIP"), command("GET a")].concat())
+        .await;
+    server.send("$1\r\n3\r\n").await;
+    client.expect("$1\r\n3\r\n").await;
+}
+
+#[tokio::test]
+async fn messages_that_nobody_asked_for_are_no_answers() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    // RESP2: a subscribed connection.
+    let confirmation = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+    ask(&mut client, &mut server, "SUBSCRIBE c", confirmation).await;
+    let message = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n";
+    server.send(message).await;
+    client.expect(message).await;
+    client.send(command("PING")).await;
+    server.expect(command("PING")).await;
+    let pong = "*2\r\n$4\r\npong\r\n$0\r\n\r\n";
+    server.send([message, pong].concat()).await;
+    client.expect([message, pong].concat()).await;
+    let gone = "*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n";
+    ask(&mut client, &mut server, "UNSUBSCRIBE c", gone).await;
+    // Once it has no subscriptions, an answer may look like a message.
+    ask(&mut client, &mut server, "LRANGE l 0 -1", message).await;
+    // RESP3: pushes between answers.
+    let hello = "%1\r\n+proto\r\n:3\r\n";
+    ask(&mut client, &mut server, "HELLO 3", hello).await;
+    let push = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+    server.send(push).await;
+    client.expect(push).await;
+    ask(&mut client, &mut server, "GET k", "_\r\n").await;
+    let confirmation = ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+    ask(&mut client, &mut server, "SUBSCRIBE c", confirmation).await;
+    ask(&mut client, &mut server, "GET k", "$1\r\nv\r\n").await;
+    let operations = [
+        "SUBSCRIBE",
+        "PING",
+        "UNSUBSCRIBE",
+        "LRANGE",
+        "HELLO",
+        "GET",
+        "SUBSCRIBE",
+        "GET",
+    ];
+    for operation in operations {
+        let seen = rig.attempt().await;
+        assert_eq!(&*seen.operation, operation);
+        assert_eq!(seen.end, AttemptEnd::Answered);
+    }
+}
+
+#[tokio::test]
+async fn after_monitor_bytes_pass_unread() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    client
+        .send([command("MONITOR"), b"anything".to_vec()].concat())
+        .await;
+    server.expect(command("MONITOR")).await;
+    server.send("+OK\r\n+1 [0 lua] \"GET\"\r\nno RESP").await;
+    client.expect("+OK\r\n+1 [0 lua] \"GET\"\r\nno RESP").await;
+    server.expect("anything").await;
+    client.send("more").await;
+    server.expect("more").await;
+    assert_eq!(&*rig.attempt().await.operation, "MONITOR");
+    drop(server);
+    client.expect_fin().await;
+}
+
+#[tokio::test]
+async fn large_arguments_and_answers_pass_in_pieces() {
+    let mut rig = Rig::with(|config| config.limits.held_bytes = 128 * 1024).await;
+    let (mut client, mut server) = rig.pair().await;
+    let value = "v".repeat(3_000_000);
+    let set = command(&format!("SET key {value}"));
+    let answer = format!("${}\r\n{value}\r\n", value.len());
+    let asked = set.clone();
+    let asking = tokio::spawn(async move {
+        client.send(&asked).await;
+        client
+    });
+    server.expect(&set).await;
+    let mut client = soon("the command", asking).await.unwrap();
+    let given = answer.clone();
+    let giving = tokio::spawn(async move {
+        server.send(&given).await;
+        server
+    });
+    client.expect(&answer).await;
+    let _server = soon("the answer", giving).await.unwrap();
+    let seen = rig.attempt().await;
+    assert_eq!((&*seen.operation, &*seen.key), ("SET", "key"));
+    assert_eq!(seen.bytes_up, set.len() as u64);
+    assert_eq!(seen.bytes_down, answer.len() as u64);
+    // A large command that a fault answers is read to its end.
+    rig.arm("kind = 'error'\nerror = 'OOM'");
+    let sending = async { client.0.write_all(&set).await.unwrap() };
+    soon("the command", sending).await;
+    client
+        .expect("-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+        .await;
+    client.send(command("SET small v")).await;
+    client
+        .expect("-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+        .await;
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_no_resp_is_refused_and_nobody_else_harmed() {
+    let mut rig = Rig::new().await;
+    let (mut other, mut other_server) = rig.pair().await;
+    for (bytes, said) in [
+        (b"*1\r\n:1\r\n".to_vec(), "expected '$', got ':'"),
+        (b"*99999999999\r\n".to_vec(), "invalid multibulk length"),
+        (vec![0x80; 70_000], "too big inline request"),
+        (b"*1\r\n$999999999999\r\n".to_vec(), "invalid bulk length"),
+    ] {
+        let (mut client, mut server) = rig.pair().await;
+        // The proxy may close before it has read all of it.
+        let _ = client.0.write_all(&bytes).await;
+        client
+            .expect(format!("-ERR Protocol error: {said}\r\n"))
+            .await;
+        server.expect_fin().await;
+        drop(client);
+        let seen = rig.attempt().await;
+        assert_eq!((&*seen.operation, seen.applied), ("malformed", Applied::No));
+        assert_eq!(rig.connection().await.how, format!("refused: {said}"));
+    }
+    ask(&mut other, &mut other_server, "PING", "+PONG\r\n").await;
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_resp_or_breaks_off_ends_its_connection_alone() {
+    let deep = "*1\r\n".repeat(200);
+    for (bytes, said, is_reset) in [
+        ("HTTP/1.1 400 Bad Request\r\n", "broke the protocol", true),
+        ("$999999999999\r\n", "broke the protocol", true),
+        (deep.as_str(), "nested deeper", true),
+        ("$10\r\nabc", "closed within an answer", false),
+        ("", "upstream closed", false),
+    ] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        client.send(command("GET k")).await;
+        server.expect(command("GET k")).await;
+        server.send(bytes).await;
+        drop(server);
+        let mut rest = Vec::new();
+        let read = soon("the end", client.0.read_to_end(&mut rest)).await;
+        assert_eq!(read.is_err(), is_reset, "{bytes:?}: {read:?}");
+        drop(client);
+        let seen = rig.attempt().await;
+        assert_eq!(seen.end, AttemptEnd::UpstreamFailed, "{bytes:?}");
+        let how = rig.connection().await.how;
+        assert!(how.contains(said), "{how}");
+        let (mut client, mut server) = rig.pair().await;
+        ask(&mut client, &mut server, "PING", "+PONG\r\n").await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_by_a_reset() {
+    let mut rig = Rig::new().await;
+    let address = rig.proxy.address();
+    drop(std::mem::replace(
+        &mut rig.server,
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    ));
+    let mut client = Peer(TcpStream::connect(address).await.unwrap());
+    client.expect_reset().await;
+    let Some(Observation::Attempt(seen)) = soon("it", rig.observed.recv()).await else {
+        panic!("no attempt");
+    };
+    assert_eq!(
+        (&*seen.operation, seen.end),
+        ("CONNECT", AttemptEnd::UpstreamFailed)
+    );
+}
+
+#[tokio::test]
+async fn latency_comes_before_or_behind_a_command_and_pipelines_keep_their_order() {
+    for direction in ["up", "down"] {
+        let keys =
+            format!("kind = 'latency'\nby = 'request'\ndelay = '50ms'\ndirection = '{direction}'");
+        let rig = Rig::under(&keys).await;
+        let (mut client, mut server) = rig.pair().await;
+        let lines = ["GET a", "GET b", "GET c"].map(command).concat();
+        let began = Instant::now();
+        client.send(&lines).await;
+        server.expect(&lines).await;
+        server.send(":1\r\n:2\r\n:3\r\n").await;
+        client.expect(":1\r\n:2\r\n:3\r\n").await;
+        assert!(began.elapsed() >= Duration::from_millis(150), "{direction}");
+    }
+}
+
+/// Pieces of a client's bytes.
+fn pieces() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(1..400usize, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn in_whatever_pieces_they_come_all_bytes_pass_unchanged(
+        values in prop::collection::vec(0..3000usize, 1..12),
+        up in pieces(),
+        down in pieces(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let mut rig = Rig::new().await;
+            let (mut client, mut server) = rig.pair().await;
+            let asked: Vec<u8> = values
+                .iter()
+                .flat_map(|len| command(&format!("SET k{len} {}", "x".repeat(*len))))
+                .collect();
+            let answer: String = values
+                .iter()
+                .map(|len| format!("*2\r\n${len}\r\n{}\r\n:1\r\n", "y".repeat(*len)))
+                .collect();
+            let (from_client, from_server) = (asked.clone(), answer.clone());
+            let asking = tokio::spawn(async move {
+                send_in_pieces(&mut client, &from_client, &up).await;
+                client
+            });
+            server.expect(&asked).await;
+            let mut client = soon("it", asking).await.unwrap();
+            let giving = tokio::spawn(async move {
+                send_in_pieces(&mut server, from_server.as_bytes(), &down).await;
+                server
+            });
+            client.expect(&answer).await;
+            let _server = soon("it", giving).await.unwrap();
+            for len in &values {
+                let seen = rig.attempt().await;
+                assert_eq!(*seen.key, *format!("k{len}"));
+                assert_eq!(seen.end, AttemptEnd::Answered);
+            }
+        });
+    }
+}
+
+async fn send_in_pieces(peer: &mut Peer, mut bytes: &[u8], pieces: &[usize]) {
+    for piece in pieces.iter().cycle() {
+        if bytes.is_empty() {
+            return;
+        }
+        let (now, later) = bytes.split_at((*piece).min(bytes.len()));
+        peer.send(now).await;
+        tokio::task::yield_now().await;
+        bytes = later;
+    }
+}
