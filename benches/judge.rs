@@ -63,6 +63,7 @@ fn scenario() -> Scenario {
         dependencies: vec![("s3", Some("object-store"), Protocol::S3)],
         instances: vec![],
         captures: Vec::new(),
+        ledgers: Vec::new(),
     };
     let mut scenario = sample::scenario();
     assert_eq!(scenario.phases[1].faults[0].id, FaultId(0));

@@ -483,7 +483,37 @@ fn bad_system_files() {
         "later_keys",
         &[(
             "role     = \"queue\"",
-            "role     = \"queue\"\nhosts    = [\"*.example.com\"]\n[ledger.trained]",
+            "role     = \"queue\"\nhosts    = [\"*.example.com\"]",
+        )],
+    );
+    system(
+        "ledgers",
+        &[(
+            "[load.ask]",
+            r#"[dependency.hooks]
+protocol = "http"
+upstream = "embedded:sink"
+
+[ledger.asked]
+accepted  = { load = "aks", id = "id" }
+delivered = { dependency = "s3", id = "key" }
+
+[ledger.sent]
+accepted  = { load = "ask", id = "uid" }
+priority  = "class"
+settle    = "0s"
+backlog   = { path = "queue", value = "/depth" }
+dropped   = { path = "/dropped" }
+delivered = [
+  { dependency = "s3", id = "json:/id" },
+  { dependency = "hoks", id = "json:/id" },
+  { dependency = "hooks", id = "json:id", applied = true },
+  { read = { path = "/ledger" }, id = "ids", operation = "GET" },
+  { id = "json:/id" },
+]
+
+[load.ask]
+capture = { id = "var:uuid" }"#,
         )],
     );
     system("no_system_table", &[("[system]", "[sistem]")]);

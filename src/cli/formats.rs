@@ -56,6 +56,13 @@ fn tables(path: &str, heading: &str, keys: &[Key]) -> String {
         out.push_str(&match key.shape {
             Shape::Table(keys) => tables(&name, &format!("[{name}]"), keys),
             Shape::Tables(keys) => tables(&name, &format!("[[{name}]]"), keys),
+            Shape::AnyOf(shapes) => shapes
+                .iter()
+                .find_map(|shape| match shape {
+                    Shape::Table(keys) => Some(tables(&name, &format!("[{name}]"), keys)),
+                    _ => None,
+                })
+                .unwrap_or_default(),
             Shape::MapOf(keys) => {
                 let name = format!("{name}.NAME");
                 tables(&name, &format!("[{name}]"), keys)

@@ -28,6 +28,9 @@ pub const ACCESS_KEY: &str = "brownout";
 /// The secret that belongs to [`ACCESS_KEY`]. It guards nothing but a loopback test double.
 pub const SECRET_KEY: &str = "brownout-secret";
 
+/// How many bytes of a message's body a sink keeps, unless told otherwise.
+pub const KEPT_MAX: usize = 4 * 1024;
+
 /// What an embedded server needs to know. Built from [`Options::default`] by naming what differs.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -35,6 +38,8 @@ pub struct Options {
     pub dependency: Arc<str>,
     /// Where it listens; by default an ephemeral loopback port.
     pub listen: SocketAddr,
+    /// Sink: how many bytes of a message's body are kept; the rest is read and forgotten.
+    pub kept_max: usize,
     /// S3: the only access key it knows.
     pub access_key: String,
     /// S3: the secret that belongs to it.
@@ -55,6 +60,7 @@ impl Default for Options {
         Self {
             dependency: Arc::from("embedded"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            kept_max: KEPT_MAX,
             access_key: ACCESS_KEY.to_owned(),
             secret_key: SECRET_KEY.to_owned(),
             buckets: Vec::new(),
@@ -127,7 +133,7 @@ pub fn start(kind: &str, options: Options, recorder: Recorder) -> io::Result<Emb
             Running::Channels(Server::start(listen, server)?, sessions)
         }
         "sink" => {
-            let sink = sink::Sink::new(options.dependency, recorder);
+            let sink = sink::Sink::new(options.dependency, options.kept_max, recorder);
             Running::Http(Server::start(listen, sink)?)
         }
         other => {

@@ -9,9 +9,6 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::Service};
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
-/// How much of a message's body is kept; the rest is read and forgotten.
-const BODY_KEPT_MAX: usize = 4 * 1024;
-
 /// The most that a message's body may hold; a longer one is answered 413.
 const BODY_READ_MAX: usize = 1024 * 1024;
 
@@ -19,13 +16,16 @@ const BODY_READ_MAX: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Sink {
     dependency: Arc<str>,
+    kept_max: usize,
     recorder: Recorder,
 }
 
 impl Sink {
-    pub(super) fn new(dependency: Arc<str>, recorder: Recorder) -> Self {
+    /// A sink that keeps so many bytes of each body.
+    pub(super) fn new(dependency: Arc<str>, kept_max: usize, recorder: Recorder) -> Self {
         Self {
             dependency,
+            kept_max,
             recorder,
         }
     }
@@ -33,25 +33,34 @@ impl Sink {
     async fn take(self, request: Request<Incoming>) -> StatusCode {
         let (head, body) = request.into_parts();
         // A message that broke off was not sent: nothing is recorded and nobody reads the answer.
-        let Some((kept, whole)) = read(body).await else {
+        let Some(read) = read(body, self.kept_max).await else {
             return StatusCode::BAD_REQUEST;
         };
         self.recorder.record(Observation::Message(Message {
             at: self.recorder.now(),
             dependency: Arc::clone(&self.dependency),
             request: format!("{} {}", head.method, head.uri.path()),
-            body: String::from_utf8_lossy(&kept).into_owned(),
+            body: String::from_utf8_lossy(&read.kept).into_owned(),
+            cut: read.length > read.kept.len(),
         }));
         match head.method {
-            _ if !whole => StatusCode::PAYLOAD_TOO_LARGE,
+            _ if read.length > BODY_READ_MAX => StatusCode::PAYLOAD_TOO_LARGE,
             Method::GET | Method::HEAD => StatusCode::OK,
             _ => StatusCode::NO_CONTENT,
         }
     }
 }
 
-/// The beginning of a body, and whether it was within the limit; `None` if it broke off.
-async fn read(mut body: Incoming) -> Option<(Vec<u8>, bool)> {
+/// What was read of a body.
+struct Read {
+    /// Its beginning.
+    kept: Vec<u8>,
+    /// How long it was, as far as it was read: beyond [`BODY_READ_MAX`] it is not.
+    length: usize,
+}
+
+/// Reads a body; `None` if it broke off.
+async fn read(mut body: Incoming, kept_max: usize) -> Option<Read> {
     let mut kept = Vec::new();
     let mut length = 0;
     while let Some(frame) = body.frame().await {
@@ -59,13 +68,13 @@ async fn read(mut body: Incoming) -> Option<(Vec<u8>, bool)> {
             continue;
         };
         length += data.len();
-        let room = BODY_KEPT_MAX - kept.len();
+        let room = kept_max - kept.len();
         kept.extend_from_slice(&data[..room.min(data.len())]);
         if length > BODY_READ_MAX {
-            return Some((kept, false));
+            break;
         }
     }
-    Some((kept, true))
+    Some(Read { kept, length })
 }
 
 impl Service<Request<Incoming>> for Sink {

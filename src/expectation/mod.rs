@@ -17,7 +17,10 @@ mod isolation;
 mod judge;
 mod judgement;
 mod latency;
+mod ledgers;
 mod names;
+mod no_duplicates;
+mod nothing_lost;
 mod obeys_codes;
 mod probe;
 mod recovery;
@@ -138,6 +141,8 @@ pub struct Names<'a> {
     pub instances: Vec<&'a str>,
     /// What a load or dependency of this name captures.
     pub captures: Vec<(&'a str, Vec<&'a str>)>,
+    /// Ledgers.
+    pub ledgers: Vec<&'a str>,
 }
 
 /// A kind of expectation: what files may name, what `list expectations` prints, how it is read.
@@ -167,6 +172,8 @@ pub const EXPECTATIONS: &[ExpectationDef] = &[
     failover::DEF,
     recovery::DEF,
     converged::DEF,
+    nothing_lost::DEF,
+    no_duplicates::DEF,
     alert::DEF,
     cadence::DEF,
     alive::DEF,

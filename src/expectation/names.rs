@@ -126,6 +126,17 @@ pub fn capture(
     Some(text.value)
 }
 
+/// The ledger that `key` names.
+pub fn ledger(
+    fields: &Fields<'_>,
+    key: &'static str,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Name> {
+    let text = fields.text(key, problems)?;
+    known(fields, &text, "ledger", &names.ledgers, problems)
+}
+
 /// The operations that `key` names: empty means every operation.
 pub fn operations(fields: &Fields<'_>, key: &'static str, problems: &mut Problems) -> Vec<String> {
     let texts = fields.texts(key, problems).unwrap_or_default();

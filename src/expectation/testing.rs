@@ -23,6 +23,7 @@ pub fn names() -> Names<'static> {
         ],
         instances: vec!["primary", "standby"],
         captures: vec![("train", vec!["bot", "version"]), ("s3", vec!["version"])],
+        ledgers: vec!["work", "listed"],
     }
 }
 

@@ -1,8 +1,8 @@
 //! A whole history in memory, indexed for those who judge and report.
 
 use super::{
-    Attempt, COMPLETED, Connection, Intervention, LogicalCall, Message, Moment, Observation,
-    Operation, ProbeSample, ProcessEvent, QueueSample, Run, call,
+    Attempt, COMPLETED, Connection, Gauge, Intervention, LogicalCall, Message, Moment, Observation,
+    Operation, ProbeSample, ProcessEvent, QueueSample, Reading, Run, call,
 };
 use crate::{fault::FaultId, units::Micros};
 use std::{
@@ -37,6 +37,12 @@ pub struct History {
     pub probes: Vec<ProbeSample>,
     /// What reached the sinks, by time.
     pub messages: Vec<Message>,
+    /// What gauges showed, by time.
+    pub gauges: Vec<Gauge>,
+    /// What was new in listings, by when they were whole.
+    pub readings: Vec<Reading>,
+    /// Until when ledgers were watched; `None` if the run did not get there.
+    pub watched: Option<Micros>,
     /// Where the load generator missed its schedule.
     pub missed: Vec<Missed>,
     /// Observations that the recorder or the writer had to drop.
@@ -174,6 +180,9 @@ impl Building {
             processes: Vec::new(),
             probes: Vec::new(),
             messages: Vec::new(),
+            gauges: Vec::new(),
+            readings: Vec::new(),
+            watched: None,
             missed: Vec::new(),
             dropped: 0,
             ended: None,
@@ -238,6 +247,9 @@ impl Building {
             Observation::Process(event) => history.processes.push(event),
             Observation::Probe(sample) => history.probes.push(sample),
             Observation::Message(message) => history.messages.push(message),
+            Observation::Gauge(gauge) => history.gauges.push(gauge),
+            Observation::Reading(reading) => history.readings.push(reading),
+            Observation::Watched { at } => history.watched = Some(at),
             Observation::Ended(moment) => history.ended = Some(moment),
             // A second header has no meaning; the first one holds.
             Observation::Run(_) => {}
@@ -270,6 +282,8 @@ impl Building {
         history.processes.sort_by_key(|event| event.at);
         history.probes.sort_by_key(|sample| sample.at);
         history.messages.sort_by_key(|message| message.at);
+        history.gauges.sort_by_key(|gauge| gauge.at);
+        history.readings.sort_by_key(|reading| reading.ended);
     }
 
     fn close_phases(&mut self) {

@@ -7,6 +7,7 @@
 mod call;
 mod error;
 mod index;
+mod ledger;
 mod observation;
 mod read;
 mod recorder;
@@ -19,12 +20,14 @@ pub mod sample;
 pub use call::LogicalCall;
 pub use error::HistoryError;
 pub use index::{FaultSpan, History, Missed, PhaseSpan};
+pub use ledger::{Account, Counts, Entry, Fate, Progress};
 pub use recorder::Recorder;
 pub use steady::{Criteria, Steady};
 pub use view::{View, Window};
 pub use writer::{Writer, Written};
 
 pub use observation::{
-    Attempt, AttemptEnd, COMPLETED, Connection, HISTORY_VERSION, Intervention, Message, Moment,
-    Observation, Operation, Outcome, ProbeSample, ProcessEvent, QueueSample, Run, Source,
+    Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, Intervention, Listing,
+    Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent,
+    QueueSample, Reading, Run, Source,
 };

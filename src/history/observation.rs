@@ -60,6 +60,16 @@ pub enum Observation {
     Probe(ProbeSample),
     /// Something the system sent to a sink: an alert, a webhook.
     Message(Message),
+    /// A number that was looked up while the run went on.
+    Gauge(Gauge),
+    /// What was new in a listing of ids that the system shows.
+    Reading(Reading),
+    /// Ledgers were watched up to here, with the load ended and every fault lifted: next the
+    /// system is taken down.
+    Watched {
+        /// When.
+        at: Micros,
+    },
     /// The load generator could not keep its schedule: this many operations began more than
     /// `late` after their intended start, or were not sent at all.
     Missed {
@@ -107,6 +117,7 @@ impl Observation {
             | Self::Lifted { at, .. }
             | Self::Missed { at, .. }
             | Self::PhasesOver { at }
+            | Self::Watched { at }
             | Self::Dropped { at, .. } => *at,
             Self::Acted(intervention) => intervention.at,
             Self::Operation(operation) => operation.ended,
@@ -116,6 +127,8 @@ impl Observation {
             Self::Process(event) => event.at,
             Self::Probe(sample) => sample.ended,
             Self::Message(message) => message.at,
+            Self::Gauge(gauge) => gauge.at,
+            Self::Reading(reading) => reading.ended,
             Self::Ended(moment) => moment.at,
         }
     }
@@ -383,8 +396,73 @@ pub struct Message {
     pub dependency: Arc<str>,
     /// `POST /alerts`.
     pub request: String,
-    /// The body as text, at most 4 KiB.
+    /// The body as text, at most 4 KiB, or 64 KiB where a ledger looks into it.
     pub body: String,
+    /// Whether the body was longer than that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+}
+
+/// What a gauge shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// How much work of a ledger the system says is waiting.
+    Backlog,
+    /// How much work of a ledger the system says it has dropped.
+    Dropped,
+    /// The resident memory of an instance's processes, in bytes.
+    Memory,
+}
+
+/// A number that was looked up while the run went on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gauge {
+    /// When it was known.
+    pub at: Micros,
+    /// What it shows.
+    pub measure: Measure,
+    /// Of which ledger or instance.
+    pub of: Arc<str>,
+    /// The number; `None` if it could not be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Why not, at most 500 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Which of a ledger's listings was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Listing {
+    /// This place of `delivered`, from 0.
+    Delivered(u16),
+    /// `dropped`.
+    Dropped,
+}
+
+/// What was new in a listing of ids, compared with the last time it could be read. A look that
+/// found much is several entries with the same `at`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// When it was asked.
+    pub at: Micros,
+    /// When the answer was whole.
+    pub ended: Micros,
+    /// The ledger.
+    pub ledger: Arc<str>,
+    /// Which listing.
+    pub listing: Listing,
+    /// Ids that were not there before, each as often as it has become more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+    /// Ids that were there before, each as often as it has become less.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
+    /// Why the listing could not be read, at most 500 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 impl Operation {

@@ -5,16 +5,18 @@
 //! `recovery` from 30 to 60 s. A test says what the system did in it.
 
 use super::{
-    Attempt, AttemptEnd, COMPLETED, HISTORY_VERSION, History, Intervention, Message, Moment,
-    Observation, Operation, Outcome, ProbeSample, ProcessEvent, Run, Source,
+    Attempt, AttemptEnd, COMPLETED, Gauge, HISTORY_VERSION, History, Intervention, Listing,
+    Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent, Reading,
+    Run, Source,
 };
 use crate::{
     fault::{FaultId, Gate},
     input,
     protocol::{Applied, Protocol},
     scenario::{
-        Arrivals, Dependency, FaultSpec, Instance, Lasts, Load, Outcomes, Phase, Ready,
-        RequestTemplate, Scenario, Start, Stop, System, Target, Template, Upstream,
+        Arrivals, Delivered, Dependency, Dropped, FaultSpec, GaugeSpec, IdPath, Instance, Lasts,
+        Ledger, Load, Outcomes, Phase, ReadSpec, Ready, RequestTemplate, Scenario, Start, Stop,
+        System, Target, Template, Upstream,
     },
     units::{Micros, Rate},
 };
@@ -171,6 +173,7 @@ impl Story {
             dependency: "pager".into(),
             request: "POST /alerts".to_owned(),
             body: body.to_owned(),
+            cut: false,
         }));
         self
     }
@@ -188,6 +191,84 @@ impl Story {
                 seen: (held != Some(true)).then(|| "status 500".to_owned()),
             }));
         }
+        self
+    }
+
+    /// Work of `train` with this id that was asked for and so answered after 20 ms.
+    #[must_use]
+    pub fn work(mut self, millis: u64, id: &str, outcome: Outcome) -> Self {
+        self = self.load("train", 0..1, 1, outcome, 20);
+        if let Some(Observation::Operation(operation)) = self.observations.last_mut() {
+            operation.intended = Micros::from_millis(millis);
+            operation.began = operation.intended;
+            operation.ended = operation.intended + Duration::from_millis(20);
+            operation.captured = BTreeMap::from([("id".to_owned(), id.to_owned())]);
+        }
+        self
+    }
+
+    /// Makes the last operation one of this class of work.
+    #[must_use]
+    pub fn class(mut self, class: &str) -> Self {
+        if let Some(Observation::Operation(operation)) = self.observations.last_mut() {
+            let name = "class".to_owned();
+            operation.captured.insert(name, class.to_owned());
+        }
+        self
+    }
+
+    /// The delivery of an id to `s3`, carried out at this millisecond.
+    #[must_use]
+    pub fn delivery(self, millis: u64, id: &str) -> Self {
+        let began = millis.saturating_sub(10);
+        self.attempt(attempt("s3", began, millis).captured("id", id))
+    }
+
+    /// What was new in the listing of the ledger `listed`.
+    #[must_use]
+    pub fn listing(mut self, millis: u64, added: &[&str], gone: &[&str]) -> Self {
+        let texts = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        let reading = reading(millis, Listing::Delivered(0), texts(added), texts(gone));
+        self.observations.push(Observation::Reading(reading));
+        self
+    }
+
+    /// What the system reported as dropped to the ledger `listed`.
+    #[must_use]
+    pub fn reported_dropped(mut self, millis: u64, ids: &[&str]) -> Self {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        let reading = reading(millis, Listing::Dropped, ids, Vec::new());
+        self.observations.push(Observation::Reading(reading));
+        self
+    }
+
+    /// The listing of the ledger `listed` could not be read.
+    #[must_use]
+    pub fn unreadable(mut self, millis: u64, why: &str) -> Self {
+        let mut reading = reading(millis, Listing::Delivered(0), Vec::new(), Vec::new());
+        reading.why = Some(why.to_owned());
+        self.observations.push(Observation::Reading(reading));
+        self
+    }
+
+    /// A gauge showed this number; `None`: it could not be read.
+    #[must_use]
+    pub fn gauge(mut self, millis: u64, measure: Measure, of: &str, value: Option<f64>) -> Self {
+        self.observations.push(Observation::Gauge(Gauge {
+            at: Micros::from_millis(millis),
+            measure,
+            of: of.into(),
+            value,
+            why: value.is_none().then(|| "status 503".to_owned()),
+        }));
+        self
+    }
+
+    /// Ledgers were watched until this millisecond.
+    #[must_use]
+    pub fn watched(mut self, millis: u64) -> Self {
+        let at = Micros::from_millis(millis);
+        self.observations.push(Observation::Watched { at });
         self
     }
 
@@ -294,6 +375,18 @@ impl Story {
     /// The history.
     pub fn history(&self) -> History {
         History::from_observations(self.observations()).expect("the first entry is the header")
+    }
+}
+
+fn reading(millis: u64, listing: Listing, added: Vec<String>, gone: Vec<String>) -> Reading {
+    Reading {
+        at: Micros::from_millis(millis),
+        ended: Micros::from_millis(millis),
+        ledger: "listed".into(),
+        listing,
+        added,
+        gone,
+        why: None,
     }
 }
 
@@ -463,6 +556,7 @@ pub fn system() -> System {
         ],
         loads: vec![load("ask"), load("train")],
         ingress: None,
+        ledgers: vec![work(), listed()],
     }
 }
 
@@ -499,6 +593,47 @@ fn dependency(name: &str, protocol: Protocol, role: Option<&str>) -> Dependency 
         key: None,
         capture: BTreeMap::new(),
         span: 0..0,
+    }
+}
+
+/// The ledger `work`: what `train` had accepted is delivered by a PutObject of `s3`.
+fn work() -> Ledger {
+    Ledger {
+        name: "work".into(),
+        load: "train".into(),
+        id: "id".to_owned(),
+        delivered: vec![Delivered::Attempts {
+            dependency: "s3".into(),
+            operations: vec!["PutObject".to_owned()],
+            id: "id".to_owned(),
+            around: Default::default(),
+            applied: true,
+        }],
+        priority: Some("class".to_owned()),
+        dropped: None,
+        backlog: None,
+        settle: Duration::from_secs(5),
+        span: 0..0,
+    }
+}
+
+/// The ledger `listed`: the same work, shown by the system itself, which also says how much waits
+/// and what it has dropped.
+fn listed() -> Ledger {
+    let path = |text: &str| IdPath::parse(text).expect("a path");
+    let read = |at: &str| ReadSpec {
+        path: at.to_owned(),
+        id: path("/ids/*"),
+    };
+    Ledger {
+        name: "listed".into(),
+        delivered: vec![Delivered::Read(read("/ledger"))],
+        dropped: Some(Dropped::Read(read("/dropped"))),
+        backlog: Some(GaugeSpec {
+            path: "/queue".to_owned(),
+            value: path("/depth"),
+        }),
+        ..work()
     }
 }
 

@@ -193,6 +193,7 @@ fn frames_the_run(observation: &Observation) -> bool {
             | Observation::Lifted { .. }
             | Observation::Process(_)
             | Observation::Dropped { .. }
+            | Observation::Watched { .. }
             | Observation::Ended(_)
     )
 }
@@ -212,6 +213,7 @@ mod tests {
             dependency: "pager".into(),
             request: "POST /".into(),
             body: "x".repeat(100),
+            cut: false,
         })
     }
 

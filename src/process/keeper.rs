@@ -52,6 +52,25 @@ pub struct Keeper {
     shared: Arc<Shared>,
 }
 
+/// Measures instances, from any thread.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    shared: Arc<Shared>,
+}
+
+impl Meter {
+    /// The resident memory of an instance's group in bytes, memory that its processes share
+    /// counted for each; `None` if it is not running or the system does not tell. Reads the
+    /// process table, which takes a few milliseconds.
+    pub fn memory(&self, name: &str) -> Option<u64> {
+        let (_, running) = self.shared.alive(name).ok()?;
+        let members = running.group.members().into_iter();
+        members
+            .filter_map(resident_bytes)
+            .reduce(|sum, bytes| sum + bytes)
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     recorder: Recorder,
@@ -214,13 +233,16 @@ impl Keeper {
             .map_or_else(|_| Vec::new(), |(_, running)| running.group.members())
     }
 
-    /// The resident memory of an instance's group in bytes, memory that its processes share counted for each;
-    /// `None` if it is not running or the system does not tell.
+    /// The resident memory of an instance's group, see [`Meter::memory`].
     pub fn memory(&self, name: &str) -> Option<u64> {
-        self.pids(name)
-            .into_iter()
-            .filter_map(resident_bytes)
-            .reduce(|sum, bytes| sum + bytes)
+        self.meter().memory(name)
+    }
+
+    /// What measures the instances. It keeps nothing alive but the keeper's own lists.
+    pub fn meter(&self) -> Meter {
+        Meter {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// The last lines that an instance printed in its latest start, at most 50.

@@ -16,5 +16,5 @@ mod readiness;
 mod spec;
 mod table;
 
-pub use keeper::Keeper;
+pub use keeper::{Keeper, Meter};
 pub use spec::{InstanceSpec, Readiness, SignalError, StartError};

@@ -15,14 +15,15 @@ mod ports;
 mod probes;
 mod scribe;
 mod stage;
+mod watch;
 
 pub use event::{Event, Events, FaultTick, LoadTick};
 
 use crate::{
     fault::ProcessAction,
     history::{
-        Criteria, HISTORY_VERSION, HistoryError, Intervention, Moment, Observation, Recorder, Run,
-        Steady, Writer,
+        Criteria, HISTORY_VERSION, HistoryError, Intervention, Moment, Observation, Progress,
+        Recorder, Run, Steady, Writer,
     },
     process::StartError,
     scenario::{FaultSpec, Lasts, Phase, Scenario, System, Target, Timeline, plan},
@@ -46,6 +47,9 @@ const TICK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is asked whether a recovery is complete.
 const STEADY_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a run waits, beyond their `settle`, for ledgers in which work is still delivered.
+const SETTLE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a run is given beside its scenario.
 #[derive(Debug, Clone)]
@@ -152,6 +156,7 @@ pub async fn run(
         writer,
         recorder.clone(),
         Steady::new(scenario, system, Criteria::STEADY),
+        Progress::new(system),
         load_names(system),
     );
     events.emit(Event::ScenarioStarted {
@@ -291,15 +296,45 @@ impl Conductor<'_> {
             began,
         );
         let probes = self.stage.probe(self.scenario, self.recorder);
+        let watch = self.stage.watch(self.system, self.recorder);
         let outcome = self.phases(began, cancel).await;
         let at = self.recorder.now();
         self.recorder.record(Observation::PhasesOver { at });
         probes.stop().await;
-        self.board.heal(self.recorder.now());
+        let lifted = self.recorder.now();
+        self.board.heal(lifted);
         self.events
             .detail(self.recorder.now(), "waiting for the last answers");
         load.finish().await;
+        let settled = matches!(outcome, Ok(Ending::Completed)) && self.settle(lifted, cancel).await;
+        watch.close().await;
+        if settled {
+            let at = self.recorder.now();
+            self.recorder.record(Observation::Watched { at });
+        }
         outcome
+    }
+
+    /// Gives the ledgers their time to settle, at most [`SETTLE_WITHIN`]; whether there are any
+    /// and they had it.
+    async fn settle(&self, lifted: Micros, cancel: &CancellationToken) -> bool {
+        if self.system.ledgers.is_empty() {
+            return false;
+        }
+        let what = "waiting for the ledgers to settle";
+        self.events.detail(self.recorder.now(), what);
+        let longest = self.system.ledgers.iter().map(|ledger| ledger.settle).max();
+        let until = Instant::now() + SETTLE_WITHIN + longest.unwrap_or_default();
+        while !self.scribe.settled(lifted, self.recorder.now()) && Instant::now() < until {
+            tokio::select! {
+                () = cancel.cancelled() => return false,
+                () = tokio::time::sleep(STEADY_EVERY) => {}
+            }
+            if self.scribe.broken().is_some() {
+                return false;
+            }
+        }
+        true
     }
 
     async fn phases(

@@ -185,7 +185,7 @@ async fn get(url: &str, rule: &Rule) -> Finding {
     let Ok(uri) = url.parse::<http::Uri>() else {
         return Finding::unmade(&format!("{url:?} is no URL"));
     };
-    match fetch(&uri).await {
+    match fetch(&uri, BODY_BYTES_MAX).await {
         Ok((status, headers, body)) => {
             let headers: Vec<(&str, &[u8])> = headers
                 .iter()
@@ -207,9 +207,13 @@ async fn get(url: &str, rule: &Rule) -> Finding {
     }
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn fetch(uri: &http::Uri) -> Result<(u16, http::HeaderMap, Vec<u8>), BoxError> {
+/// GETs a URL on a connection of its own, with a body of at most `limit` bytes.
+pub(super) async fn fetch(
+    uri: &http::Uri,
+    limit: usize,
+) -> Result<(u16, http::HeaderMap, Vec<u8>), BoxError> {
     let host = uri.host().ok_or("no host in the URL")?;
     let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
     let (mut sender, connection) =
@@ -224,7 +228,7 @@ async fn fetch(uri: &http::Uri) -> Result<(u16, http::HeaderMap, Vec<u8>), BoxEr
         .body(Empty::<bytes::Bytes>::new())?;
     let answer = sender.send_request(request).await?;
     let (head, body) = answer.into_parts();
-    let body = Limited::new(body, BODY_BYTES_MAX)
+    let body = Limited::new(body, limit)
         .collect()
         .await?
         .to_bytes()
@@ -308,6 +312,6 @@ impl Drop for Group {
     }
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     text.chars().take(SEEN_MAX).collect()
 }

@@ -6,7 +6,7 @@
 
 use super::{Events, FaultTick, LoadTick};
 use crate::{
-    history::{HistoryError, Observation, Outcome, Recorder, Steady, Writer, Written},
+    history::{HistoryError, Observation, Outcome, Progress, Recorder, Steady, Writer, Written},
     units::Micros,
 };
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 pub struct Live {
     counts: BTreeMap<Arc<str>, [u64; 4]>,
     steady: Steady,
+    progress: Progress,
     broken: Option<String>,
 }
 
@@ -56,11 +57,13 @@ impl Scribe {
         mut writer: Writer<File>,
         recorder: Recorder,
         steady: Steady,
+        progress: Progress,
         loads: impl Iterator<Item = Arc<str>>,
     ) -> Self {
         let live = Arc::new(Mutex::new(Live {
             counts: loads.map(|load| (load, [0; 4])).collect(),
             steady,
+            progress,
             broken: None,
         }));
         let shared = Arc::clone(&live);
@@ -88,6 +91,11 @@ impl Scribe {
         self.live.lock().steady.held(hold, now).is_some()
     }
 
+    /// Whether every ledger has settled since the last fault was lifted.
+    pub fn settled(&self, lifted: Micros, now: Micros) -> bool {
+        self.live.lock().progress.is_settled(lifted, now)
+    }
+
     /// Tells the watchers how things stand, `span` after the last time.
     pub fn tick(&self, events: &Events, at: Micros, span: Duration, faults: Vec<FaultTick>) {
         let loads = self.live.lock().take_rates(span);
@@ -109,6 +117,7 @@ impl Scribe {
 
 fn notice(observation: &Observation, live: &mut Live) {
     live.steady.observe(observation);
+    live.progress.observe(observation);
     if let Observation::Operation(operation) = observation {
         let place = match operation.outcome {
             Outcome::Ok => 0,

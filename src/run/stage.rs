@@ -1,6 +1,9 @@
 //! Everything that has to stand before the first phase: embedded servers, proxies, the system.
 
-use super::{Events, Options, RunError, environment, places::Places, probes::Probes, unwritable};
+use super::{
+    Events, Options, RunError, environment, places::Places, probes::Probes, unwritable,
+    watch::Watch,
+};
 use crate::{
     fault::{ProcessAction, Switch},
     history::Recorder,
@@ -22,6 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How long an upstream may take to answer before the first phase.
 const UPSTREAM_WITHIN: Duration = Duration::from_secs(10);
+
+/// How many bytes of a message's body are kept where a ledger looks into it.
+#[cfg(feature = "demo")]
+const LEDGER_BODY_MAX: usize = 64 * 1024;
 
 /// How much of an instance's output is shown when it has died.
 const LAST_LINES: usize = 20;
@@ -253,6 +260,7 @@ impl Stage {
         let (access_key, secret_key) = environment::credentials(system, &self.places);
         let options = crate::embedded::Options {
             dependency: Arc::clone(&dependency.name),
+            kept_max: kept_max(system, &dependency.name),
             access_key,
             secret_key,
             buckets: dependency.buckets.clone(),
@@ -480,6 +488,11 @@ impl Stage {
         Probes::start(scenario, &self.places, &self.keeper.mark(), recorder)
     }
 
+    /// Starts looking at what ledgers and verdicts ask of the system itself.
+    pub fn watch(&self, system: &System, recorder: &Recorder) -> Watch {
+        Watch::start(system, &self.url, &self.keeper.meter(), recorder)
+    }
+
     /// Does to an instance what a process fault says; what was done, in a word.
     ///
     /// # Errors
@@ -529,6 +542,21 @@ impl Stage {
                 .map(crate::embedded::Embedded::stop),
         )
         .await;
+    }
+}
+
+/// How much of a message's body is kept: more where a ledger looks into it.
+#[cfg(feature = "demo")]
+fn kept_max(system: &System, dependency: &str) -> usize {
+    use crate::scenario::Delivered;
+    let mut places = system.ledgers.iter().flat_map(|ledger| &ledger.delivered);
+    let looked_into = places.any(
+        |place| matches!(place, Delivered::Messages { dependency: of, .. } if **of == *dependency),
+    );
+    if looked_into {
+        LEDGER_BODY_MAX
+    } else {
+        crate::embedded::KEPT_MAX
     }
 }
 

@@ -151,6 +151,7 @@ fn names<'a>(phases: &'a [Phase], system: &'a Outline) -> Names<'a> {
             .iter()
             .map(|(name, captures)| (&**name, captures.iter().map(String::as_str).collect()))
             .collect(),
+        ledgers: system.ledgers.iter().map(|name| &**name).collect(),
     }
 }
 

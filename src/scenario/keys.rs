@@ -24,7 +24,7 @@ pub const SYSTEM_FILE: &[Key] = &[
     ),
     Key::optional(
         "ledger",
-        Shape::Later("leave `[ledger]` out: lost and duplicated work cannot be judged yet"),
+        Shape::MapOf(LEDGER),
         "which work was accepted and which was delivered",
     ),
 ];
@@ -386,6 +386,120 @@ pub(super) const INGRESS: &[Key] = &[
         Shape::Duration,
         "no answer within this time is indeterminate (30s)",
     ),
+];
+
+/// `[ledger.NAME]`.
+pub(super) const LEDGER: &[Key] = &[
+    Key::required(
+        "accepted",
+        Shape::Table(ACCEPTED),
+        "the work: operations of a load that were acknowledged (their outcome is ok or degraded)",
+    ),
+    Key::required(
+        "delivered",
+        Shape::AnyOf(&[Shape::Table(DELIVERED), Shape::Tables(DELIVERED)]),
+        "where deliveries are seen; an id is delivered when any of several places shows it",
+    ),
+    Key::optional(
+        "priority",
+        Shape::Text,
+        "the load's capture that says the class of work",
+    ),
+    Key::optional(
+        "dropped",
+        Shape::Table(DROPPED),
+        "what the system itself reports as dropped: a listing of ids, or a number",
+    ),
+    Key::optional(
+        "backlog",
+        Shape::Table(BACKLOG),
+        "how much work the system itself says is waiting, asked each second",
+    ),
+    Key::optional(
+        "settle",
+        Shape::Duration,
+        "after the load has ended nothing may be delivered for so long before what is missing counts as lost (5s)",
+    ),
+];
+
+/// `accepted`.
+pub(super) const ACCEPTED: &[Key] = &[
+    Key::required(
+        "load",
+        Shape::Text,
+        "the load whose operations are the work",
+    ),
+    Key::required("id", Shape::Text, "the load's capture that is the id"),
+];
+
+/// `delivered`.
+pub(super) const DELIVERED: &[Key] = &[
+    Key::optional(
+        "dependency",
+        Shape::Text,
+        "requests to this dependency are deliveries, or messages that reached its sink",
+    ),
+    Key::optional(
+        "operation",
+        Shape::TextOrTexts,
+        "only requests of this operation, or this HTTP method",
+    ),
+    Key::optional(
+        "pattern",
+        Shape::Text,
+        "where the id is in the captured value: \"bucket/models/{id}.json\" (all of it)",
+    ),
+    Key::optional(
+        "applied",
+        Shape::Bool,
+        "whether only requests count that the dependency carried out (true)",
+    ),
+    Key::optional(
+        "read",
+        Shape::Table(READ),
+        "a listing of all that was delivered, shown by the system itself and read each second; an id that it showed and shows no more is lost",
+    ),
+    Key::required(
+        "id",
+        Shape::Text,
+        "the dependency's capture that is the id; of a sink's bodies and of a listing \"json:/events/*/id\"",
+    ),
+];
+
+/// `read`.
+pub(super) const READ: &[Key] = &[Key::required(
+    "path",
+    Shape::Text,
+    "path and query, below the system's `url`; a body of at most 16 MiB with at most 200000 ids",
+)];
+
+/// `dropped`.
+pub(super) const DROPPED: &[Key] = &[
+    Key::required(
+        "path",
+        Shape::Text,
+        "path and query, below the system's `url`",
+    ),
+    Key::optional(
+        "id",
+        Shape::Text,
+        "where the ids are in a listing: \"json:/dropped/*/id\"",
+    ),
+    Key::optional(
+        "value",
+        Shape::Text,
+        "where the number is: \"json:/dropped\"",
+    ),
+];
+
+/// `backlog`.
+pub(super) const BACKLOG: &[Key] = &[
+    Key::required(
+        "path",
+        Shape::Text,
+        "path and query, below the system's `url`",
+    ),
+    Key::required("value", Shape::Text, "where the number is: \"json:/depth\""),
 ];
 
 /// What a scenario file may hold.

@@ -8,6 +8,7 @@ mod expects;
 mod faults;
 mod keys;
 mod label;
+mod ledger;
 mod model;
 mod outage;
 mod outcome;
@@ -23,6 +24,7 @@ mod template;
 
 pub use expects::EXPECTS_MAX;
 pub use keys::{EXPECT as EXPECT_KEYS, RULE, SCENARIO_FILE, SYSTEM_FILE};
+pub use ledger::{Delivered, Dropped, GaugeSpec, IdPath, Ledger, ReadSpec};
 pub use model::{
     Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, KeyFrom,
     Lasts, Load, Outcomes, Phase, PusherApp, Ready, RequestTemplate, Rule, Scenario, Start,

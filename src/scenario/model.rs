@@ -1,6 +1,6 @@
 //! The valid system and scenario: what the rest of Brownout works with.
 
-use super::Template;
+use super::{Ledger, Template};
 use crate::{
     expectation::Expectation,
     fault::{Behaviour, FaultId, Gate},
@@ -34,6 +34,8 @@ pub struct System {
     pub loads: Vec<Load>,
     /// The door for other people's load.
     pub ingress: Option<Ingress>,
+    /// Which work was accepted and which was delivered.
+    pub ledgers: Vec<Ledger>,
 }
 
 /// How the system comes to run.

@@ -2,7 +2,7 @@
 
 use super::{
     Dependency, Ingress, Instance, Load, Ready, Start, Stop, System, Template, Upstream,
-    dependency, keys,
+    dependency, keys, ledger,
     requests::{self, LoadScope},
     scope::{Once, Scope, check_name},
 };
@@ -37,6 +37,8 @@ pub(super) struct Outline {
     pub instances: Vec<Arc<str>>,
     /// What loads and dependencies capture.
     pub captures: Vec<(Arc<str>, Vec<String>)>,
+    /// Ledgers.
+    pub ledgers: Vec<Arc<str>>,
     /// Whether somebody else starts the system.
     pub external: bool,
     /// What templates of programs and probes may refer to.
@@ -80,12 +82,14 @@ pub(super) fn read(
     let loads = requests::loads(root, &mut outline.loads, problems);
     outline.driven = outline.loads.len();
     let ingress = read_ingress(root, &mut outline.loads, problems);
+    let ledgers = ledger::read(root, &loads, &dependencies, problems);
+    outline.ledgers = root.names_in("ledger").map(Into::into).collect();
     check_upstreams(root, &dependencies, &start, problems);
     check_plain(&system, &loads, problems);
     let url = required_url(
         url,
         &system,
-        !loads.is_empty() || ingress.is_some(),
+        !loads.is_empty() || ingress.is_some() || !ledgers.is_empty(),
         problems,
     );
     let mut read = System {
@@ -99,6 +103,7 @@ pub(super) fn read(
         dependencies,
         loads,
         ingress,
+        ledgers,
     };
     read.ports = ports_of(&read);
     outline.scope = reader.scope.and(["url"]);

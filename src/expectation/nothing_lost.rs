@@ -1,0 +1,584 @@
+//! `nothing-lost`: whatever was accepted is delivered.
+//!
+//! Work that was acknowledged and that is missing when the ledger has settled is lost, and so is
+//! what a listing showed and shows no more. While it may still be on its way nothing can be said. Work whose
+//! answer was indeterminate may be delivered or not. What the system itself reports as dropped is
+//! a failure too, unless the class of work is one that may be dropped.
+
+use super::{
+    Expectation, ExpectationDef, Judgement, Names, Scope,
+    ledgers::{CLASS, LEDGER, Work, shown, shows_nothing},
+};
+use crate::{
+    history::{Account, Entry, Fate, View},
+    input::{Fields, Key, Problems, Shape},
+    units::Micros,
+};
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "nothing-lost",
+    summary: "everything that was accepted is delivered in the end",
+    example: "[[expect]]\nid       = \"BAT-1\"\nthat     = \"what was acknowledged is processed\"\nkind     = \"nothing-lost\"\nledger   = \"work\"\nmay_drop = \"bulk\"\n",
+    keys: &[
+        LEDGER,
+        CLASS,
+        Key::optional(
+            "may_drop",
+            Shape::TextOrTexts,
+            "classes of work that may be dropped if the system reports it; \"*\" for all (none)",
+        ),
+        Key::optional(
+            "strict",
+            Shape::Bool,
+            "whether also nothing may be delivered that was refused, reported as dropped or never asked for (false)",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct NothingLost {
+    work: Work,
+    may_drop: Vec<String>,
+    strict: bool,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let work = Work::read(fields, names, problems);
+    let may_drop = fields.texts("may_drop", problems).unwrap_or_default();
+    let strict = fields.bool("strict", problems).unwrap_or(false);
+    Some(Box::new(NothingLost {
+        work: work?,
+        may_drop: may_drop.into_iter().map(|text| text.value).collect(),
+        strict,
+    }))
+}
+
+/// What was found, by fate.
+#[derive(Default)]
+struct Found<'b, 'a> {
+    accepted: u64,
+    delivered: u64,
+    lost: Vec<&'b Entry<'a>>,
+    undelivered: Vec<&'b Entry<'a>>,
+    dropped: Vec<&'b Entry<'a>>,
+    /// Dropped though they must not be.
+    forbidden: Vec<&'b Entry<'a>>,
+    unclear: u64,
+    recovered: u64,
+}
+
+impl NothingLost {
+    fn may_be_dropped(&self, entry: &Entry<'_>) -> bool {
+        self.may_drop
+            .iter()
+            .any(|one| one == "*" || Some(&**one) == entry.class)
+    }
+
+    fn sorted<'b, 'a>(&self, entries: Vec<&'b Entry<'a>>) -> Found<'b, 'a> {
+        let mut found = Found::default();
+        for entry in entries {
+            found.accepted += entry.accepted as u64;
+            found.delivered += entry.accepted.min(entry.delivered.len()) as u64;
+            match entry.fate {
+                Fate::Lost => found.lost.push(entry),
+                Fate::Undelivered => found.undelivered.push(entry),
+                Fate::Dropped if self.may_be_dropped(entry) => found.dropped.push(entry),
+                Fate::Dropped => found.forbidden.push(entry),
+                Fate::Recovered => {
+                    found.unclear += 1;
+                    found.recovered += 1;
+                }
+                Fate::Indeterminate => found.unclear += 1,
+                Fate::Delivered | Fate::Refused | Fate::Contradicted | Fate::Unexpected => {}
+            }
+        }
+        found
+    }
+
+    /// How many of the lost the system itself says it has dropped, where it may.
+    fn excused(&self, account: &Account<'_>, found: &Found<'_, '_>) -> u64 {
+        let droppable = found.lost.iter().filter(|entry| self.may_be_dropped(entry));
+        account
+            .reported
+            .unwrap_or(0)
+            .min(copies(&droppable.copied().collect::<Vec<_>>()))
+    }
+
+    fn weigh(&self, view: &View<'_>, account: &Account<'_>, found: &Found<'_, '_>) -> Judgement {
+        let lost = copies(&found.lost);
+        let missing = copies(&found.undelivered);
+        let excused = self.excused(account, found);
+        let judgement = Judgement::new(view.window(), found.accepted, measured(found, excused));
+        if let Some(why) = shows_nothing(account, found.accepted) {
+            return judgement.inconclusive(why);
+        }
+        if lost > excused {
+            return judgement.fail(format!(
+                "{} of {} accepted are lost{}",
+                lost - excused,
+                found.accepted,
+                vanished(&found.lost)
+            ));
+        }
+        if !found.forbidden.is_empty() {
+            return judgement.fail(format!(
+                "{} were accepted and dropped, as the system itself reports",
+                copies(&found.forbidden)
+            ));
+        }
+        if missing > 0 {
+            return self.on_their_way(judgement, account, missing, found);
+        }
+        if account.counts.accepted_nameless > 0 {
+            return judgement.inconclusive(format!(
+                "{} accepted operations have no `{}` by which they could be found again",
+                account.counts.accepted_nameless, account.ledger.id
+            ));
+        }
+        judgement
+    }
+
+    /// What is missing and not certainly lost. Where the system itself says how much is waiting,
+    /// more cannot be on its way.
+    fn on_their_way(
+        &self,
+        judgement: Judgement,
+        account: &Account<'_>,
+        missing: u64,
+        found: &Found<'_, '_>,
+    ) -> Judgement {
+        let maybe: u64 = found.undelivered.iter().map(|one| one.maybe as u64).sum();
+        let waiting = account.waiting.unwrap_or(0);
+        if account.unsettled.is_empty() && missing > waiting + maybe {
+            return judgement.fail(format!(
+                "at least {} of {missing} missing are lost: the system itself says that {waiting} are waiting",
+                missing - waiting - maybe
+            ));
+        }
+        let mut reasons = account.unsettled.clone();
+        if waiting > 0 {
+            reasons.push(format!("the system says that {waiting} are waiting"));
+        }
+        if maybe > 0 {
+            reasons.push(format!(
+                "of {maybe} requests nobody knows whether they were carried out"
+            ));
+        }
+        judgement.inconclusive(format!(
+            "{missing} are not delivered, but may be on their way: {}",
+            reasons.join("; ")
+        ))
+    }
+
+    /// What nobody asked for, or what was refused or dropped, and came all the same.
+    fn unasked<'b, 'a>(&self, view: &View<'_>, account: &'b Account<'a>) -> Vec<&'b Entry<'a>> {
+        let entries = account.entries.iter();
+        let wrong = entries.filter(|entry| match entry.fate {
+            Fate::Unexpected => true,
+            Fate::Contradicted => entry.asked.iter().any(|one| view.contains(one.intended)),
+            _ => entry.dropped && !entry.delivered.is_empty(),
+        });
+        wrong.collect()
+    }
+
+    fn strictly(&self, view: &View<'_>, account: &Account<'_>, judgement: Judgement) -> Judgement {
+        let wrong = self.unasked(view, account);
+        // Operations whose id nobody knows may be what seems unexpected.
+        let nameless = account.counts.other_nameless + account.counts.accepted_nameless;
+        let explained = account.counts.unexpected.min(nameless);
+        if wrong.is_empty() {
+            return judgement;
+        }
+        let evidence: Vec<(Micros, String)> = wrong
+            .iter()
+            .map(|entry| shown(view, entry, surprise(entry)))
+            .collect();
+        let text = format!("{} were delivered that should not have been", wrong.len());
+        let judgement = if wrong.len() as u64 > explained {
+            judgement.fail(text)
+        } else {
+            judgement.inconclusive(format!(
+                "{text}, unless they belong to one of {nameless} operations without an id"
+            ))
+        };
+        judgement.with(evidence)
+    }
+}
+
+fn surprise(entry: &Entry<'_>) -> &'static str {
+    match entry.fate {
+        Fate::Unexpected => "delivered, never asked for",
+        Fate::Contradicted => "refused, and delivered all the same",
+        _ => "reported as dropped, and delivered all the same",
+    }
+}
+
+fn copies(entries: &[&Entry<'_>]) -> u64 {
+    entries.iter().map(|entry| entry.missing() as u64).sum()
+}
+
+fn vanished(lost: &[&Entry<'_>]) -> String {
+    match lost.iter().filter(|entry| entry.vanished.is_some()).count() {
+        0 => String::new(),
+        count => format!(", {count} of them after they had been listed"),
+    }
+}
+
+fn measured(found: &Found<'_, '_>, excused: u64) -> String {
+    let mut text = format!("{} of {} delivered", found.delivered, found.accepted);
+    let dropped = copies(&found.dropped) + copies(&found.forbidden) + excused;
+    for (count, what) in [
+        (copies(&found.lost) - excused, "lost"),
+        (copies(&found.undelivered), "undelivered"),
+        (dropped, "dropped"),
+        (found.unclear, "indeterminate"),
+        (found.recovered, "of these recovered"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
+}
+
+impl Expectation for NothingLost {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let account = match self.work.account(view) {
+            Ok(account) => account,
+            Err(nothing) => return nothing,
+        };
+        let found = self.sorted(self.work.of(view, &account));
+        let judgement = self.weigh(view, &account, &found);
+        let of = |entries: &[&Entry<'_>], what: &'static str| -> Vec<(Micros, String)> {
+            let line = |entry: &&Entry<'_>| match entry.vanished {
+                Some(at) => {
+                    let what = format!("listed until {:.3}s, then gone", at.as_secs_f64());
+                    shown(view, entry, &what)
+                }
+                None => shown(view, entry, what),
+            };
+            entries.iter().take(super::EVIDENCE_MAX).map(line).collect()
+        };
+        let judgement = judgement
+            .with(of(&found.lost, "accepted, never delivered"))
+            .with(of(&found.forbidden, "accepted, then dropped"))
+            .with(of(&found.undelivered, "accepted, not delivered so far"));
+        if self.strict {
+            self.strictly(view, &account, judgement)
+        } else {
+            judgement
+        }
+    }
+
+    fn required(&self) -> String {
+        let mut text = format!(
+            "everything accepted in {} is delivered",
+            self.work.describe()
+        );
+        if !self.may_drop.is_empty() {
+            let classes = self.may_drop.join("/");
+            text.push_str(&format!(", or reported as dropped ({classes})"));
+        }
+        if self.strict {
+            text.push_str(", and nothing else");
+        }
+        text
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::WholeRun
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, check_during, problems};
+    use crate::{
+        expectation::{Status, Verdict},
+        history::{
+            Measure, Outcome,
+            sample::{Story, attempt},
+        },
+        protocol::Applied,
+    };
+
+    const WORK: &str = "kind = \"nothing-lost\"\nledger = \"work\"";
+    const LISTED: &str = "kind = \"nothing-lost\"\nledger = \"listed\"";
+
+    /// Work 0 to 39, accepted one a second, watched until the end.
+    fn accepted() -> Story {
+        let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+        let accept = |story: Story, id: u64| story.work(id * 1_000, &id.to_string(), Outcome::Ok);
+        (0..40).fold(story, accept).watched(60_000)
+    }
+
+    /// These delivered to `s3` 200 ms after they were asked for.
+    fn delivered(story: Story, ids: impl Iterator<Item = u64>) -> Story {
+        let mut ids = ids;
+        ids.try_fold(story, |story, id| {
+            Some(story.delivery(id * 1_000 + 200, &id.to_string()))
+        })
+        .expect("all of them")
+    }
+
+    /// These shown by the system's listing a second after they were asked for.
+    fn listed(story: Story, ids: impl Iterator<Item = u64>) -> Story {
+        let list = |story: Story, id: u64| {
+            story.listing((id + 1) * 1_000, &[id.to_string().as_str()], &[])
+        };
+        // The last look finds nothing new, and says so.
+        ids.fold(story, list).listing(59_900, &[], &[])
+    }
+
+    fn looked_at(story: Story) -> Story {
+        story
+            .reported_dropped(59_900, &[])
+            .gauge(59_900, Measure::Backlog, "listed", Some(0.0))
+    }
+
+    #[track_caller]
+    fn is(verdict: &Verdict, status: Status, measured: &str, reason: &str) {
+        assert_eq!(verdict.status, status, "{verdict:?}");
+        assert!(verdict.measured.contains(measured), "{verdict:?}");
+        let said = verdict.reason.as_deref().unwrap_or_default();
+        assert!(said.contains(reason), "{said}");
+    }
+
+    #[test]
+    fn what_was_accepted_and_delivered_passes() {
+        let story = delivered(accepted(), 0..40);
+        is(&check(WORK, &story), Status::Pass, "40 of 40 delivered", "");
+        let story = looked_at(listed(accepted(), 0..40));
+        is(
+            &check(LISTED, &story),
+            Status::Pass,
+            "40 of 40 delivered",
+            "",
+        );
+    }
+
+    #[test]
+    fn one_that_was_never_delivered_fails_with_its_fault_window() {
+        let story = delivered(accepted(), (0..40).filter(|id| *id != 17));
+        let verdict = check(WORK, &story);
+        let measured = "39 of 40 delivered, 1 lost";
+        is(
+            &verdict,
+            Status::Fail,
+            measured,
+            "1 of 40 accepted are lost",
+        );
+        assert_eq!(
+            verdict.evidence[0].what,
+            "17 (train #18 POST /bots/7/train, in `outage` under `hang on object-store`): accepted, never delivered"
+        );
+        assert_eq!(check_during(WORK, &story, vec![2]).status, Status::Pass);
+        assert_eq!(check_during(WORK, &story, vec![1]).status, Status::Fail);
+    }
+
+    #[test]
+    fn what_the_dependency_did_not_carry_out_is_no_delivery() {
+        let story = delivered(accepted(), (0..40).filter(|id| *id != 17));
+        let tried = attempt("s3", 17_100, 17_200).captured("id", "17");
+        let refused = story.clone().attempt(tried.clone().status(500));
+        assert_eq!(check(WORK, &refused).status, Status::Fail);
+        let elsewhere = story.clone().attempt(tried.clone().operation("GetObject"));
+        assert_eq!(check(WORK, &elsewhere).status, Status::Fail);
+        let unknown = story.attempt(tried.gave_up().applied(Applied::Unknown));
+        let why = "of 1 requests nobody knows";
+        is(
+            &check(WORK, &unknown),
+            Status::Inconclusive,
+            "1 undelivered",
+            why,
+        );
+    }
+
+    #[test]
+    fn what_may_be_on_its_way_is_not_lost_and_not_delivered() {
+        let missing = || (0..40).filter(|id| *id != 17);
+        let busy = delivered(accepted(), missing()).delivery(58_000, "late");
+        let why = "work was still accepted or delivered, or a fault in force, 2s before the end";
+        is(
+            &check(WORK, &busy),
+            Status::Inconclusive,
+            "1 undelivered",
+            why,
+        );
+        let killed = delivered(accepted(), missing()).ends(59, None);
+        let why = "the run was not watched to its end";
+        is(&check(WORK, &killed), Status::Inconclusive, "", why);
+    }
+
+    #[test]
+    fn what_the_system_says_is_waiting_is_not_lost_and_no_more_than_that() {
+        let story = |waiting| {
+            listed(accepted(), 0..37)
+                .reported_dropped(59_900, &[])
+                .gauge(59_900, Measure::Backlog, "listed", waiting)
+        };
+        let why = "the system says that 3 are waiting";
+        is(
+            &check(LISTED, &story(Some(3.0))),
+            Status::Inconclusive,
+            "3 undelivered",
+            why,
+        );
+        let why = "at least 1 of 3 missing are lost";
+        is(&check(LISTED, &story(Some(2.0))), Status::Fail, "", why);
+        is(
+            &check(LISTED, &story(Some(0.0))),
+            Status::Fail,
+            "3 lost",
+            "3 of 40",
+        );
+        let why = "its own count could not be read: status 503";
+        is(&check(LISTED, &story(None)), Status::Inconclusive, "", why);
+    }
+
+    #[test]
+    fn a_listing_that_cannot_be_read_tells_nothing() {
+        let never = looked_at(accepted());
+        let why = "the listing /ledger was never read";
+        is(&check(LISTED, &never), Status::Inconclusive, "", why);
+        let broken = looked_at(listed(accepted(), 0..39)).unreadable(60_000, "status 500");
+        let why = "the listing /ledger could not be read: status 500";
+        is(
+            &check(LISTED, &broken),
+            Status::Inconclusive,
+            "1 undelivered",
+            why,
+        );
+        let stale = accepted()
+            .listing(30_000, &["0", "1", "2", "3"], &[])
+            .ends(60, Some("completed"));
+        let why = "the listing /ledger was not read at the end";
+        is(
+            &check(LISTED, &looked_at(stale)),
+            Status::Inconclusive,
+            "",
+            why,
+        );
+    }
+
+    #[test]
+    fn what_was_listed_and_is_gone_is_lost() {
+        let story = listed(accepted(), 0..40).listing(59_950, &[], &["9"]);
+        let verdict = check(LISTED, &looked_at(story));
+        is(
+            &verdict,
+            Status::Fail,
+            "1 lost",
+            "after they had been listed",
+        );
+        let said = &verdict.evidence[0].what;
+        assert!(said.ends_with("listed until 59.950s, then gone"), "{said}");
+    }
+
+    #[test]
+    fn an_unclear_answer_is_neither_lost_nor_unexpected() {
+        let story = delivered(accepted(), 0..40)
+            .work(20_500, "a", Outcome::Indeterminate)
+            .work(21_500, "b", Outcome::Indeterminate)
+            .delivery(21_700, "b")
+            .work(22_500, "c", Outcome::Failed);
+        let measured = "40 of 40 delivered, 2 indeterminate, 1 of these recovered";
+        is(&check(WORK, &story), Status::Pass, measured, "");
+        let strict = format!("{WORK}\nstrict = true");
+        is(&check(&strict, &story), Status::Pass, measured, "");
+    }
+
+    #[test]
+    fn strictly_nothing_else_may_be_delivered() {
+        let strict = format!("{WORK}\nstrict = true");
+        let story = delivered(accepted(), 0..40);
+        let unasked = story.clone().delivery(20_300, "x");
+        assert_eq!(check(WORK, &unasked).status, Status::Pass);
+        let verdict = check(&strict, &unasked);
+        is(
+            &verdict,
+            Status::Fail,
+            "",
+            "1 were delivered that should not have been",
+        );
+        assert_eq!(verdict.evidence[0].what, "x: delivered, never asked for");
+        let refused = story
+            .clone()
+            .work(20_500, "c", Outcome::Failed)
+            .delivery(20_700, "c");
+        is(
+            &check(&strict, &refused),
+            Status::Fail,
+            "",
+            "1 were delivered",
+        );
+        // An operation whose answer never came may have been the one.
+        let explained = unasked.load("train", 20..21, 1, Outcome::Indeterminate, 5_000);
+        is(
+            &check(&strict, &explained),
+            Status::Inconclusive,
+            "",
+            "without an id",
+        );
+    }
+
+    #[test]
+    fn what_is_reported_as_dropped_fails_unless_its_class_may_be() {
+        let story = looked_at(listed(accepted(), 0..40))
+            .work(30_500, "bulk-1", Outcome::Ok)
+            .class("bulk");
+        is(&check(LISTED, &story), Status::Fail, "1 lost", "");
+        let reported = story.reported_dropped(59_920, &["bulk-1"]);
+        let why = "1 were accepted and dropped, as the system itself reports";
+        is(&check(LISTED, &reported), Status::Fail, "1 dropped", why);
+        let may = format!("{LISTED}\nmay_drop = \"bulk\"");
+        let measured = "40 of 41 delivered, 1 dropped";
+        is(&check(&may, &reported), Status::Pass, measured, "");
+        let other = format!("{LISTED}\nmay_drop = \"transactional\"");
+        assert_eq!(check(&other, &reported).status, Status::Fail);
+    }
+
+    #[test]
+    fn ids_of_which_none_comes_back_show_a_wrong_ledger_and_no_loss() {
+        let none = accepted()
+            .delivery(20_000, "jobs/1")
+            .delivery(21_000, "jobs/2");
+        let verdict = check(WORK, &none);
+        let why = "nothing that was accepted was ever seen delivered";
+        is(&verdict, Status::Inconclusive, "", why);
+        assert!(
+            verdict
+                .reason
+                .unwrap()
+                .contains("2 ids that nobody asked for")
+        );
+        let idle = Story::new().healthy(0..60).watched(60_000);
+        is(
+            &check(WORK, &idle),
+            Status::Inconclusive,
+            "0 of 0",
+            "show nothing",
+        );
+    }
+
+    #[test]
+    fn accepted_work_without_an_id_leaves_it_open() {
+        let story = delivered(accepted(), 0..40).load("train", 12..13, 1, Outcome::Ok, 20);
+        let why = "1 accepted operations have no `id`";
+        is(&check(WORK, &story), Status::Inconclusive, "", why);
+    }
+
+    #[test]
+    fn an_unknown_ledger_is_a_problem() {
+        assert_eq!(
+            problems("kind = \"nothing-lost\"\nledger = \"wrk\""),
+            ["unknown ledger `wrk`"]
+        );
+    }
+}
