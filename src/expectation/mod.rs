@@ -7,22 +7,30 @@ mod alert;
 mod alive;
 mod amplification;
 mod attempts;
+mod back_off;
+mod beat;
 mod cadence;
 mod calls;
 mod converged;
+mod drain;
 mod failover;
 mod fallback;
+mod fresh_first;
 mod gives_up;
+mod in_flight;
 mod isolation;
 mod judge;
 mod judgement;
 mod latency;
 mod ledgers;
+mod memory;
 mod names;
 mod no_duplicates;
 mod nothing_lost;
 mod obeys_codes;
 mod probe;
+mod ramp;
+mod reconnect;
 mod recovery;
 mod samples;
 mod success_rate;
@@ -174,6 +182,13 @@ pub const EXPECTATIONS: &[ExpectationDef] = &[
     converged::DEF,
     nothing_lost::DEF,
     no_duplicates::DEF,
+    drain::DEF,
+    fresh_first::DEF,
+    ramp::DEF,
+    in_flight::DEF,
+    reconnect::DEF,
+    back_off::DEF,
+    memory::DEF,
     alert::DEF,
     cadence::DEF,
     alive::DEF,

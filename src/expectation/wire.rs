@@ -3,7 +3,7 @@
 use super::names;
 use crate::{
     fault::wildcard,
-    history::{View, Window},
+    history::{Attempt, View, Window},
     input::{Fields, Key, Problems, Shape},
     units::Micros,
 };
@@ -49,6 +49,11 @@ impl Meant {
             }
         }
         text
+    }
+
+    /// Whether a request is one of those meant.
+    pub fn means(&self, attempt: &Attempt) -> bool {
+        self.has(&attempt.operation, &attempt.key)
     }
 
     fn all(&self) -> bool {

@@ -327,10 +327,10 @@ impl<'a> Account<'a> {
         drawing.finish()
     }
 
-    /// How much accepted work was waiting over time.
-    pub fn curve(&self) -> Curve {
+    /// How much accepted work of the entries meant was waiting over time.
+    pub fn curve(&self, meant: impl Fn(&Entry<'_>) -> bool) -> Curve {
         let mut curve = Curve::default();
-        for entry in &self.entries {
+        for entry in self.entries.iter().filter(|entry| meant(entry)) {
             let accepted = entry.accepted_at();
             for (index, at) in accepted.iter().enumerate() {
                 match entry.delivered.get(index) {

@@ -20,7 +20,7 @@ pub mod sample;
 pub use call::LogicalCall;
 pub use error::HistoryError;
 pub use index::{FaultSpan, History, Missed, PhaseSpan};
-pub use ledger::{Account, Counts, Entry, Fate, Progress};
+pub use ledger::{Account, Counts, Curve, Entry, Fate, Progress};
 pub use recorder::Recorder;
 pub use steady::{Criteria, Steady};
 pub use view::{View, Window};

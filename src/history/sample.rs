@@ -5,9 +5,9 @@
 //! `recovery` from 30 to 60 s. A test says what the system did in it.
 
 use super::{
-    Attempt, AttemptEnd, COMPLETED, Gauge, HISTORY_VERSION, History, Intervention, Listing,
-    Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent, Reading,
-    Run, Source,
+    Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, History, Intervention,
+    Listing, Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent,
+    Reading, Run, Source,
 };
 use crate::{
     fault::{FaultId, Gate},
@@ -149,6 +149,22 @@ impl Story {
         for attempt in attempts {
             self = self.attempt(attempt);
         }
+        self
+    }
+
+    /// A connection to a dependency, open between these milliseconds.
+    #[must_use]
+    pub fn connection(mut self, dependency: &str, opened: u64, closed: u64) -> Self {
+        self.observations.push(Observation::Connection(Connection {
+            dependency: dependency.into(),
+            connection: opened,
+            opened: Micros::from_millis(opened),
+            closed: Micros::from_millis(closed),
+            how: "client closed".to_owned(),
+            faults: Vec::new(),
+            bytes_up: 0,
+            bytes_down: 0,
+        }));
         self
     }
 
@@ -553,6 +569,7 @@ pub fn system() -> System {
             dependency("backup", Protocol::S3, None),
             dependency("pager", Protocol::Http, Some("alerts")),
             dependency("realtime", Protocol::Pusher, None),
+            dependency("queue", Protocol::Tcp, None),
         ],
         loads: vec![load("ask"), load("train")],
         ingress: None,

@@ -1,0 +1,405 @@
+//! `back-off`: a client that was refused waits before it comes again, and not to a beat.
+//!
+//! Judged over the pauses between attempts of one call that a fault acted on, from the end of one to
+//! the beginning of the next. Where the client sends no id of its own, which attempts make a call is
+//! a guess (see `history::LogicalCall`): independent requests for one thing can look like hasty
+//! retries, so that a failure is then inconclusive. `at_most_rate` counts what arrived, and is a
+//! fact.
+
+use super::{
+    Expectation, ExpectationDef, Judgement, Name, Names,
+    beat::{peak, variation},
+    calls::{self, Hit},
+    names,
+    samples::SAMPLES_MIN,
+    wire::{self, Meant},
+};
+use crate::{
+    history::View,
+    input::{Fields, Key, Problems, Shape},
+    units::{Micros, Rate, format_duration},
+};
+use std::time::Duration;
+
+/// The stretch over which a rate is counted.
+const RATE_OVER: Duration = Duration::from_secs(1);
+
+/// The fewest pauses of which a variation is claimed.
+const PAUSES_MIN: usize = 5;
+
+/// How much longer than the first the last pause must be on average: exponential laws double it.
+const GROWTH_MIN: f64 = 1.3;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "back-off",
+    summary: "clients of a failing dependency wait between attempts, longer each time, and not to a beat",
+    example: "[[expect]]\nid           = \"SNP-8\"\nthat         = \"clients do not hammer while they are refused\"\nkind         = \"back-off\"\non           = \"object-store\"\nat_least     = \"100ms\"\ngrows        = true\njitter       = 0.2\nat_most_rate = \"40/s\"\n",
+    keys: &[
+        Key::required("on", Shape::Text, "the role or dependency"),
+        wire::OPERATION,
+        Key::optional(
+            "at_least",
+            Shape::Duration,
+            "the shortest pause between two attempts of a call",
+        ),
+        Key::optional(
+            "grows",
+            Shape::Bool,
+            "whether pauses must grow from attempt to attempt, on the average of all calls (false)",
+        ),
+        Key::optional(
+            "jitter",
+            Shape::Number(0.01, 10.0),
+            "the least coefficient of variation among the first pauses of calls",
+        ),
+        Key::optional(
+            "at_most_rate",
+            Shape::Rate,
+            "the most requests (connections where none are seen) in any second",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct BackOff {
+    on: Name,
+    operations: Vec<String>,
+    meant: Meant,
+    at_least: Option<Duration>,
+    grows: bool,
+    jitter: Option<f64>,
+    rate: Option<Rate>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let of_calls = ["at_least", "grows", "jitter"]
+        .iter()
+        .any(|key| fields.has(key));
+    let on = if of_calls {
+        names::dependency_with_requests(fields, "on", names, problems)
+    } else {
+        names::dependency(fields, "on", names, problems)
+    };
+    let meant = Meant::read(fields, false, problems);
+    let at_least = fields.duration("at_least", problems);
+    let grows = fields.bool("grows", problems).unwrap_or(false);
+    let jitter = fields.number("jitter", problems);
+    let rate = fields.rate("at_most_rate", problems);
+    if at_least.is_none() && !grows && jitter.is_none() && rate.is_none() {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} bounds nothing", fields.name()),
+            "say `at_least = \"100ms\"`, `grows = true`, `jitter = 0.2` or `at_most_rate = \"40/s\"`".to_owned(),
+        );
+        return None;
+    }
+    Some(Box::new(BackOff {
+        on: on?,
+        operations: names::operations(fields, "operation", &mut Problems::default()),
+        meant,
+        at_least,
+        grows,
+        jitter,
+        rate,
+    }))
+}
+
+/// The pauses of a call: where each began and how long it was.
+fn pauses(hit: &Hit<'_>) -> Vec<(Micros, Duration)> {
+    let pairs = hit.attempts.windows(2);
+    pairs
+        .map(|pair| (pair[0].ended, pair[1].began.since(pair[0].ended)))
+        .collect()
+}
+
+fn mean(times: impl Iterator<Item = Duration>) -> f64 {
+    let (sum, count) = times.fold((0.0, 0u32), |(sum, count), time| {
+        (sum + time.as_secs_f64(), count + 1)
+    });
+    sum / f64::from(count.max(1))
+}
+
+impl BackOff {
+    fn of_calls(&self, view: &View<'_>) -> Judgement {
+        let hits = calls::hit(view, &self.on, &self.operations);
+        let certain = hits.iter().all(|hit| hit.call.by_sdk_id);
+        let all: Vec<Vec<(Micros, Duration)>> = hits.iter().map(pauses).collect();
+        let flat: Vec<(Micros, Duration)> = all.iter().flatten().copied().collect();
+        let shortest = flat.iter().min_by_key(|(_, time)| *time);
+        let measured = match shortest {
+            Some((_, time)) => format!(
+                "{} pauses, the shortest {}{}",
+                flat.len(),
+                format_duration(*time),
+                calls::grouping_note(&hits)
+            ),
+            None => "no pauses".to_owned(),
+        };
+        let judgement = Judgement::new(view.window(), flat.len() as u64, measured);
+        if flat.is_empty() {
+            return judgement.inconclusive(format!(
+                "none of {} calls that a fault acted on was tried again",
+                hits.len()
+            ));
+        }
+        let mut judgement = judgement;
+        for wrong in [
+            self.too_short(&flat),
+            self.stagnant(&all),
+            self.in_step(&all),
+        ] {
+            judgement = match wrong {
+                Told::Kept => judgement,
+                Told::Unknown(why) => judgement.inconclusive(why),
+                Told::Broken(why, evidence) if certain => judgement.fail(why).with(evidence),
+                Told::Broken(why, evidence) => judgement
+                    .inconclusive(format!(
+                        "{why}, unless they are requests of their own: the client sends no id"
+                    ))
+                    .with(evidence),
+            };
+        }
+        if (flat.len() as u64) < SAMPLES_MIN {
+            return judgement.inconclusive(format!(
+                "{} pauses show no law, at least {SAMPLES_MIN} are needed",
+                flat.len()
+            ));
+        }
+        judgement
+    }
+
+    fn too_short(&self, pauses: &[(Micros, Duration)]) -> Told {
+        let Some(least) = self.at_least else {
+            return Told::Kept;
+        };
+        let short: Vec<_> = pauses.iter().filter(|(_, time)| *time < least).collect();
+        if short.is_empty() {
+            return Told::Kept;
+        }
+        let evidence = short.iter().map(|(at, time)| {
+            let what = format!("tried again after {}", format_duration(*time));
+            (*at, what)
+        });
+        let why = format!(
+            "{} of {} pauses were shorter than {}",
+            short.len(),
+            pauses.len(),
+            format_duration(least)
+        );
+        Told::Broken(why, evidence.take(super::EVIDENCE_MAX).collect())
+    }
+
+    /// Whether pauses do not grow: the mean of the last against that of the first, of calls with
+    /// at least two.
+    fn stagnant(&self, calls: &[Vec<(Micros, Duration)>]) -> Told {
+        if !self.grows {
+            return Told::Kept;
+        }
+        let long: Vec<&Vec<_>> = calls.iter().filter(|pauses| pauses.len() >= 2).collect();
+        if (long.len() as u64) < SAMPLES_MIN {
+            return Told::Unknown(format!(
+                "{} calls had more than one pause, at least {SAMPLES_MIN} are needed to see them grow",
+                long.len()
+            ));
+        }
+        let first = mean(long.iter().map(|pauses| pauses[0].1));
+        let last = mean(
+            long.iter()
+                .filter_map(|pauses| pauses.last())
+                .map(|one| one.1),
+        );
+        if last >= first * GROWTH_MIN && last > 0.0 {
+            return Told::Kept;
+        }
+        let why =
+            format!("pauses do not grow: {first:.3}s at first, {last:.3}s at last on average");
+        Told::Broken(why, Vec::new())
+    }
+
+    fn in_step(&self, calls: &[Vec<(Micros, Duration)>]) -> Told {
+        let Some(least) = self.jitter else {
+            return Told::Kept;
+        };
+        let first: Vec<Duration> = calls
+            .iter()
+            .filter_map(|pauses| pauses.first())
+            .map(|one| one.1)
+            .collect();
+        if first.len() < PAUSES_MIN {
+            return Told::Unknown(format!(
+                "{} first pauses show no jitter, at least {PAUSES_MIN} are needed",
+                first.len()
+            ));
+        }
+        match variation(&first).unwrap_or(0.0) {
+            found if found >= least => Told::Kept,
+            found => Told::Broken(
+                format!("pauses come to a beat: variation {found:.2}, less than {least}"),
+                Vec::new(),
+            ),
+        }
+    }
+
+    fn hammering(&self, view: &View<'_>, rate: Rate) -> Judgement {
+        let mut moments: Vec<Micros> = Vec::new();
+        for window in view.windows() {
+            moments.extend(wire::arrivals(view, &self.on, &self.meant, window));
+        }
+        moments.sort_unstable();
+        let (at, most) = peak(&moments, RATE_OVER).unwrap_or_default();
+        let count = moments.len() as u64;
+        let judgement = Judgement::new(view.window(), count, format!("at most {most} in a second"));
+        if most as f64 > rate.as_per_second() {
+            return judgement
+                .fail(format!("{most} arrived in one second"))
+                .with([(at, format!("{most} in the second from here"))]);
+        }
+        if count < SAMPLES_MIN {
+            return judgement.inconclusive(format!("{count} arrivals show no rate"));
+        }
+        judgement
+    }
+}
+
+/// What pauses say.
+enum Told {
+    Kept,
+    Unknown(String),
+    Broken(String, Vec<(Micros, String)>),
+}
+
+impl Expectation for BackOff {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let of_calls = self.at_least.is_some() || self.grows || self.jitter.is_some();
+        let pauses = of_calls.then(|| self.of_calls(view));
+        let rate = self.rate.map(|rate| self.hammering(view, rate));
+        pauses
+            .into_iter()
+            .chain(rate)
+            .reduce(Judgement::and)
+            .unwrap_or_else(|| {
+                Judgement::new(view.window(), 0, "nothing").inconclusive("nothing is bounded")
+            })
+    }
+
+    fn required(&self) -> String {
+        let mut bounds = Vec::new();
+        bounds.extend(
+            self.at_least
+                .map(|least| format!("pauses of at least {}", format_duration(least))),
+        );
+        bounds.extend(self.grows.then(|| "that grow".to_owned()));
+        bounds.extend(
+            self.jitter
+                .map(|least| format!("variation at least {least}")),
+        );
+        bounds.extend(
+            self.rate
+                .map(|rate| format!("at most {rate} in any second")),
+        );
+        format!("attempts at `{}`: {}", self.on, bounds.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{
+        expectation::Status,
+        history::sample::{Story, attempt},
+    };
+
+    const AT_LEAST: &str = "kind = \"back-off\"\non = \"s3\"\nat_least = \"100ms\"";
+    const GROWS: &str = "kind = \"back-off\"\non = \"s3\"\ngrows = true";
+    const JITTER: &str = "kind = \"back-off\"\non = \"s3\"\njitter = 0.2";
+    const RATE: &str = "kind = \"back-off\"\non = \"s3\"\nat_most_rate = \"5/s\"";
+
+    /// Six calls of three failing attempts with these two pauses, the first longer by `spread` from
+    /// call to call.
+    fn calls(first: u64, second: u64, spread: u64, sdk: bool) -> Story {
+        let mut story = Story::new().healthy(0..60);
+        for call in 0..6u64 {
+            let mut at = 11_000 + call * 3_000;
+            for (number, pause) in [(1, first + call * spread), (2, second), (3, 0)] {
+                let one = attempt("s3", at, at + 10).status(500).hit();
+                let key = format!("bucket/{call}");
+                let one = if sdk {
+                    one.sdk(&key, number)
+                } else {
+                    one.key(&key)
+                };
+                story = story.attempt(one);
+                at += 10 + pause;
+            }
+        }
+        story
+    }
+
+    #[test]
+    fn patient_clients_pass_and_hasty_ones_fail() {
+        let verdict = check(AT_LEAST, &calls(100, 200, 0, true));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        let verdict = check(AT_LEAST, &calls(99, 200, 0, true));
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(verdict.evidence[0].what, "tried again after 99ms");
+    }
+
+    #[test]
+    fn pauses_that_grow_pass_and_even_ones_fail() {
+        assert_eq!(check(GROWS, &calls(100, 200, 0, true)).status, Status::Pass);
+        assert_eq!(check(GROWS, &calls(200, 200, 0, true)).status, Status::Fail);
+    }
+
+    #[test]
+    fn pauses_that_differ_pass_and_a_beat_fails() {
+        assert_eq!(
+            check(JITTER, &calls(100, 200, 60, true)).status,
+            Status::Pass
+        );
+        assert_eq!(
+            check(JITTER, &calls(100, 200, 0, true)).status,
+            Status::Fail
+        );
+    }
+
+    #[test]
+    fn calls_put_together_by_time_are_no_proof_of_haste() {
+        let verdict = check(AT_LEAST, &calls(50, 200, 0, false));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        assert!(verdict.measured.contains("grouped by time"));
+        let verdict = check(AT_LEAST, &calls(100, 200, 0, false));
+        assert_eq!(verdict.status, Status::Pass);
+    }
+
+    #[test]
+    fn what_arrives_in_a_second_is_a_fact_whoever_sent_it() {
+        assert_eq!(check(RATE, &calls(100, 200, 0, false)).status, Status::Pass);
+        let herd = (0..6).map(|nth| attempt("s3", 15_000 + nth * 100, 15_010 + nth * 100));
+        let verdict = check(RATE, &Story::new().healthy(0..60).attempts(herd));
+        assert_eq!(verdict.status, Status::Fail);
+    }
+
+    #[test]
+    fn without_a_second_attempt_there_is_no_pause() {
+        let once = attempt("s3", 12_000, 12_010).sdk("a", 1).status(500).hit();
+        let story = Story::new().healthy(0..60).attempt(once);
+        for text in [AT_LEAST, GROWS, JITTER, RATE] {
+            assert_eq!(check(text, &story).status, Status::Inconclusive, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bound_is_needed() {
+        assert_eq!(
+            problems("kind = \"back-off\"\non = \"s3\""),
+            ["expectation bounds nothing"]
+        );
+    }
+}

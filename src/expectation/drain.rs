@@ -1,0 +1,365 @@
+//! `drain`: what piled up while a dependency failed is worked off in time.
+//!
+//! The backlog is what was accepted and not yet delivered. It is drained as soon as it is no deeper
+//! than the deepest of the steady phases (or than `down_to`) and stays so for a second. The time runs from the
+//! moment the last fault was lifted. Where the run ends before, the backlog took at least as long
+//! as it was seen: enough to fail a bound and never enough to pass it.
+//!
+//! Without a backlog there is nothing to drain, and nothing is said.
+
+use super::{
+    Expectation, ExpectationDef, Foresight, Judgement, Names, Scope,
+    ledgers::{CLASS, LEDGER, Work, shows_nothing},
+};
+use crate::{
+    history::{Curve, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    units::{Micros, format_duration},
+};
+use std::time::Duration;
+
+/// How far apart the backlog is looked at, and how long it must stay shallow.
+const STEP: Duration = Duration::from_millis(100);
+const SHALLOW: Duration = Duration::from_secs(1);
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "drain",
+    summary: "the backlog of an outage is worked off in time after the last fault",
+    example: "[[expect]]\nid            = \"BAT-8\"\nthat          = \"the backlog is worked off\"\nkind          = \"drain\"\nledger        = \"work\"\nwithin        = \"5m\"\nat_most_ratio = 0.5\nmonotone      = \"5s\"\n",
+    keys: &[
+        LEDGER,
+        CLASS,
+        Key::optional(
+            "within",
+            Shape::Duration,
+            "the time from the last fault's lifting until it is drained",
+        ),
+        Key::optional(
+            "at_most_ratio",
+            Shape::Number(0.001, 1_000.0),
+            "the same time as a part of the outage, from the first fault's arming to the last one's lifting",
+        ),
+        Key::optional(
+            "monotone",
+            Shape::Duration,
+            "windows of this length, at whose ends the backlog must not be deeper than at the end before",
+        ),
+        Key::optional(
+            "down_to",
+            Shape::Integer(0, 1_000_000_000),
+            "drained when no deeper than this (the deepest of the steady phases)",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Drain {
+    work: Work,
+    within: Option<Duration>,
+    ratio: Option<f64>,
+    monotone: Option<Duration>,
+    down_to: Option<u64>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let work = Work::read(fields, names, problems);
+    let within = fields.duration("within", problems);
+    let ratio = fields.number("at_most_ratio", problems);
+    let monotone = fields.duration("monotone", problems);
+    let down_to = fields.integer("down_to", problems);
+    if monotone.is_some_and(|window| window < STEP) {
+        let message = format!("`monotone` must be at least {}", format_duration(STEP));
+        fields.problem(problems, "monotone", message, None);
+        return None;
+    }
+    if !["within", "at_most_ratio", "monotone"]
+        .iter()
+        .any(|key| fields.has(key))
+    {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} bounds nothing", fields.name()),
+            "say `within = \"5m\"`, `at_most_ratio = 0.5` or `monotone = \"5s\"`".to_owned(),
+        );
+        return None;
+    }
+    Some(Box::new(Drain {
+        work: work?,
+        within,
+        ratio,
+        monotone,
+        down_to: down_to.map(i64::unsigned_abs),
+    }))
+}
+
+/// The depths at every step of a window, its first moment included.
+fn depths(curve: &Curve, window: Window) -> Vec<(Micros, u64)> {
+    let steps = window.length().as_millis() / STEP.as_millis();
+    let moment = |step| window.from + STEP * u32::try_from(step).unwrap_or(u32::MAX);
+    (0..=steps)
+        .map(moment)
+        .map(|at| (at, curve.at(at)))
+        .collect()
+}
+
+/// When the backlog was first shallow for [`SHALLOW`].
+fn drained(depths: &[(Micros, u64)], shallow: u64) -> Option<Micros> {
+    let mut since: Option<Micros> = None;
+    for (at, depth) in depths {
+        if *depth > shallow {
+            since = None;
+            continue;
+        }
+        let start = *since.get_or_insert(*at);
+        if at.since(start) >= SHALLOW {
+            return Some(start);
+        }
+    }
+    None
+}
+
+impl Drain {
+    /// The tightest bound there is, and what it is made of.
+    fn bound(&self, outage: Duration) -> Option<Duration> {
+        let ratio = self.ratio.map(|ratio| outage.mul_f64(ratio));
+        self.within.into_iter().chain(ratio).min()
+    }
+
+    fn rises(&self, curve: &Curve, window: Window, shallow: u64) -> Vec<(Micros, String)> {
+        let Some(length) = self.monotone else {
+            return Vec::new();
+        };
+        let count = window.length().as_micros() / length.as_micros().max(1);
+        let ends =
+            (0..=count).map(|nth| window.from + length * u32::try_from(nth).unwrap_or(u32::MAX));
+        let depths: Vec<(Micros, u64)> = ends.map(|at| (at, curve.at(at))).collect();
+        let pairs = depths.windows(2);
+        pairs
+            .filter(|pair| pair[1].1 > pair[0].1 && pair[1].1 > shallow)
+            .map(|pair| {
+                let what = format!("the backlog rose from {} to {}", pair[0].1, pair[1].1);
+                (pair[1].0, what)
+            })
+            .collect()
+    }
+}
+
+impl Expectation for Drain {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let nothing = |why: String| Judgement::new(view.window(), 0, "nothing").inconclusive(why);
+        let account = match self.work.account(view) {
+            Ok(account) => account,
+            Err(nothing) => return nothing,
+        };
+        if let Some(why) = shows_nothing(&account, account.counts.accepted) {
+            return nothing(why);
+        }
+        let Some(lifted) = view.recovery_began() else {
+            return nothing("recovery never began".to_owned());
+        };
+        let armed = view.history.faults.iter().map(|span| span.armed).min();
+        let armed = armed.unwrap_or(lifted);
+        let curve = account.curve(|entry| self.work.has(entry.class));
+        let steady = view
+            .steady()
+            .into_iter()
+            .flat_map(|window| depths(&curve, window));
+        let deepest = steady.map(|(_, depth)| depth).max().unwrap_or(0);
+        let shallow = self.down_to.unwrap_or(deepest);
+        let outage = depths(&curve, Window::new(armed, lifted));
+        let peak = outage.iter().map(|(_, depth)| *depth).max().unwrap_or(0);
+        let window = Window::new(lifted, account.end);
+        let after = depths(&curve, window);
+        let when = drained(&after, shallow);
+        let seen = window.length();
+        let took = when.map(|at| at.since(lifted));
+        let measured = match took {
+            Some(took) => format!("{peak} drained in {}", format_duration(took)),
+            None => format!(
+                "{} of {peak} left after {}",
+                curve.at(account.end),
+                format_duration(seen)
+            ),
+        };
+        let judgement = Judgement::new(window, peak, measured);
+        if peak <= shallow {
+            return judgement.inconclusive(format!(
+                "the outage made no backlog: at most {peak} waited, {shallow} count as drained"
+            ));
+        }
+        let until = when.unwrap_or(account.end);
+        let rises = self.rises(&curve, Window::new(lifted, until), shallow);
+        if !rises.is_empty() {
+            return judgement
+                .fail(format!(
+                    "the backlog rose in {} windows of its draining",
+                    rises.len()
+                ))
+                .with(rises);
+        }
+        let outage = lifted.since(armed);
+        match (self.bound(outage), took) {
+            (Some(bound), _) if took.unwrap_or(seen) > bound => judgement.fail(format!(
+                "it took {}{}, more than {}",
+                if took.is_none() { "at least " } else { "" },
+                format_duration(took.unwrap_or(seen)),
+                format_duration(bound)
+            )),
+            (_, None) => judgement.inconclusive(format!(
+                "it was not drained when the run ended {} after the last fault",
+                format_duration(seen)
+            )),
+            _ => judgement,
+        }
+    }
+
+    fn required(&self) -> String {
+        let mut bounds = Vec::new();
+        bounds.extend(
+            self.within
+                .map(|within| format!("within {}", format_duration(within))),
+        );
+        bounds.extend(
+            self.ratio
+                .map(|ratio| format!("within {ratio} x the outage")),
+        );
+        bounds.extend(
+            self.monotone
+                .map(|window| format!("never deeper every {}", format_duration(window))),
+        );
+        format!(
+            "the backlog of {} drained {}",
+            self.work.describe(),
+            bounds.join(" and ")
+        )
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Recovery
+    }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        let length: Duration = plan.phases.iter().map(|(_, length)| *length).sum();
+        match self.within {
+            Some(within) if length < within => vec![format!(
+                "the recovery ends after {}, before the {} that are allowed are over",
+                format_duration(length),
+                format_duration(within)
+            )],
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{
+        expectation::Status,
+        history::{Outcome, sample::Story},
+    };
+
+    const WITHIN: &str = "kind = \"drain\"\nledger = \"work\"\nwithin = \"10s\"";
+    const RATIO: &str = "kind = \"drain\"\nledger = \"work\"\nat_most_ratio = 0.5";
+
+    /// Work 0 to 199, accepted five a second; what came in the outage is delivered after it, so many
+    /// each second, the rest at once.
+    fn drains(per_second: u64) -> Story {
+        let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+        let story = (0..200).fold(story, |story, id| {
+            story.work(id * 200, &id.to_string(), Outcome::Ok)
+        });
+        (0..200)
+            .fold(story, |story, id| {
+                let asked = id * 200;
+                let held = (10_000..30_000).contains(&asked);
+                let at = if held {
+                    30_000 + (id - 50) * 1_000 / per_second + 50
+                } else {
+                    asked + 50
+                };
+                story.delivery(at, &id.to_string())
+            })
+            .watched(60_000)
+    }
+
+    #[test]
+    fn a_backlog_drained_in_time_passes_and_a_slow_one_fails() {
+        for text in [WITHIN, RATIO] {
+            let verdict = check(text, &drains(12));
+            assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+            assert!(
+                verdict.measured.starts_with("100 drained in 8."),
+                "{verdict:?}"
+            );
+            let verdict = check(text, &drains(8));
+            assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_backlog_that_is_never_drained_fails_only_where_it_was_seen_long_enough() {
+        let stuck = |story: Story| {
+            (0..30).fold(story, |story, id| {
+                story.work(20_000 + id, &format!("stuck-{id}"), Outcome::Ok)
+            })
+        };
+        let verdict = check(WITHIN, &stuck(drains(12)));
+        assert_eq!(verdict.status, Status::Fail);
+        assert!(verdict.reason.unwrap().starts_with("it took at least 30s"));
+        let patient = WITHIN.replace("10s", "40s");
+        assert_eq!(
+            check(&patient, &stuck(drains(12))).status,
+            Status::Inconclusive
+        );
+    }
+
+    #[test]
+    fn without_a_backlog_there_is_nothing_to_drain() {
+        let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+        let story = (0..40).fold(story, |story, id| {
+            let name = id.to_string();
+            story
+                .work(id * 1_000, &name, Outcome::Ok)
+                .delivery(id * 1_000 + 50, &name)
+        });
+        let verdict = check(WITHIN, &story.watched(60_000));
+        assert_eq!(verdict.status, Status::Inconclusive);
+        let none = Story::new().healthy(0..60).watched(60_000);
+        assert_eq!(check(WITHIN, &none).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_backlog_that_rises_while_it_drains_fails() {
+        let monotone = format!("{WITHIN}\nmonotone = \"2s\"");
+        assert_eq!(check(&monotone, &drains(12)).status, Status::Pass);
+        let again = (0..60).fold(drains(12), |story, id| {
+            let name = format!("more-{id}");
+            story
+                .work(33_000 + id, &name, Outcome::Ok)
+                .delivery(38_000, &name)
+        });
+        let verdict = check(&monotone, &again);
+        assert_eq!(verdict.status, Status::Fail);
+        assert!(
+            verdict.evidence[0]
+                .what
+                .starts_with("the backlog rose from")
+        );
+    }
+
+    #[test]
+    fn a_bound_is_needed() {
+        assert_eq!(
+            problems("kind = \"drain\"\nledger = \"work\""),
+            ["expectation bounds nothing"]
+        );
+    }
+}

@@ -1,0 +1,286 @@
+//! `fresh-first`: while a backlog drains, fresh work does not wait behind it.
+//!
+//! Fresh is what was accepted after the last fault was lifted and while something older was still
+//! waiting. Its time runs from the answer that accepted it to its delivery, and is held against the
+//! same of the steady phases. Work that is not delivered took at least until the end.
+
+use super::{
+    Expectation, ExpectationDef, Judgement, Names, Scope,
+    ledgers::{CLASS, LEDGER, Work, shown, shows_nothing},
+    samples::{Quantile, samples_needed},
+};
+use crate::{
+    history::{Entry, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    units::{Micros, format_duration},
+};
+use std::time::Duration;
+
+/// A difference from steady state that is noise: listings are looked at once a second only.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// The fewest deliveries that a baseline is made of.
+const BASELINE_MIN: usize = 10;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "fresh-first",
+    summary: "while a backlog drains, fresh work is delivered as fast as in steady state",
+    example: "[[expect]]\nid           = \"BAT-9\"\nthat         = \"fresh work does not wait behind late work\"\nkind         = \"fresh-first\"\nledger       = \"work\"\nbelow_steady = \"2x\"\n",
+    keys: &[
+        LEDGER,
+        CLASS,
+        Key::optional("quantile", Shape::Text, "of which quantile (p95)"),
+        Key::optional("below", Shape::Duration, "the greatest it may be"),
+        Key::optional(
+            "below_steady",
+            Shape::Factor,
+            "the greatest it may be, as a factor of the same quantile in the steady phases",
+        ),
+        Key::optional(
+            "slack",
+            Shape::Duration,
+            "a difference from steady state that is noise and never fails (100ms)",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct FreshFirst {
+    work: Work,
+    quantile: Quantile,
+    below: Option<Duration>,
+    below_steady: Option<f64>,
+    slack: Duration,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let work = Work::read(fields, names, problems);
+    let quantile = fields.parsed("quantile", problems, str::parse);
+    let below = fields.duration("below", problems);
+    let below_steady = fields.factor("below_steady", problems);
+    let slack = fields.duration("slack", problems).unwrap_or(SLACK);
+    if !fields.has("below") && !fields.has("below_steady") {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} has neither `below` nor `below_steady`", fields.name()),
+            "say `below_steady = \"2x\"`".to_owned(),
+        );
+        return None;
+    }
+    Some(Box::new(FreshFirst {
+        work: work?,
+        quantile: quantile.or_else(|| "p95".parse().ok())?,
+        below,
+        below_steady,
+        slack,
+    }))
+}
+
+/// An id with how long it waited, in microseconds.
+struct Wait<'b, 'a> {
+    entry: &'b Entry<'a>,
+    accepted: Micros,
+    least: u64,
+    delivered: bool,
+}
+
+impl FreshFirst {
+    /// The work meant that was accepted in a window, first copies only.
+    fn waits<'b, 'a>(
+        &self,
+        entries: &'b [Entry<'a>],
+        window: Window,
+        end: Micros,
+    ) -> Vec<Wait<'b, 'a>> {
+        let meant = entries.iter().filter(|entry| self.work.has(entry.class));
+        meant
+            .filter_map(|entry| {
+                let accepted = *entry.accepted_at().first()?;
+                let until = entry.delivered.first().copied();
+                Some(Wait {
+                    entry,
+                    accepted,
+                    least: Micros::from(until.unwrap_or(end).since(accepted)).0,
+                    delivered: until.is_some(),
+                })
+            })
+            .filter(|wait| window.contains(wait.accepted))
+            .collect()
+    }
+
+    fn bound(&self, steady: &[Wait<'_, '_>]) -> Result<u64, String> {
+        let mut bound = self.below.map_or(u64::MAX, |below| Micros::from(below).0);
+        let Some(factor) = self.below_steady else {
+            return Ok(bound);
+        };
+        let delivered = steady.iter().filter(|wait| wait.delivered);
+        let mut times: Vec<u64> = delivered.map(|wait| wait.least).collect();
+        if times.len() < BASELINE_MIN {
+            return Err(format!(
+                "{} deliveries in the steady phases are no baseline, {BASELINE_MIN} would be",
+                times.len()
+            ));
+        }
+        let usual = self.quantile.of(&mut times).unwrap_or_default();
+        let factored = (usual as f64 * factor) as u64;
+        bound = bound.min(factored.max(usual + Micros::from(self.slack).0));
+        Ok(bound)
+    }
+}
+
+fn micros(micros: u64) -> String {
+    format_duration(Duration::from_micros(micros))
+}
+
+impl Expectation for FreshFirst {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let nothing = |why: String| Judgement::new(view.window(), 0, "nothing").inconclusive(why);
+        let account = match self.work.account(view) {
+            Ok(account) => account,
+            Err(nothing) => return nothing,
+        };
+        if let Some(why) = shows_nothing(&account, account.counts.accepted) {
+            return nothing(why);
+        }
+        let Some(lifted) = view.recovery_began() else {
+            return nothing("recovery never began".to_owned());
+        };
+        let end = account.end;
+        // Of any class: fresh work must overtake all that is older.
+        let late = account.entries.iter().filter_map(|entry| {
+            let accepted = *entry.accepted_at().first()?;
+            let until = entry.delivered.first().copied().unwrap_or(end);
+            (accepted < lifted && until > lifted).then_some(until)
+        });
+        let late: Vec<Micros> = late.collect();
+        let Some(drained) = late.iter().max().copied() else {
+            return nothing("nothing was waiting when the last fault was lifted".to_owned());
+        };
+        let window = Window::new(lifted, drained);
+        let fresh = self.waits(&account.entries, window, end);
+        let steady: Vec<Wait<'_, '_>> = view
+            .steady()
+            .into_iter()
+            .flat_map(|window| self.waits(&account.entries, window, end))
+            .collect();
+        let bound = match self.bound(&steady) {
+            Ok(bound) => bound,
+            Err(why) => return nothing(why),
+        };
+        let mut least: Vec<u64> = fresh.iter().map(|wait| wait.least).collect();
+        let mut most: Vec<u64> = fresh
+            .iter()
+            .map(|wait| if wait.delivered { wait.least } else { u64::MAX })
+            .collect();
+        let count = fresh.len() as u64;
+        let (least, most) = (self.quantile.of(&mut least), self.quantile.of(&mut most));
+        let measured = match least {
+            Some(least) => format!(
+                "{} {} of {count} fresh beside {} late, bound {}",
+                self.quantile,
+                micros(least),
+                late.len(),
+                micros(bound)
+            ),
+            None => format!("no fresh work beside {} late", late.len()),
+        };
+        let judgement = Judgement::new(window, count, measured);
+        let needed = samples_needed(self.quantile.share());
+        let judgement = match (least, most) {
+            (Some(least), _) if least > bound && count >= needed => {
+                judgement.fail(format!("{} is above {}", micros(least), micros(bound)))
+            }
+            _ if count < needed => judgement.inconclusive(format!(
+                "{count} fresh while older was waiting cannot show {}: at least {needed} are needed",
+                self.quantile
+            )),
+            (_, Some(most)) if most > bound => {
+                judgement.inconclusive("fresh work that was not delivered could have made it too slow")
+            }
+            _ => judgement,
+        };
+        let slow = fresh.iter().filter(|wait| wait.least > bound);
+        judgement.with(slow.take(super::EVIDENCE_MAX).map(|wait| {
+            let what = format!("waited {}", micros(wait.least));
+            shown(view, wait.entry, &what)
+        }))
+    }
+
+    fn required(&self) -> String {
+        let mut bounds = Vec::new();
+        bounds.extend(self.below.map(format_duration));
+        bounds.extend(
+            self.below_steady
+                .map(|factor| format!("{factor}x steady state")),
+        );
+        format!(
+            "{} of fresh work of {} at most {} while older is waiting",
+            self.quantile,
+            self.work.describe(),
+            bounds.join(" and ")
+        )
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Recovery
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::check;
+    use crate::{
+        expectation::Status,
+        history::{Outcome, sample::Story},
+    };
+
+    const EXPECT: &str = "kind = \"fresh-first\"\nledger = \"work\"\nbelow_steady = \"2x\"";
+
+    /// Work 0 to 199, accepted five a second; what came in the outage is delivered from 30 to 40 s,
+    /// what comes then waits so long.
+    fn story(fresh_waits: u64, held: bool) -> Story {
+        let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+        (0..200)
+            .fold(story, |story, id: u64| {
+                let asked = id * 200;
+                let at = match asked {
+                    10_000..30_000 if held => 30_000 + (id - 50) * 100,
+                    30_000.. => asked + 20 + fresh_waits,
+                    _ => asked + 120,
+                };
+                let name = id.to_string();
+                story.work(asked, &name, Outcome::Ok).delivery(at, &name)
+            })
+            .watched(60_000)
+    }
+
+    #[test]
+    fn fresh_work_that_overtakes_passes_and_that_queues_behind_fails() {
+        let verdict = check(EXPECT, &story(150, true));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        let verdict = check(EXPECT, &story(1_000, true));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert!(verdict.evidence[0].what.ends_with("waited 1s"));
+    }
+
+    #[test]
+    fn without_late_work_there_is_nothing_to_overtake() {
+        let verdict = check(EXPECT, &story(150, false));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let none = Story::new().healthy(0..60).watched(60_000);
+        assert_eq!(check(EXPECT, &none).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn too_little_fresh_work_shows_no_quantile() {
+        let p99 = format!("{EXPECT}\nquantile = \"p99\"");
+        assert_eq!(check(&p99, &story(150, true)).status, Status::Inconclusive);
+    }
+}

@@ -1,0 +1,263 @@
+//! `memory`: the system's memory stays bounded while a dependency fails.
+//!
+//! Measured each second from the operating system's process table: the resident memory of all
+//! processes of an instance's group, pages that they share counted in each. Between two looks more
+//! may have been used. What nobody measures – a system that somebody else started, or a platform
+//! that does not tell – is inconclusive.
+
+use super::{Expectation, ExpectationDef, Judgement, Name, Names, names, samples::SAMPLES_MIN};
+use crate::{
+    history::{Gauge, Measure, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    units::Bytes,
+};
+use std::sync::Arc;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "memory",
+    summary: "the memory of the system's processes stays below a bound, or near the steady state's",
+    example: "[[expect]]\nid          = \"MEY21-3\"\nthat        = \"buffered log writes are bounded\"\nkind        = \"memory\"\nat_most     = \"512MiB\"\ngrowth      = \"64MiB\"\n",
+    keys: &[
+        Key::optional(
+            "instance",
+            Shape::Text,
+            "only this instance (each for itself)",
+        ),
+        Key::optional("at_most", Shape::Bytes, "the most it may be"),
+        Key::optional(
+            "growth",
+            Shape::Bytes,
+            "the most it may be above its greatest in the steady phases",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Memory {
+    instance: Option<Name>,
+    at_most: Option<u64>,
+    growth: Option<u64>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let instance = names::instance(fields, "instance", names, problems);
+    if fields.has("instance") && instance.is_none() {
+        return None;
+    }
+    let at_most = fields.bytes("at_most", problems);
+    let growth = fields.bytes("growth", problems);
+    if !fields.has("at_most") && !fields.has("growth") {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} has neither `at_most` nor `growth`", fields.name()),
+            "say `at_most = \"512MiB\"`, or `growth = \"64MiB\"`".to_owned(),
+        );
+        return None;
+    }
+    let count = |bytes: Bytes| bytes.0;
+    Some(Box::new(Memory {
+        instance,
+        at_most: at_most.map(count),
+        growth: growth.map(count),
+    }))
+}
+
+impl Memory {
+    fn instances(&self, view: &View<'_>) -> Vec<Arc<str>> {
+        if let Some(instance) = &self.instance {
+            return vec![Arc::clone(instance)];
+        }
+        let own = view.history.gauges.iter();
+        let mut all: Vec<Arc<str>> = own
+            .filter(|gauge| gauge.measure == Measure::Memory && gauge.value.is_some())
+            .map(|gauge| Arc::clone(&gauge.of))
+            .collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn one(&self, view: &View<'_>, instance: &str) -> Judgement {
+        let samples = samples(view, instance, &view.windows());
+        let count = samples.len() as u64;
+        let Some(worst) = samples.iter().max_by_key(|gauge| bytes(gauge)) else {
+            return Judgement::new(view.window(), 0, format!("`{instance}` unmeasured"))
+                .inconclusive(format!("the memory of `{instance}` was not measured"));
+        };
+        let most = bytes(worst);
+        let before = samples_in_steady(view, instance);
+        let base = before.iter().map(|gauge| bytes(gauge)).max();
+        let mut measured = format!("`{instance}` at most {}", shown(most));
+        if let Some(base) = base {
+            measured.push_str(&format!(", {} in steady state", shown(base)));
+        }
+        let judgement = Judgement::new(view.window(), count, measured);
+        let evidence = [(worst.at, format!("`{instance}` had {}", shown(most)))];
+        if let Some(bound) = self.at_most
+            && most > bound
+        {
+            return judgement
+                .fail(format!("{} is more than {}", shown(most), shown(bound)))
+                .with(evidence);
+        }
+        if let Some(growth) = self.growth {
+            if (before.len() as u64) < SAMPLES_MIN {
+                return judgement.inconclusive(format!(
+                    "{} measurements in the steady phases are no baseline, {SAMPLES_MIN} would be",
+                    before.len()
+                ));
+            }
+            let grown = most.saturating_sub(base.unwrap_or(0));
+            if grown > growth {
+                return judgement
+                    .fail(format!(
+                        "it grew by {}, more than {}",
+                        shown(grown),
+                        shown(growth)
+                    ))
+                    .with(evidence);
+            }
+        }
+        if count < SAMPLES_MIN {
+            return judgement.inconclusive(format!(
+                "{count} measurements show nothing, at least {SAMPLES_MIN} are needed"
+            ));
+        }
+        judgement
+    }
+}
+
+fn samples<'a>(view: &View<'a>, instance: &str, windows: &[Window]) -> Vec<&'a Gauge> {
+    let gauges = view.history.gauges.iter();
+    gauges
+        .filter(|gauge| gauge.measure == Measure::Memory && *gauge.of == *instance)
+        .filter(|gauge| gauge.value.is_some())
+        .filter(|gauge| windows.iter().any(|window| window.contains(gauge.at)))
+        .collect()
+}
+
+fn samples_in_steady<'a>(view: &View<'a>, instance: &str) -> Vec<&'a Gauge> {
+    samples(view, instance, &view.steady())
+}
+
+fn bytes(gauge: &Gauge) -> u64 {
+    gauge.value.map_or(0, |value| value.max(0.0) as u64)
+}
+
+fn shown(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+impl Expectation for Memory {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let mut count = 0;
+        let instances = self.instances(view);
+        let mut whole = instances
+            .iter()
+            .map(|instance| self.one(view, instance))
+            .inspect(|one| count += one.count)
+            .reduce(Judgement::and)
+            .unwrap_or_else(|| {
+                Judgement::new(view.window(), 0, "nothing")
+                    .inconclusive("the memory of no instance could be measured")
+            });
+        whole.count = count;
+        whole
+    }
+
+    fn required(&self) -> String {
+        let of = match &self.instance {
+            Some(instance) => format!("`{instance}`"),
+            None => "every instance".to_owned(),
+        };
+        let mut bounds = Vec::new();
+        bounds.extend(
+            self.at_most
+                .map(|bytes| format!("at most {}", shown(bytes))),
+        );
+        bounds.extend(
+            self.growth
+                .map(|bytes| format!("at most {} above steady state", shown(bytes))),
+        );
+        format!("{of} {}", bounds.join(" and "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{
+        expectation::Status,
+        history::{Measure, sample::Story},
+    };
+
+    const MIB: f64 = 1_048_576.0;
+    const AT_MOST: &str = "kind = \"memory\"\nat_most = \"100MiB\"";
+    const GROWTH: &str = "kind = \"memory\"\ngrowth = \"20MiB\"";
+
+    /// 50 MiB in steady state, then so much more each second of the outage.
+    fn growing(mib: f64) -> Story {
+        (0..30).fold(Story::new().healthy(0..60), |story, second| {
+            let more = mib * f64::from(second - 10_i32).max(0.0);
+            let value = Some((50.0 + more) * MIB);
+            let at = u64::from(second.unsigned_abs()) * 1_000 + 500;
+            story.gauge(at, Measure::Memory, "primary", value)
+        })
+    }
+
+    #[test]
+    fn bounded_memory_passes_and_growing_memory_fails() {
+        let verdict = check(AT_MOST, &growing(1.0));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(
+            verdict.measured,
+            "`primary` at most 69.0 MiB, 50.0 MiB in steady state"
+        );
+        assert_eq!(check(AT_MOST, &growing(3.0)).status, Status::Fail);
+        assert_eq!(check(GROWTH, &growing(1.0)).status, Status::Pass);
+        let verdict = check(GROWTH, &growing(1.2));
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(verdict.evidence[0].at.0, 29_500_000);
+    }
+
+    #[test]
+    fn memory_that_nobody_measured_shows_nothing() {
+        let unmeasured =
+            Story::new()
+                .healthy(0..60)
+                .gauge(12_000, Measure::Memory, "primary", None);
+        for text in [AT_MOST, GROWTH] {
+            assert_eq!(check(text, &unmeasured).status, Status::Inconclusive);
+            assert_eq!(
+                check(text, &Story::new().healthy(0..60)).status,
+                Status::Inconclusive
+            );
+        }
+        let standby = format!("{AT_MOST}\ninstance = \"standby\"");
+        assert_eq!(check(&standby, &growing(1.0)).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn growth_needs_a_baseline() {
+        let late = (15..25).fold(Story::new().healthy(0..60), |story, second| {
+            story.gauge(second * 1_000, Measure::Memory, "primary", Some(50.0 * MIB))
+        });
+        assert_eq!(check(GROWTH, &late).status, Status::Inconclusive);
+        assert_eq!(check(AT_MOST, &late).status, Status::Pass);
+    }
+
+    #[test]
+    fn a_bound_is_needed() {
+        assert_eq!(
+            problems("kind = \"memory\""),
+            ["expectation has neither `at_most` nor `growth`"]
+        );
+    }
+}

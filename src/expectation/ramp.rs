@@ -1,0 +1,307 @@
+//! `ramp`: after the outage the system takes up speed by degrees, so that it does not throw the
+//! dependency over again.
+//!
+//! The requests that arrived at the dependency are counted in windows of equal length from the
+//! lifting of the last fault. A window may have at most so many times the requests of the one
+//! before it; up to the steady state's rate there is always leave to go. Counted are requests, or
+//! connections where the protocol shows none.
+
+use super::{
+    Expectation, ExpectationDef, Judgement, Name, Names, Scope, names,
+    samples::{SAMPLES_MIN, part_of, samples_needed},
+    wire::{self, Meant},
+};
+use crate::{
+    history::{AttemptEnd, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    units::{Micros, Share, format_duration},
+};
+use std::time::Duration;
+
+/// The length of a window where the file says nothing.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// The fewest arrivals in the steady phases that a rate is made of.
+const BASELINE_MIN: usize = 10;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "ramp",
+    summary: "after the outage requests to a dependency grow by degrees, and it bears them",
+    example: "[[expect]]\nid             = \"BAT-7\"\nthat           = \"work is taken up by degrees\"\nkind           = \"ramp\"\non             = \"object-store\"\nstep           = \"2x\"\nevery          = \"5s\"\nerrors_at_most = \"1%\"\n",
+    keys: &[
+        Key::required("on", Shape::Text, "the role or dependency"),
+        wire::OPERATION,
+        Key::optional(
+            "step",
+            Shape::Factor,
+            "the most requests in a window, as a factor of the window before; up to the steady state's there is always leave",
+        ),
+        Key::optional("every", Shape::Duration, "the length of a window (1s)"),
+        Key::optional(
+            "errors_at_most",
+            Shape::Share,
+            "the share of requests that the dependency may fail meanwhile",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Ramp {
+    on: Name,
+    meant: Meant,
+    step: Option<f64>,
+    every: Duration,
+    errors: Option<Share>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let on = if fields.has("errors_at_most") {
+        names::dependency_with_requests(fields, "on", names, problems)
+    } else {
+        names::dependency(fields, "on", names, problems)
+    };
+    let meant = Meant::read(fields, false, problems);
+    let step = fields.factor("step", problems);
+    let every = fields.duration("every", problems).unwrap_or(WINDOW);
+    let errors = fields.share("errors_at_most", problems);
+    if every < Duration::from_millis(100) {
+        fields.problem(problems, "every", "`every` must be at least 100ms", None);
+        return None;
+    }
+    if !fields.has("step") && !fields.has("errors_at_most") {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} has neither `step` nor `errors_at_most`", fields.name()),
+            "say `step = \"2x\"`".to_owned(),
+        );
+        return None;
+    }
+    Some(Box::new(Ramp {
+        on: on?,
+        meant,
+        step,
+        every,
+        errors,
+    }))
+}
+
+impl Ramp {
+    fn count(&self, view: &View<'_>, window: Window) -> usize {
+        wire::arrivals(view, &self.on, &self.meant, window).len()
+    }
+
+    /// Requests per window in steady state, and how many that was made of.
+    fn steady(&self, view: &View<'_>) -> (f64, usize) {
+        let windows = view.steady();
+        let count: usize = windows.iter().map(|window| self.count(view, *window)).sum();
+        let seconds: f64 = windows.iter().map(|one| one.length().as_secs_f64()).sum();
+        let windows = (seconds / self.every.as_secs_f64()).max(f64::MIN_POSITIVE);
+        (count as f64 / windows, count)
+    }
+
+    fn steps(&self, view: &View<'_>, since: Micros, factor: f64) -> Judgement {
+        let end = view.history.over();
+        let whole = Window::new(since, end);
+        let count = whole.length().as_micros() / self.every.as_micros().max(1);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let windows = (0..count).map(|nth| {
+            let from = since + self.every * nth;
+            Window::new(from, from + self.every)
+        });
+        let counts: Vec<(Window, usize)> = windows
+            .map(|window| (window, self.count(view, window)))
+            .collect();
+        let total: usize = counts.iter().map(|(_, count)| count).sum();
+        let (steady, baseline) = self.steady(view);
+        let before = Window::new(
+            Micros(since.0.saturating_sub(Micros::from(self.every).0)),
+            since,
+        );
+        let mut last = self.count(view, before) as f64;
+        let mut worst = 0.0f64;
+        let mut leaps = Vec::new();
+        for (window, count) in &counts {
+            let step = *count as f64 / last.max(steady).max(1.0);
+            worst = worst.max(step);
+            if step > factor {
+                let what = format!(
+                    "{count} requests in {}, {last:.0} in those before, {steady:.1} in steady state",
+                    format_duration(self.every)
+                );
+                leaps.push((window.from, what));
+            }
+            last = *count as f64;
+        }
+        let measured = format!("steps of at most {worst:.2}x in {} windows", counts.len());
+        let judgement = Judgement::new(whole, total as u64, measured);
+        if baseline < BASELINE_MIN {
+            return judgement.inconclusive(format!(
+                "{baseline} requests in the steady phases are no baseline, {BASELINE_MIN} would be"
+            ));
+        }
+        if !leaps.is_empty() {
+            return judgement
+                .fail(format!("{} windows had more than {factor}x", leaps.len()))
+                .with(leaps);
+        }
+        if (counts.len() as u64) < SAMPLES_MIN || (total as u64) < SAMPLES_MIN {
+            return judgement.inconclusive(format!(
+                "{total} requests in {} windows show no growth",
+                counts.len()
+            ));
+        }
+        judgement
+    }
+
+    fn errors(&self, view: &View<'_>, since: Micros, at_most: Share) -> Judgement {
+        let window = Window::new(since, view.history.over());
+        let attempts = view.attempts_in(&self.on, window);
+        let over: Vec<_> = attempts
+            .into_iter()
+            .filter(|one| one.end != AttemptEnd::Unfinished && self.meant.means(one))
+            .collect();
+        let failed: Vec<_> = over.iter().filter(|one| !one.settled()).collect();
+        let (count, wrong) = (over.len() as u64, failed.len() as u64);
+        let measured = format!("errors {}", part_of(wrong, count));
+        let judgement = Judgement::new(window, count, measured);
+        let needed = samples_needed(1.0 - at_most.fraction());
+        if count > 0 && wrong as f64 > at_most.fraction() * count as f64 {
+            let shown = failed.iter().map(|one| {
+                let what = match (one.status, &one.code) {
+                    (_, Some(code)) => code.to_string(),
+                    (Some(status), None) => format!("status {status}"),
+                    (None, None) => "no answer".to_owned(),
+                };
+                (one.began, format!("{} {}: {what}", one.operation, one.key))
+            });
+            return judgement
+                .fail(format!("{wrong} of {count} requests failed"))
+                .with(shown);
+        }
+        if count < needed {
+            return judgement.inconclusive(format!(
+                "{count} requests cannot show {at_most} errors: at least {needed} are needed"
+            ));
+        }
+        judgement
+    }
+}
+
+impl Expectation for Ramp {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let Some(since) = view.recovery_began() else {
+            return Judgement::new(view.window(), 0, "nothing")
+                .inconclusive("recovery never began");
+        };
+        let steps = self.step.map(|factor| self.steps(view, since, factor));
+        let errors = self.errors.map(|share| self.errors(view, since, share));
+        steps
+            .into_iter()
+            .chain(errors)
+            .reduce(Judgement::and)
+            .unwrap_or_else(|| {
+                Judgement::new(view.window(), 0, "nothing").inconclusive("nothing is bounded")
+            })
+    }
+
+    fn required(&self) -> String {
+        let mut bounds = Vec::new();
+        bounds.extend(self.step.map(|factor| {
+            format!(
+                "grow at most {factor}x every {}",
+                format_duration(self.every)
+            )
+        }));
+        bounds.extend(self.errors.map(|share| format!("at most {share} fail")));
+        format!(
+            "after the last fault requests{} to `{}` {}",
+            self.meant.describe(),
+            self.on,
+            bounds.join(" and ")
+        )
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Recovery
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{
+        expectation::Status,
+        history::sample::{Story, attempt},
+    };
+
+    const STEP: &str = "kind = \"ramp\"\non = \"s3\"\nstep = \"2x\"\nevery = \"2s\"";
+    const ERRORS: &str = "kind = \"ramp\"\non = \"s3\"\nerrors_at_most = \"1%\"";
+
+    /// Ten requests a second in steady state, none in the outage, then so many in each window of two
+    /// seconds.
+    fn taking_up(windows: &[u64]) -> Story {
+        let steady = (0..100).map(|nth| attempt("s3", nth * 100, nth * 100 + 5));
+        let mut story = Story::new().healthy(0..60).attempts(steady);
+        for (from, count) in (0..).zip(windows) {
+            let one = |nth| {
+                let at = 30_000 + from * 2_000 + nth * 2_000 / count;
+                attempt("s3", at, at + 5)
+            };
+            story = story.attempts((0..*count).map(one));
+        }
+        story
+    }
+
+    #[test]
+    fn growth_by_degrees_passes_and_a_leap_fails() {
+        let verdict = check(STEP, &taking_up(&[20, 40, 80, 100, 60, 20]));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        let verdict = check(STEP, &taking_up(&[20, 40, 90, 100]));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert_eq!(
+            verdict.evidence[0].what,
+            "90 requests in 2s, 40 in those before, 20.0 in steady state"
+        );
+        assert_eq!(check(STEP, &taking_up(&[100])).status, Status::Fail);
+    }
+
+    #[test]
+    fn requests_that_fail_while_it_takes_up_speed_fail() {
+        assert_eq!(check(ERRORS, &taking_up(&[20; 10])).status, Status::Pass);
+        let failing = (0..3).map(|nth| attempt("s3", 35_000 + nth, 35_010).status(503));
+        let story = taking_up(&[20; 10]).attempts(failing);
+        let verdict = check(ERRORS, &story);
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(
+            verdict.evidence[0].what,
+            "PutObject bucket/model: status 503"
+        );
+    }
+
+    #[test]
+    fn without_requests_nothing_is_said() {
+        let idle = taking_up(&[]);
+        assert_eq!(check(STEP, &idle).status, Status::Inconclusive);
+        assert_eq!(
+            check(ERRORS, &taking_up(&[20])).status,
+            Status::Inconclusive
+        );
+        let none = Story::new().healthy(0..60);
+        assert_eq!(check(STEP, &none).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_bound_is_needed() {
+        assert_eq!(
+            problems("kind = \"ramp\"\non = \"s3\""),
+            ["expectation has neither `step` nor `errors_at_most`"]
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! `reconnect`: clients come back soon after a dependency does, and not all in the same moment.
+//!
+//! Counted are connections at the proxy, in the recovery unless `during` says otherwise. How many
+//! must come back is the median number open in the steady phases; they are back when so many are
+//! open again, survivors included. Peak and jitter are of the connections opened anew.
+
+use super::{
+    Expectation, ExpectationDef, Judgement, Name, Names, Scope,
+    beat::{gaps, peak, variation},
+    names,
+    samples::{Quantile, SAMPLES_MIN},
+};
+use crate::{
+    history::{Connection, View, Window},
+    input::{Fields, Key, Problems, Shape},
+    units::{Micros, Rate, format_duration},
+};
+use std::time::Duration;
+
+/// The stretch over which a peak is counted.
+const PEAK_OVER: Duration = Duration::from_secs(1);
+
+/// The fewest gaps of which a variation is claimed.
+const GAPS_MIN: usize = 5;
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "reconnect",
+    summary: "connections are back in time after a dependency is, without a herd",
+    example: "[[expect]]\nid        = \"MEY21-7\"\nthat      = \"clients come back in time and not in lock-step\"\nkind      = \"reconnect\"\non        = \"object-store\"\nwithin    = \"60s\"\npeak_rate = \"40/s\"\njitter    = 0.5\n",
+    keys: &[
+        Key::required("on", Shape::Text, "the role or dependency"),
+        Key::optional(
+            "within",
+            Shape::Duration,
+            "the time from the last fault's lifting until the connections are back",
+        ),
+        Key::optional(
+            "quantile",
+            Shape::Text,
+            "the part of them that must be back by then: p50, p99 (max)",
+        ),
+        Key::optional(
+            "peak_rate",
+            Shape::Rate,
+            "the most connections opened in any second",
+        ),
+        Key::optional(
+            "jitter",
+            Shape::Number(0.01, 10.0),
+            "the least coefficient of variation of the times between new connections; in lock-step or evenly spaced it is near 0",
+        ),
+    ],
+    parse,
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Reconnect {
+    on: Name,
+    within: Option<Duration>,
+    quantile: Quantile,
+    peak_rate: Option<Rate>,
+    jitter: Option<f64>,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let on = names::dependency(fields, "on", names, problems);
+    let within = fields.duration("within", problems);
+    let quantile = fields.parsed("quantile", problems, str::parse);
+    let peak_rate = fields.rate("peak_rate", problems);
+    let jitter = fields.number("jitter", problems);
+    if !["within", "peak_rate", "jitter"]
+        .iter()
+        .any(|key| fields.has(key))
+    {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} bounds nothing", fields.name()),
+            "say `within = \"60s\"`, `peak_rate = \"40/s\"` or `jitter = 0.5`".to_owned(),
+        );
+        return None;
+    }
+    Some(Box::new(Reconnect {
+        on: on?,
+        within,
+        quantile: quantile.unwrap_or(Quantile::MAX),
+        peak_rate,
+        jitter,
+    }))
+}
+
+impl Reconnect {
+    fn connections<'a>(&self, view: &View<'a>) -> Vec<&'a Connection> {
+        let meant = view.dependencies(&self.on);
+        let all = view.history.connections.iter();
+        all.filter(|one| meant.contains(&&one.dependency)).collect()
+    }
+
+    fn back(&self, view: &View<'_>, connections: &[&Connection], bound: Duration) -> Judgement {
+        let window = view.window();
+        let judgement = |measured: String, count| Judgement::new(window, count, measured);
+        let Some(since) = view.recovery_began() else {
+            return judgement("nothing".to_owned(), 0).inconclusive("recovery never began");
+        };
+        let before = usual(connections, &view.steady());
+        let wanted = (before as f64 * self.quantile.share()).ceil() as usize;
+        if wanted == 0 {
+            return judgement("none open in steady state".to_owned(), 0).inconclusive(
+                "no connection was open in the steady phases, so that none can be missed",
+            );
+        }
+        let end = view.history.over();
+        let mut moments: Vec<Micros> = connections.iter().map(|one| one.opened).collect();
+        moments.push(since);
+        moments.retain(|at| *at >= since && *at <= end);
+        moments.sort_unstable();
+        let full = moments
+            .iter()
+            .find(|at| open_at(connections, **at) >= wanted);
+        let seen = end.since(since);
+        let count = before as u64;
+        match full.map(|at| at.since(since)) {
+            Some(took) => {
+                let measured = format!("{wanted} of {before} back after {}", format_duration(took));
+                let judgement = judgement(measured, count);
+                if took > bound {
+                    return judgement.fail(format!("it took {}", format_duration(took)));
+                }
+                judgement
+            }
+            None => {
+                let open = open_at(connections, end);
+                let measured = format!("{open} of {before} back after {}", format_duration(seen));
+                let judgement = judgement(measured, count);
+                if seen > bound {
+                    judgement.fail(format!(
+                        "{wanted} were not back in the {} seen",
+                        format_duration(seen)
+                    ))
+                } else {
+                    judgement.inconclusive(format!(
+                        "only {} were seen after the last fault",
+                        format_duration(seen)
+                    ))
+                }
+            }
+        }
+    }
+
+    fn spread(&self, view: &View<'_>, connections: &[&Connection]) -> Judgement {
+        let mut moments: Vec<Micros> = connections
+            .iter()
+            .map(|one| one.opened)
+            .filter(|at| view.contains(*at))
+            .collect();
+        moments.sort_unstable();
+        let count = moments.len() as u64;
+        let (at, most) = peak(&moments, PEAK_OVER).unwrap_or_default();
+        let between = gaps(&moments);
+        let variation = variation(&between);
+        let mut measured = format!("{count} opened, at most {most} in a second");
+        if let Some(variation) = variation {
+            measured.push_str(&format!(", variation {variation:.2}"));
+        }
+        let judgement = Judgement::new(view.window(), count, measured);
+        if let Some(rate) = self.peak_rate
+            && most as f64 > rate.as_per_second()
+        {
+            return judgement
+                .fail(format!("{most} connections were opened in one second"))
+                .with([(at, format!("{most} connections in the second from here"))]);
+        }
+        if count < SAMPLES_MIN {
+            return judgement.inconclusive(format!("{count} new connections show nothing"));
+        }
+        let Some(least) = self.jitter else {
+            return judgement;
+        };
+        if between.len() < GAPS_MIN {
+            return judgement.inconclusive(format!(
+                "{} times between connections show no jitter, at least {GAPS_MIN} are needed",
+                between.len()
+            ));
+        }
+        match variation {
+            Some(variation) if variation >= least => judgement,
+            // All in the same microsecond.
+            _ => judgement.fail(format!(
+                "they come in lock-step: variation {:.2}, less than {least}",
+                variation.unwrap_or(0.0)
+            )),
+        }
+    }
+}
+
+/// How many were open at a moment.
+fn open_at(connections: &[&Connection], at: Micros) -> usize {
+    let open = |one: &&&Connection| one.opened <= at && at < one.closed;
+    connections.iter().filter(open).count()
+}
+
+/// The median number open, looked at each second of the windows.
+fn usual(connections: &[&Connection], windows: &[Window]) -> usize {
+    let mut counts: Vec<u64> = windows
+        .iter()
+        .flat_map(|window| window.seconds())
+        .map(|second| open_at(connections, second.to) as u64)
+        .collect();
+    let middle = counts.len() / 2;
+    if counts.is_empty() {
+        return 0;
+    }
+    usize::try_from(*counts.select_nth_unstable(middle).1).unwrap_or(0)
+}
+
+impl Expectation for Reconnect {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let connections = self.connections(view);
+        let back = self
+            .within
+            .map(|bound| self.back(view, &connections, bound));
+        let spread = (self.peak_rate.is_some() || self.jitter.is_some())
+            .then(|| self.spread(view, &connections));
+        back.into_iter()
+            .chain(spread)
+            .reduce(Judgement::and)
+            .unwrap_or_else(|| {
+                Judgement::new(view.window(), 0, "nothing").inconclusive("nothing is bounded")
+            })
+    }
+
+    fn required(&self) -> String {
+        let mut bounds = Vec::new();
+        bounds.extend(self.within.map(|within| {
+            let part = match self.quantile {
+                Quantile::MAX => "back".to_owned(),
+                quantile => format!("{quantile} back"),
+            };
+            format!("{part} within {}", format_duration(within))
+        }));
+        bounds.extend(self.peak_rate.map(|rate| format!("at most {rate} new")));
+        bounds.extend(
+            self.jitter
+                .map(|jitter| format!("variation at least {jitter}")),
+        );
+        format!("connections to `{}` {}", self.on, bounds.join(", "))
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Recovery
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{expectation::Status, history::sample::Story};
+
+    const WITHIN: &str = "kind = \"reconnect\"\non = \"queue\"\nwithin = \"5s\"";
+    const PEAK: &str = "kind = \"reconnect\"\non = \"queue\"\npeak_rate = \"6/s\"";
+    const JITTER: &str = "kind = \"reconnect\"\non = \"queue\"\njitter = 0.5";
+
+    /// Twenty connections from before the run's first second to the outage, and again from these
+    /// moments.
+    fn back(moments: impl Iterator<Item = u64>) -> Story {
+        let story = (0..20).fold(Story::new().healthy(0..60), |story, nth| {
+            story.connection("queue", 100 + nth, 10_500)
+        });
+        moments.fold(story, |story, at| story.connection("queue", at, 60_000))
+    }
+
+    #[test]
+    fn all_back_in_time_pass_and_a_straggler_fails() {
+        let verdict = check(WITHIN, &back((0..20).map(|nth| 30_000 + nth * 200)));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "20 of 20 back after 3.8s");
+        let late = back((0..20).map(|nth| 30_000 + nth * 300));
+        assert_eq!(check(WITHIN, &late).status, Status::Fail);
+        let half = format!("{WITHIN}\nquantile = \"p50\"");
+        assert_eq!(check(&half, &late).status, Status::Pass);
+        let missing = check(WITHIN, &back((0..19).map(|nth| 30_000 + nth)));
+        assert_eq!(missing.status, Status::Fail, "{missing:?}");
+    }
+
+    #[test]
+    fn a_herd_fails_and_a_stream_passes() {
+        let stream = back((0..20).map(|nth| 30_000 + nth * 200));
+        let verdict = check(PEAK, &stream);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        let herd = back((0..20).map(|nth| 30_000 + nth * 10));
+        assert_eq!(check(PEAK, &herd).status, Status::Fail);
+    }
+
+    #[test]
+    fn an_even_beat_is_no_jitter() {
+        let even = back((0..20).map(|nth| 30_000 + nth * 200));
+        assert_eq!(check(JITTER, &even).status, Status::Fail);
+        let random = back((0..20).map(|nth: u64| 30_000 + nth * nth * 10));
+        assert_eq!(check(JITTER, &random).status, Status::Pass);
+        let together = back((0..20).map(|_| 30_000));
+        assert_eq!(check(JITTER, &together).status, Status::Fail);
+    }
+
+    #[test]
+    fn without_connections_nothing_is_said() {
+        let none = Story::new().healthy(0..60);
+        for text in [WITHIN, PEAK, JITTER] {
+            assert_eq!(check(text, &none).status, Status::Inconclusive);
+        }
+        let few = back([30_000, 30_500].into_iter());
+        assert_eq!(check(JITTER, &few).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_bound_is_needed() {
+        assert_eq!(
+            problems("kind = \"reconnect\"\non = \"queue\""),
+            ["expectation bounds nothing"]
+        );
+    }
+}
