@@ -73,7 +73,7 @@ fn faults(text: &str, kind: &str, count: usize) -> FaultSet {
             &["bench", &stream],
             Micros(0),
             Duration::from_secs(10),
-            by,
+            by.clone(),
         ))
     };
     FaultSet::new((0..count).map(active).collect())

@@ -364,6 +364,40 @@ fn bad_capacities() {
 }
 
 #[test]
+fn bad_quotas_and_groups() {
+    let error = "kind    = \"error\"\n  on      = \"object-store\"\n  error   = \"InternalError\"\n  applied = \"maybe\"\n";
+    let quota = "kind = \"quota\"\n  on = \"object-store\"\n  counts = \"requests\"\n  limit = 9\n";
+    scenario(
+        "quota_without_refusal",
+        &[(error, &format!("{quota}  window = \"1m\"\n"))],
+    );
+    scenario(
+        "quota_that_contradicts_itself",
+        &[(
+            error,
+            &format!("{quota}  rate = \"9/s\"\n  warnings = \"sent\"\n  refusal = \"SlowDwn\"\n"),
+        )],
+    );
+    let part = |keys: &str| {
+        format!(
+            "{}{keys}  one_of = \"mix\"\n",
+            error.replace("  applied = \"maybe\"\n", "")
+        )
+    };
+    scenario(
+        "groups",
+        &[(
+            error,
+            &format!(
+                "{}  [[phase.fault]]\n  {}  [[phase.fault]]\n  kind = \"hang\"\n  on = \"queue\"\n  share = \"0.1%\"\n  one_of = \"mix\"\n  [[phase.fault]]\n  kind = \"hang\"\n  on = \"queue\"\n  share = \"1%\"\n  one_of = \"alone\"\n",
+                part("  share = \"70%\"\n"),
+                part("  share = \"30%\"\n  by = \"key\"\n"),
+            ),
+        )],
+    );
+}
+
+#[test]
 fn nothing_goes_wrong_or_nothing_is_required() {
     let expect = &SCENARIO[SCENARIO.find("[[expect]]").unwrap()..];
     scenario("no_expectation", &[(expect, "")]);

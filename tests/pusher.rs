@@ -118,7 +118,7 @@ fn fault(text: &str) -> Active {
     let gate = Gate::parse(&fields, &mut problems).expect("a gate");
     let behaviour = def.read(&fields, Protocol::Pusher, &gate, &mut problems);
     let behaviour = behaviour.unwrap_or_else(|| panic!("{:?}", problems.as_slice()));
-    let by = gate.by.unwrap_or(By::Request);
+    let by = gate.by.clone().unwrap_or(By::Request);
     Active::new(
         FaultId(0),
         gate,

@@ -28,6 +28,15 @@ pub(super) fn gate(
     if def.group == Group::Process {
         return;
     }
+    if let Some(by @ By::Header(_)) = &gate.by
+        && !protocol.is_http()
+        && protocol.has_messages()
+    {
+        let message =
+            format!("requests of the protocol {protocol} have no headers for `by = \"{by}\"`");
+        let hint = format!("one of: {}", By::NAMES.join(", "));
+        fields.problem(problems, "by", message, hint);
+    }
     if protocol.has_messages() {
         matchers(fields, protocol, problems);
         operations(fields, protocol, gate, problems);
@@ -74,8 +83,8 @@ fn messages_only(fields: &Fields<'_>, protocol: Protocol, gate: &Gate, problems:
         let message = format!("the protocol {protocol} shows no single requests for `when`");
         fields.problem(problems, "when", message, hint());
     }
-    if let Some(by) = gate.by
-        && by != By::Connection
+    if let Some(by) = &gate.by
+        && *by != By::Connection
     {
         let message =
             format!("the protocol {protocol} shows no single requests for `by = \"{by}\"`");

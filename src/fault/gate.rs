@@ -6,11 +6,11 @@
 //! concurrent requests may change places between runs.
 
 use crate::{
-    input::{Fields, Key, Problems, Shape},
+    input::{Fields, Key, Problems, Shape, did_you_mean},
     protocol::Call,
     units::{Bandwidth, Share, UnitError, parse_duration},
 };
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 /// Keys that every `[[phase.fault]]` may have, beside its kind's own.
 pub const KEYS: &[Key] = &[
@@ -30,7 +30,16 @@ pub const KEYS: &[Key] = &[
         Shape::Share,
         "the probability with which it hits one of them",
     ),
-    Key::optional("by", Shape::OneOf(By::NAMES), "what the share is drawn for"),
+    Key::optional(
+        "by",
+        Shape::OneOfOr(By::NAMES, "header:"),
+        "what the share is drawn for; \"header:x-tenant\": all requests with the same value of this header share one draw",
+    ),
+    Key::optional(
+        "one_of",
+        Shape::Text,
+        "a name: of the faults of a phase with this name each event gets one at most; they share one draw, and their shares add up to at most 100%",
+    ),
     Key::optional(
         "first",
         Shape::Integer(1, 1_000_000_000),
@@ -119,7 +128,7 @@ pub const RAMP: &[Key] = &[
 ];
 
 /// What the draw of a `share` belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum By {
     /// Each request on the wire has its own draw, a retry too.
     #[default]
@@ -131,23 +140,53 @@ pub enum By {
     /// All requests for a key share one draw: the real partial outage, in which the same third of
     /// the keys fails every time.
     Key,
+    /// All requests with the same value of this header (its name in lower case) share one draw, as
+    /// all those without it do: the outage of a tenant, a region.
+    Header(Arc<str>),
 }
 
 impl By {
-    /// The names in files, in the order of the variants.
+    /// The names in files; `header:NAME` beside them.
     pub const NAMES: &'static [&'static str] = &["request", "call", "connection", "key"];
 
     /// The variant of this name.
     fn named(name: &str) -> Option<Self> {
-        let variants = [Self::Request, Self::Call, Self::Connection, Self::Key];
-        let at = Self::NAMES.iter().position(|known| *known == name)?;
-        variants.get(at).copied()
+        Some(match name {
+            "request" => Self::Request,
+            "call" => Self::Call,
+            "connection" => Self::Connection,
+            "key" => Self::Key,
+            _ => {
+                let header = name.strip_prefix("header:")?;
+                http::HeaderName::from_bytes(header.as_bytes()).ok()?;
+                Self::Header(header.to_lowercase().into())
+            }
+        })
+    }
+
+    fn parse(fields: &Fields<'_>, problems: &mut Problems) -> Option<Self> {
+        let name = fields.text("by", problems)?.value;
+        let by = Self::named(&name);
+        if by.is_none() {
+            let hint = match did_you_mean(&name, Self::NAMES.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("one of: {}, header:NAME", Self::NAMES.join(", ")),
+            };
+            fields.problem(problems, "by", format!("unknown by `{name}`"), hint);
+        }
+        by
     }
 }
 
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::NAMES[*self as usize])
+        match self {
+            Self::Request => f.write_str("request"),
+            Self::Call => f.write_str("call"),
+            Self::Connection => f.write_str("connection"),
+            Self::Key => f.write_str("key"),
+            Self::Header(name) => write!(f, "header:{name}"),
+        }
     }
 }
 
@@ -326,6 +365,8 @@ pub struct Gate {
     /// What the draw belongs to. `None`: the protocol's default (request where messages are seen,
     /// else connection).
     pub by: Option<By>,
+    /// The group of faults with which it shares its draw.
+    pub one_of: Option<String>,
     /// Only the first n matching.
     pub first: Option<u64>,
     /// Every n-th matching.
@@ -354,9 +395,8 @@ impl Gate {
         let gate = Self {
             when: when.map_or_else(Matcher::default, |when| Matcher::parse(&when, problems)),
             share: fields.share("share", problems),
-            by: fields
-                .word("by", problems)
-                .and_then(|word| By::named(word.value)),
+            by: By::parse(fields, problems),
+            one_of: fields.text("one_of", problems).map(|group| group.value),
             first: count("first", problems),
             every: count("every", problems),
             after: count("after", problems),
@@ -367,6 +407,12 @@ impl Gate {
             let hint = "keep one of the two".to_owned();
             let message = "`share` is given twice: as a value and as a ramp";
             fields.problem(problems, "share", message, hint);
+        }
+        if gate.one_of.is_some() && gate.share.is_none() {
+            let message =
+                "`one_of` without a `share`: nobody knows how much of the draw is its own";
+            let hint = "write its part: share = \"30%\"".to_owned();
+            fields.problem(problems, "one_of", message, hint);
         }
         (problems.as_slice().len() == before).then_some(gate)
     }
@@ -426,13 +472,17 @@ impl fmt::Display for Gate {
         if let Some(attempt) = when.attempt {
             parts.push(format!("attempt {attempt}"));
         }
-        let by = self.by.map_or_else(String::new, |by| format!(" by {by}"));
+        let by = self.by.as_ref();
+        let by = by.map_or_else(String::new, |by| format!(" by {by}"));
         if let Some((from, to)) = self.ramp.share {
             parts.push(format!("{from} to {to}{by}"));
         } else if let Some(share) = self.share {
             parts.push(format!("{share}{by}"));
         } else if !by.is_empty() {
             parts.push(by.trim_start().to_owned());
+        }
+        if let Some(group) = &self.one_of {
+            parts.push(format!("one of {group}"));
         }
         for (name, count) in [("after", self.after), ("first", self.first)] {
             if let Some(count) = count {
@@ -600,6 +650,8 @@ mod tests {
                 "`hang` cannot ramp its `delay` (it can ramp: share)",
             ),
             ("by = 'keys'", "unknown by `keys` (did you mean `key`?)"),
+            ("by = 'header:'", "unknown by `header:` (one of"),
+            ("one_of = 'mix'", "`one_of` without a `share`"),
             ("first = 0", "from 1"),
             (
                 "when = { operation = 'PutObjct' }",

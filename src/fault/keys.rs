@@ -85,8 +85,8 @@ const NO_EVENTS: &str = "it acts once, when its phase begins";
 
 /// Reports a `by` that names something else than connections.
 pub(super) fn by_connection(fields: &Fields<'_>, gate: &Gate, problems: &mut Problems) {
-    if let Some(by) = gate.by
-        && by != By::Connection
+    if let Some(by) = &gate.by
+        && *by != By::Connection
     {
         let message = format!("it acts on connections, not by {by}");
         let hint = "leave `by` out, or write \"connection\"".to_owned();

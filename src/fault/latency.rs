@@ -44,7 +44,7 @@ pub(super) const DEF: FaultDef = FaultDef {
 };
 
 fn level(protocol: Protocol, gate: &Gate) -> Level {
-    let picks = gate.picks() || gate.by.is_some_and(|by| by != By::Connection);
+    let picks = gate.picks() || gate.by.as_ref().is_some_and(|by| *by != By::Connection);
     if picks {
         keys::level(protocol, gate)
     } else {

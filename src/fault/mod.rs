@@ -21,6 +21,7 @@ pub mod gate;
 mod hang;
 mod keys;
 mod kill;
+mod lane;
 mod late_reply;
 mod latency;
 mod law;
@@ -29,6 +30,7 @@ mod max_connections;
 mod no_accept;
 pub mod overload;
 mod pause;
+mod quota;
 mod redis;
 mod refusal;
 mod refuse;
@@ -55,7 +57,9 @@ pub use decision::{
     StreamEffect, StreamPlan, StreamShape, Then, Turn,
 };
 pub use gate::{By, Gate, Matcher, Ramp, wildcard};
+pub use lane::{Lane, Member};
 pub use law::Law;
+pub use quota::Memory;
 pub use set::{Active, FaultId, FaultSet};
 pub use switch::Switch;
 
@@ -113,6 +117,36 @@ pub trait Behaviour: Send + Sync + fmt::Debug {
         _event: &ConnectionEvent,
         _context: &Context,
     ) -> Vec<(Direction, StreamShape)> {
+        Vec::new()
+    }
+
+    /// The behaviour that is asked while this is in force on a dependency, where it remembers
+    /// anything: what a file says remembers nothing, as it may be read once for several runs.
+    /// `None`: it is asked itself.
+    fn armed(
+        &self,
+        _memory: &mut Memory,
+        _dependency: &str,
+        _at: Micros,
+    ) -> Option<Arc<dyn Behaviour>> {
+        None
+    }
+
+    /// Told that a request on which it did not act is over, with so many bytes of its bodies; only
+    /// where it [`Behaviour::counts`].
+    fn ended(&self, _call: &Call, _bytes: u64, _now: Micros) {}
+
+    /// Told that a connection is over; only where it [`Behaviour::counts`].
+    fn closed(&self, _connection: u64) {}
+
+    /// Whether it wants to be told of what is over.
+    fn counts(&self) -> bool {
+        false
+    }
+
+    /// What is worth noting in the history since this was last asked, each with its moment, beside
+    /// the events it acted on.
+    fn notes(&self) -> Vec<(Micros, String)> {
         Vec::new()
     }
 
@@ -259,6 +293,7 @@ pub const FAULTS: &[FaultDef] = &[
     garbage::DEF,
     drop::DEF,
     overload::DEF,
+    quota::DEF,
     kill::DEF,
     pause::DEF,
     resume::DEF,

@@ -120,6 +120,11 @@ pub(super) fn closes(end: End) -> End {
             close: true,
             chunked,
         }),
+        End::Reply(Reply::Redis { name, rest, .. }) => End::Reply(Reply::Redis {
+            name,
+            rest,
+            close: true,
+        }),
         End::Reply(Reply::S3 {
             code,
             status,
@@ -132,11 +137,6 @@ pub(super) fn closes(end: End) -> End {
             headers,
             in_200,
             close: Some(true),
-        }),
-        End::Reply(Reply::Redis { name, rest, .. }) => End::Reply(Reply::Redis {
-            name,
-            rest,
-            close: true,
         }),
         other => other,
     }

@@ -1,6 +1,8 @@
 //! Faults from a text, and events for them: what the tests of all kinds share.
 
-use super::{Active, Behaviour, ConnectionEvent, FaultId, FaultSet, Gate, default_by, find, gate};
+use super::{
+    Active, Behaviour, ConnectionEvent, FaultId, FaultSet, Gate, Memory, default_by, find, gate,
+};
 use crate::{
     input::{Fields, Problems, Source},
     protocol::{Call, CallTracker, Protocol, http},
@@ -55,7 +57,9 @@ pub(crate) fn read(
 /// The fault in force from moment 0, with this seed.
 pub(crate) fn active(text: &str, protocol: Protocol, seed: u64) -> Arc<Active> {
     let (gate, behaviour) = read(text, protocol).expect("the sample fault is valid");
-    let by = gate.by.unwrap_or(default_by(protocol));
+    let armed = behaviour.armed(&mut Memory::default(), "x", Micros(0));
+    let behaviour = armed.unwrap_or(behaviour);
+    let by = gate.by.clone().unwrap_or(default_by(protocol));
     Arc::new(Active::new(
         FaultId(0),
         gate,

@@ -1,7 +1,7 @@
 //! The faults in force for one dependency at one time.
 
 use super::{
-    Acts, Behaviour, By, ConnectionEvent, Context, Decision, Gate, Hit, ListenerState,
+    Acts, Behaviour, By, ConnectionEvent, Context, Decision, Gate, Hit, Lane, ListenerState,
     StreamEffect, StreamPlan, Turn, overload::Capacity,
 };
 use crate::{
@@ -50,6 +50,8 @@ pub struct Active {
     pub lasts: Duration,
     /// What the draw belongs to, resolved for the protocol.
     pub by: By,
+    /// Its part of the draw that it shares with others, where it does.
+    lane: Option<Lane>,
     /// What its behaviour acts on, asked once.
     acts: Acts,
     matched: AtomicU64,
@@ -79,9 +81,17 @@ impl Active {
             armed,
             lasts,
             by,
+            lane: None,
             matched: AtomicU64::new(0),
             hits: Arc::default(),
         }
+    }
+
+    /// The same fault with a part of a draw that it shares with others.
+    #[must_use]
+    pub fn in_lane(mut self, lane: Option<Lane>) -> Self {
+        self.lane = lane;
+        self
     }
 
     /// How many events it acted on.
@@ -114,11 +124,19 @@ impl Active {
         }
     }
 
-    /// Whether the share in force now holds what this key names.
-    fn is_drawn(&self, share_key: u64, progress: f64) -> bool {
-        self.gate
-            .share_at(progress)
-            .is_none_or(|share| self.seed.coin(self.stream, share_key) < share.fraction())
+    /// Whether the share in force now holds what this key names. `is_open`: it is a connection
+    /// that was open before.
+    fn is_drawn(&self, share_key: u64, progress: f64, is_open: bool) -> bool {
+        let Some(share) = self.gate.share_at(progress) else {
+            return true;
+        };
+        match &self.lane {
+            Some(lane) => {
+                let coin = self.seed.coin(lane.stream, share_key);
+                lane.holds(coin, share.fraction(), is_open)
+            }
+            None => self.seed.coin(self.stream, share_key) < share.fraction(),
+        }
     }
 
     /// Whether the counts let through what was drawn. Counts it.
@@ -134,6 +152,7 @@ pub struct FaultSet {
     faults: Vec<Arc<Active>>,
     acts: Option<Acts>,
     moves: bool,
+    counts: bool,
 }
 
 impl FaultSet {
@@ -142,6 +161,7 @@ impl FaultSet {
         let acts = faults.iter().map(|fault| fault.acts);
         Self {
             acts: acts.reduce(Acts::or),
+            counts: faults.iter().any(|fault| fault.behaviour.counts()),
             moves: faults.iter().any(|fault| !fault.gate.ramp.is_empty()),
             faults,
         }
@@ -175,6 +195,31 @@ impl FaultSet {
     /// Whether any fault may shape bytes; if not, [`FaultSet::streams`] is empty.
     pub fn acts_on_streams(&self) -> bool {
         self.acts.is_some_and(|acts| acts.streams)
+    }
+
+    /// Whether any fault wants to be told what is over.
+    pub fn counts(&self) -> bool {
+        self.counts
+    }
+
+    /// A request is over on which these acted, with so many bytes of its bodies.
+    pub fn ended(&self, call: &Call, acted: &[FaultId], bytes: u64, now: Micros) {
+        let keys = Keys::new(call);
+        let counting = self.faults.iter().filter(|fault| fault.behaviour.counts());
+        for fault in counting.filter(|fault| !acted.contains(&fault.id)) {
+            let progress = fault.progress(now);
+            if fault.gate.when.matches(call) && fault.is_drawn(keys.of(&fault.by), progress, false)
+            {
+                fault.behaviour.ended(call, bytes, now);
+            }
+        }
+    }
+
+    /// A connection is over.
+    pub fn closed(&self, connection: u64) {
+        for fault in self.faults.iter().filter(|fault| fault.behaviour.counts()) {
+            fault.behaviour.closed(connection);
+        }
     }
 
     /// What the dependency can carry, and which fault says so; `None` where it carries whatever
@@ -252,6 +297,7 @@ impl FaultSet {
         }
         self.round(
             now,
+            event.already_open,
             |fault| {
                 let concerned = fault.acts.connections && fault.gate.when.is_empty();
                 concerned.then_some((event.connection, event.connection))
@@ -270,11 +316,12 @@ impl FaultSet {
         let already_open = call.place.is_some_and(|place| place.already_open);
         self.round(
             now,
+            false,
             |fault| {
                 let concerned = fault.acts.requests
                     && (!already_open || fault.acts.sockets)
                     && fault.gate.when.matches(call);
-                concerned.then(|| (keys.of(fault.by), keys.of(By::Request)))
+                concerned.then(|| (keys.of(&fault.by), keys.of(&By::Request)))
             },
             |fault, context| fault.behaviour.request(call, context),
         )
@@ -309,7 +356,8 @@ impl FaultSet {
                 .effects
                 .iter()
                 .find(|effect| effect.fault == fault.id);
-            let drawn = !effects.is_empty() && fault.is_drawn(event.connection, context.progress);
+            let drawn = !effects.is_empty()
+                && fault.is_drawn(event.connection, context.progress, event.already_open);
             if drawn && (known.is_some() || fault.counts_in()) {
                 let hit = known.map_or_else(|| Hit::on(&fault.hits), |effect| effect.hit.clone());
                 let named = effects.into_iter().map(|(direction, shape)| StreamEffect {
@@ -330,6 +378,7 @@ impl FaultSet {
     fn round(
         &self,
         now: Micros,
+        is_open: bool,
         key: impl Fn(&Active) -> Option<(u64, u64)>,
         ask: impl Fn(&Active, &Context) -> Option<Decision>,
     ) -> Decision {
@@ -339,7 +388,7 @@ impl FaultSet {
                 continue;
             };
             let context = fault.context(now, key);
-            if !fault.is_drawn(share_key, context.progress) {
+            if !fault.is_drawn(share_key, context.progress, is_open) {
                 continue;
             }
             let Some(decision) = ask(fault, &context).filter(|_| fault.counts_in()) else {
@@ -387,15 +436,25 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn of(&self, by: By) -> u64 {
+    fn of(&self, by: &By) -> u64 {
         match by {
-            By::Connection => self.call.connection,
-            By::Key => *self.key.get_or_init(|| name_hash(&[&self.call.key])),
-            By::Call => *self.logical.get_or_init(|| {
-                let names = name_hash(&[&self.call.operation, &self.call.key]);
-                mixed(names ^ self.call.occurrence)
-            }),
-            By::Request => mixed(self.of(By::Call) ^ u64::from(self.call.attempt)),
+            By::Key => *self.key.get_or_init(|| by.of(self.call)),
+            By::Call => *self.logical.get_or_init(|| by.of(self.call)),
+            By::Request => mixed(self.of(&By::Call) ^ u64::from(self.call.attempt)),
+            By::Connection | By::Header(_) => by.of(self.call),
+        }
+    }
+}
+
+impl By {
+    /// What a request's draw belongs to, as a number that is the same in every run.
+    pub(super) fn of(&self, call: &Call) -> u64 {
+        match self {
+            Self::Connection => call.connection,
+            Self::Key => name_hash(&[&call.key]),
+            Self::Call => mixed(name_hash(&[&call.operation, &call.key]) ^ call.occurrence),
+            Self::Request => mixed(Self::Call.of(call) ^ u64::from(call.attempt)),
+            Self::Header(name) => name_hash(&[name, call.headers.get(name).unwrap_or_default()]),
         }
     }
 }
@@ -404,7 +463,7 @@ impl<'a> Keys<'a> {
 mod tests {
     use super::*;
     use crate::{
-        fault::{Direction, End, StreamShape, Then, sample},
+        fault::{Direction, End, Member, StreamShape, Then, sample},
         protocol::{
             CallTracker,
             Protocol::{Http, S3, Tcp},
@@ -588,6 +647,82 @@ mod tests {
         set.did_not_act(FaultId(1));
         assert_eq!(set.faults()[0].hits(), 2);
         assert_eq!(set.faults()[1].hits(), 0);
+    }
+
+    #[test]
+    fn tenants_fail_or_not_as_a_whole() {
+        let text = "kind = 'hang'\non = 'x'\nshare = '30%'\nby = 'header:X-Tenant'";
+        let set = sample::set(text, Http);
+        let mut tracker = CallTracker::default();
+        let mut failing = 0;
+        for tenant in 0..500 {
+            let name = tenant.to_string();
+            let mut hit = |path: &str| {
+                let headers = [("x-tenant", &*name)];
+                let call = http::identify(Http, None, "GET", path, headers, 1, &mut tracker);
+                !set.request(&call, NOW).is_pass()
+            };
+            let first = hit("/a");
+            assert!((0..5).all(|n| hit(&format!("/{n}")) == first), "{tenant}");
+            failing += u32::from(first);
+        }
+        assert!((110..190).contains(&failing), "{failing}");
+        let bare = sample::calls(Http, "GET", "/", 20);
+        let hits = bare.iter().filter(|call| !set.request(call, NOW).is_pass());
+        assert!(
+            [0, 20].contains(&hits.count()),
+            "without the header they are one"
+        );
+    }
+
+    #[test]
+    fn the_same_0_028_percent_of_the_keys_fails_every_time() {
+        let text = "kind = 'error'\non = 'x'\nstatus = 500\nshare = '0.028%'\nby = 'key'";
+        let set = sample::set(text, Http);
+        let mut failing = Vec::new();
+        for round in 0..2 {
+            let calls = (0..50_000).map(|key| sample::call(Http, "GET", &format!("/{key}")));
+            let hit: Vec<_> = calls
+                .filter(|call| !set.request(call, NOW).is_pass())
+                .map(|call| call.key)
+                .collect();
+            // 14 are meant; fewer than 4 or more than 30 are one in a thousand.
+            assert!((4..=30).contains(&hit.len()), "{}", hit.len());
+            if round == 1 {
+                assert_eq!(failing, hit);
+            }
+            failing = hit;
+        }
+        assert_eq!(set.faults()[0].gate.to_string(), "0.028% by key");
+    }
+
+    #[test]
+    fn faults_of_one_group_never_meet_and_each_has_its_share() {
+        let lanes = Lane::of_group(
+            99,
+            &[0.2, 0.5, 0.1].map(|share| Member {
+                share,
+                is_unseen: false,
+            }),
+        );
+        let faults = ["20%", "50%", "10%"].iter().zip(lanes).zip(0..);
+        let faults = faults.map(|((share, lane), id)| {
+            let delay = id + 1;
+            let text = format!(
+                "kind = 'latency'\non = 'x'\ndelay = '{delay}s'\nby = 'request'\nshare = '{share}'\none_of = 'mix'"
+            );
+            let mut fault = Arc::into_inner(sample::active(&text, Http, 7)).unwrap();
+            fault.id = FaultId(id);
+            Arc::new(fault.in_lane(Some(lane)))
+        });
+        let set = FaultSet::new(faults.collect());
+        for call in sample::calls(Http, "GET", "/", 4000) {
+            assert!(set.request(&call, NOW).acted.len() <= 1);
+        }
+        let hits: Vec<u64> = set.faults().iter().map(|fault| fault.hits()).collect();
+        for (hits, expected) in hits.iter().zip([800, 2000, 400]) {
+            assert!(hits.abs_diff(expected) < 120, "{hits} of {expected}");
+        }
     }
 
     proptest! {

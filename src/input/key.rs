@@ -42,6 +42,8 @@ pub enum Shape {
     Text,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// One of these words, or a text that begins with this one and goes on.
+    OneOfOr(&'static [&'static str], &'static str),
     /// `true` or `false`.
     Bool,
     /// A whole number in this closed range.
@@ -93,6 +95,9 @@ impl Shape {
         match self {
             Self::Text => "a text".to_owned(),
             Self::OneOf(words) => format!("one of \"{}\"", words.join("\", \"")),
+            Self::OneOfOr(words, prefix) => {
+                format!("one of \"{}\", or \"{prefix}…\"", words.join("\", \""))
+            }
             Self::Bool => "true or false".to_owned(),
             Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Self::Number(low, high) => format!("a number from {low} to {high}"),

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     fault::{Closing, FaultId, Reply, Switch},
     history::{self, Observation, Recorder},
-    protocol::{CallTracker, Protocol},
+    protocol::{Call, CallTracker, Protocol},
     units::Micros,
 };
 use parking_lot::Mutex;
@@ -101,6 +101,14 @@ impl Shared {
                 .fetch_add(1, Ordering::Relaxed);
         }
         result
+    }
+
+    /// Tells the faults that a request is over on which these acted.
+    pub(crate) fn request_ended(&self, call: &Call, acted: &[FaultId], bytes: u64) {
+        let set = self.switch.current();
+        if set.counts() {
+            set.ended(call, acted, bytes, self.now());
+        }
     }
 
     /// Now, on the run's clock.
@@ -412,6 +420,10 @@ pub(super) async fn live(
         farewell = serve(&wire, connection, &life, &shared) => farewell,
     };
     life.ended(farewell.how());
+    let set = shared.switch.current();
+    if set.counts() {
+        set.closed(connection);
+    }
     record(connection, opened, &life, &shared);
     drop(open);
     match farewell {

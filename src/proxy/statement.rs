@@ -167,6 +167,8 @@ impl Statement {
         }
         self.is_recorded = true;
         self.settle_answer();
+        let bytes = self.bytes_up + self.bytes_down;
+        self.shared.request_ended(&self.call, &self.faults, bytes);
         let attempt = self.attempt(end);
         self.shared.recorder.record(Observation::Attempt(attempt));
     }

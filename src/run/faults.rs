@@ -2,11 +2,11 @@
 
 use super::FaultTick;
 use crate::{
-    fault::{Active, FaultId, FaultSet, Switch, default_by},
-    history::{Observation, Recorder},
+    fault::{Active, FaultId, FaultSet, Lane, Member, Memory, Switch, default_by},
+    history::{Intervention, Observation, Recorder},
     scenario::{FaultSpec, Phase, System, Target},
-    seed::Seed,
-    units::Micros,
+    seed::{Seed, name_hash},
+    units::{Micros, Share},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,6 +18,7 @@ pub struct Board {
     seed: Seed,
     recorder: Recorder,
     in_force: BTreeMap<FaultId, InForce>,
+    memory: Memory,
 }
 
 #[derive(Debug)]
@@ -42,6 +43,7 @@ impl Board {
             seed,
             recorder,
             in_force: BTreeMap::new(),
+            memory: Memory::default(),
         }
     }
 
@@ -75,7 +77,7 @@ impl Board {
         reason = "one call site; a struct would only name them again"
     )]
     fn activate(
-        &self,
+        &mut self,
         phase: &Phase,
         place: usize,
         spec: &FaultSpec,
@@ -91,18 +93,21 @@ impl Board {
         for (index, behaviour) in indices.iter().zip(&spec.behaviours) {
             let dependency = &system.dependencies[*index];
             let place = place.to_string();
-            let active = Arc::new(Active::new(
+            let armed = behaviour.armed(&mut self.memory, &dependency.name, at);
+            let active = Active::new(
                 spec.id,
                 spec.gate.clone(),
-                Arc::clone(behaviour),
+                armed.unwrap_or_else(|| Arc::clone(behaviour)),
                 self.seed,
                 &["fault", &phase.name, &place, &dependency.name],
                 at,
                 lasts,
                 spec.gate
                     .by
+                    .clone()
                     .unwrap_or_else(|| default_by(dependency.protocol)),
-            ));
+            );
+            let active = Arc::new(active.in_lane(lane(phase, spec, &dependency.name)));
             sets[*index].push(Arc::clone(&active));
             actives.push(active);
         }
@@ -127,6 +132,7 @@ impl Board {
 
     /// What is in force and how often it acted.
     pub fn ticks(&self) -> Vec<FaultTick> {
+        self.record_notes(&self.in_force);
         self.in_force
             .values()
             .map(|fault| FaultTick {
@@ -136,7 +142,23 @@ impl Board {
             .collect()
     }
 
+    /// Records what the faults have noted since.
+    fn record_notes(&self, faults: &BTreeMap<FaultId, InForce>) {
+        for (fault, in_force) in faults {
+            let notes = in_force.actives.iter();
+            for (at, what) in notes.flat_map(|active| active.behaviour.notes()) {
+                self.recorder.record(Observation::Acted(Intervention {
+                    at,
+                    fault: *fault,
+                    count: 0,
+                    what,
+                }));
+            }
+        }
+    }
+
     fn record_lifted(&self, lifted: &BTreeMap<FaultId, InForce>, at: Micros) {
+        self.record_notes(lifted);
         for (fault, in_force) in lifted {
             self.recorder.record(Observation::Lifted {
                 at,
@@ -145,6 +167,26 @@ impl Board {
             });
         }
     }
+}
+
+/// A fault's part of the draw of its group on this dependency.
+fn lane(phase: &Phase, spec: &FaultSpec, dependency: &str) -> Option<Lane> {
+    let group = spec.gate.one_of.as_ref()?;
+    let specs: Vec<&FaultSpec> = phase
+        .faults
+        .iter()
+        .filter(|other| other.gate.one_of.as_ref() == Some(group))
+        .collect();
+    let members: Vec<Member> = specs
+        .iter()
+        .map(|other| Member {
+            share: other.gate.share.map_or(0.0, Share::fraction),
+            is_unseen: other.behaviours.iter().any(|one| one.acts().listener),
+        })
+        .collect();
+    let stream = name_hash(&["one of", &phase.name, group, dependency]);
+    let at = specs.iter().position(|other| other.id == spec.id)?;
+    Lane::of_group(stream, &members).get(at).copied()
 }
 
 impl Drop for Board {

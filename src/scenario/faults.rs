@@ -7,11 +7,12 @@ use super::{
     system::{Known, Outline},
 };
 use crate::{
-    fault::{self, Behaviour, FAULTS, FaultDef, FaultId, Gate, Group, gate},
+    fault::{self, Behaviour, By, FAULTS, FaultDef, FaultId, Gate, Group, gate},
     input::{Fields, Problems, Source, Span, hint_among},
     protocol::Protocol,
+    units::Share,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use toml::de::DeTable;
 
 /// Reads the faults of a phase. `count` numbers those of the whole scenario.
@@ -28,7 +29,59 @@ pub(super) fn read(
         faults.extend(fault(table, span, phase.source, id, system, problems));
     }
     one_capacity(&faults, phase.source, system, problems);
+    groups(&faults, phase.source, problems);
     faults
+}
+
+/// Faults that share one draw must be on the same, draw for the same, and leave no more than all.
+fn groups(faults: &[FaultSpec], source: &Source, problems: &mut Problems) {
+    let mut groups: BTreeMap<&str, Vec<&FaultSpec>> = BTreeMap::new();
+    for fault in faults {
+        if let Some(group) = &fault.gate.one_of {
+            groups.entry(group).or_default().push(fault);
+        }
+    }
+    for (group, members) in groups {
+        let [first, others @ ..] = members.as_slice() else {
+            continue;
+        };
+        let by = |fault: &FaultSpec| {
+            let on_listener = fault.behaviours.iter().any(|one| one.acts().listener);
+            fault
+                .gate
+                .by
+                .clone()
+                .or(on_listener.then_some(By::Connection))
+        };
+        if others.is_empty() {
+            let message = format!("`{group}` is a group of one");
+            let hint = "give other faults of this phase the same `one_of`, or leave it out";
+            problems.error(source, first.span.clone(), message, hint.to_owned());
+        }
+        for other in others {
+            let (what, hint) = if other.on != first.on {
+                ("acts on something else", format!("on = \"{}\"", first.on))
+            } else if by(other) != by(first) {
+                let same = "write the same `by` for all; connects are by = \"connection\"";
+                ("draws for something else", same.to_owned())
+            } else {
+                continue;
+            };
+            let message = format!("this fault of the group `{group}` {what} than the first");
+            problems.error(source, other.span.clone(), message, hint);
+        }
+        let sum: f64 = members
+            .iter()
+            .filter_map(|fault| fault.gate.share.map(Share::fraction))
+            .sum();
+        // Percents are no binary fractions.
+        if sum > 1.0 + 1e-9 {
+            let percent = (sum * 1e6).round() / 1e4;
+            let message = format!("the shares of the group `{group}` add up to {percent}%");
+            let hint = "each event gets one of them: 100% at most".to_owned();
+            problems.error(source, first.span.clone(), message, hint);
+        }
+    }
 }
 
 /// A dependency can carry one thing at a time.

@@ -70,6 +70,9 @@ fn table(lists: &[&[Key]], left_out: &[&str]) -> Value {
 fn shape(shape: &Shape) -> Value {
     match shape {
         Shape::Text => json!({ "type": "string" }),
+        Shape::OneOfOr(words, prefix) => {
+            json!({ "anyOf": [{ "enum": words }, pattern(&format!("^{prefix}.+"))] })
+        }
         Shape::OneOf(words) => json!({ "enum": words }),
         Shape::Bool => json!({ "type": "boolean" }),
         Shape::Integer(low, high) => json!({ "type": "integer", "minimum": low, "maximum": high }),

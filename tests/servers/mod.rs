@@ -116,7 +116,7 @@ impl Fronted {
     /// Puts a fault in force, written as in a scenario without `on`.
     pub fn arm(&self, fault: &str) {
         let (gate, behaviour) = read(self.protocol, fault);
-        let by = gate.by.unwrap_or_else(|| default_by(self.protocol));
+        let by = gate.by.clone().unwrap_or_else(|| default_by(self.protocol));
         let lasts = Duration::from_secs(60);
         self.switch.set(FaultSet::new(vec![Arc::new(Active::new(
             brownout::fault::FaultId(0),

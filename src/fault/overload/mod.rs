@@ -141,6 +141,8 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("http", "503", "503"),
     ("s3", "SlowDown", "SlowDown"),
     ("pusher", "4100", "4100"),
+    // Redis queues without a bound; what it cannot keep up with it cuts.
+    ("redis", "close", "max-clients"),
 ];
 
 /// How a request and how a connection is refused.

@@ -297,7 +297,14 @@ impl Desk {
         let observation = match self {
             Self::Dependency {
                 connection, shared, ..
-            } => Observation::Attempt(attempt(exchange, *connection, shared, end, at)),
+            } => {
+                let attempt = attempt(exchange, *connection, shared, end, at);
+                if let Subject::Attempt(call) = &exchange.subject {
+                    let bytes = attempt.bytes_up + attempt.bytes_down;
+                    shared.request_ended(call, &attempt.faults, bytes);
+                }
+                Observation::Attempt(attempt)
+            }
             Self::Door(door) => Observation::Operation(operation(exchange, door, end, at)),
         };
         self.recorder().record(observation);

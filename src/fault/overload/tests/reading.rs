@@ -108,6 +108,37 @@ fn a_dependency_refuses_in_its_own_words_or_in_the_authors() {
     assert_eq!(refusal("refusal = 'close'", S3), End::Close(Closing::Fin));
 }
 
+/// A new protocol says here how it refuses, or its files must.
+#[test]
+fn every_protocol_with_messages_can_be_overloaded() {
+    for def in crate::protocol::PROTOCOLS
+        .iter()
+        .filter(|def| def.has_messages)
+    {
+        let is_known = REFUSALS.iter().any(|(name, _, _)| *name == def.name);
+        let keys = format!("{LEAST}\nconnections = 1");
+        let read = sample::read(&overload(&keys), def.protocol);
+        assert_eq!(read.is_ok(), is_known, "{}: {:?}", def.name, read.err());
+        let keys = format!("{keys}\nrefusal = 'reset'");
+        assert!(
+            sample::read(&overload(&keys), def.protocol).is_ok(),
+            "{}",
+            def.name
+        );
+    }
+    let refused = set(&format!("{LEAST}\nconnections = 1"), Protocol::Redis);
+    let event = ConnectionEvent {
+        open: 2,
+        ..sample::accepted(2)
+    };
+    let Some(End::Reply(Reply::Redis { name, close, .. })) =
+        refused.connection(&event, Micros(0)).end
+    else {
+        panic!("no reply");
+    };
+    assert_eq!((&*name, close), ("max-clients", true));
+}
+
 #[test]
 fn connections_beyond_the_limit_are_refused_and_those_open_already_stay() {
     let set = set(&format!("{LEAST}\nconnections = 2"), Http);

@@ -245,3 +245,54 @@ async fn a_connection_beyond_the_limit_is_answered_and_closed() {
     assert_eq!((refused.status, refused.applied), (Some(503), Applied::No));
     assert_eq!(refused.faults, [FaultId(0)]);
 }
+
+#[tokio::test]
+async fn a_quota_of_bytes_counts_what_passed() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    rig.answer_all();
+    let quota = "kind = 'quota'\ncounts = 'bytes'\nlimit = '5B'\ntotal = true\nrefusal = '402'";
+    rig.switch.set(faults(0, &[quota]));
+    let mut client = rig.client().await;
+    // Two bytes of body come back each time.
+    for _ in 0..3 {
+        client.send(GET).await;
+        client.expect(OK).await;
+        rig.attempt().await;
+    }
+    client.send(GET).await;
+    client.expect("HTTP/1.1 402 Payment Required\r\n").await;
+    let attempt = rig.attempt().await;
+    assert_eq!(
+        (attempt.applied, &*attempt.faults),
+        (Applied::No, &[FaultId(0)][..])
+    );
+}
+
+#[tokio::test]
+async fn a_quota_of_connections_lets_another_in_when_one_is_gone() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    rig.answer_all();
+    let quota = "kind = 'quota'\ncounts = 'connections'\nlimit = 1\nrefusal = '429'";
+    rig.switch.set(faults(0, &[quota]));
+    let mut first = rig.client().await;
+    first.send(GET).await;
+    first.expect(OK).await;
+    let mut second = rig.client().await;
+    second.send(GET).await;
+    assert!(
+        second
+            .rest()
+            .await
+            .starts_with("HTTP/1.1 429 Too Many Requests\r\n")
+    );
+    drop(second);
+    drop(first);
+    let mut closed = 0;
+    while closed < 2 {
+        let observation = soon("an observation", rig.observed.recv()).await;
+        closed += u32::from(matches!(observation, Some(Observation::Connection(_))));
+    }
+    let mut third = rig.client().await;
+    third.send(GET).await;
+    third.expect(OK).await;
+}
