@@ -514,13 +514,6 @@ fn bad_system_files() {
         &[("[dependency.queue]", "[dependancy.queue]")],
     );
     system(
-        "later_keys",
-        &[(
-            "role     = \"queue\"",
-            "role     = \"queue\"\nhosts    = [\"*.example.com\"]",
-        )],
-    );
-    system(
         "ledgers",
         &[(
             "[load.ask]",
@@ -549,6 +542,21 @@ delivered = [
 [load.ask]
 capture = { id = "var:uuid" }"#,
         )],
+    );
+    system(
+        "hosts",
+        &[
+            (
+                "role     = \"queue\"",
+                "role     = \"queue\"\nhosts    = [\"a.example.com\"]",
+            ),
+            (
+                "buckets  = [\"models\"]",
+                "buckets  = [\"models\"]\nhosts    = [\"https://a.com\", \"*.com\", \"localhost\", \"*.b.com\", \"x.b.com\"]\n\
+                 [dependency.other]\nprotocol = \"http\"\nupstream = \"embedded:sink\"\nhosts = [\"y.b.com\", \"b.com\"]",
+            ),
+            ("url     = \"http", "unlisted = \"allow\"\nurl     = \"http"),
+        ],
     );
     system("no_system_table", &[("[system]", "[sistem]")]);
     system(

@@ -43,6 +43,9 @@ pub struct History {
     pub readings: Vec<Reading>,
     /// Until when ledgers were watched; `None` if the run did not get there.
     pub watched: Option<Micros>,
+    /// The hosts that the system asked the forward proxy for though no dependency lists them, the
+    /// first [`UNLISTED_MAX`] of them.
+    pub unlisted: BTreeMap<String, UnlistedHost>,
     /// Where the load generator missed its schedule.
     pub missed: Vec<Missed>,
     /// Observations that the recorder or the writer had to drop.
@@ -51,6 +54,18 @@ pub struct History {
     pub ended: Option<Moment>,
     /// The last moment of which anything is known.
     pub end: Micros,
+}
+
+/// How many hosts that nobody lists are told apart.
+pub const UNLISTED_MAX: usize = 100;
+
+/// A host that the system asked for though no dependency lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UnlistedHost {
+    /// How often.
+    pub count: u64,
+    /// Whether it was passed on; otherwise it was refused.
+    pub passed: bool,
 }
 
 /// A phase as it happened.
@@ -183,6 +198,7 @@ impl Building {
             gauges: Vec::new(),
             readings: Vec::new(),
             watched: None,
+            unlisted: BTreeMap::new(),
             missed: Vec::new(),
             dropped: 0,
             ended: None,
@@ -239,6 +255,14 @@ impl Building {
                 first,
                 last,
             }),
+            Observation::Unlisted(one) => {
+                let known = history.unlisted.contains_key(&one.host);
+                if known || history.unlisted.len() < UNLISTED_MAX {
+                    let host = history.unlisted.entry(one.host).or_default();
+                    host.count += 1;
+                    host.passed |= one.passed;
+                }
+            }
             Observation::PhasesOver { at } => self.over = Some(at),
             Observation::Dropped { count, .. } => history.dropped += count,
             Observation::Acted(intervention) => history.interventions.push(intervention),

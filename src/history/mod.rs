@@ -19,7 +19,7 @@ pub mod sample;
 
 pub use call::LogicalCall;
 pub use error::HistoryError;
-pub use index::{FaultSpan, History, Missed, PhaseSpan};
+pub use index::{FaultSpan, History, Missed, PhaseSpan, UNLISTED_MAX, UnlistedHost};
 pub use ledger::{Account, Counts, Curve, Entry, Fate, Progress};
 pub use recorder::Recorder;
 pub use steady::{Criteria, Steady};
@@ -29,5 +29,5 @@ pub use writer::{Writer, Written};
 pub use observation::{
     Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, Intervention, Listing,
     Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent,
-    QueueSample, Reading, Run, Source,
+    QueueSample, Reading, Run, Source, Unlisted,
 };

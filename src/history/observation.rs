@@ -70,6 +70,8 @@ pub enum Observation {
         /// When.
         at: Micros,
     },
+    /// The system asked the forward proxy for a host that no dependency lists.
+    Unlisted(Unlisted),
     /// The load generator could not keep its schedule: this many operations began more than
     /// `late` after their intended start, or were not sent at all.
     Missed {
@@ -129,6 +131,7 @@ impl Observation {
             Self::Message(message) => message.at,
             Self::Gauge(gauge) => gauge.at,
             Self::Reading(reading) => reading.ended,
+            Self::Unlisted(unlisted) => unlisted.at,
             Self::Ended(moment) => moment.at,
         }
     }
@@ -463,6 +466,17 @@ pub struct Reading {
     /// Why the listing could not be read, at most 500 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// The system asked the forward proxy for a host that no dependency lists.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unlisted {
+    /// When.
+    pub at: Micros,
+    /// The host and its port.
+    pub host: String,
+    /// Whether it was passed on; otherwise it was refused.
+    pub passed: bool,
 }
 
 impl Operation {

@@ -16,7 +16,7 @@ use crate::{
     scenario::{
         Arrivals, Delivered, Dependency, Dropped, FaultSpec, GaugeSpec, IdPath, Instance, Lasts,
         Ledger, Load, Outcomes, Phase, ReadSpec, Ready, RequestTemplate, Scenario, Start, Stop,
-        System, Target, Template, Upstream,
+        System, Target, Template, UnlistedHosts, Upstream,
     },
     units::{Micros, Rate},
 };
@@ -574,6 +574,7 @@ pub fn system() -> System {
         loads: vec![load("ask"), load("train")],
         ingress: None,
         ledgers: vec![work(), listed()],
+        unlisted: UnlistedHosts::default(),
     }
 }
 
@@ -608,6 +609,7 @@ fn dependency(name: &str, protocol: Protocol, role: Option<&str>) -> Dependency 
         buckets: Vec::new(),
         app: None,
         key: None,
+        hosts: Vec::new(),
         capture: BTreeMap::new(),
         span: 0..0,
     }

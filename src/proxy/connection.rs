@@ -4,9 +4,10 @@ use super::{
     Config, Counts,
     conduct::{Conductor, Farewell},
     http, redis, relay,
+    replayed::Replayed,
     sockets::Sockets,
     station::Station,
-    tls::FrontAlpn,
+    tls::{FrontAlpn, Plain},
     upstream::{Connector, UpstreamStream},
     wire::{Socket, Wire, WireStream},
 };
@@ -28,7 +29,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, watch},
     time::Instant,
@@ -325,8 +326,10 @@ impl Life {
 pub(crate) enum ClientStream {
     /// Plain.
     Plain(WireStream),
+    /// Plain, after its first byte has been looked at.
+    Told(Replayed<WireStream>),
     /// Behind a TLS front.
-    Tls(Box<TlsStream<WireStream>>),
+    Tls(Box<TlsStream<Replayed<WireStream>>>),
 }
 
 impl AsyncRead for ClientStream {
@@ -337,6 +340,7 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Told(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -350,6 +354,7 @@ impl AsyncWrite for ClientStream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Told(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -361,6 +366,7 @@ impl AsyncWrite for ClientStream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Told(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -372,6 +378,7 @@ impl AsyncWrite for ClientStream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Told(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -379,6 +386,7 @@ impl AsyncWrite for ClientStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Told(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -478,6 +486,16 @@ async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Ar
     }
 }
 
+/// How a TLS client begins.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// The first byte of a connection; none if it ends before.
+async fn first_byte(stream: &mut WireStream) -> io::Result<Vec<u8>> {
+    let mut first = [0];
+    let read = stream.read(&mut first).await?;
+    Ok(first[..read].to_vec())
+}
+
 type Spoken = (ClientStream, Option<Vec<u8>>, Option<String>);
 
 async fn handshake(wire: &Arc<Wire>, shared: &Shared) -> io::Result<Spoken> {
@@ -486,6 +504,16 @@ async fn handshake(wire: &Arc<Wire>, shared: &Shared) -> io::Result<Spoken> {
         return Ok((ClientStream::Plain(stream), None, None));
     };
     let shaking = async {
+        let mut stream = stream;
+        let first = match front.plain() {
+            Plain::Refused => Vec::new(),
+            Plain::Accepted | Plain::Preferred => first_byte(&mut stream).await?,
+        };
+        let speaks_plain = first.first().is_some_and(|byte| *byte != TLS_HANDSHAKE);
+        let stream = Replayed::new(first, stream);
+        if speaks_plain {
+            return Ok((ClientStream::Told(stream), None, None));
+        }
         let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
         let name = start.client_hello().server_name().map(str::to_owned);
         let config = front.config(name.as_deref(), shared.front_alpn())?;

@@ -5,7 +5,8 @@
 //! A connection's way through: the `door` accepts it (or lets its connect time out, or refuses
 //! it), its bytes pass a `wire` on which byte-stream and connection faults act, below TLS as on a
 //! real network, and above the wire an engine speaks its protocol: the `relay` for tcp, `http` for
-//! HTTP and S3, `redis` for Redis.
+//! HTTP and S3, `redis` for Redis. The [`ForwardProxy`] leads connections for hosts that are wired
+//! into libraries to the doors of their dependencies.
 //!
 //! With no fault in force a plain tcp connection is spliced in the kernel.
 
@@ -14,10 +15,12 @@ mod connection;
 mod decide;
 mod door;
 mod evidence;
+mod forward_proxy;
 pub mod http;
 mod inlet;
 mod redis;
 mod relay;
+mod replayed;
 mod shape;
 mod sockets;
 #[cfg(target_os = "linux")]
@@ -28,6 +31,7 @@ pub mod tls;
 mod upstream;
 mod wire;
 
+pub use forward_proxy::{ForwardProxy, Route};
 pub use upstream::UpstreamAddress;
 
 use crate::{
@@ -159,7 +163,9 @@ impl Proxy {
     /// What the system is given: `http://127.0.0.1:1234`, `https://…` with a TLS front,
     /// `tcp://…` for plain streams.
     pub fn url(&self) -> String {
-        let scheme = match (self.shared.config.protocol, &self.shared.config.tls) {
+        let tls = self.shared.config.tls.as_ref();
+        let tls = tls.filter(|front| front.plain() != tls::Plain::Preferred);
+        let scheme = match (self.shared.config.protocol, tls) {
             (Protocol::Http | Protocol::S3 | Protocol::Pusher, None) => "http",
             (Protocol::Http | Protocol::S3 | Protocol::Pusher, Some(_)) => "https",
             (Protocol::Tcp, _) => "tcp",
@@ -176,6 +182,12 @@ impl Proxy {
     /// What is wrong, as a fragment for people: `cannot connect to db:5432: connection refused`.
     pub async fn check_upstream(&self) -> Result<(), String> {
         self.shared.upstream.check().await
+    }
+
+    /// The dependency speaks HTTP/2 also without TLS, if asked to begin so: it is offered to the
+    /// system behind a TLS front.
+    pub fn offer_http2(&self) {
+        self.shared.upstream.assume_http2();
     }
 
     /// What went through so far.

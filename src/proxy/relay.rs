@@ -69,6 +69,12 @@ pub(super) async fn pass(
         (ClientStream::Plain(client), UpstreamStream::Tls(upstream)) => {
             copy_both(client, *upstream, |tls| tls.get_ref().0, done).await
         }
+        (ClientStream::Told(client), UpstreamStream::Plain(upstream)) => {
+            copy_both(client, upstream, |tcp| tcp, done).await
+        }
+        (ClientStream::Told(client), UpstreamStream::Tls(upstream)) => {
+            copy_both(client, *upstream, |tls| tls.get_ref().0, done).await
+        }
         (ClientStream::Tls(client), UpstreamStream::Plain(upstream)) => {
             copy_both(*client, upstream, |tcp| tcp, done).await
         }

@@ -190,11 +190,23 @@ pub fn client_config(extra_roots_pem: &[&str]) -> io::Result<Arc<rustls::ClientC
     Ok(Arc::new(config))
 }
 
+/// Whether a client behind a [`Front`] may do without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plain {
+    /// It may not.
+    Refused,
+    /// It may: what it speaks is seen from its first byte.
+    Accepted,
+    /// It may, and clients that know the address are told so.
+    Preferred,
+}
+
 /// TLS towards the system: a certificate for whatever name the client asks for.
 #[derive(Debug)]
 pub struct Front {
     authority: Arc<Authority>,
     names: Vec<String>,
+    plain: Plain,
     configs: Mutex<BTreeMap<(String, FrontAlpn), Arc<ServerConfig>>>,
 }
 
@@ -204,8 +216,18 @@ impl Front {
         Self {
             authority,
             names,
+            plain: Plain::Refused,
             configs: Mutex::new(BTreeMap::new()),
         }
+    }
+
+    /// A front through which clients may also pass without TLS.
+    pub fn beside(self, plain: Plain) -> Self {
+        Self { plain, ..self }
+    }
+
+    pub(super) fn plain(&self) -> Plain {
+        self.plain
     }
 
     /// What to show to a client that asks for `name`, with the protocols that the dependency

@@ -151,6 +151,11 @@ impl Connector {
         self.http2.load(Ordering::Relaxed) == HTTP2_YES
     }
 
+    /// It speaks HTTP/2, also without TLS.
+    pub(super) fn assume_http2(&self) {
+        self.http2.store(HTTP2_YES, Ordering::Relaxed);
+    }
+
     pub(super) async fn check(&self) -> Result<(), String> {
         let alpn = if self.is_http {
             Alpn::Either

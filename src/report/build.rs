@@ -4,6 +4,7 @@
 use super::{
     Attempts, DependencyPhase, DependencyReport, FaultReport, IncidentReport, LoadPhase,
     LoadReport, Outcomes, PhaseReport, RecoveryReport, ScenarioReport, Trouble, TroubleKind,
+    UnlistedHostReport,
 };
 use crate::{
     expectation::{Status, Verdict, run_doubts},
@@ -57,11 +58,23 @@ pub fn build(material: Material<'_>) -> ScenarioReport {
         loads: loads(system, history, &phases),
         dependencies: dependencies(system, history, &phases),
         phases,
+        unlisted_hosts: unlisted_hosts(history),
         recovery: recovery(history, scenario, system),
         history: file,
         duration_us: history.end.0,
         ..blank(&history.run, scenario, repeat)
     }
+}
+
+fn unlisted_hosts(history: &History) -> Vec<UnlistedHostReport> {
+    let hosts = history.unlisted.iter();
+    hosts
+        .map(|(host, seen)| UnlistedHostReport {
+            host: host.clone(),
+            count: seen.count,
+            passed: seen.passed,
+        })
+        .collect()
 }
 
 /// The report of a scenario whose system never ran, so that there is no history worth reading.
@@ -89,6 +102,7 @@ fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
         status: Status::Inconclusive,
         trouble: None,
         doubts: Vec::new(),
+        unlisted_hosts: Vec::new(),
         verdicts: Vec::new(),
         phases: Vec::new(),
         faults: Vec::new(),

@@ -16,7 +16,7 @@ pub use build::{Material, build, build_without_history};
 pub use model::{
     Attempts, DependencyPhase, DependencyReport, FaultReport, IncidentReport, LoadPhase,
     LoadReport, Outcomes, PhaseReport, REPORT_VERSION, RecoveryReport, ScenarioReport, SuiteReport,
-    Trouble, TroubleKind,
+    Trouble, TroubleKind, UnlistedHostReport,
 };
 
 /// A kind of report.

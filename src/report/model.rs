@@ -57,6 +57,9 @@ pub struct ScenarioReport {
     pub doubts: Vec<String>,
     /// One for each expectation, in file order; none where the system never ran.
     pub verdicts: Vec<Verdict>,
+    /// Hosts that the system asked the forward proxy for though no dependency lists them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlisted_hosts: Vec<UnlistedHostReport>,
     /// The phases, in order.
     pub phases: Vec<PhaseReport>,
     /// The faults, in file order.
@@ -86,6 +89,17 @@ pub struct ScenarioReport {
     pub began: String,
     /// How long it took.
     pub duration_us: u64,
+}
+
+/// A host that the system asked the forward proxy for though no dependency lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlistedHostReport {
+    /// The host and its port.
+    pub host: String,
+    /// How often.
+    pub count: u64,
+    /// Whether it was passed on; otherwise it was refused.
+    pub passed: bool,
 }
 
 /// What kept a scenario from running to its end.

@@ -4,7 +4,7 @@
 //! bytes carry ANSI codes; whoever prints them to something that is not a terminal strips them.
 
 use super::{
-    ReportDef, ScenarioReport, SuiteReport,
+    ReportDef, ScenarioReport, SuiteReport, UnlistedHostReport,
     layout::{WIDTH, harmless, indented, wrap},
 };
 use crate::{
@@ -53,6 +53,7 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
     }
     out.push_str(&trouble(scenario));
     out.push_str(&doubts(scenario));
+    out.push_str(&unlisted(scenario));
     for verdict in &scenario.verdicts {
         if verdict.status != Status::Pass {
             out.push_str(&explanation(verdict));
@@ -173,6 +174,30 @@ fn doubts(scenario: &ScenarioReport) -> String {
         painted(style, &wrap("? ", &text, WIDTH))
     };
     let mut out: String = scenario.doubts.iter().map(line).collect();
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out
+}
+
+/// Hosts that the system asked for and nobody listed, the first few.
+fn unlisted(scenario: &ScenarioReport) -> String {
+    const SHOWN_MAX: usize = 5;
+    let hosts = &scenario.unlisted_hosts;
+    let line = |host: &UnlistedHostReport| {
+        let done = if host.passed { "passed on" } else { "refused" };
+        let text = format!(
+            "no dependency lists {}, which the system asked for {} times: {done}",
+            harmless(&host.host),
+            host.count
+        );
+        wrap("! ", &text, WIDTH)
+    };
+    let mut out: String = hosts.iter().take(SHOWN_MAX).map(line).collect();
+    if hosts.len() > SHOWN_MAX {
+        let more = format!("and {} more hosts, in report.json", hosts.len() - SHOWN_MAX);
+        out.push_str(&wrap("! ", &more, WIDTH));
+    }
     if !out.is_empty() {
         out.push('\n');
     }

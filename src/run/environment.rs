@@ -5,7 +5,7 @@ use crate::{
     protocol::Protocol,
     scenario::{Dependency, Instance, System, Upstream},
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 /// Variables by which common libraries take their trust store. All but the last replace the
 /// system's roots, so that the bundle holds those too.
@@ -16,6 +16,9 @@ const TRUST: &[&str] = &[
     "CURL_CA_BUNDLE",
     "NODE_EXTRA_CA_CERTS",
 ];
+
+/// Variables by which common libraries find a forward proxy; some read one case alone.
+const FORWARD: &[&str] = &["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"];
 
 /// The access key of embedded S3 servers where the system's file sets none.
 const ACCESS_KEY: &str = "brownout";
@@ -37,6 +40,7 @@ pub fn of_instance(
     instance: &Instance,
     places: &Places,
     ca: Option<&Path>,
+    forward: Option<SocketAddr>,
 ) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     let mut set = |name: &str, value: &str| {
@@ -45,6 +49,14 @@ pub fn of_instance(
     // A proxy of the developer's own must not stand between the system and us.
     for name in ["NO_PROXY", "no_proxy"] {
         set(name, "127.0.0.1,localhost,::1");
+    }
+    if let Some(forward) = forward {
+        let url = format!("http://{forward}");
+        for name in FORWARD {
+            set(name, &url);
+        }
+        // Node asks its environment only if told to.
+        set("NODE_USE_ENV_PROXY", "1");
     }
     if let Some(ca) = ca {
         let ca = ca.display().to_string();

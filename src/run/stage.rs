@@ -10,9 +10,9 @@ use crate::{
     load::{self, Base, Driver, Schedule},
     process::{InstanceSpec, Keeper, Readiness},
     proxy::{
-        self, Proxy, UpstreamAddress,
+        self, ForwardProxy, Proxy, Route, UpstreamAddress,
         http::Ingress,
-        tls::{Authority, Front, client_config},
+        tls::{Authority, Front, Plain, client_config},
     },
     scenario::{Dependency, Instance, Load, Scenario, Start, System, Timeline, Upstream},
     seed::Seed,
@@ -44,6 +44,7 @@ pub struct Stage {
     proxies: Vec<Proxy>,
     switches: Vec<Switch>,
     ingress: Option<Ingress>,
+    forward_proxy: Option<ForwardProxy>,
     #[cfg(feature = "demo")]
     embedded: Vec<crate::embedded::Embedded>,
 }
@@ -90,6 +91,7 @@ impl Stage {
             proxies: Vec::new(),
             switches: system.dependencies.iter().map(|_| Switch::new()).collect(),
             ingress: None,
+            forward_proxy: None,
             #[cfg(feature = "demo")]
             embedded: Vec::new(),
         };
@@ -136,6 +138,7 @@ impl Stage {
             )?;
         }
         self.check_upstreams(system).await?;
+        self.open_forward_proxy(system, recorder, events)?;
         let ca = authority.is_some().then_some(ca_path.as_path());
         self.start_system(system, ca, events, recorder).await?;
         self.url = self.places.fill(&system.url);
@@ -155,7 +158,7 @@ impl Stage {
         if system
             .dependencies
             .iter()
-            .all(|dependency| dependency.tls.is_none())
+            .all(|dependency| dependency.tls.is_none() && dependency.hosts.is_empty())
         {
             return Ok(None);
         }
@@ -182,13 +185,7 @@ impl Stage {
     ) -> Result<(), RunError> {
         let what = format!("dependency `{}`", dependency.name);
         let upstream = self.upstream(dependency, system, recorder)?;
-        let tls = match (&dependency.tls, authority) {
-            (Some(front), Some(authority)) => Some(Arc::new(Front::new(
-                Arc::clone(authority),
-                front.names.clone(),
-            ))),
-            _ => None,
-        };
+        let tls = authority.and_then(|authority| front(dependency, authority));
         let config = proxy::Config {
             dependency: Arc::clone(&dependency.name),
             protocol: dependency.protocol,
@@ -400,7 +397,13 @@ impl Stage {
                 .iter()
                 .map(|word| self.places.fill(word))
                 .collect(),
-            env: environment::of_instance(system, instance, &self.places, ca),
+            env: environment::of_instance(
+                system,
+                instance,
+                &self.places,
+                ca,
+                self.forward_proxy.as_ref().map(ForwardProxy::address),
+            ),
             folder: instance
                 .folder
                 .clone()
@@ -452,6 +455,39 @@ impl Stage {
             format!("the ingress is open at http://{}", ingress.address()),
         );
         self.ingress = Some(ingress);
+        Ok(())
+    }
+
+    /// Starts the forward proxy, where any dependency lists hosts.
+    fn open_forward_proxy(
+        &mut self,
+        system: &System,
+        recorder: &Recorder,
+        events: &Events,
+    ) -> Result<(), RunError> {
+        let mut routes = Vec::new();
+        for (dependency, proxy) in system.dependencies.iter().zip(&self.proxies) {
+            routes.extend(dependency.hosts.iter().map(|host| Route {
+                host: host.clone(),
+                to: proxy.address(),
+            }));
+            if !dependency.hosts.is_empty() && dependency.upstream == Upstream::Embedded("sink") {
+                proxy.offer_http2();
+            }
+        }
+        if routes.is_empty() {
+            return Ok(());
+        }
+        let forward = ForwardProxy::start(routes, system.unlisted, recorder.clone())
+            .map_err(|error| listening("the forward proxy", error))?;
+        if matches!(system.start, Start::External) {
+            // Nobody else can tell the system.
+            events.note(
+                recorder.now(),
+                format!("the forward proxy is at http://{}", forward.address()),
+            );
+        }
+        self.forward_proxy = Some(forward);
         Ok(())
     }
 
@@ -534,6 +570,9 @@ impl Stage {
             ingress.stop().await;
         }
         self.keeper.stop_all().await;
+        if let Some(forward) = self.forward_proxy {
+            forward.stop().await;
+        }
         join_all(self.proxies.into_iter().map(Proxy::stop)).await;
         #[cfg(feature = "demo")]
         join_all(
@@ -558,6 +597,24 @@ fn kept_max(system: &System, dependency: &str) -> usize {
     } else {
         crate::embedded::KEPT_MAX
     }
+}
+
+/// TLS towards the system: where its file asks for it, and for hosts that are wired into
+/// libraries, which are asked for with TLS and without.
+fn front(dependency: &Dependency, authority: &Arc<Authority>) -> Option<Arc<Front>> {
+    let plain = match (&dependency.tls, dependency.hosts.is_empty()) {
+        (None, true) => return None,
+        (Some(_), true) => Plain::Refused,
+        (Some(_), false) => Plain::Accepted,
+        (None, false) => Plain::Preferred,
+    };
+    let mut names = dependency
+        .tls
+        .as_ref()
+        .map_or_else(Vec::new, |tls| tls.names.clone());
+    names.extend(dependency.hosts.iter().map(ToString::to_string));
+    let front = Front::new(Arc::clone(authority), names);
+    Some(Arc::new(front.beside(plain)))
 }
 
 fn instances(system: &System) -> &[Instance] {

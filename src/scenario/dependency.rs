@@ -1,7 +1,7 @@
 //! `[dependency.NAME]`.
 
 use super::{
-    Capture, Dependency, KeyFrom, PusherApp, TlsFront, Upstream, keys,
+    Capture, Dependency, KeyFrom, PusherApp, TlsFront, Upstream, hosts, keys,
     scope::{Scope, check_name},
     system::Known,
 };
@@ -40,6 +40,7 @@ pub(super) fn read(
     }
     check_roles(&tables, problems);
     check_listen(&tables, &dependencies, problems);
+    hosts::check(&tables, &dependencies, problems);
     dependencies
 }
 
@@ -73,6 +74,7 @@ fn one(
         app: app(table, protocol, &upstream, problems),
         key: key(table, spoken, problems),
         capture: captures(table, Side::Dependency(spoken), problems),
+        hosts: hosts::read(table, protocol, problems),
         upstream,
         span: table.span.clone(),
     };
@@ -191,7 +193,7 @@ fn host_and_port(text: &str, default: Option<u16>) -> Option<(String, u16)> {
 }
 
 /// Whether a text can be a host name or an IPv4 address.
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63

@@ -63,6 +63,11 @@ pub(super) const SYSTEM: &[Key] = &[
     ),
     Key::optional("stop", Shape::Table(STOP), "how an instance is stopped"),
     Key::optional(
+        "unlisted",
+        Shape::OneOf(UNLISTED),
+        "what the forward proxy does with hosts that no dependency lists: refuse them (the default), pass those on that are loopback addresses, or pass all on",
+    ),
+    Key::optional(
         "folder",
         Shape::Text,
         "working directory, relative to the file (the file's own folder)",
@@ -73,6 +78,9 @@ pub(super) const SYSTEM: &[Key] = &[
         "the system's processes, where there is more than one",
     ),
 ];
+
+/// What `unlisted` may be.
+pub(super) const UNLISTED: &[&str] = &["refuse", "pass", "pass-anywhere"];
 
 /// `[[system.instance]]`.
 pub(super) const INSTANCE: &[Key] = &[
@@ -187,10 +195,8 @@ pub(super) const DEPENDENCY: &[Key] = &[
     ),
     Key::optional(
         "hosts",
-        Shape::Later(
-            "give the system the proxy's address, as `{dependency.NAME.url}`: there is no forward proxy yet",
-        ),
-        "hosts that are wired into libraries",
+        Shape::Texts,
+        "hosts that are wired into libraries, led here by a forward proxy: \"api.segment.io\", \"*.pusher.com\"",
     ),
 ];
 

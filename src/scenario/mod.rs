@@ -6,6 +6,7 @@
 mod dependency;
 mod expects;
 mod faults;
+mod hosts;
 mod keys;
 mod label;
 mod ledger;
@@ -23,12 +24,13 @@ mod system;
 mod template;
 
 pub use expects::EXPECTS_MAX;
+pub use hosts::HostPattern;
 pub use keys::{EXPECT as EXPECT_KEYS, RULE, SCENARIO_FILE, SYSTEM_FILE};
 pub use ledger::{Delivered, Dropped, GaugeSpec, IdPath, Ledger, ReadSpec};
 pub use model::{
     Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, KeyFrom,
     Lasts, Load, Outcomes, Phase, PusherApp, Ready, RequestTemplate, Rule, Scenario, Start,
-    StatusSet, Stop, System, Target, TlsFront, Upstream, ValueMatch, Var,
+    StatusSet, Stop, System, Target, TlsFront, UnlistedHosts, Upstream, ValueMatch, Var,
 };
 pub use outage::{FAULTS_MAX, PHASES_MAX};
 pub use outcome::{Answer, BODY_BYTES_MAX};

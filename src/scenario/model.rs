@@ -1,6 +1,6 @@
 //! The valid system and scenario: what the rest of Brownout works with.
 
-use super::{Ledger, Template};
+use super::{HostPattern, Ledger, Template};
 use crate::{
     expectation::Expectation,
     fault::{Behaviour, FaultId, Gate},
@@ -36,6 +36,20 @@ pub struct System {
     pub ingress: Option<Ingress>,
     /// Which work was accepted and which was delivered.
     pub ledgers: Vec<Ledger>,
+    /// What becomes of hosts that the system asks the forward proxy for and nobody lists.
+    pub unlisted: UnlistedHosts,
+}
+
+/// What becomes of hosts that no dependency lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnlistedHosts {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// Loopback addresses are passed on, all others refused: nothing leaves the machine.
+    Pass,
+    /// All are passed on.
+    PassAnywhere,
 }
 
 /// How the system comes to run.
@@ -112,6 +126,8 @@ pub struct Dependency {
     pub key: Option<KeyFrom>,
     /// What is kept of each request, by name.
     pub capture: BTreeMap<String, Capture>,
+    /// Hosts that are wired into libraries: the forward proxy leads them here.
+    pub hosts: Vec<HostPattern>,
     /// Where it is declared.
     pub span: Span,
 }

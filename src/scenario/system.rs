@@ -1,8 +1,8 @@
 //! A system file to a valid [`System`].
 
 use super::{
-    Dependency, Ingress, Instance, Load, Ready, Start, Stop, System, Template, Upstream,
-    dependency, keys, ledger,
+    Dependency, Ingress, Instance, Load, Ready, Start, Stop, System, Template, UnlistedHosts,
+    Upstream, dependency, keys, ledger,
     requests::{self, LoadScope},
     scope::{Once, Scope, check_name},
 };
@@ -104,6 +104,7 @@ pub(super) fn read(
         loads,
         ingress,
         ledgers,
+        unlisted: unlisted(&system, problems),
     };
     read.ports = ports_of(&read);
     outline.scope = reader.scope.and(["url"]);
@@ -122,6 +123,15 @@ impl Outline {
                 self.instances = names.collect();
             }
         }
+    }
+}
+
+/// What becomes of hosts that no dependency lists.
+fn unlisted(system: &Fields<'_>, problems: &mut Problems) -> UnlistedHosts {
+    match system.word("unlisted", problems).map(|word| word.value) {
+        Some("pass") => UnlistedHosts::Pass,
+        Some("pass-anywhere") => UnlistedHosts::PassAnywhere,
+        _ => UnlistedHosts::Refuse,
     }
 }
 

@@ -72,6 +72,19 @@ impl Database {
         }))
     }
 
+    /// Where its files are.
+    #[cfg(test)]
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Removes its folder, whoever still works on what was in it: a process that ends does not wait
+    /// for the threads that hold it.
+    pub(super) fn remove(&self) {
+        // It fails where it was removed already, or by somebody who clears up.
+        let _ = std::fs::remove_dir_all(self.folder.path());
+    }
+
     /// Waits for the right to write.
     pub(super) fn write_lock(self: &Arc<Self>, within: Duration) -> Result<WriteLock, Refusal> {
         let deadline = Instant::now() + within;

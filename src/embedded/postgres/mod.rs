@@ -187,6 +187,7 @@ impl Server {
         for entry in self.shared.sessions.lock().values() {
             entry.end();
         }
+        self.shared.database.remove();
     }
 }
 

@@ -441,8 +441,11 @@ async fn garbage_ends_its_own_session_alone() {
 async fn stopping_ends_every_session_and_frees_the_port() {
     let server = start(SCHEMA);
     let address = server.address();
+    let folder = server.shared.database.folder().to_path_buf();
+    assert!(folder.exists());
     let client = connect(&server).await;
     server.stop().await;
+    assert!(!folder.exists());
     assert!(client.batch_execute("SELECT 1").await.is_err());
     assert!(TcpStream::connect(address).await.is_err());
 }

@@ -19,7 +19,6 @@ mod http1;
 mod http2;
 mod ingress;
 mod memory;
-mod replayed;
 #[cfg(test)]
 mod tests;
 
@@ -29,12 +28,12 @@ pub(super) use memory::Memory;
 use super::{
     connection::{Accepted, Alpn, Shared},
     inlet,
+    replayed::Replayed,
     upstream::UpstreamStream,
 };
 use crate::fault::Closing;
 use desk::Desk;
 use http1::{Dial, Http1, Over};
-use replayed::Replayed;
 use std::{io, sync::Arc};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
