@@ -2,7 +2,7 @@
 finds its way by the environment alone, through whatever client `/CLIENT?URL` names.
 
 It answers with the status that the client got; 502 and 403 also where a proxy refused the tunnel,
-504 where the client gave up after a second.
+504 where the client gave up, after GIVE_UP seconds.
 """
 
 import http.server
@@ -14,10 +14,12 @@ import urllib.request
 
 import requests
 
+GIVE_UP = float(os.environ["GIVE_UP"])
+
 
 def by_requests(url):
     try:
-        return requests.post(url, json={"event": "asked"}, timeout=1).status_code
+        return requests.post(url, json={"event": "asked"}, timeout=GIVE_UP).status_code
     except requests.exceptions.ProxyError as error:
         return refused(str(error))
     except requests.exceptions.Timeout:
@@ -27,7 +29,7 @@ def by_requests(url):
 def by_urllib(url):
     try:
         request = urllib.request.Request(url, data=b'{"event": "asked"}')
-        return urllib.request.urlopen(request, timeout=1).status
+        return urllib.request.urlopen(request, timeout=GIVE_UP).status
     except urllib.error.HTTPError as error:
         return error.code
     except urllib.error.URLError as error:
@@ -37,7 +39,7 @@ def by_urllib(url):
 
 
 def by_curl(url, *options, version="1.1", environment=None):
-    command = ["curl", "-sS", "-o", os.devnull, "-d", "event=asked", "--max-time", "1"]
+    command = ["curl", "-sS", "-o", os.devnull, "-d", "event=asked", "--max-time", str(GIVE_UP)]
     command += ["-w", "%{http_code} %{http_connect} %{http_version}", *options, url]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode == 28:
