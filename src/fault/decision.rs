@@ -264,6 +264,13 @@ pub enum Reply {
         /// Whether the connection is closed after it.
         close: bool,
     },
+    /// One of MySQL's errors by its number.
+    Mysql {
+        /// 1040, 1213 …
+        errno: u16,
+        /// The message, in place of the error's own.
+        text: Option<String>,
+    },
     /// Bytes that are no answer at all; then the connection is closed.
     Garbage(Bytes),
     /// No byte, then FIN: an empty reply.

@@ -4,12 +4,12 @@
 use super::{
     Acts, Behaviour, Context, Decision, End, FaultDef, Group, Reply,
     keys::{self, Applies},
-    redis, reply,
+    mysql, redis, reply,
 };
 use crate::{
     input::{Fields, Key, Problems, Shape},
     protocol::{
-        Call, Protocol,
+        Call, Protocol, mysql as my,
         redis::{Meets, meets},
     },
 };
@@ -25,7 +25,7 @@ pub(super) const DEF: FaultDef = FaultDef {
         Key::optional(
             "error",
             Shape::Text,
-            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …); redis: an error's first word (LOADING, OOM …)",
+            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …); redis: an error's first word (LOADING, OOM …); mysql: its number (1213)",
         ),
         Key::optional(
             "status",
@@ -35,7 +35,7 @@ pub(super) const DEF: FaultDef = FaultDef {
         Key::optional(
             "body",
             Shape::Text,
-            "the body, where the error brings none; redis: what follows the first word",
+            "the body, where the error brings none; redis: what follows the first word; mysql: the message",
         ),
         Key::optional("headers", Shape::TextMap, "headers added to the answer"),
         Key::optional("reason", Shape::Text, "the reason phrase of HTTP/1.1"),
@@ -60,8 +60,12 @@ pub(super) const DEF: FaultDef = FaultDef {
         let applies = Applies::parse(fields, problems);
         let cuts_existing = keys::cuts_existing(fields, protocol, problems);
         told_on_pusher(fields, protocol, problems);
-        if protocol == Protocol::Redis {
-            let (reply, only) = redis::parse(fields, gate, problems)?;
+        let of_database = match protocol {
+            Protocol::Redis => Some(redis::parse(fields, gate, problems)?),
+            Protocol::Mysql => Some(mysql::parse(fields, gate, problems)?),
+            _ => None,
+        };
+        if let Some((reply, only)) = of_database {
             return Some(Box::new(Error {
                 reply,
                 applies,
@@ -112,6 +116,8 @@ pub(super) enum Only {
     Requests,
     /// Commands that Redis answers so.
     Redis(Meets),
+    /// Requests that MySQL answers so.
+    Mysql(my::Meets),
 }
 
 impl Only {
@@ -123,6 +129,7 @@ impl Only {
             Self::Sockets => is_message || *call.operation == *"Connect",
             Self::Requests => !is_message,
             Self::Redis(state) => meets(state, &call.operation),
+            Self::Mysql(state) => my::meets(state, call),
         }
     }
 }

@@ -27,6 +27,7 @@ mod latency;
 mod law;
 mod lost_reply;
 mod max_connections;
+mod mysql;
 mod no_accept;
 pub mod overload;
 mod pause;

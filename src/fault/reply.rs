@@ -19,8 +19,14 @@ pub(super) fn parse(
     protocol: Protocol,
     problems: &mut Problems,
 ) -> Option<Reply> {
-    if protocol == Protocol::Redis {
-        return super::redis::reply(fields, problems).map(|(reply, _)| reply);
+    match protocol {
+        Protocol::Redis => {
+            return super::redis::reply(fields, problems).map(|(reply, _)| reply);
+        }
+        Protocol::Mysql => {
+            return super::mysql::reply(fields, problems).map(|(reply, _)| reply);
+        }
+        _ => {}
     }
     let before = problems.as_slice().len();
     if !fields.has("error") && !fields.has("status") {

@@ -201,7 +201,7 @@ pub fn make(reply: &Reply, call: &Call, stamp: &Stamp<'_>) -> Made {
     match reply {
         Reply::Garbage(bytes) => Made::Garbage(bytes.clone()),
         // Errors of other protocols are no answers here; no file can ask for them.
-        Reply::Empty | Reply::Nothing | Reply::Redis { .. } => Made::Empty,
+        Reply::Empty | Reply::Nothing | Reply::Redis { .. } | Reply::Mysql { .. } => Made::Empty,
         Reply::Pusher {
             code,
             reason,

@@ -4,6 +4,7 @@
 
 pub mod call;
 pub mod http;
+pub mod mysql;
 pub mod pusher;
 pub mod redis;
 mod retry;
@@ -32,6 +33,8 @@ pub enum Protocol {
     Pusher,
     /// RESP2 and RESP3.
     Redis,
+    /// The client/server protocol of MySQL and MariaDB.
+    Mysql,
 }
 
 /// What `brownout list protocols` prints, and what files may name.
@@ -115,6 +118,14 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         has_messages: true,
         when: &["operation", "key", "attempt"],
     },
+    ProtocolDef {
+        protocol: Protocol::Mysql,
+        name: "mysql",
+        summary: "MySQL and MariaDB: connections, statements, the server's own errors",
+        example: "[dependency.orders]\nprotocol = \"mysql\"\nrole     = \"database\"\nupstream = \"127.0.0.1:3306\"\n",
+        has_messages: true,
+        when: &["operation", "table", "text", "key", "attempt"],
+    },
 ];
 
 impl Protocol {
@@ -127,7 +138,7 @@ impl Protocol {
     }
 
     /// The operations that a `when` may name: S3's, the HTTP methods, Redis's
-    /// commands.
+    /// commands, the kinds of statements.
     pub fn operations(self) -> Box<dyn Iterator<Item = &'static str>> {
         match self {
             Self::Tcp => Box::new(std::iter::empty()),
@@ -135,6 +146,7 @@ impl Protocol {
             Self::S3 => Box::new(s3::operations()),
             Self::Pusher => Box::new(pusher::OPERATIONS.iter().copied()),
             Self::Redis => Box::new(redis::operations()),
+            Self::Mysql => Box::new(mysql::operations()),
         }
     }
 

@@ -3,11 +3,11 @@
 use super::{
     Config, Counts,
     conduct::{Conductor, Farewell},
-    http, redis, relay,
+    http, mysql, redis, relay,
     replayed::Replayed,
     sockets::Sockets,
     station::Station,
-    tls::{FrontAlpn, Plain},
+    tls::{Front, FrontAlpn, Plain},
     upstream::{Connector, UpstreamStream},
     wire::{Socket, Wire, WireStream},
 };
@@ -68,7 +68,7 @@ impl Shared {
         let upstream = Connector::new(
             config.upstream.clone(),
             &config.upstream_tls,
-            config.protocol.is_http(),
+            config.protocol,
             config.limits.connect,
         );
         let dependency = Arc::clone(&config.dependency);
@@ -110,6 +110,14 @@ impl Shared {
         if set.counts() {
             set.ended(call, acted, bytes, self.now());
         }
+    }
+
+    /// Begins TLS on a connection to the dependency that was plain until now.
+    pub(crate) async fn secure_upstream(
+        &self,
+        stream: UpstreamStream,
+    ) -> io::Result<UpstreamStream> {
+        self.upstream.secure(stream).await
     }
 
     /// Now, on the run's clock.
@@ -332,6 +340,16 @@ pub(crate) enum ClientStream {
     Tls(Box<TlsStream<Replayed<WireStream>>>),
 }
 
+impl ClientStream {
+    /// Another handle to a plain stream.
+    pub(super) fn another(&self) -> Option<WireStream> {
+        match self {
+            Self::Plain(stream) => Some(stream.again()),
+            Self::Told(_) | Self::Tls(_) => None,
+        }
+    }
+}
+
 impl AsyncRead for ClientStream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -467,7 +485,12 @@ async fn serve(
 }
 
 async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Arc<Shared>) {
-    let (stream, alpn, server_name) = match handshake(wire, shared).await {
+    let spoken = match shared.config.protocol {
+        // TLS begins within the protocol.
+        Protocol::Mysql => Ok((ClientStream::Plain(WireStream::new(wire)), None, None)),
+        _ => handshake(wire, shared).await,
+    };
+    let (stream, alpn, server_name) = match spoken {
         Ok(parts) => parts,
         Err(error) => return life.ended(format!("TLS handshake failed: {error}")),
     };
@@ -483,6 +506,7 @@ async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Ar
         Protocol::Tcp => relay::serve(accepted).await,
         Protocol::Http | Protocol::S3 | Protocol::Pusher => http::serve(accepted).await,
         Protocol::Redis => redis::serve(accepted).await,
+        Protocol::Mysql => mysql::serve(accepted).await,
     }
 }
 
@@ -496,13 +520,23 @@ async fn first_byte(stream: &mut WireStream) -> io::Result<Vec<u8>> {
     Ok(first[..read].to_vec())
 }
 
-type Spoken = (ClientStream, Option<Vec<u8>>, Option<String>);
+pub(super) type Spoken = (ClientStream, Option<Vec<u8>>, Option<String>);
 
 async fn handshake(wire: &Arc<Wire>, shared: &Shared) -> io::Result<Spoken> {
     let stream = WireStream::new(wire);
-    let Some(front) = &shared.config.tls else {
-        return Ok((ClientStream::Plain(stream), None, None));
-    };
+    match &shared.config.tls {
+        None => Ok((ClientStream::Plain(stream), None, None)),
+        Some(front) => shake(stream, front, || wire.is_clear(), shared).await,
+    }
+}
+
+/// Speaks TLS with a client. The time of the client does not run while the wire is not clear.
+pub(super) async fn shake(
+    stream: WireStream,
+    front: &Front,
+    is_clear: impl Fn() -> bool,
+    shared: &Shared,
+) -> io::Result<Spoken> {
     let shaking = async {
         let mut stream = stream;
         let first = match front.plain() {
@@ -525,7 +559,7 @@ async fn handshake(wire: &Arc<Wire>, shared: &Shared) -> io::Result<Spoken> {
     loop {
         match tokio::time::timeout(shared.config.limits.handshake, &mut shaking).await {
             Ok(result) => return result,
-            Err(_) if wire.is_clear() => return Err(io::ErrorKind::TimedOut.into()),
+            Err(_) if is_clear() => return Err(io::ErrorKind::TimedOut.into()),
             // A fault holds it up: that is not the client's time.
             Err(_) => {}
         }

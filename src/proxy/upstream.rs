@@ -1,5 +1,6 @@
 //! Connections to the dependency: names resolved, TCP, TLS, ALPN. No faults act here.
 
+use crate::protocol::Protocol;
 use rustls::pki_types::ServerName;
 use std::{
     fmt, io,
@@ -72,7 +73,7 @@ const HTTP2_YES: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Connector {
     address: UpstreamAddress,
-    is_http: bool,
+    protocol: Protocol,
     connect_limit: Duration,
     /// One configuration for each of [`Alpn`], in its order.
     tls: [Arc<rustls::ClientConfig>; 4],
@@ -83,7 +84,7 @@ impl Connector {
     pub(super) fn new(
         address: UpstreamAddress,
         tls: &Arc<rustls::ClientConfig>,
-        is_http: bool,
+        protocol: Protocol,
         connect_limit: Duration,
     ) -> Self {
         let tls = [Alpn::None, Alpn::Http1, Alpn::Http2, Alpn::Either].map(|alpn| {
@@ -93,7 +94,7 @@ impl Connector {
         });
         Self {
             address,
-            is_http,
+            protocol,
             connect_limit,
             tls,
             http2: AtomicU8::new(HTTP2_UNKNOWN),
@@ -121,7 +122,8 @@ impl Connector {
     ) -> io::Result<UpstreamStream> {
         let stream = self.dial().await?;
         stream.set_nodelay(true)?;
-        if !self.address.tls {
+        // With MySQL TLS begins later, within the protocol.
+        if !self.address.tls || self.protocol == Protocol::Mysql {
             return Ok(UpstreamStream::Plain(stream));
         }
         // A client that knows us as localhost has not named the dependency.
@@ -131,6 +133,20 @@ impl Connector {
         let connector = TlsConnector::from(Arc::clone(&self.tls[alpn as usize]));
         let stream = connector.connect(name, stream).await?;
         Ok(UpstreamStream::Tls(Box::new(stream)))
+    }
+
+    /// Begins TLS on a connection that was plain until now, within the connect limit.
+    pub(crate) async fn secure(&self, stream: UpstreamStream) -> io::Result<UpstreamStream> {
+        let UpstreamStream::Plain(stream) = stream else {
+            return Ok(stream);
+        };
+        let name = ServerName::try_from(self.address.host.clone()).map_err(io::Error::other)?;
+        let connector = TlsConnector::from(Arc::clone(&self.tls[Alpn::None as usize]));
+        let connecting = connector.connect(name, stream);
+        match tokio::time::timeout(self.connect_limit, connecting).await {
+            Ok(stream) => Ok(UpstreamStream::Tls(Box::new(stream?))),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     /// Connects to the first of the host's addresses that takes it.
@@ -157,7 +173,7 @@ impl Connector {
     }
 
     pub(super) async fn check(&self) -> Result<(), String> {
-        let alpn = if self.is_http {
+        let alpn = if self.protocol.is_http() {
             Alpn::Either
         } else {
             Alpn::None

@@ -843,7 +843,6 @@ impl WireStream {
     }
 
     /// Another handle, for the other direction: of two handles one reads and one writes.
-    #[cfg(target_os = "linux")]
     pub(super) fn again(&self) -> Self {
         Self(Arc::clone(&self.0))
     }

@@ -165,6 +165,10 @@ fn embedded(text: &str, protocol: Option<Protocol>) -> Result<Upstream, (String,
             "there is no embedded server for redis".to_owned(),
             "start one, and write its address: upstream = \"127.0.0.1:6379\"",
         )),
+        ("embedded" | "embedded:sink", Some(Protocol::Mysql)) => Err((
+            "there is no embedded server for mysql".to_owned(),
+            "start one, and write its address: upstream = \"127.0.0.1:3306\"",
+        )),
         ("embedded" | "embedded:sink", Some(protocol)) => {
             Err((format!("`{text}` does not speak {protocol}"), EMBEDDED_HINT))
         }

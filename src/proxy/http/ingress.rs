@@ -9,6 +9,7 @@ use super::{
 use crate::{
     fault::{Closing, Switch},
     history::Recorder,
+    protocol::Protocol,
     proxy::{
         Limits, UpstreamAddress,
         door::ACCEPT_PAUSE,
@@ -123,7 +124,12 @@ fn connector(system_url: &str) -> io::Result<Connector> {
         tls: is_tls,
     };
     let config = tls::client_config(&[])?;
-    Ok(Connector::new(address, &config, true, CONNECT_TIME_MAX))
+    Ok(Connector::new(
+        address,
+        &config,
+        Protocol::Http,
+        CONNECT_TIME_MAX,
+    ))
 }
 
 /// Everybody who comes through the door.

@@ -1,0 +1,728 @@
+//! Commands and their answers, one after the other.
+
+use super::{Desk, Made, Open, Over, cut_words, lost, make, say, write};
+use crate::{
+    fault::{Closing, FaultId, FaultSet, Reply, Then},
+    history::AttemptEnd,
+    protocol::{
+        Applied, Recognised,
+        mysql::{
+            Command, Leaves,
+            answer::{Answer, Shape, Step},
+            packet::{FULL, HEADER_BYTES, Packet, packet},
+            recognise, recognise_command,
+        },
+    },
+    proxy::{
+        connection::ClientStream,
+        decide::{Asked as _, Held, Verdict, decide, hold},
+        inlet::{Inlet, ROOM_MAX, Waiting, gone},
+        relay,
+        statement::Statement,
+        upstream::UpstreamStream,
+    },
+    units::Micros,
+};
+use std::{collections::BTreeMap, io, sync::Arc};
+use tokio::{
+    io::{ReadHalf, WriteHalf, split},
+    sync::watch,
+};
+
+/// Prepared statements that are known by their number; of further ones the kind is `EXECUTE`.
+const PREPARED_MAX: usize = 10_000;
+
+/// The number by which MariaDB's clients mean the statement that was prepared last.
+const LAST_PREPARED: u32 = u32::MAX;
+
+/// One connection after authentication.
+pub(super) struct Session<'a> {
+    desk: &'a Desk,
+    faults: watch::Receiver<Arc<FaultSet>>,
+    client: Inlet<ReadHalf<ClientStream>>,
+    to_client: WriteHalf<ClientStream>,
+    upstream: Inlet<ReadHalf<UpstreamStream>>,
+    to_upstream: WriteHalf<UpstreamStream>,
+    deprecates_eof: bool,
+    prepared: BTreeMap<u32, Recognised>,
+    last_prepared: Option<u32>,
+    /// Whether the server said that a transaction is open.
+    is_in_transaction: bool,
+}
+
+/// A command whose beginning is there.
+struct Asked {
+    command: Command,
+    began: Micros,
+    /// The length of its first packet's payload.
+    len: usize,
+    /// The bytes of it that are there.
+    here: usize,
+}
+
+/// What becomes of an answer.
+enum Fate {
+    Pass,
+    Swallow(Then, FaultId),
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(desk: &'a Desk, open: Open) -> Self {
+        let (client, to_client) = split(open.client);
+        let (upstream, to_upstream) = split(open.upstream);
+        Self {
+            faults: desk.shared.switch.subscribe(),
+            desk,
+            client: Inlet::new(client),
+            to_client,
+            upstream: Inlet::new(upstream),
+            to_upstream,
+            deprecates_eof: open.deprecates_eof,
+            prepared: BTreeMap::new(),
+            last_prepared: None,
+            is_in_transaction: false,
+        }
+    }
+
+    /// Carries commands until the connection is over; `None`: until bytes are to pass unread.
+    pub(super) async fn run(&mut self) -> Option<Over> {
+        loop {
+            let done = match self.next().await {
+                Ok(asked) => self.one(asked).await,
+                Err(over) => Err(over),
+            };
+            match done {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(over) => return Some(over),
+            }
+        }
+    }
+
+    /// Passes bytes both ways from now on.
+    pub(super) async fn hand_over(self) {
+        let (client, client_rest) = self.client.into_parts();
+        let (upstream, upstream_rest) = self.upstream.into_parts();
+        let (mut to_client, mut to_upstream) = (self.to_client, self.to_upstream);
+        let passing = async {
+            write(&mut to_client, &upstream_rest).await?;
+            write(&mut to_upstream, &client_rest).await
+        };
+        let life = &self.desk.life;
+        if let Err(error) = passing.await {
+            life.ended(format!("broke off: {error}"));
+            return life.close(Closing::Reset);
+        }
+        let client = client.unsplit(to_client);
+        let upstream = upstream.unsplit(to_upstream);
+        relay::pass(client, upstream, life, &self.desk.shared).await;
+    }
+
+    /// Reads what the client still sends, and throws it away, until it closes.
+    pub(super) async fn drain(&mut self) {
+        loop {
+            self.client.consume(self.client.bytes().len());
+            if !matches!(self.client.fill().await, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next command.
+    async fn next(&mut self) -> Result<Asked, Over> {
+        let mut began = self.desk.shared.now();
+        loop {
+            // Each command begins with a packet of number 0 that says something.
+            if let Some(header) = self.client.bytes().get(..HEADER_BYTES)
+                && (header[3] != 0 || header[..3] == [0; 3])
+            {
+                return Err(self.refuse(began).await);
+            }
+            if let Some(packet) = Packet::begin(self.client.bytes())
+                && (packet.is_whole() || !self.client.has_room())
+            {
+                return Ok(Asked {
+                    command: Command::of(packet.payload),
+                    began,
+                    len: packet.len,
+                    here: packet.payload.len(),
+                });
+            }
+            let was_empty = self.client.bytes().is_empty();
+            tokio::select! {
+                biased;
+                read = self.client.fill() => match read {
+                    Ok(1..) if was_empty => began = self.desk.shared.now(),
+                    Ok(1..) => {}
+                    _ => return Err(Over::client_gone()),
+                },
+                read = self.upstream.fill() => match read {
+                    Ok(1..) => self.unasked().await?,
+                    Ok(0) => return Err(Over::upstream_closed(None)),
+                    Err(error) => return Err(Over::upstream_closed(Some(&error))),
+                },
+            }
+        }
+    }
+
+    /// A server may say why it closes a connection that is idle.
+    async fn unasked(&mut self) -> Result<(), Over> {
+        let written = write(&mut self.to_client, self.upstream.bytes()).await;
+        self.upstream.consume(self.upstream.bytes().len());
+        written.map_err(|_| Over::client_gone())
+    }
+
+    /// Refuses what is no command, as a server does, and closes.
+    async fn refuse(&mut self, began: Micros) -> Over {
+        let mut statement = self.statement(recognise_command("malformed"), began);
+        statement.code("1156");
+        let bytes = packet(1, b"\xff\x84\x04#08S01Got packets out of order");
+        statement.add_down(bytes.len());
+        // The connection is closed either way.
+        let _ = write(&mut self.to_client, &bytes).await;
+        statement.finish(AttemptEnd::Answered);
+        Over::cut("refused: packets out of order", Closing::Fin)
+    }
+
+    fn statement(&self, recognised: Recognised, began: Micros) -> Statement {
+        let Desk {
+            shared,
+            life,
+            connection,
+        } = self.desk;
+        Statement::new(shared, life, *connection, recognised, began)
+    }
+
+    /// What faults and histories see of a command; `None` where it has no answer.
+    fn recognised(&self, asked: &Asked) -> Option<Recognised> {
+        let payload = &self.client.bytes()[HEADER_BYTES..HEADER_BYTES + asked.here];
+        let text = &payload[1.min(payload.len())..];
+        Some(match asked.command {
+            Command::Query => recognise(text),
+            Command::Prepare => Recognised {
+                operation: "PREPARE".into(),
+                ..recognise(text)
+            },
+            Command::Execute(id) => self
+                .known(id)
+                .unwrap_or_else(|| recognise_command("EXECUTE")),
+            Command::Fetch(id) => Recognised {
+                operation: "FETCH".into(),
+                ..self.known(id).unwrap_or_default()
+            },
+            Command::ChangeUser => recognise_command("CHANGE_USER"),
+            Command::Other(name, _) => recognise_command(name),
+            Command::Quit | Command::Close(_) | Command::LongData | Command::Dump => return None,
+        })
+    }
+
+    fn known(&self, id: u32) -> Option<Recognised> {
+        let id = if id == LAST_PREPARED {
+            self.last_prepared?
+        } else {
+            id
+        };
+        self.prepared.get(&id).cloned()
+    }
+
+    /// Decides about one command, and does it. False if bytes are to pass unread from now on.
+    async fn one(&mut self, asked: Asked) -> Result<bool, Over> {
+        let Some(recognised) = self.recognised(&asked) else {
+            if let Command::Close(id) = asked.command {
+                self.prepared.remove(&id);
+            }
+            if asked.command == Command::Dump {
+                return Ok(false);
+            }
+            self.send(asked.len, None).await?;
+            return Ok(true);
+        };
+        let kept = (asked.command == Command::Prepare).then(|| recognised.clone());
+        let mut statement = self.statement(recognised, asked.began);
+        let verdict = self.decide(&asked, &mut statement).await;
+        let then = match verdict {
+            Verdict::Forward(then) => then,
+            Verdict::Reply(reply) => {
+                let sequence = self.skip(asked.len, &mut statement).await?;
+                self.reply(&reply, sequence, statement).await?;
+                return Ok(true);
+            }
+            Verdict::Close(closing) => return Err(self.cut(closing, &mut statement).await),
+            Verdict::GaveUp => {
+                statement.gave_up();
+                return Err(Over::client_gone());
+            }
+            Verdict::Spilled => {
+                statement.finish(AttemptEnd::Unfinished);
+                let how = "released after more than was kept";
+                return Err(Over::cut(how, Closing::Fin));
+            }
+        };
+        self.send(asked.len, Some(&mut statement)).await?;
+        statement.sent_whole();
+        if asked.command == Command::ChangeUser {
+            self.change_user(&mut statement).await?;
+        } else {
+            let answered = self
+                .answer(asked.command.shape(), &mut statement, then)
+                .await;
+            let (answer, sequence, fate) = self.settled(answered, &mut statement)?;
+            self.follow(asked.command, &answer, kept);
+            if let Fate::Swallow(then, fault) = fate {
+                self.instead(then, fault, sequence, statement).await?;
+                return Ok(true);
+            }
+        }
+        statement.settle().await;
+        statement.finish(AttemptEnd::Answered);
+        Ok(true)
+    }
+
+    async fn decide(&mut self, asked: &Asked, statement: &mut Statement) -> Verdict {
+        self.client
+            .set_room_max(self.desk.shared.config.limits.held_bytes);
+        let mut waiting = Waiting {
+            inlet: &mut self.client,
+            keep: HEADER_BYTES + asked.here,
+        };
+        let verdict = decide(statement, &mut self.faults, &mut waiting).await;
+        self.client.set_room_max(ROOM_MAX);
+        verdict
+    }
+
+    /// Notes what an answer says of the session.
+    fn follow(&mut self, command: Command, answer: &Answer, kept: Option<Recognised>) {
+        if let Some(is_open) = answer.is_in_transaction() {
+            self.is_in_transaction = is_open;
+        }
+        if let (Some((id, _)), Some(mut recognised)) = (answer.prepared(), kept)
+            && self.prepared.len() < PREPARED_MAX
+        {
+            recognised.operation = recognise(recognised.text.as_bytes()).operation;
+            self.prepared.insert(id, recognised);
+            self.last_prepared = Some(id);
+        }
+        if command == Command::Other("RESET_CONNECTION", Shape::Ok) && answer.error().is_none() {
+            self.prepared.clear();
+            self.is_in_transaction = false;
+        }
+    }
+
+    /// Sends on a command whose first packet has this length.
+    async fn send(
+        &mut self,
+        len: usize,
+        mut statement: Option<&mut Statement>,
+    ) -> Result<(), Over> {
+        let (mut left, mut goes_on) = (HEADER_BYTES + len, len == FULL);
+        loop {
+            let here = self.client.bytes().len().min(left);
+            if here > 0 {
+                let sent = write(&mut self.to_upstream, &self.client.bytes()[..here]).await;
+                self.client.consume(here);
+                left -= here;
+                if let Some(statement) = &mut statement {
+                    statement.add_up(here);
+                }
+                if let Err(error) = sent {
+                    if let Some(statement) = &mut statement {
+                        statement.finish(AttemptEnd::UpstreamFailed);
+                    }
+                    return Err(Over::upstream_closed(Some(&error)));
+                }
+            }
+            if left == 0 {
+                if !goes_on {
+                    return Ok(());
+                }
+                (left, goes_on) = self.next_packet(&mut statement).await?;
+            } else if self.client.bytes().is_empty() {
+                self.more(&mut statement).await?;
+            }
+        }
+    }
+
+    /// Throws a command away whose first packet has this length. The sequence number of its
+    /// answer.
+    async fn skip(&mut self, len: usize, statement: &mut Statement) -> Result<u8, Over> {
+        let mut statement = Some(statement);
+        let (mut left, mut goes_on) = (HEADER_BYTES + len, len == FULL);
+        let mut sequence = 1u8;
+        loop {
+            let here = self.client.bytes().len().min(left);
+            self.client.consume(here);
+            left -= here;
+            if let Some(statement) = &mut statement {
+                statement.add_up(here);
+            }
+            if left == 0 {
+                if !goes_on {
+                    return Ok(sequence);
+                }
+                (left, goes_on) = self.next_packet(&mut statement).await?;
+                sequence = sequence.wrapping_add(1);
+            } else if self.client.bytes().is_empty() {
+                self.more(&mut statement).await?;
+            }
+        }
+    }
+
+    /// The next packet of the client's, its header being there: its bytes, and whether its
+    /// payload goes on.
+    async fn next_packet(
+        &mut self,
+        statement: &mut Option<&mut Statement>,
+    ) -> Result<(usize, bool), Over> {
+        loop {
+            if let Some(header) = self.client.bytes().get(..HEADER_BYTES) {
+                let len = u32::from_le_bytes([header[0], header[1], header[2], 0]) as usize;
+                return Ok((HEADER_BYTES + len, len == FULL));
+            }
+            self.more(statement).await?;
+        }
+    }
+
+    async fn more(&mut self, statement: &mut Option<&mut Statement>) -> Result<(), Over> {
+        if matches!(self.client.fill().await, Ok(1..)) {
+            return Ok(());
+        }
+        if let Some(statement) = statement {
+            statement.gave_up();
+        }
+        Err(Over::client_gone())
+    }
+
+    /// Passes an answer, or throws it away: what it said, the sequence number of the last packet
+    /// that was thrown away, and what is to be done in its stead.
+    async fn answer(
+        &mut self,
+        shape: Shape,
+        statement: &mut Statement,
+        then: Option<(Then, FaultId)>,
+    ) -> Result<(Answer, u8, Fate), Ended> {
+        let mut answer = Answer::new(shape, self.deprecates_eof);
+        let mut fate = None;
+        let mut then = then;
+        let (mut taken, mut sequence) = (0, 1);
+        loop {
+            let Some(packet) = Packet::begin(&self.upstream.bytes()[taken..]) else {
+                self.tell(&mut taken).await?;
+                self.fill(statement).await?;
+                continue;
+            };
+            let (len, size, number) = (packet.len, packet.bytes(), packet.sequence);
+            let step = answer
+                .packet(len, packet.payload)
+                .map_err(|broken| Ended::Upstream(Over::upstream_broke(broken)))?;
+            if fate.is_none() {
+                fate = Some(self.fate(then.take(), statement).await?);
+            }
+            let passes = matches!(fate, Some(Fate::Pass)) || step == Step::WantsFile;
+            if passes {
+                self.pass(size, &mut taken, statement).await?;
+            } else {
+                self.tell(&mut taken).await?;
+                self.drop_bytes(size, statement).await?;
+                sequence = number;
+            }
+            match step {
+                Step::GoesOn => {}
+                Step::WantsFile => {
+                    self.tell(&mut taken).await?;
+                    self.file(statement).await?;
+                }
+                Step::Over => {
+                    self.tell(&mut taken).await?;
+                    return Ok((answer, sequence, fate.unwrap_or(Fate::Pass)));
+                }
+            }
+        }
+    }
+
+    /// What becomes of the answer that begins now.
+    async fn fate(
+        &mut self,
+        then: Option<(Then, FaultId)>,
+        statement: &mut Statement,
+    ) -> Result<Fate, Ended> {
+        match then {
+            None => Ok(Fate::Pass),
+            Some((Then::Late(delay), fault)) => {
+                // An answer is there to act on.
+                statement.upstream_answered(Applied::Unknown);
+                let gone = gone(&mut self.client);
+                match hold(&mut self.faults, gone, &[fault], Some(delay)).await {
+                    Held::ClientGone => return Err(Ended::Client),
+                    Held::Lifted => statement.released(),
+                    Held::Elapsed => {}
+                }
+                Ok(Fate::Pass)
+            }
+            Some((then @ (Then::Reply(_) | Then::Lose | Then::Close(_)), fault)) => {
+                Ok(Fate::Swallow(then, fault))
+            }
+            Some((_, fault)) => {
+                // No file asks for it: only answers of HTTP have bodies.
+                statement.did_not_act(fault);
+                Ok(Fate::Pass)
+            }
+        }
+    }
+
+    /// Ends a statement whose answer did not come to its end, and notes what it said otherwise.
+    fn settled(
+        &self,
+        answered: Result<(Answer, u8, Fate), Ended>,
+        statement: &mut Statement,
+    ) -> Result<(Answer, u8, Fate), Over> {
+        match answered {
+            Ok((answer, sequence, fate)) => {
+                match answer.error() {
+                    Some(errno) => {
+                        statement.upstream_answered(Applied::No);
+                        statement.code(errno.to_string());
+                    }
+                    None => statement.upstream_answered(Applied::Yes),
+                }
+                Ok((answer, sequence, fate))
+            }
+            Err(Ended::Client) => {
+                statement.gave_up();
+                Err(Over::client_gone())
+            }
+            Err(Ended::Upstream(over)) => {
+                statement.finish(AttemptEnd::UpstreamFailed);
+                Err(over)
+            }
+        }
+    }
+
+    /// Lets a packet of this size go to the client; what is not there yet as it comes.
+    async fn pass(
+        &mut self,
+        size: usize,
+        taken: &mut usize,
+        statement: &mut Statement,
+    ) -> Result<(), Ended> {
+        statement.add_down(size);
+        let mut left = size;
+        loop {
+            let here = (self.upstream.bytes().len() - *taken).min(left);
+            *taken += here;
+            left -= here;
+            if left == 0 {
+                return Ok(());
+            }
+            self.tell(taken).await?;
+            self.fill(statement).await?;
+        }
+    }
+
+    /// Throws away a packet of this size.
+    async fn drop_bytes(&mut self, size: usize, statement: &Statement) -> Result<(), Ended> {
+        let mut left = size;
+        loop {
+            let here = self.upstream.bytes().len().min(left);
+            self.upstream.consume(here);
+            left -= here;
+            if left == 0 {
+                return Ok(());
+            }
+            self.fill(statement).await?;
+        }
+    }
+
+    /// Writes what goes to the client.
+    async fn tell(&mut self, taken: &mut usize) -> Result<(), Ended> {
+        let taken = std::mem::take(taken);
+        if taken == 0 {
+            return Ok(());
+        }
+        let written = write(&mut self.to_client, &self.upstream.bytes()[..taken]).await;
+        self.upstream.consume(taken);
+        written.map_err(|_| Ended::Client)
+    }
+
+    /// Reads more of an answer, and notices when the client goes away meanwhile.
+    async fn fill(&mut self, _: &Statement) -> Result<(), Ended> {
+        tokio::select! {
+            biased;
+            read = self.upstream.fill() => match read {
+                Ok(1..) => Ok(()),
+                Ok(0) => Err(Ended::Upstream(Over::upstream_closed(None))),
+                Err(error) => Err(Ended::Upstream(Over::upstream_closed(Some(&error)))),
+            },
+            () = gone(&mut self.client) => Err(Ended::Client),
+        }
+    }
+
+    /// Passes the file that the client was asked for, up to the empty packet behind it.
+    async fn file(&mut self, statement: &mut Statement) -> Result<(), Ended> {
+        loop {
+            let mut none = None;
+            let next = self.next_packet(&mut none).await;
+            let (size, _) = next.map_err(|_| Ended::Client)?;
+            let mut left = size;
+            while left > 0 {
+                if self.client.bytes().is_empty() && !matches!(self.client.fill().await, Ok(1..)) {
+                    return Err(Ended::Client);
+                }
+                let here = self.client.bytes().len().min(left);
+                let sent = write(&mut self.to_upstream, &self.client.bytes()[..here]).await;
+                self.client.consume(here);
+                statement.add_up(here);
+                left -= here;
+                sent.map_err(|error| Ended::Upstream(Over::upstream_closed(Some(&error))))?;
+            }
+            if size == HEADER_BYTES {
+                return Ok(());
+            }
+        }
+    }
+
+    /// `COM_CHANGE_USER`: authentication anew, packet by packet.
+    async fn change_user(&mut self, statement: &mut Statement) -> Result<(), Over> {
+        loop {
+            let first = match self.whole(statement).await {
+                Ok(first) => first,
+                Err(ended) => return self.settled(Err(ended), statement).map(|_| ()),
+            };
+            match first {
+                [0, ..] => {
+                    statement.upstream_answered(Applied::Yes);
+                    self.prepared.clear();
+                    self.is_in_transaction = false;
+                    return Ok(());
+                }
+                [0xff, low, high] => {
+                    statement.upstream_answered(Applied::No);
+                    statement.code(u16::from_le_bytes([low, high]).to_string());
+                    return Ok(());
+                }
+                [1, 3, _] => {}
+                _ => {
+                    let mut some = Some(&mut *statement);
+                    let (size, _) = self.next_packet(&mut some).await?;
+                    self.send(size - HEADER_BYTES, some).await?;
+                }
+            }
+        }
+    }
+
+    /// Passes one packet of the server's, and says how its payload begins.
+    async fn whole(&mut self, statement: &mut Statement) -> Result<[u8; 3], Ended> {
+        loop {
+            if let Some(packet) = Packet::begin(self.upstream.bytes()) {
+                let mut first = [0; 3];
+                let len = packet.payload.len().min(3);
+                first[..len].copy_from_slice(&packet.payload[..len]);
+                let (size, mut taken) = (packet.bytes(), 0);
+                self.pass(size, &mut taken, statement).await?;
+                self.tell(&mut taken).await?;
+                return Ok(first);
+            }
+            self.fill(statement).await?;
+        }
+    }
+
+    /// Does what is done in place of an answer that was thrown away.
+    async fn instead(
+        &mut self,
+        then: Then,
+        fault: FaultId,
+        sequence: u8,
+        mut statement: Statement,
+    ) -> Result<(), Over> {
+        match then {
+            Then::Reply(reply) => self.reply(&reply, sequence, statement).await,
+            Then::Close(closing) => Err(self.cut(closing, &mut statement).await),
+            _ => {
+                let gone = gone(&mut self.client);
+                Err(match hold(&mut self.faults, gone, &[fault], None).await {
+                    Held::ClientGone => {
+                        statement.gave_up();
+                        Over::client_gone()
+                    }
+                    _ => lost(&mut statement),
+                })
+            }
+        }
+    }
+
+    /// Answers in the server's stead.
+    async fn reply(
+        &mut self,
+        reply: &Reply,
+        sequence: u8,
+        mut statement: Statement,
+    ) -> Result<(), Over> {
+        let made = make(reply, sequence, false);
+        if let Err(over) = self.undo(&made).await {
+            statement.finish(AttemptEnd::UpstreamFailed);
+            return Err(over);
+        }
+        say(&made, &mut statement, &mut self.to_client).await
+    }
+
+    /// Rolls back at the server what the client is told was rolled back.
+    async fn undo(&mut self, made: &Made) -> Result<(), Over> {
+        let ends = made
+            .def
+            .is_some_and(|def| def.leaves == Leaves::NoTransaction);
+        if !ends || !self.is_in_transaction {
+            return Ok(());
+        }
+        let closed = |error: &io::Error| Over::upstream_closed(Some(error));
+        write(&mut self.to_upstream, &packet(0, b"\x03ROLLBACK"))
+            .await
+            .map_err(|error| closed(&error))?;
+        let mut answer = Answer::new(Shape::Results, self.deprecates_eof);
+        loop {
+            if let Some(packet) = Packet::begin(self.upstream.bytes())
+                && packet.is_whole()
+            {
+                let size = packet.bytes();
+                let step = answer.packet(packet.len, packet.payload);
+                self.upstream.consume(size);
+                match step {
+                    Ok(Step::Over) if answer.error().is_none() => {
+                        self.is_in_transaction = false;
+                        return Ok(());
+                    }
+                    Ok(Step::GoesOn) => continue,
+                    Ok(_) => return Err(Over::cut("upstream did not roll back", Closing::Reset)),
+                    Err(broken) => return Err(Over::upstream_broke(broken)),
+                }
+            }
+            match self.upstream.fill().await {
+                Ok(1..) => {}
+                Ok(0) => return Err(Over::upstream_closed(None)),
+                Err(error) => return Err(closed(&error)),
+            }
+        }
+    }
+
+    /// Cuts the connection as a fault wants it, after its time where it has one.
+    async fn cut(&mut self, closing: Closing, statement: &mut Statement) -> Over {
+        let (delay, closing) = match closing {
+            Closing::ResetAfter(delay) => (Some(delay), Closing::Reset),
+            Closing::SlowClose(delay) => (Some(delay), Closing::Fin),
+            other => (None, other),
+        };
+        if delay.is_some() {
+            let gone = gone(&mut self.client);
+            if hold(&mut self.faults, gone, &[], delay).await == Held::ClientGone {
+                statement.gave_up();
+                return Over::client_gone();
+            }
+        }
+        statement.finish(AttemptEnd::Cut);
+        Over::cut(cut_words(closing), closing)
+    }
+}
+
+/// Why an answer did not come to its end.
+enum Ended {
+    Client,
+    Upstream(Over),
+}

@@ -1,0 +1,544 @@
+//! What a client and a server see of each other through the proxy, byte for byte, over real
+//! sockets; and what is observed meanwhile. The server is played by the tests.
+
+use crate::{
+    fault::{FaultSet, Switch, sample},
+    history::{Attempt, AttemptEnd, Observation, Recorder},
+    protocol::{
+        Applied, Protocol,
+        mysql::packet::{FULL, packet},
+    },
+    proxy::{Config, Limits, Proxy, UpstreamAddress, tls},
+    seed::Seed,
+};
+use std::{collections::BTreeMap, io, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A greeting that offers TLS and compression beside the rest, as MariaDB's does.
+const GREETING: &[u8] = b"\x0a5.5.5-10.11.6-MariaDB\0\x21\0\0\0scramble\0\
+    \xfe\xff\x2d\x02\0\xff\x81\x15\0\0\0\0\0\0\x1d\0\0\0scramble-two\0mysql_native_password\0";
+
+/// The same without TLS and what hides answers.
+const OFFERED: &[u8] = b"\x0a5.5.5-10.11.6-MariaDB\0\x21\0\0\0scramble\0\
+    \xde\xf7\x2d\x02\0\xff\x81\x15\0\0\0\0\0\0\x0c\0\0\0scramble-two\0mysql_native_password\0";
+
+const OK: &[u8] = b"\0\0\0\x02\0\0\0";
+const OK_OPEN: &[u8] = b"\0\x01\0\x03\0\0\0";
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not happen in time"))
+}
+
+/// What a client says to the greeting, of version 4.1 and with EOF packets.
+fn answer() -> Vec<u8> {
+    let mut payload = vec![0; 32];
+    payload[1] = 0x02;
+    payload.extend_from_slice(b"app\0\x14password-as-it-seems\0");
+    payload
+}
+
+fn query(text: &str) -> Vec<u8> {
+    packet(0, format!("\x03{text}").as_bytes())
+}
+
+struct Rig {
+    proxy: Proxy,
+    server: TcpListener,
+    switch: Switch,
+    observed: mpsc::Receiver<Observation>,
+    /// The history outlives the proxy.
+    _recorder: Recorder,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (recorder, observed) = Recorder::channel(10_000);
+        let switch = Switch::new();
+        let config = Config {
+            dependency: "db".into(),
+            protocol: Protocol::Mysql,
+            listen: None,
+            tls: None,
+            upstream: UpstreamAddress {
+                host: "127.0.0.1".to_owned(),
+                port: server.local_addr().unwrap().port(),
+                tls: false,
+            },
+            upstream_tls: tls::client_config(&[]).unwrap(),
+            virtual_host: None,
+            capture: BTreeMap::new(),
+            key: None,
+            limits: Limits::default(),
+            seed: Seed(1),
+        };
+        let proxy = Proxy::start(config, switch.clone(), recorder.clone()).unwrap();
+        Self {
+            proxy,
+            server,
+            switch,
+            observed,
+            _recorder: recorder,
+        }
+    }
+
+    fn arm(&self, keys: &str) {
+        let text = format!("on = 'x'\n{keys}");
+        self.switch.set(sample::set(&text, Protocol::Mysql));
+    }
+
+    fn lift(&self) {
+        self.switch.set(FaultSet::default());
+    }
+
+    async fn client(&self) -> Peer {
+        Peer(TcpStream::connect(self.proxy.address()).await.unwrap())
+    }
+
+    async fn accept(&self) -> Peer {
+        Peer(soon("a connect", self.server.accept()).await.unwrap().0)
+    }
+
+    /// A client and its server after authentication.
+    async fn pair(&mut self) -> (Peer, Peer) {
+        let mut client = self.client().await;
+        let mut server = self.accept().await;
+        server.send(packet(0, GREETING)).await;
+        client.expect(packet(0, OFFERED)).await;
+        client.send(packet(1, &answer())).await;
+        server.expect(packet(1, &answer())).await;
+        server.send(packet(2, OK)).await;
+        client.expect(packet(2, OK)).await;
+        let seen = self.attempt().await;
+        assert_eq!((&*seen.operation, seen.applied), ("CONNECT", Applied::Yes));
+        (client, server)
+    }
+
+    async fn attempt(&mut self) -> Attempt {
+        loop {
+            match soon("an observation", self.observed.recv()).await {
+                Some(Observation::Attempt(attempt)) => return attempt,
+                Some(_) => {}
+                None => panic!("the recorder is gone"),
+            }
+        }
+    }
+}
+
+struct Peer(TcpStream);
+
+impl Peer {
+    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    async fn expect(&mut self, wanted: impl AsRef<[u8]>) {
+        let wanted = wanted.as_ref();
+        let mut got = vec![0; wanted.len()];
+        let read = soon("the bytes expected", self.0.read_exact(&mut got)).await;
+        assert!(read.is_ok(), "{read:?}: {}", got.escape_ascii());
+        if got != wanted {
+            assert_eq!(
+                got.escape_ascii().to_string(),
+                wanted.escape_ascii().to_string()
+            );
+        }
+    }
+
+    async fn expect_fin(&mut self) {
+        let mut rest = Vec::new();
+        let read = soon("the end", self.0.read_to_end(&mut rest)).await;
+        assert!(read.is_ok(), "{read:?}");
+        assert_eq!(rest.escape_ascii().to_string(), "");
+    }
+
+    async fn expect_reset(&mut self) {
+        let mut rest = Vec::new();
+        let read = soon("the reset", self.0.read_to_end(&mut rest)).await;
+        let kind = read.map_err(|error| error.kind());
+        assert_eq!(kind, Err(io::ErrorKind::ConnectionReset), "{rest:?}");
+    }
+
+    async fn expect_silence(&mut self) {
+        let mut byte = [0];
+        let read = timeout(Duration::from_millis(150), self.0.read(&mut byte)).await;
+        assert!(read.is_err(), "{read:?} {byte:?}");
+    }
+}
+
+async fn ask(client: &mut Peer, server: &mut Peer, text: &str, answer: &[u8]) {
+    client.send(query(text)).await;
+    server.expect(query(text)).await;
+    server.send(answer).await;
+    client.expect(answer).await;
+}
+
+/// A result set of one column and one row.
+fn rows() -> Vec<u8> {
+    [
+        packet(1, b"\x01"),
+        packet(2, b"\x03def"),
+        packet(3, b"\xfe\0\0\x02\0"),
+        packet(4, b"\x01a"),
+        packet(5, b"\xfe\0\0\x02\0"),
+    ]
+    .concat()
+}
+
+const DEADLOCK: &[u8] =
+    b"\xff\xbd\x04#40001Deadlock found when trying to get lock; try restarting transaction";
+const LOCK_WAIT: &[u8] =
+    b"\xff\xb5\x04#HY000Lock wait timeout exceeded; try restarting transaction";
+
+#[tokio::test]
+async fn statements_and_answers_pass_and_are_observed() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "select a from T", &rows()).await;
+    let refused = packet(1, b"\xff\x7a\x04#42S02Table 'x' doesn't exist");
+    ask(&mut client, &mut server, "update x set a = 1", &refused).await;
+    for (operation, key, code, applied) in [
+        ("SELECT", "t", None, Applied::Yes),
+        ("UPDATE", "x", Some("1146"), Applied::No),
+    ] {
+        let seen = rig.attempt().await;
+        assert_eq!((&*seen.operation, &*seen.key), (operation, key));
+        assert_eq!((seen.code.as_deref(), seen.applied), (code, applied));
+        assert_eq!(seen.end, AttemptEnd::Answered);
+        assert!(seen.bytes_up > 0 && seen.bytes_down > 0);
+    }
+}
+
+#[tokio::test]
+async fn prepared_statements_are_known_by_what_they_were_prepared_as() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let prepare = packet(0, b"\x16insert into Jobs values (?)");
+    client.send(&prepare).await;
+    server.expect(&prepare).await;
+    let prepared = [
+        packet(1, b"\0\x05\0\0\0\0\0\x01\0\0\0\0"),
+        packet(2, b"\x03def"),
+        packet(3, b"\xfe\0\0\x02\0"),
+    ]
+    .concat();
+    server.send(&prepared).await;
+    client.expect(&prepared).await;
+    let (long, execute) = (
+        packet(0, b"\x18\x05\0\0\0\0\0data"),
+        packet(0, b"\x17\x05\0\0\0\0\x01\0\0\0"),
+    );
+    client.send([&long[..], &execute].concat()).await;
+    server.expect([&long[..], &execute].concat()).await;
+    server.send(packet(1, OK)).await;
+    client.expect(packet(1, OK)).await;
+    let close = packet(0, b"\x19\x05\0\0\0");
+    client
+        .send([&close[..], &packet(0, b"\x0e")].concat())
+        .await;
+    server
+        .expect([&close[..], &packet(0, b"\x0e")].concat())
+        .await;
+    server.send(packet(1, OK)).await;
+    client.expect(packet(1, OK)).await;
+    for (operation, key) in [("PREPARE", "jobs"), ("INSERT", "jobs"), ("PING", "")] {
+        let seen = rig.attempt().await;
+        assert_eq!((&*seen.operation, &*seen.key), (operation, key));
+    }
+}
+
+#[tokio::test]
+async fn too_many_connections_come_in_place_of_the_greeting() {
+    let mut rig = Rig::new().await;
+    rig.arm("kind = 'error'\nerror = '1040'");
+    let mut client = rig.client().await;
+    client
+        .expect(b"\x17\0\0\0\xff\x10\x04Too many connections")
+        .await;
+    client.expect_fin().await;
+    let seen = rig.attempt().await;
+    assert_eq!(
+        (&*seen.operation, seen.code.as_deref()),
+        ("CONNECT", Some("1040"))
+    );
+    assert_eq!((seen.applied, seen.faults.len()), (Applied::No, 1));
+}
+
+#[tokio::test]
+async fn a_users_limit_is_told_once_it_is_known_who_it_is() {
+    let mut rig = Rig::new().await;
+    rig.arm("kind = 'error'\nerror = '1203'\nbody = 'User app has enough'");
+    let mut client = rig.client().await;
+    let mut server = rig.accept().await;
+    server.send(packet(0, GREETING)).await;
+    client.expect(packet(0, OFFERED)).await;
+    client.send(packet(1, &answer())).await;
+    client
+        .expect(packet(2, b"\xff\xb3\x04#42000User app has enough"))
+        .await;
+    client.expect_fin().await;
+    server.expect_fin().await;
+    assert_eq!(rig.attempt().await.code.as_deref(), Some("1203"));
+}
+
+#[tokio::test]
+async fn what_a_server_says_to_a_connection_passes() {
+    let mut rig = Rig::new().await;
+    let mut client = rig.client().await;
+    let mut server = rig.accept().await;
+    let full = b"\x17\0\0\0\xff\x10\x04Too many connections";
+    server.send(full).await;
+    client.expect(full).await;
+    let seen = rig.attempt().await;
+    assert_eq!(
+        (seen.code.as_deref(), seen.applied),
+        (Some("1040"), Applied::No)
+    );
+    // Another plugin, a wrong password.
+    let mut client = rig.client().await;
+    let mut server = rig.accept().await;
+    server.send(packet(0, GREETING)).await;
+    client.expect(packet(0, OFFERED)).await;
+    client.send(packet(1, &answer())).await;
+    server.expect(packet(1, &answer())).await;
+    for (theirs, ours) in [(packet(2, b"\xfeplugin\0salt"), packet(3, b"scrambled"))] {
+        server.send(&theirs).await;
+        client.expect(&theirs).await;
+        client.send(&ours).await;
+        server.expect(&ours).await;
+    }
+    let denied = packet(4, b"\xff\x15\x04#28000Access denied");
+    server.send(&denied).await;
+    client.expect(&denied).await;
+    client.expect_fin().await;
+    assert_eq!(rig.attempt().await.code.as_deref(), Some("1045"));
+}
+
+#[tokio::test]
+async fn a_deadlock_is_rolled_back_at_the_server_and_a_lock_wait_is_not() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "begin", &packet(1, OK_OPEN)).await;
+    rig.arm("kind = 'error'\nerror = '1205'");
+    client.send(query("update t set a = 1")).await;
+    client.expect(packet(1, LOCK_WAIT)).await;
+    ask(&mut client, &mut server, "select 1", &packet(1, OK_OPEN)).await;
+    rig.arm("kind = 'error'\nerror = '1213'");
+    client.send(query("update t set a = 1")).await;
+    server.expect(query("ROLLBACK")).await;
+    server.send(packet(1, OK)).await;
+    client.expect(packet(1, DEADLOCK)).await;
+    // There is no transaction any more: nothing to roll back.
+    client.send(query("update t set a = 1")).await;
+    client.expect(packet(1, DEADLOCK)).await;
+    ask(&mut client, &mut server, "select 1", &rows()).await;
+    let codes: Vec<Option<String>> = {
+        let mut codes = Vec::new();
+        for _ in 0..6 {
+            codes.push(rig.attempt().await.code.map(|code| code.to_string()));
+        }
+        codes
+    };
+    let wanted = [None, Some("1205"), None, Some("1213"), Some("1213"), None];
+    assert_eq!(codes, wanted.map(|code| code.map(str::to_owned)));
+}
+
+#[tokio::test]
+async fn an_error_after_the_statement_was_applied_takes_the_place_of_its_answer() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.arm("kind = 'error'\nerror = '1317'\napplied = 'yes'");
+    client.send(query("select a from t")).await;
+    server.expect(query("select a from t")).await;
+    server.send(rows()).await;
+    client
+        .expect(packet(
+            5,
+            b"\xff\x25\x05#70100Query execution was interrupted",
+        ))
+        .await;
+    let seen = rig.attempt().await;
+    assert_eq!(
+        (seen.code.as_deref(), seen.applied),
+        (Some("1317"), Applied::Yes)
+    );
+    rig.lift();
+    ask(&mut client, &mut server, "select 1", &rows()).await;
+}
+
+#[tokio::test]
+async fn errors_that_end_a_session_end_it() {
+    for errno in ["1053", "1927"] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        rig.arm(&format!("kind = 'error'\nerror = '{errno}'"));
+        client.send(query("select 1")).await;
+        let mut bytes = Vec::new();
+        soon("the error", client.0.read_to_end(&mut bytes))
+            .await
+            .unwrap();
+        assert_eq!(bytes[4], 0xff);
+        server.expect_fin().await;
+        assert_eq!(rig.attempt().await.code.as_deref(), Some(errno));
+    }
+}
+
+#[tokio::test]
+async fn answers_are_held_lost_or_cut() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.arm("kind = 'hang'\nwhen = { table = 't' }");
+    client.send(query("select a from t")).await;
+    server.expect_silence().await;
+    rig.lift();
+    server.expect(query("select a from t")).await;
+    server.send(rows()).await;
+    client.expect(rows()).await;
+    assert!(rig.attempt().await.released.is_some());
+    for (keys, applied) in [
+        ("kind = 'lost-reply'\nthen = 'reset'", Applied::Yes),
+        ("kind = 'reset'", Applied::No),
+        ("kind = 'close'", Applied::No),
+        ("kind = 'empty-reply'", Applied::No),
+    ] {
+        rig.lift();
+        let (mut client, mut server) = rig.pair().await;
+        rig.arm(keys);
+        client.send(query("insert into t values (1)")).await;
+        if applied == Applied::Yes {
+            server.expect(query("insert into t values (1)")).await;
+            server.send(packet(1, OK)).await;
+        }
+        if keys.contains("reset") {
+            client.expect_reset().await;
+        } else {
+            client.expect_fin().await;
+        }
+        let seen = rig.attempt().await;
+        assert_eq!(
+            (seen.end, seen.applied),
+            (AttemptEnd::Cut, applied),
+            "{keys}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_gives_up_is_seen() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    client.send(query("select sleep(1000)")).await;
+    server.expect(query("select sleep(1000)")).await;
+    drop(client);
+    server.expect_fin().await;
+    let seen = rig.attempt().await;
+    assert_eq!(
+        (seen.end, seen.applied),
+        (AttemptEnd::GaveUp, Applied::Unknown)
+    );
+}
+
+#[tokio::test]
+async fn a_file_goes_to_the_server_that_asked_for_it() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let text = "load data local infile 'x' into table t";
+    client.send(query(text)).await;
+    server.expect(query(text)).await;
+    server.send(packet(1, b"\xfbx")).await;
+    client.expect(packet(1, b"\xfbx")).await;
+    let file = [packet(2, &[b'r'; 100_000]), packet(3, b"")].concat();
+    client.send(&file).await;
+    server.expect(&file).await;
+    server.send(packet(4, OK)).await;
+    client.expect(packet(4, OK)).await;
+    let seen = rig.attempt().await;
+    assert_eq!((&*seen.operation, seen.applied), ("LOAD", Applied::Yes));
+    assert!(seen.bytes_up > 100_000);
+}
+
+#[tokio::test]
+async fn statements_and_rows_above_16_mib_pass_in_pieces() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let mut command = vec![0xff, 0xff, 0xff, 0, 3];
+    command.extend(vec![b'x'; FULL - 1]);
+    command.extend(packet(1, b"the rest"));
+    let sent = command.clone();
+    let sending = tokio::spawn(async move {
+        client.send(&sent).await;
+        client
+    });
+    server.expect(&command).await;
+    let mut client = soon("the command", sending).await.unwrap();
+    let mut answer = [
+        packet(2, b"\x01"),
+        packet(3, b"\x03def"),
+        packet(4, b"\xfe\0\0\x02\0"),
+    ]
+    .concat();
+    answer.extend([0xff, 0xff, 0xff, 5, 0xfe]);
+    answer.extend(vec![b'y'; FULL - 1]);
+    answer.extend(packet(6, b"\xff the rest"));
+    answer.extend(packet(7, b"\xfe\0\0\x02\0"));
+    let given = answer.clone();
+    let giving = tokio::spawn(async move {
+        server.send(&given).await;
+        server
+    });
+    client.expect(&answer).await;
+    let mut server = soon("the answer", giving).await.unwrap();
+    assert_eq!(rig.attempt().await.bytes_down, answer.len() as u64);
+    ask(&mut client, &mut server, "select 1", &rows()).await;
+}
+
+#[tokio::test]
+async fn peers_that_speak_something_else_end_their_connection_alone() {
+    let mut rig = Rig::new().await;
+    let (mut good, mut good_server) = rig.pair().await;
+    for bytes in [
+        &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+        b"\xff\xff\xff\0\x0a",
+        b"\x02\0\0\0\x0a5",
+    ] {
+        let mut client = rig.client().await;
+        let mut server = rig.accept().await;
+        server.send(bytes).await;
+        drop(server);
+        let mut rest = Vec::new();
+        // By FIN or by RST: the connection ends.
+        let _ = soon("the end", client.0.read_to_end(&mut rest)).await;
+        assert_eq!(rig.attempt().await.end, AttemptEnd::UpstreamFailed);
+    }
+    let (mut client, _server) = rig.pair().await;
+    client
+        .send(b"GET / HTTP/1.1\r\nHost: db\r\nAccept: anything\r\n\r\n")
+        .await;
+    client
+        .expect(packet(1, b"\xff\x84\x04#08S01Got packets out of order"))
+        .await;
+    assert_eq!(&*rig.attempt().await.operation, "malformed");
+    let (mut client, mut server) = rig.pair().await;
+    client.send(query("select 1")).await;
+    server.expect(query("select 1")).await;
+    server.send(packet(1, b"\xfc")).await;
+    client.expect_reset().await;
+    assert_eq!(rig.attempt().await.end, AttemptEnd::UpstreamFailed);
+    let (mut client, _server) = rig.pair().await;
+    client.send(packet(7, b"\x03select 1")).await;
+    client
+        .expect(packet(1, b"\xff\x84\x04#08S01Got packets out of order"))
+        .await;
+    client.expect_fin().await;
+    assert_eq!(&*rig.attempt().await.operation, "malformed");
+    ask(&mut good, &mut good_server, "select 1", &rows()).await;
+}

@@ -1,0 +1,329 @@
+//! What would prove that the MySQL proxy is what it says: PyMySQL gets the same through it as
+//! directly from a real MariaDB, also over TLS, and so does MariaDB's own client with prepared
+//! statements; and where the real server is made to fail for real, PyMySQL gets the same exception
+//! from our fault on a healthy one.
+
+mod python;
+mod servers;
+
+use brownout::{
+    history::AttemptEnd,
+    protocol::{Applied, Protocol},
+    proxy::tls::{Authority, Front},
+};
+use servers::{Ended, Fronted, free_port, printed, until};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+use tempfile::TempDir;
+
+/// A real server with a user `app`, a database `test` and a table `t` in it.
+struct MariaDb {
+    _process: Ended,
+    folder: TempDir,
+    port: u16,
+}
+
+/// The account of the distribution's package, which exists where it is installed; a server does
+/// not run as root.
+const ACCOUNT: &str = "mysql";
+
+impl MariaDb {
+    /// Starts one with these settings and waits until it answers.
+    fn start(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("a folder for the data");
+        if is_root() {
+            printed(
+                Command::new("chown")
+                    .arg("-R")
+                    .arg(ACCOUNT)
+                    .arg(folder.path()),
+            );
+        }
+        printed(
+            Command::new("mariadb-install-db")
+                .args(["--no-defaults", "--auth-root-authentication-method=normal"])
+                .args(["--skip-test-db", "--skip-name-resolve"])
+                .arg(user_setting())
+                .arg(setting("datadir", &data))
+                .stdin(Stdio::null()),
+        );
+        let port = free_port();
+        let child = Command::new("mariadbd")
+            .args([
+                "--no-defaults",
+                "--bind-address=127.0.0.1",
+                "--skip-name-resolve",
+            ])
+            .args(["--innodb-buffer-pool-size=16M", "--local-infile=1"])
+            .arg(format!("--port={port}"))
+            .arg(user_setting())
+            .arg(setting("datadir", &data))
+            .arg(setting("socket", &folder.path().join("socket")))
+            .arg(setting("pid-file", &folder.path().join("pid")))
+            .args(settings)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mariadbd is missing: run tests/run, which installs it");
+        let server = Self {
+            _process: Ended(child),
+            folder,
+            port,
+        };
+        until("mariadbd", || {
+            let output = server.operator("SELECT 1").output();
+            output
+                .expect("its client starts")
+                .status
+                .success()
+                .then_some(())
+        });
+        server.says(
+            "CREATE DATABASE test; CREATE USER app@'127.0.0.1' IDENTIFIED BY 'right'; \
+             GRANT ALL ON test.* TO app@'127.0.0.1'; CREATE TABLE test.t (id INT PRIMARY KEY, a INT) \
+             ENGINE=InnoDB; INSERT INTO test.t VALUES (1, 1), (2, 1)",
+        );
+        server
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The operator's client, over the socket.
+    fn operator(&self, statements: &str) -> Command {
+        let mut command = Command::new("mariadb");
+        command
+            .args([
+                "--no-defaults",
+                "--user=root",
+                "--batch",
+                "--skip-column-names",
+            ])
+            .arg(setting("socket", &self.folder.path().join("socket")))
+            .args(["-e", statements]);
+        command
+    }
+
+    fn says(&self, statements: &str) -> String {
+        printed(&mut self.operator(statements))
+    }
+
+    /// An operator who does this meanwhile.
+    fn meanwhile(&self, statements: &str) -> Ended {
+        let child: Child = self
+            .operator(statements)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("its client starts");
+        Ended(child)
+    }
+}
+
+fn is_root() -> bool {
+    printed(Command::new("id").arg("-u")).trim() == "0"
+}
+
+fn user_setting() -> String {
+    if is_root() {
+        format!("--user={ACCOUNT}")
+    } else {
+        "--skip-log-bin".to_owned()
+    }
+}
+
+fn setting(name: &str, path: &Path) -> String {
+    format!("--{name}={}", path.display())
+}
+
+async fn client(script: &'static str, arguments: Vec<String>) -> String {
+    let running = tokio::task::spawn_blocking(move || {
+        printed(python::command(&format!("tests/clients/{script}")).args(&arguments))
+    });
+    running.await.expect("the client ran")
+}
+
+async fn round_trip(port: u16, ca: Option<&Path>) -> String {
+    let mut arguments = vec![port.to_string()];
+    arguments.extend(ca.map(|path| path.display().to_string()));
+    client("mysql_round_trip.py", arguments).await
+}
+
+async fn exception(port: u16, what: &str) -> String {
+    client("mysql_error.py", vec![port.to_string(), what.to_owned()]).await
+}
+
+fn started(settings: &'static [&'static str]) -> impl Future<Output = MariaDb> {
+    async move {
+        let starting = tokio::task::spawn_blocking(move || MariaDb::start(settings));
+        starting.await.expect("it started")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_get_the_same_through_the_proxy_as_directly() {
+    let server = started(&[]).await;
+    let direct = round_trip(server.port, None).await;
+    assert!(direct.contains("20000"), "the file arrived: {direct}");
+    let front = Fronted::start(Protocol::Mysql, server.address(), None);
+    assert_eq!(direct, round_trip(front.port(), None).await);
+    let attempts = front.stop().await;
+    for operation in [
+        "CONNECT", "SELECT", "INSERT", "UPDATE", "LOAD", "PING", "INIT_DB", "COMMIT",
+    ] {
+        let seen = attempts.iter().any(|one| &*one.operation == operation);
+        assert!(seen, "{operation} is missing");
+    }
+    assert!(attempts.iter().all(|one| one.end == AttemptEnd::Answered));
+    let refused = attempts.iter().filter(|one| one.applied == Applied::No);
+    let codes: Vec<&str> = refused.filter_map(|one| one.code.as_deref()).collect();
+    assert_eq!(codes, ["1146", "1064", "1062"]);
+    // TLS in front of a server without it.
+    let authority = Authority::new().expect("a CA");
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.bundle_pem()).expect("the bundle is written");
+    let tls = Arc::new(Front::new(authority, Vec::new()));
+    let front = Fronted::start(Protocol::Mysql, server.address(), Some(tls));
+    assert_eq!(
+        direct,
+        round_trip(front.port(), Some(&ca)).await,
+        "over TLS"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadlock_leaves_nothing_of_its_transaction_and_a_lock_wait_all_of_it() {
+    let server = started(&[]).await;
+    let front = Fronted::start(Protocol::Mysql, server.address(), None);
+    for (errno, expected) in [("1213", "1 100"), ("1205", "11 100")] {
+        front.arm(&format!(
+            "kind = \"error\"\nerror = \"{errno}\"\nwhen = {{ text = \"*id = 2*\" }}\nfirst = 1"
+        ));
+        let code = "import pymysql, sys\n\
+            db = pymysql.connect(host='127.0.0.1', port=int(sys.argv[1]), user='app', password='right', database='test')\n\
+            c = db.cursor()\n\
+            c.execute('UPDATE t SET a = 1')\n\
+            db.commit()\n\
+            c.execute('UPDATE t SET a = a + 10 WHERE id = 1')\n\
+            try:\n    c.execute('UPDATE t SET a = a + 10 WHERE id = 2')\n\
+            except pymysql.MySQLError as error:\n    print(type(error).__name__, error)\n\
+            c.execute('UPDATE t SET a = 100 WHERE id = 2')\n\
+            db.commit()\n\
+            c.execute('SELECT a FROM t ORDER BY id')\n\
+            print(*[row[0] for row in c.fetchall()])";
+        let port = front.port().to_string();
+        let printed = tokio::task::spawn_blocking(move || printed(python::inline(code).arg(port)));
+        let printed = printed.await.expect("the client ran");
+        assert!(printed.contains(errno), "{printed}");
+        assert_eq!(printed.lines().last(), Some(expected), "{errno}: {printed}");
+    }
+}
+
+/// The exception of a real server in trouble must be that of our fault on a healthy one.
+async fn same(healthy: &MariaDb, fault: &str, what: &str, expected: &str) {
+    assert_ne!(expected.trim(), "nothing failed", "{what}");
+    let front = Fronted::start(Protocol::Mysql, healthy.address(), None);
+    front.arm(fault);
+    assert_eq!(exception(front.port(), what).await, expected, "{fault}");
+    let attempts = front.stop().await;
+    assert!(attempts.iter().any(|one| !one.faults.is_empty()), "{fault}");
+}
+
+fn error(errno: u16) -> String {
+    format!("kind = \"error\"\nerror = \"{errno}\"")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn real_failures_and_ours_are_the_same_to_pymysql() {
+    let server = started(&["--innodb-lock-wait-timeout=1"]).await;
+    let healthy = started(&[]).await;
+
+    let holding = server.meanwhile("BEGIN; UPDATE test.t SET a = 5; SELECT SLEEP(600)");
+    until("the lock", || {
+        let sleeping = server.says("SHOW PROCESSLIST");
+        sleeping.contains("SLEEP(600)").then_some(())
+    });
+    let waited = exception(server.port, "update").await;
+    same(&healthy, &error(1205), "update", &waited).await;
+    drop(holding);
+
+    server.says("SET GLOBAL read_only = 1");
+    let refused = exception(server.port, "update").await;
+    same(&healthy, &error(1290), "update", &refused).await;
+    server.says("SET GLOBAL read_only = 0");
+
+    let slow = exception(server.port, "slow").await;
+    same(&healthy, &error(1969), "select", &slow).await;
+
+    let killed = killed(&server, "KILL QUERY").await;
+    same(&healthy, &error(1317), "select", &killed).await;
+    let cut = self::killed(&server, "KILL CONNECTION").await;
+    let close = "kind = \"close\"\nwhen = { operation = \"SELECT\" }";
+    same(&healthy, close, "select", &cut).await;
+
+    let deadlock = deadlocked(&server).await;
+    same(&healthy, &error(1213), "update", &deadlock).await;
+
+    let limited = started(&["--max-connections=10"]).await;
+    let _all: Vec<Ended> = (0..11)
+        .map(|_| limited.meanwhile("SELECT SLEEP(600)"))
+        .collect();
+    let full = tokio::task::spawn_blocking(move || {
+        let port = limited.port.to_string();
+        let script = "tests/clients/mysql_error.py";
+        until("the last place taken", || {
+            let said = printed(python::command(script).args([&port, "connect"]));
+            said.contains("1040").then_some(said)
+        })
+    });
+    let full = full.await.expect("it filled up");
+    same(&healthy, &error(1040), "connect", &full).await;
+}
+
+/// What a client gets whose statement is killed.
+async fn killed(server: &MariaDb, how: &str) -> String {
+    let asking = tokio::spawn(exception(server.port, "sleep"));
+    let id = until("the statement", || {
+        let id = server.says(
+            "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(60)%'",
+        );
+        (!id.trim().is_empty()).then_some(id)
+    });
+    server.says(&format!("{how} {}", id.trim()));
+    asking.await.expect("the client ran")
+}
+
+/// What the victim of a real deadlock gets.
+async fn deadlocked(server: &MariaDb) -> String {
+    let code = "import pymysql, sys, threading\n\
+        connect = lambda: pymysql.connect(host='127.0.0.1', port=int(sys.argv[1]), user='app', password='right', database='test')\n\
+        one, other = connect(), connect()\n\
+        a, b = one.cursor(), other.cursor()\n\
+        b.execute('SET innodb_lock_wait_timeout = 50')\n\
+        a.execute('SET innodb_lock_wait_timeout = 50')\n\
+        a.execute('UPDATE t SET a = 1 WHERE id = 1')\n\
+        b.execute('UPDATE t SET a = 2 WHERE id = 2')\n\
+        said = []\n\
+        def cross(cursor, n):\n\
+        \x20   try:\n\
+        \x20       cursor.execute(f'UPDATE t SET a = 3 WHERE id = {n}')\n\
+        \x20   except Exception as error:\n\
+        \x20       said.append(f'{type(error).__mro__[:3]}: {error}')\n\
+        \x20       cursor.connection.rollback()\n\
+        thread = threading.Thread(target=cross, args=(a, 2))\n\
+        thread.start()\n\
+        cross(b, 1)\n\
+        thread.join()\n\
+        print(said[0])";
+    let port = server.port.to_string();
+    let running = tokio::task::spawn_blocking(move || printed(python::inline(code).arg(port)));
+    running.await.expect("the client ran")
+}
