@@ -7,6 +7,7 @@
 pub mod ada;
 pub mod batch;
 pub mod meya21;
+pub mod snap;
 
 mod database;
 mod options;
@@ -103,6 +104,16 @@ async fn run(args: &[String]) -> Result<(), Refusal> {
             told_to_stop().await?;
             worker.stop().await;
         }
+        "live-chat-server" => {
+            let server = snap::Server::start(listen, snap::ServerSetup::from_options(&options)?)?;
+            told_to_stop().await?;
+            server.stop().await;
+        }
+        "live-chat-portals" => {
+            let portals = snap::Portals::open(snap::PortalsSetup::from_options(&options)?)?;
+            told_to_stop().await?;
+            drop(portals);
+        }
         other => {
             return Err(Refusal::Usage(format!(
                 "no reference program is called `{other}`; there are {}",
@@ -114,10 +125,12 @@ async fn run(args: &[String]) -> Result<(), Refusal> {
 }
 
 /// The programs that there are.
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: &[&str] = &[
     "ada-api",
     "ada-router",
     "bot-cloud",
+    "live-chat-portals",
+    "live-chat-server",
     "messaging-api",
     "messaging-worker",
 ];

@@ -5,8 +5,21 @@ use std::collections::BTreeMap;
 
 /// Every option that some program reads.
 const KNOWN: &[&str] = &[
-    "port", "variant", "name", "s3", "primary", "standby", "pager", "queue", "core", "sender",
+    "port",
+    "variant",
+    "name",
+    "s3",
+    "primary",
+    "standby",
+    "pager",
+    "queue",
+    "core",
+    "sender",
     "webhooks",
+    "server",
+    "pusher",
+    "transcripts",
+    "app",
 ];
 
 /// What was said on the command line.
