@@ -6,9 +6,11 @@
 
 pub mod ada;
 pub mod batch;
+pub mod meya17;
 pub mod meya21;
 pub mod snap;
 
+mod breaker;
 mod database;
 mod options;
 mod s3;
@@ -114,6 +116,12 @@ async fn run(args: &[String]) -> Result<(), Refusal> {
             told_to_stop().await?;
             drop(portals);
         }
+        "chat-platform" => {
+            let setup = meya17::PlatformSetup::from_options(&options)?;
+            let platform = meya17::Platform::start(listen, setup)?;
+            told_to_stop().await?;
+            platform.stop().await;
+        }
         other => {
             return Err(Refusal::Usage(format!(
                 "no reference program is called `{other}`; there are {}",
@@ -129,6 +137,7 @@ const PROGRAMS: &[&str] = &[
     "ada-api",
     "ada-router",
     "bot-cloud",
+    "chat-platform",
     "live-chat-portals",
     "live-chat-server",
     "messaging-api",

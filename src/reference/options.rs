@@ -20,6 +20,7 @@ const KNOWN: &[&str] = &[
     "pusher",
     "transcripts",
     "app",
+    "second",
 ];
 
 /// What was said on the command line.

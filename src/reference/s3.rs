@@ -68,6 +68,30 @@ impl Manners {
         pauses_at_the_end: false,
     };
 
+    /// Remedied, where somebody waits: one short try.
+    pub(super) const BRIEF: Self = Self {
+        patience: Patience {
+            connect: Duration::from_millis(400),
+            answer: Duration::from_millis(600),
+        },
+        attempts: 1,
+        pause: Duration::ZERO,
+        pause_max: Duration::ZERO,
+        pauses_at_the_end: false,
+    };
+
+    /// One try that waits for ever, as an HTTP client without any time-out does: an hour here.
+    pub(super) const ENDLESS: Self = Self {
+        patience: Patience {
+            connect: Duration::from_secs(3600),
+            answer: Duration::from_secs(3600),
+        },
+        attempts: 1,
+        pause: Duration::ZERO,
+        pause_max: Duration::ZERO,
+        pauses_at_the_end: false,
+    };
+
     /// The pause after the i-th failed attempt, from 0; `dice` is in [0, 1).
     fn pause_after(&self, failed: u32, dice: f64) -> Duration {
         let ceiling = self.pause.as_secs_f64() * 2f64.powi(failed.min(30) as i32);

@@ -1,6 +1,7 @@
 //! HTTP for the reference programs: answers, small bodies, one request over one connection
 //! ([`ask`]), a pool of connections where much is passed on ([`Pool`]), and word to a pager or to
-//! another instance ([`tell`]).
+//! another instance ([`tell`]). To third parties it goes through the forward proxy that the
+//! environment names, as with every HTTP library.
 
 use super::Refusal;
 use bytes::Bytes;
@@ -10,8 +11,14 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use std::{fmt, time::Duration};
-use tokio::{net::TcpStream, time};
+use rustls::pki_types::ServerName;
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// The longest body that is read, either way.
 const BODY_MAX: usize = 1024 * 1024;
@@ -46,18 +53,62 @@ pub(super) async fn body_of(incoming: Incoming) -> Option<Bytes> {
     Some(body.to_bytes())
 }
 
-/// Where requests go: `http://host:port`.
+/// Where requests go: `http://host:port`, or a third party.
 #[derive(Debug, Clone)]
 pub(super) struct Endpoint {
     /// `host:port`, for connecting and for the `Host` header.
     pub authority: String,
     /// The address as it was given, without a slash at its end.
     pub url: String,
+    /// How a connection comes about; `None`: straight and without TLS.
+    tunnel: Option<Tunnel>,
+}
+
+/// A way to a third party: TLS, through the forward proxy if there is one.
+#[derive(Clone)]
+struct Tunnel {
+    /// The proxy's `host:port`.
+    proxy: Option<String>,
+    name: ServerName<'static>,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel")
+            .field("proxy", &self.proxy)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Endpoint {
+    /// A third party's HTTPS service, whose name is wired into the program that asks it. `proxy` is
+    /// what `HTTPS_PROXY` said; `tls` knows whom to trust.
+    ///
     /// # Errors
-    /// Anything but a plain-text HTTP address: these programs speak no TLS.
+    /// A proxy that is not `http://host:port`.
+    pub(super) fn third_party(
+        host: &'static str,
+        proxy: Option<&str>,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Result<Self, Refusal> {
+        let name = ServerName::try_from(host)
+            .map_err(|_| Refusal::Usage(format!("`{host}` is no host name")))?;
+        let proxy = proxy.map(Self::parse).transpose()?;
+        Ok(Self {
+            authority: host.to_owned(),
+            url: format!("https://{host}"),
+            tunnel: Some(Tunnel {
+                proxy: proxy.map(|proxy| proxy.authority),
+                name,
+                tls,
+            }),
+        })
+    }
+
+    /// # Errors
+    /// Anything but a plain-text HTTP address.
     pub(super) fn parse(url: &str) -> Result<Self, Refusal> {
         let wrong = || Refusal::Usage(format!("`{url}` is not an address like http://host:port"));
         let uri: Uri = url.parse().map_err(|_| wrong())?;
@@ -69,6 +120,7 @@ impl Endpoint {
         Ok(Self {
             authority: format!("{}:{port}", authority.host()),
             url: url.trim_end_matches('/').to_owned(),
+            tunnel: None,
         })
     }
 }
@@ -196,18 +248,72 @@ impl Pool {
 }
 
 async fn connect(endpoint: &Endpoint, patience: Patience) -> Result<Sender, Failure> {
-    let connecting = TcpStream::connect(&endpoint.authority);
-    let stream = match time::timeout(patience.connect, connecting).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(_)) | Err(_) => return Err(Failure::NoConnection),
+    let connecting = async {
+        match &endpoint.tunnel {
+            None => shake_hands(dial(&endpoint.authority).await?).await,
+            Some(tunnel) => shake_hands(dig(&endpoint.authority, tunnel).await?).await,
+        }
     };
+    time::timeout(patience.connect, connecting)
+        .await
+        .unwrap_or(Err(Failure::NoConnection))
+}
+
+async fn dial(authority: &str) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::connect(authority)
+        .await
+        .map_err(|_| Failure::NoConnection)?;
     let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+async fn shake_hands<S>(stream: S) -> Result<Sender, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|_| Failure::Broken)?;
     // Ends with its sender, or when the peer closes it.
     tokio::spawn(connection);
     Ok(sender)
+}
+
+/// A TLS connection to a third party, through the forward proxy's CONNECT if there is one.
+async fn dig(host: &str, tunnel: &Tunnel) -> Result<TlsStream<TcpStream>, Failure> {
+    let target = format!("{host}:443");
+    let stream = match &tunnel.proxy {
+        None => dial(&target).await?,
+        Some(proxy) => {
+            let mut stream = dial(proxy).await?;
+            let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+            let sent = stream.write_all(request.as_bytes()).await;
+            if sent.is_err() || !is_open(&mut stream).await {
+                return Err(Failure::NoConnection);
+            }
+            stream
+        }
+    };
+    TlsConnector::from(Arc::clone(&tunnel.tls))
+        .connect(tunnel.name.clone(), stream)
+        .await
+        .map_err(|_| Failure::NoConnection)
+}
+
+/// The longest answer of a proxy to CONNECT that is read.
+const PROXY_ANSWER_MAX: usize = 8 * 1024;
+
+/// Whether the proxy answered CONNECT with a 200. Read byte by byte, as what follows the head is
+/// no longer the proxy's.
+async fn is_open(stream: &mut TcpStream) -> bool {
+    let mut head = Vec::new();
+    while head.len() < PROXY_ANSWER_MAX && !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return false,
+        }
+    }
+    head.starts_with(b"HTTP/1.1 200") || head.starts_with(b"HTTP/1.0 200")
 }
 
 fn name_host(endpoint: &Endpoint, request: &mut Request<Full<Bytes>>) -> Result<(), Failure> {
