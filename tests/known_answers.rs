@@ -90,6 +90,16 @@ known_answers! {
             "ADA-12", "ADA-12-alert", "ADA-13", "ADA-15", "ADA-17",
         ],
     };
+    snapengage_2015: Known {
+        scenario: "snapengage-2015-quota.toml",
+        remedied: "live-chat-remedied.toml",
+        passes: 12,
+        as_it_was: "live-chat-as-it-was.toml",
+        fails: &[
+            "SNP-1", "SNP-2", "SNP-4", "SNP-4-fallback", "SNP-6", "SNP-7", "SNP-9", "SNP-10",
+            "SNP-10-loop",
+        ],
+    };
 }
 
 #[test]

@@ -74,11 +74,11 @@ impl Assets {
     /// An asset and where it came from; `None` where no origin gave it.
     pub(super) async fn get(&self, name: &str) -> Option<(Bytes, Origin)> {
         let Some(second) = &self.second else {
-            let body = self.from_primary(name).await?;
+            let body = self.primary(name).await?;
             return Some((body, Origin::Primary));
         };
         if self.breaker.lets_through() {
-            let body = self.from_primary(name).await;
+            let body = self.primary(name).await;
             self.breaker.ended(body.is_some());
             if let Some(body) = body {
                 return Some((body, Origin::Primary));
@@ -88,7 +88,7 @@ impl Assets {
         Some((body, Origin::Second))
     }
 
-    async fn from_primary(&self, name: &str) -> Option<Bytes> {
+    async fn primary(&self, name: &str) -> Option<Bytes> {
         let got = self.primary.get(name).await;
         self.health.ended("s3", got.is_ok());
         got.ok().map(|(_, body)| body)
