@@ -160,11 +160,9 @@ async fn exception(port: u16, what: &str) -> String {
     client("mysql_error.py", vec![port.to_string(), what.to_owned()]).await
 }
 
-fn started(settings: &'static [&'static str]) -> impl Future<Output = MariaDb> {
-    async move {
-        let starting = tokio::task::spawn_blocking(move || MariaDb::start(settings));
-        starting.await.expect("it started")
-    }
+async fn started(settings: &'static [&'static str]) -> MariaDb {
+    let starting = tokio::task::spawn_blocking(move || MariaDb::start(settings));
+    starting.await.expect("it started")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,10 +7,10 @@
 //!                  `-> pager (remedied only)
 //! ```
 //!
-//! *As it was* ([`direct`]) the reply waits until its record is written. *Remedied* ([`outbox`]) it
+//! *As it was* (`direct`) the reply waits until its record is written. *Remedied* (`outbox`) it
 //! does not: records wait in bounded buffers and are written behind it. What else differs is the
-//! ledger's client ([`ledger::Manners`]) and how much of a conversation a record holds; all of it
-//! is chosen in [`cloud`].
+//! ledger's client (`ledger::Manners`) and how much of a conversation a record holds; all of it
+//! is chosen in `cloud`.
 
 mod buffer;
 mod cloud;
