@@ -83,9 +83,14 @@ fn phase(history: &[Value], index: u64) -> (u64, u64) {
     (began(index), began(index + 1))
 }
 
-/// The statuses that the operations of a load got which lay within a phase altogether.
+/// How long the faults of a phase may take to replace those before, in microseconds.
+const CHANGE_MAX: u64 = 500_000;
+
+/// The statuses that the operations of a load got which lay within a phase altogether, once its
+/// faults were in force.
 fn statuses(history: &[Value], load: &str, index: u64) -> Vec<u64> {
     let (from, to) = phase(history, index);
+    let from = from + CHANGE_MAX;
     history
         .iter()
         .filter(|entry| entry["type"] == "operation" && entry["load"] == load)
