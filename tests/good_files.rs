@@ -456,7 +456,10 @@ fn a_plan_says_what_would_happen_and_when() {
 fn every_expectations_example_reads_in_a_scenario() {
     let head = &SCENARIO[..SCENARIO.find("[[expect]]").unwrap()];
     let realtime = "[dependency.realtime]\nprotocol = \"pusher\"\nupstream = \"embedded\"\n";
-    let system = format!("{SYSTEM}\n{realtime}");
+    let ledger = "[ledger.work]\naccepted = { load = \"train\", id = \"bot\" }\n\
+                  delivered = { dependency = \"s3\", id = \"bot\" }\npriority = \"version\"\n\
+                  dropped = { path = \"/dropped\", id = \"json:/ids/*\" }\n";
+    let system = format!("{SYSTEM}\n{realtime}{ledger}");
     for def in EXPECTATIONS {
         let (read, problems) = try_read(&system, &format!("{head}{}", def.example));
         let errors = problems.contains("error:");
