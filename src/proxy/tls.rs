@@ -1,7 +1,8 @@
 //! TLS on both sides: a throw-away authority whose certificates the system is made to trust, and
 //! the configuration with which we trust the dependency.
 //!
-//! The provider is ring, named in this file alone and never installed as the process's default.
+//! The provider is ring, named in this file alone (but for the reference systems) and never
+//! installed as the process's default.
 
 use parking_lot::Mutex;
 use rcgen::{

@@ -125,6 +125,22 @@ impl Endpoint {
     }
 }
 
+/// How third parties are trusted: by the system's roots, or those of `SSL_CERT_FILE`.
+///
+/// # Errors
+/// No version of TLS is left to speak.
+pub(super) fn trust() -> Result<Arc<rustls::ClientConfig>, Refusal> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Refusal::Usage(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 /// How long an attempt waits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {

@@ -11,11 +11,10 @@ use super::{
 };
 use crate::{
     embedded::server::Server,
-    proxy::tls::client_config,
     reference::{
         Options, Refusal, Variant,
         s3::{Client, Manners},
-        web::{Answer, Endpoint, body_of, json},
+        web::{Answer, Endpoint, body_of, json, trust},
     },
 };
 use bytes::Bytes;
@@ -147,7 +146,7 @@ impl Platform {
 impl App {
     fn new(setup: PlatformSetup, tasks: &mut JoinSet<()>) -> Result<Self, Refusal> {
         let variant = setup.variant;
-        let tls = client_config(&[])?;
+        let tls = trust()?;
         let third_party =
             |host| Endpoint::third_party(host, setup.proxy.as_deref(), Arc::clone(&tls));
         let pager = Endpoint::parse(&setup.pager)?;
