@@ -1,7 +1,10 @@
 //! What faults decide, in the words that proxies carry out.
 
 use super::FaultId;
-use crate::units::{Bandwidth, Share};
+use crate::{
+    protocol::postgres::ErrorReply,
+    units::{Bandwidth, Share},
+};
 use bytes::Bytes;
 use std::{
     sync::{
@@ -271,6 +274,9 @@ pub enum Reply {
         /// The message, in place of the error's own.
         text: Option<String>,
     },
+    /// One of PostgreSQL's errors. A session that it ends is closed after it. Put on a connection as
+    /// a whole it is said unasked.
+    Postgres(Box<ErrorReply>),
     /// Bytes that are no answer at all; then the connection is closed.
     Garbage(Bytes),
     /// No byte, then FIN: an empty reply.

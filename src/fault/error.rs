@@ -1,10 +1,16 @@
 //! `error`: the dependency answers with an error of its protocol: one of S3's by its code, an HTTP
-//! status with a body of the author's, the page of a load balancer, one of Redis's by its first word.
+//! status with a body of the author's, the page of a load balancer, one of Redis's by its first
+//! word, or one of PostgreSQL's by its SQLSTATE.
+//!
+//! A database's error meets the requests that can meet it: 53300 those who connect, 40001
+//! statements. One that ends sessions is, with `by = "connection"`, said to those that are open
+//! when it comes into force, also to idle ones.
 
 use super::{
-    Acts, Behaviour, Context, Decision, End, FaultDef, Group, Reply,
+    Acts, Behaviour, ConnectionEvent, Context, Decision, End, FaultDef, Group, Reply,
     keys::{self, Applies},
     mysql, redis, reply,
+    sqlstate::{self, Scope},
 };
 use crate::{
     input::{Fields, Key, Problems, Shape},
@@ -25,7 +31,7 @@ pub(super) const DEF: FaultDef = FaultDef {
         Key::optional(
             "error",
             Shape::Text,
-            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …); redis: an error's first word (LOADING, OOM …); mysql: its number (1213)",
+            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …); redis: an error's first word (LOADING, OOM …); mysql: its number (1213); postgres: a SQLSTATE or its condition (53300, admin_shutdown …)",
         ),
         Key::optional(
             "status",
@@ -38,6 +44,13 @@ pub(super) const DEF: FaultDef = FaultDef {
             "the body, where the error brings none; redis: what follows the first word; mysql: the message",
         ),
         Key::optional("headers", Shape::TextMap, "headers added to the answer"),
+        Key::optional(
+            "message",
+            Shape::Text,
+            "postgres: the message, in place of the error's own",
+        ),
+        Key::optional("detail", Shape::Text, "postgres: the detail"),
+        Key::optional("hint", Shape::Text, "postgres: the hint"),
         Key::optional("reason", Shape::Text, "the reason phrase of HTTP/1.1"),
         Key::optional(
             "retry_after",
@@ -63,6 +76,10 @@ pub(super) const DEF: FaultDef = FaultDef {
         let of_database = match protocol {
             Protocol::Redis => Some(redis::parse(fields, gate, problems)?),
             Protocol::Mysql => Some(mysql::parse(fields, gate, problems)?),
+            Protocol::Postgres => {
+                let (reply, scope) = sqlstate::parse(fields, gate, problems)?;
+                Some((Reply::Postgres(Box::new(reply)), Only::Postgres(scope)))
+            }
             _ => None,
         };
         if let Some((reply, only)) = of_database {
@@ -118,6 +135,8 @@ pub(super) enum Only {
     Redis(Meets),
     /// Requests that MySQL answers so.
     Mysql(my::Meets),
+    /// Requests that PostgreSQL answers so.
+    Postgres(Scope),
 }
 
 impl Only {
@@ -130,6 +149,7 @@ impl Only {
             Self::Requests => !is_message,
             Self::Redis(state) => meets(state, &call.operation),
             Self::Mysql(state) => my::meets(state, call),
+            Self::Postgres(scope) => scope.concerns(call),
         }
     }
 }
@@ -143,6 +163,11 @@ struct Error {
 }
 
 impl Behaviour for Error {
+    fn connection(&self, event: &ConnectionEvent, _: &Context) -> Option<Decision> {
+        (self.only == Only::Postgres(Scope::OpenConnections) && event.already_open)
+            .then(|| Decision::end(End::Reply(self.reply.clone())))
+    }
+
     fn request(&self, call: &Call, context: &Context) -> Option<Decision> {
         if call.place.is_some_and(|place| place.already_open) {
             return Some(Decision::end(End::Reply(self.reply.clone())));
@@ -152,6 +177,9 @@ impl Behaviour for Error {
     }
 
     fn acts(&self) -> Acts {
+        if self.only == Only::Postgres(Scope::OpenConnections) {
+            return Acts::CONNECTIONS;
+        }
         Acts {
             sockets: self.cuts_existing,
             ..Acts::REQUESTS

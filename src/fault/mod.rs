@@ -40,6 +40,7 @@ mod reset;
 mod resume;
 mod set;
 mod slice;
+mod sqlstate;
 mod stale_reply;
 mod stall;
 mod stalled_body;

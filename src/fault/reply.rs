@@ -1,6 +1,6 @@
 //! Answers as files describe them: S3's codes, HTTP statuses, the pages of load balancers.
 
-use super::{Reply, keys};
+use super::{Reply, keys, sqlstate};
 use crate::{
     input::{Fields, Problems, did_you_mean},
     protocol::{
@@ -26,9 +26,19 @@ pub(super) fn parse(
         Protocol::Mysql => {
             return super::mysql::reply(fields, problems).map(|(reply, _)| reply);
         }
+        Protocol::Postgres => {
+            let reply = sqlstate::reply(fields, problems)?;
+            return Some(Reply::Postgres(Box::new(reply)));
+        }
         _ => {}
     }
     let before = problems.as_slice().len();
+    for key in ["message", "detail", "hint"] {
+        if fields.has(key) {
+            let message = format!("answers of {protocol} have no `{key}`");
+            fields.problem(problems, key, message, "they have a `body`".to_owned());
+        }
+    }
     if !fields.has("error") && !fields.has("status") {
         let hint = match protocol {
             Protocol::S3 => "write one of S3's codes: error = \"InternalError\"",

@@ -225,7 +225,7 @@ impl Attempted<'_> {
                     .get_or_insert_with(|| serde_json::from_slice(&answer.body).unwrap_or_default())
                     .pointer(pointer)
                     .map(text_of),
-                Capture::Var(_) | Capture::Key => None,
+                Capture::Var(_) | Capture::Key | Capture::Parameter(_) => None,
             };
             if let Some(value) = value {
                 self.captured.insert(name.clone(), cut(value));

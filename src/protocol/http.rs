@@ -207,6 +207,8 @@ pub fn make(reply: &Reply, call: &Call, stamp: &Stamp<'_>) -> Made {
             reason,
             in_close,
         } => refused(*code, reason, *in_close, call, stamp),
+        // No fault on HTTP speaks another protocol; nothing is said then.
+        Reply::Postgres(_) => Made::Empty,
         Reply::Http {
             status,
             reason,

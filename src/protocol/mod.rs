@@ -5,6 +5,7 @@
 pub mod call;
 pub mod http;
 pub mod mysql;
+pub mod postgres;
 pub mod pusher;
 pub mod redis;
 mod retry;
@@ -35,6 +36,8 @@ pub enum Protocol {
     Redis,
     /// The client/server protocol of MySQL and MariaDB.
     Mysql,
+    /// PostgreSQL's protocol, version 3.
+    Postgres,
 }
 
 /// What `brownout list protocols` prints, and what files may name.
@@ -75,6 +78,9 @@ const PUSHER_WHEN: &[&str] = &[
     "text",
     "attempt",
 ];
+
+/// By what statements of SQL are told apart.
+const SQL_WHEN: &[&str] = &["operation", "table", "text", "key", "attempt"];
 
 /// Every protocol, in the order listed.
 pub const PROTOCOLS: &[ProtocolDef] = &[
@@ -124,7 +130,15 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         summary: "MySQL and MariaDB: connections, statements, the server's own errors",
         example: "[dependency.orders]\nprotocol = \"mysql\"\nrole     = \"database\"\nupstream = \"127.0.0.1:3306\"\n",
         has_messages: true,
-        when: &["operation", "table", "text", "key", "attempt"],
+        when: SQL_WHEN,
+    },
+    ProtocolDef {
+        protocol: Protocol::Postgres,
+        name: "postgres",
+        summary: "PostgreSQL: faults on connections and single statements, its own errors",
+        example: "[dependency.db]\nprotocol = \"postgres\"\nrole     = \"database\"\nupstream = \"127.0.0.1:5432\"\n",
+        has_messages: true,
+        when: SQL_WHEN,
     },
 ];
 
@@ -147,12 +161,18 @@ impl Protocol {
             Self::Pusher => Box::new(pusher::OPERATIONS.iter().copied()),
             Self::Redis => Box::new(redis::operations()),
             Self::Mysql => Box::new(mysql::operations()),
+            Self::Postgres => Box::new(postgres::OPERATIONS.iter().chain(sql::KINDS).copied()),
         }
     }
 
     /// Whether its messages are HTTP's: heads with bodies.
     pub fn is_http(self) -> bool {
         matches!(self, Self::Http | Self::S3 | Self::Pusher)
+    }
+
+    /// Whether its requests are statements of SQL, with bound parameters.
+    pub fn is_sql(self) -> bool {
+        matches!(self, Self::Postgres)
     }
 
     /// Whether the proxy sees single requests of this protocol.

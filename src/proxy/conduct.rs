@@ -5,8 +5,9 @@ use super::{
     connection::{Life, Shared},
     wire::{Ending, Hold, Wire},
 };
-use crate::fault::{
-    Closing, ConnectionEvent, Decision, End, FaultId, FaultSet, Reply, StreamPlan, Then,
+use crate::{
+    fault::{Closing, ConnectionEvent, Decision, End, FaultId, FaultSet, Reply, StreamPlan, Then},
+    protocol::postgres::Moment,
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
@@ -195,7 +196,8 @@ impl<'a> Conductor<'a> {
     }
 
     /// An answer to a connection as a whole: bytes that are none, or none at all. An answer of the
-    /// protocol is given by the engine, which knows when the client can read it.
+    /// protocol is given by the engine, which knows when the client can read it; so is what ends a
+    /// session.
     async fn reply(
         &self,
         reply: Reply,
@@ -205,6 +207,11 @@ impl<'a> Conductor<'a> {
         plan: StreamPlan,
     ) -> Ending {
         let bytes = match reply {
+            // Said unasked, at a message's end and under TLS.
+            Reply::Postgres(ref error) if error.moment == Moment::Session => {
+                self.life.dismiss(reply);
+                return self.pass(set, event, plan, Hold::Free).await;
+            }
             Reply::Garbage(bytes) => bytes,
             Reply::Empty | Reply::Nothing => Bytes::new(),
             of_the_protocol => {

@@ -3,7 +3,7 @@
 use super::{
     Config, Counts,
     conduct::{Conductor, Farewell},
-    http, mysql, redis, relay,
+    http, mysql, postgres, redis, relay,
     replayed::Replayed,
     sockets::Sockets,
     station::Station,
@@ -31,7 +31,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, watch},
+    sync::{Notify, OwnedSemaphorePermit, watch},
     time::Instant,
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
@@ -191,6 +191,9 @@ pub(crate) struct Life {
     farewell: Mutex<Option<Farewell>>,
     held_by: watch::Sender<Vec<FaultId>>,
     refusal: Mutex<Option<Refusal>>,
+    dismissal: Mutex<Option<Reply>>,
+    last_code: Mutex<Option<Arc<str>>>,
+    dismissed: Notify,
 }
 
 /// A connection for which the dependency has no room: every request on it is answered so.
@@ -229,6 +232,9 @@ impl Life {
             farewell: Mutex::default(),
             held_by: watch::Sender::default(),
             refusal: Mutex::default(),
+            dismissal: Mutex::default(),
+            last_code: Mutex::default(),
+            dismissed: Notify::new(),
         }
     }
 
@@ -260,10 +266,42 @@ impl Life {
         self.refusal.lock().clone()
     }
 
+    /// Whether every request is refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refusal.lock().is_some()
+    }
+
     /// Which faults hold the requests of the connection, now and as that changes: an engine that
     /// sees requests forwards none of them meanwhile.
     pub(crate) fn held_by(&self) -> watch::Receiver<Vec<FaultId>> {
         self.held_by.subscribe()
+    }
+
+    /// A fault ends the connection with this, which the engine must say: see [`Life::dismissed`].
+    pub(super) fn dismiss(&self, reply: Reply) {
+        self.dismissal.lock().get_or_insert(reply);
+        self.dismissed.notify_one();
+    }
+
+    /// Comes back when a fault ends the connection with an answer that nobody asked for. One
+    /// engine waits for it.
+    pub(crate) async fn dismissed(&self) -> Reply {
+        loop {
+            if let Some(reply) = self.dismissal.lock().take() {
+                return reply;
+            }
+            self.dismissed.notified().await;
+        }
+    }
+
+    /// Notes the code of the error that ended the connection: the answer to whatever was due.
+    pub(super) fn said(&self, code: &str) {
+        *self.last_code.lock() = Some(code.into());
+    }
+
+    /// See [`Life::said`].
+    pub(super) fn last_code(&self) -> Option<Arc<str>> {
+        self.last_code.lock().clone()
     }
 
     /// Whether what an engine writes goes straight to the client.
@@ -487,7 +525,9 @@ async fn serve(
 async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Arc<Shared>) {
     let spoken = match shared.config.protocol {
         // TLS begins within the protocol.
-        Protocol::Mysql => Ok((ClientStream::Plain(WireStream::new(wire)), None, None)),
+        Protocol::Mysql | Protocol::Postgres => {
+            Ok((ClientStream::Plain(WireStream::new(wire)), None, None))
+        }
         _ => handshake(wire, shared).await,
     };
     let (stream, alpn, server_name) = match spoken {
@@ -507,6 +547,7 @@ async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Ar
         Protocol::Http | Protocol::S3 | Protocol::Pusher => http::serve(accepted).await,
         Protocol::Redis => redis::serve(accepted).await,
         Protocol::Mysql => mysql::serve(accepted).await,
+        Protocol::Postgres => postgres::serve(accepted).await,
     }
 }
 

@@ -13,17 +13,17 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// The bytes an inlet begins with room for.
-pub(super) const ROOM_FIRST: usize = 16 * 1024;
+pub(in crate::proxy) const ROOM_FIRST: usize = 16 * 1024;
 
 /// The bytes of an inlet that streams.
-pub(super) const ROOM_MAX: usize = 64 * 1024;
+pub(in crate::proxy) const ROOM_MAX: usize = 64 * 1024;
 
 /// Bytes that are read and thrown away, at most, to notice when a client goes away.
 const SPILL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A reader with its buffer.
 #[derive(Debug)]
-pub(super) struct Inlet<R> {
+pub(in crate::proxy) struct Inlet<R> {
     source: R,
     buffer: Vec<u8>,
     start: usize,
@@ -34,12 +34,12 @@ pub(super) struct Inlet<R> {
 
 impl<R: AsyncRead + Unpin> Inlet<R> {
     /// An inlet that holds at most [`ROOM_MAX`] bytes.
-    pub(super) fn new(source: R) -> Self {
+    pub(in crate::proxy) fn new(source: R) -> Self {
         Self::after(Vec::new(), source)
     }
 
     /// An inlet whose first bytes were read already.
-    pub(super) fn after(first: Vec<u8>, source: R) -> Self {
+    pub(in crate::proxy) fn after(first: Vec<u8>, source: R) -> Self {
         Self {
             source,
             start: 0,
@@ -51,12 +51,12 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     }
 
     /// What was read and not yet used.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::proxy) fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
     /// Counts the first `len` bytes as used.
-    pub(super) fn consume(&mut self, len: usize) {
+    pub(in crate::proxy) fn consume(&mut self, len: usize) {
         self.start += len;
         debug_assert!(self.start <= self.end, "only bytes that are there are used");
         if self.start == self.end {
@@ -75,26 +75,26 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     }
 
     /// Changes how many unused bytes it may hold.
-    pub(super) fn set_room_max(&mut self, room_max: usize) {
+    pub(in crate::proxy) fn set_room_max(&mut self, room_max: usize) {
         self.room_max = room_max.max(ROOM_FIRST);
     }
 
     /// Whether it would read more.
-    pub(super) fn has_room(&self) -> bool {
+    pub(in crate::proxy) fn has_room(&self) -> bool {
         self.end - self.start < self.room_max
     }
 
     /// Throws away what came last, so that it can go on reading where it is full: only to notice
     /// when the peer goes away. What is left can no longer be sent on; its first `keep` bytes are
     /// whole.
-    pub(super) fn spill(&mut self, keep: usize) {
+    pub(in crate::proxy) fn spill(&mut self, keep: usize) {
         let keep = (self.start + keep.max(ROOM_FIRST)).min(self.end);
         self.spilled += self.end - keep;
         self.end = keep;
     }
 
     /// How many bytes were thrown away.
-    pub(super) fn spilled(&self) -> usize {
+    pub(in crate::proxy) fn spilled(&self) -> usize {
         self.spilled
     }
 
@@ -103,12 +103,12 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     ///
     /// # Errors
     /// Those of the connection.
-    pub(super) async fn fill(&mut self) -> io::Result<usize> {
+    pub(in crate::proxy) async fn fill(&mut self) -> io::Result<usize> {
         poll_fn(|cx| self.poll_fill(cx)).await
     }
 
     /// See [`Inlet::fill`].
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(in crate::proxy) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.has_room() {
             return Poll::Pending;
         }

@@ -5,8 +5,9 @@
 //! A connection's way through: the `door` accepts it (or lets its connect time out, or refuses
 //! it), its bytes pass a `wire` on which byte-stream and connection faults act, below TLS as on a
 //! real network, and above the wire an engine speaks its protocol: the `relay` for tcp, `http` for
-//! HTTP and S3, `redis` for Redis, `mysql` for MySQL and MariaDB. The [`ForwardProxy`] leads
-//! connections for hosts that are wired into libraries to the doors of their dependencies.
+//! HTTP and S3, `redis` for Redis, `mysql` for MySQL and MariaDB, `postgres` for PostgreSQL. The
+//! [`ForwardProxy`] leads connections for hosts that are wired into libraries to the doors of their
+//! dependencies.
 //!
 //! With no fault in force a plain tcp connection is spliced in the kernel.
 
@@ -19,6 +20,7 @@ mod forward_proxy;
 pub mod http;
 mod inlet;
 mod mysql;
+mod postgres;
 mod redis;
 mod relay;
 mod replayed;
@@ -173,6 +175,7 @@ impl Proxy {
             (Protocol::Redis, None) => "redis",
             (Protocol::Redis, Some(_)) => "rediss",
             (Protocol::Mysql, _) => "mysql",
+            (Protocol::Postgres, _) => "postgres",
         };
         format!("{scheme}://{}", self.address)
     }

@@ -41,6 +41,7 @@ pub(super) struct Statement {
     left: Option<Micros>,
     /// When it was over, where that is known before what became of it.
     ended: Option<Micros>,
+    captured: BTreeMap<String, String>,
     is_recorded: bool,
 }
 
@@ -71,6 +72,7 @@ impl Statement {
             acts_on_answer: None,
             left: None,
             ended: None,
+            captured: BTreeMap::new(),
             is_recorded: false,
         }
     }
@@ -136,6 +138,33 @@ impl Statement {
         self.code = Some(code.into());
     }
 
+    /// Whether a fault ended its connection with an error: dropping it records it so.
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.life.last_code().is_some()
+    }
+
+    /// Whether the client was, or will be, sent an error code.
+    pub(super) fn has_code(&self) -> bool {
+        self.code.is_some()
+    }
+
+    /// The first table that it names.
+    pub(super) fn table(&self) -> &str {
+        &self.call.table
+    }
+
+    /// Keeps these values, by the names of the dependency's captures.
+    pub(super) fn capture(&mut self, values: Vec<(String, String)>) {
+        self.captured.extend(values);
+    }
+
+    /// Takes back whatever the faults decided last: the statement could not be treated so.
+    pub(super) fn nobody_acted(&mut self) {
+        for fault in std::mem::take(&mut self.faults) {
+            self.did_not_act(fault);
+        }
+    }
+
     /// Takes back that a fault acted: it could not be carried out.
     pub(super) fn did_not_act(&mut self, fault: FaultId) {
         self.faults.retain(|known| *known != fault);
@@ -173,6 +202,16 @@ impl Statement {
         self.shared.recorder.record(Observation::Attempt(attempt));
     }
 
+    fn captured(&self) -> BTreeMap<String, String> {
+        let mut captured = self.captured.clone();
+        for (name, capture) in &self.shared.config.capture {
+            if matches!(capture, Capture::Key) {
+                captured.insert(name.clone(), self.call.key.to_string());
+            }
+        }
+        captured
+    }
+
     fn attempt(&self, end: AttemptEnd) -> Attempt {
         let call = &self.call;
         let applied = match self.answer {
@@ -200,17 +239,9 @@ impl Statement {
             released: self.released,
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,
-            captured: captured(call, &self.shared.config.capture),
+            captured: self.captured(),
         }
     }
-}
-
-fn captured(call: &Call, wanted: &BTreeMap<String, Capture>) -> BTreeMap<String, String> {
-    wanted
-        .iter()
-        .filter(|(_, capture)| matches!(capture, Capture::Key))
-        .map(|(name, _)| (name.clone(), call.key.to_string()))
-        .collect()
 }
 
 impl Asked for Statement {
@@ -268,6 +299,12 @@ impl Drop for Statement {
     fn drop(&mut self) {
         if self.is_recorded {
             return;
+        }
+        if let Some(code) = self.life.last_code() {
+            let faults = self.life.faults();
+            self.acted(&faults);
+            self.code(code);
+            return self.finish(AttemptEnd::Answered);
         }
         if self.left.is_some() {
             return self.gave_up();

@@ -1,6 +1,6 @@
 //! Connections to the dependency: names resolved, TCP, TLS, ALPN. No faults act here.
 
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, postgres};
 use rustls::pki_types::ServerName;
 use std::{
     fmt, io,
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -120,11 +120,14 @@ impl Connector {
         name: Option<&str>,
         alpn: Alpn,
     ) -> io::Result<UpstreamStream> {
-        let stream = self.dial().await?;
+        let mut stream = self.dial().await?;
         stream.set_nodelay(true)?;
         // With MySQL TLS begins later, within the protocol.
         if !self.address.tls || self.protocol == Protocol::Mysql {
             return Ok(UpstreamStream::Plain(stream));
+        }
+        if self.protocol == Protocol::Postgres {
+            ask_for_tls(&mut stream).await?;
         }
         // A client that knows us as localhost has not named the dependency.
         let name = name.filter(|name| *name != "localhost");
@@ -188,6 +191,17 @@ impl Connector {
         };
         self.http2.store(http2, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Asks a PostgreSQL server for TLS, which it answers with one byte.
+async fn ask_for_tls(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(&postgres::TLS_REQUEST).await?;
+    let mut answer = [0];
+    stream.read_exact(&mut answer).await?;
+    match &answer {
+        b"S" => Ok(()),
+        _ => Err(io::Error::other("it does not speak TLS")),
     }
 }
 

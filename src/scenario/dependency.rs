@@ -150,12 +150,13 @@ fn parse_upstream(
 }
 
 /// What there is.
-const EMBEDDED_HINT: &str = "`embedded` is a server of s3 or pusher, `embedded:sink` an HTTP server that records what it is sent";
+const EMBEDDED_HINT: &str = "`embedded` is a server of s3, postgres or pusher, `embedded:sink` an HTTP server that records what it is sent";
 
 fn embedded(text: &str, protocol: Option<Protocol>) -> Result<Upstream, (String, &'static str)> {
     match (text, protocol) {
         ("embedded", Some(Protocol::S3) | None) => Ok(Upstream::Embedded("s3")),
         ("embedded", Some(Protocol::Pusher)) => Ok(Upstream::Embedded("pusher")),
+        ("embedded", Some(Protocol::Postgres)) => Ok(Upstream::Embedded("postgres")),
         ("embedded:sink", Some(Protocol::Http) | None) => Ok(Upstream::Embedded("sink")),
         ("embedded", Some(Protocol::Http)) => Err((
             "no embedded server for http".to_owned(),
@@ -287,6 +288,16 @@ fn key(table: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Optio
                 "\"argument:1\" is the first behind the command's name",
             )
         }
+        _ if protocol.is_sql() => {
+            if let Some(nth) = parameter(&text.value) {
+                return Some(KeyFrom::Parameter(nth));
+            }
+            let message = format!("`{}` is no bound parameter of a statement", text.value);
+            (
+                message,
+                "\"parameter:1\" is the first; without it the key is the table",
+            )
+        }
         _ => {
             let message = format!("requests of the protocol {protocol} bring their own key");
             (message, "leave `key` out")
@@ -409,6 +420,11 @@ fn check_app_text(key: &'static str, text: &str, fields: &Fields<'_>, problems: 
     }
 }
 
+/// The number in `parameter:1`, from 1.
+fn parameter(text: &str) -> Option<usize> {
+    text.strip_prefix("parameter:").and_then(key_number)
+}
+
 /// Where a capture stands, which decides what it can take from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Side {
@@ -456,6 +472,9 @@ pub(super) fn captures(
                     format!("nothing can be captured by `{}`", text.value)
                 },
                 match side {
+                    Side::Dependency(protocol) if protocol.is_sql() => {
+                        "\"key\" or a bound parameter, \"parameter:1\"".to_owned()
+                    }
                     Side::Dependency(_) => {
                         "\"header:NAME\", \"response-header:NAME\" or \"key\"".to_owned()
                     }
@@ -474,6 +493,11 @@ fn capture(text: &str, side: Side) -> Option<Capture> {
     let load = side == Side::Load;
     if text == "key" && !load {
         return Some(Capture::Key);
+    }
+    if let Side::Dependency(protocol) = side
+        && protocol.is_sql()
+    {
+        return parameter(text).map(Capture::Parameter);
     }
     let (from, what) = text.split_once(':')?;
     if from.ends_with("header") && is_secret(what) {

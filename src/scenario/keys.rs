@@ -186,12 +186,12 @@ pub(super) const DEPENDENCY: &[Key] = &[
     Key::optional(
         "key",
         Shape::Text,
-        "what is the key of a command: redis: \"argument:2\" (its first key)",
+        "what is the key of a command or statement: redis: \"argument:2\" (its first key); postgres: \"parameter:1\", a bound parameter (its table)",
     ),
     Key::optional(
         "capture",
         Shape::TextMap,
-        "what is kept of each request, by name: \"header:x-amz-meta-version\", \"response-header:etag\", \"key\"",
+        "what is kept of each request, by name: \"header:x-amz-meta-version\", \"response-header:etag\", \"key\"; of SQL \"key\", \"parameter:1\"",
     ),
     Key::optional(
         "hosts",

@@ -195,6 +195,9 @@ pub enum Capture {
     Var(String),
     /// The object's key (dependencies only): `key`.
     Key,
+    /// The n-th bound parameter of a statement, from 1, as text (SQL dependencies only):
+    /// `parameter:1`.
+    Parameter(usize),
 }
 
 /// A load driven at the system.

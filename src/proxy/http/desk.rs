@@ -400,7 +400,7 @@ fn captured(
         Capture::Header(name) => call.headers.get(name).map(str::to_owned),
         Capture::ResponseHeader(name) => exchange.answer_header(name),
         Capture::Key => Some(call.key.to_string()),
-        Capture::Json(_) | Capture::Var(_) => None,
+        Capture::Json(_) | Capture::Var(_) | Capture::Parameter(_) => None,
     };
     wanted
         .iter()

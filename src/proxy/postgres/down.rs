@@ -1,0 +1,696 @@
+//! From the server to the client: finds out which statement each answer belongs to, and does to it
+//! what was decided.
+
+use super::{
+    Over,
+    queue::{Farewell, Kind, LENGTH_MAX, Plan, Queue, State},
+};
+use crate::{
+    fault::{Closing, FaultId, FaultSet, Reply, Then},
+    history::AttemptEnd,
+    protocol::{
+        Applied,
+        postgres::{ErrorReply, HEADER_BYTES, Header, Sender, Session, Severity, code_of},
+    },
+    proxy::{
+        connection::{ClientStream, Life, Shared},
+        decide::{Asked, Held, hold, lifted},
+        inlet::Inlet,
+        statement::Statement,
+        upstream::UpstreamStream,
+    },
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::watch,
+};
+
+/// How much of an error is looked at, in bytes.
+const ERROR_BYTES: usize = 4 * 1024;
+
+/// How much of a command's tag is looked at, in bytes.
+const TAG_BYTES: usize = 16;
+
+/// Passes on what the server answers.
+pub(super) struct Down<'a> {
+    upstream: Inlet<ReadHalf<UpstreamStream>>,
+    client: WriteHalf<ClientStream>,
+    queue: &'a Queue,
+    session: Session,
+    life: &'a Arc<Life>,
+    faults: watch::Receiver<Arc<FaultSet>>,
+    /// The server's process, for errors that name it.
+    pid: u32,
+    is_authenticated: bool,
+    /// Bytes of the message that is being passed on.
+    passing: usize,
+    /// Bytes of the message that is being left out.
+    dropping: usize,
+    /// What is to be done at the next `ReadyForQuery`; until then answers are left out.
+    at_ready: Option<AtReady>,
+    /// Statements whose answers are whole, to be recorded once they have left.
+    done: Vec<Statement>,
+}
+
+/// See [`Down::at_ready`].
+struct AtReady {
+    then: Then,
+    fault: FaultId,
+    statement: Option<Box<Statement>>,
+}
+
+/// What is to be done with the message at hand.
+enum Step {
+    Pass,
+    Drop,
+    /// This in its stead.
+    Replace(Vec<u8>),
+    /// This, then it.
+    Before(Vec<u8>),
+    /// It, then this error, and the session ends.
+    EndAfter(Box<ErrorReply>),
+    /// It later.
+    Late(Duration, FaultId),
+    /// What was decided for the next `ReadyForQuery`, which it is.
+    Act,
+}
+
+impl<'a> Down<'a> {
+    pub(super) fn new(
+        upstream: Inlet<ReadHalf<UpstreamStream>>,
+        client: WriteHalf<ClientStream>,
+        queue: &'a Queue,
+        session: Session,
+        life: &'a Arc<Life>,
+        shared: &Shared,
+    ) -> Self {
+        Self {
+            upstream,
+            client,
+            queue,
+            session,
+            life,
+            faults: shared.switch.subscribe(),
+            pid: 0,
+            is_authenticated: false,
+            passing: 0,
+            dropping: 0,
+            at_ready: None,
+            done: Vec::new(),
+        }
+    }
+
+    /// Runs until the session is over.
+    pub(super) async fn run(mut self) -> Over {
+        match self.session().await {
+            Ok(()) => Over::UpstreamClosed,
+            Err(over) => over,
+        }
+    }
+
+    async fn session(&mut self) -> Result<(), Over> {
+        loop {
+            self.pass_on().await?;
+            self.end_locally().await?;
+            tokio::select! {
+                biased;
+                reply = self.life.dismissed() => return Err(self.dismiss(reply).await),
+                () = self.queue.local.notified() => {}
+                read = self.upstream.fill() => match read {
+                    Ok(0) => return self.upstream_closed().await,
+                    Ok(_) => {}
+                    // TLS without its farewell.
+                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                        return self.upstream_closed().await;
+                    }
+                    Err(error) => return Err(Over::UpstreamFailed(error)),
+                },
+            }
+        }
+    }
+
+    /// The client hears of it as it would from the server itself, also of half a message.
+    async fn upstream_closed(&mut self) -> Result<(), Over> {
+        let rest = self.upstream.bytes().len();
+        self.send(rest).await?;
+        // A client that is gone already needs not to hear.
+        let _ = self.client.shutdown().await;
+        Ok(())
+    }
+
+    /// Passes on all that has been read, up to a message that is not whole enough to be judged.
+    async fn pass_on(&mut self) -> Result<(), Over> {
+        let mut end = 0;
+        loop {
+            let there = self.upstream.bytes().len() - end;
+            if self.passing > 0 {
+                let count = self.passing.min(there);
+                self.passing -= count;
+                end += count;
+                if self.passing > 0 {
+                    break;
+                }
+                continue;
+            }
+            if self.dropping > 0 {
+                self.send(end).await?;
+                end = 0;
+                let count = self.dropping.min(there);
+                self.upstream.consume(count);
+                self.dropping -= count;
+                if self.dropping > 0 {
+                    break;
+                }
+                continue;
+            }
+            let bytes = &self.upstream.bytes()[end..];
+            let header = Header::read(bytes, Sender::Server).map_err(Over::UpstreamMalformed)?;
+            let Some(header) = header.filter(|header| is_enough(*header, bytes)) else {
+                break;
+            };
+            match self.look(header, end) {
+                Step::Pass => self.passing = header.whole(),
+                Step::Drop => self.dropping = header.whole(),
+                step => {
+                    self.send(end).await?;
+                    end = 0;
+                    self.carry_out(step, header).await?;
+                }
+            }
+        }
+        self.send(end).await?;
+        self.record_done().await;
+        Ok(())
+    }
+
+    /// Sends the first bytes of what was read.
+    async fn send(&mut self, end: usize) -> Result<(), Over> {
+        if end > 0 {
+            let bytes = &self.upstream.bytes()[..end];
+            let sending = async {
+                self.client.write_all(bytes).await?;
+                self.client.flush().await
+            };
+            sending.await.map_err(|_| Over::ClientFailed)?;
+            self.upstream.consume(end);
+        }
+        Ok(())
+    }
+
+    async fn send_own(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        let sending = async {
+            self.client.write_all(bytes).await?;
+            self.client.flush().await
+        };
+        sending.await.map_err(|_| Over::ClientFailed)
+    }
+
+    async fn record_done(&mut self) {
+        if !self.life.is_clear() {
+            for statement in &mut self.done {
+                statement.settle().await;
+            }
+        }
+        for mut statement in self.done.drain(..) {
+            statement.finish(AttemptEnd::Answered);
+        }
+    }
+
+    /// What is not merely passed on or left out. All before the message has been sent.
+    async fn carry_out(&mut self, step: Step, header: Header) -> Result<(), Over> {
+        match step {
+            Step::Pass => self.passing = header.whole(),
+            Step::Drop => self.dropping = header.whole(),
+            Step::Replace(bytes) => {
+                self.send_own(&bytes).await?;
+                self.dropping = header.whole();
+            }
+            Step::Before(bytes) => {
+                self.send_own(&bytes).await?;
+                self.passing = header.whole();
+            }
+            Step::EndAfter(error) => {
+                self.send(header.whole().min(self.upstream.bytes().len()))
+                    .await?;
+                let front = self.queue.lock().pending.pop_front();
+                let statement = front.and_then(|front| front.statement);
+                let farewell = Farewell::Error(error);
+                return Err(self.say_farewell(statement, farewell, Closing::Fin).await);
+            }
+            Step::Late(delay, fault) => {
+                let gone = async {
+                    self.life.client_left().await;
+                };
+                match hold(&mut self.faults, gone, &[fault], Some(delay)).await {
+                    Held::ClientGone => return Err(Over::ClientClosed),
+                    Held::Elapsed => {}
+                    Held::Lifted => {
+                        if let Some(statement) = self.queue.lock().statement() {
+                            statement.released();
+                        }
+                    }
+                }
+            }
+            Step::Act => return self.act(header).await,
+        }
+        Ok(())
+    }
+
+    /// Looks at the message that begins at `at`, and keeps account.
+    fn look(&mut self, header: Header, at: usize) -> Step {
+        let there = &self.upstream.bytes()[at..];
+        let body = &there[HEADER_BYTES..header.whole().min(there.len())];
+        let mut state = self.queue.lock();
+        let is_asked = !matches!(header.kind, b'N' | b'A' | b'S');
+        let in_startup = !self.is_authenticated;
+        if in_startup {
+            if header.kind == b'R' && body.starts_with(&[0; 4]) {
+                self.is_authenticated = true;
+                if let Some(error) = take_authenticated(&mut state) {
+                    return Step::EndAfter(error);
+                }
+            }
+        } else if is_asked && self.at_ready.is_none() {
+            match take_after(&mut state) {
+                Some((Then::Late(delay), fault)) => return Step::Late(delay, fault),
+                Some((then, fault)) => {
+                    self.at_ready = Some(AtReady {
+                        then,
+                        fault,
+                        statement: None,
+                    });
+                }
+                None => {}
+            }
+        }
+        let is_left_out =
+            is_asked && self.at_ready.is_some() || is_of_failing(&mut state, header.kind);
+        let step = match header.kind {
+            b'Z' => {
+                let status = body.first().copied().unwrap_or(b'I');
+                return ready(
+                    &mut state,
+                    status,
+                    &mut self.at_ready,
+                    &mut self.done,
+                    self.queue,
+                    &self.session,
+                    self.pid,
+                    header.whole(),
+                );
+            }
+            b'E' => {
+                let code = code_of(body);
+                error(
+                    &mut state,
+                    code,
+                    in_startup,
+                    &mut self.at_ready,
+                    &mut self.done,
+                    &self.session,
+                    self.pid,
+                )
+            }
+            b'C' | b'I' | b's' | b'V' => {
+                complete(&mut state, body, &mut self.at_ready, &mut self.done);
+                None
+            }
+            b'G' | b'W' => {
+                copies_in(&mut state);
+                return Step::Pass;
+            }
+            b'K' => {
+                self.pid = body.first_chunk().map_or(0, |pid| u32::from_be_bytes(*pid));
+                None
+            }
+            _ => None,
+        };
+        if let Some(step) = step {
+            return step;
+        }
+        if is_left_out {
+            return Step::Drop;
+        }
+        let last = self.done.last_mut();
+        if let Some(statement) = state.statement().or(last).filter(|_| is_asked) {
+            statement.add_down(header.whole());
+        }
+        Step::Pass
+    }
+
+    /// Does what was decided for this `ReadyForQuery`: the server has carried the statement out.
+    async fn act(&mut self, header: Header) -> Result<(), Over> {
+        let Some(AtReady {
+            then,
+            fault,
+            statement,
+        }) = self.at_ready.take()
+        else {
+            self.passing = header.whole();
+            return Ok(());
+        };
+        let Some(mut statement) = statement else {
+            self.passing = header.whole();
+            return Ok(());
+        };
+        match then {
+            Then::Reply(Reply::Postgres(error)) if error.severity == Severity::Error => {
+                let bytes = self.bytes_of(&error, &statement);
+                statement.code(&*error.code);
+                statement.add_down(bytes.len() + header.whole());
+                self.send_own(&bytes).await?;
+                self.passing = header.whole();
+                self.done.push(*statement);
+                Ok(())
+            }
+            Then::Reply(Reply::Postgres(error)) => {
+                let farewell = Farewell::Error(error);
+                Err(self
+                    .say_farewell(Some(statement), farewell, Closing::Fin)
+                    .await)
+            }
+            Then::Reply(Reply::Garbage(bytes)) => {
+                let farewell = Farewell::Bytes(bytes);
+                Err(self
+                    .say_farewell(Some(statement), farewell, Closing::Fin)
+                    .await)
+            }
+            Then::Lose => {
+                let faults = [fault];
+                tokio::select! {
+                    biased;
+                    _ = self.life.client_left() => statement.finish(AttemptEnd::GaveUp),
+                    () = lifted(&mut self.faults, &faults) => {
+                        statement.released();
+                        statement.finish(AttemptEnd::Unfinished);
+                    }
+                }
+                Err(Over::ByFault(Closing::Fin))
+            }
+            Then::Close(closing) => {
+                statement.finish(AttemptEnd::Cut);
+                Err(Over::ByFault(closing))
+            }
+            // No byte, and what only answers of HTTP can meet.
+            _ => {
+                statement.finish(AttemptEnd::Cut);
+                Err(Over::ByFault(Closing::Fin))
+            }
+        }
+    }
+
+    fn bytes_of(&self, error: &ErrorReply, statement: &Statement) -> Vec<u8> {
+        let (operation, table) = (statement.operation(), statement.table());
+        error.bytes(&self.session, self.pid, operation, table)
+    }
+
+    /// Ends the session if the statement that is due ends it, and no answer is due before.
+    async fn end_locally(&mut self) -> Result<(), Over> {
+        let front = self
+            .queue
+            .lock()
+            .pending
+            .pop_front_if(|front| front.kind == Kind::Local);
+        let Some(front) = front else {
+            return Ok(());
+        };
+        match front.plan {
+            Some(Plan::End(farewell, closing)) => {
+                Err(self.say_farewell(front.statement, farewell, closing).await)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the client the last thing it hears.
+    async fn say_farewell(
+        &mut self,
+        statement: Option<Box<Statement>>,
+        farewell: Farewell,
+        closing: Closing,
+    ) -> Over {
+        let (bytes, code) = match (&farewell, &statement) {
+            (Farewell::Bytes(bytes), _) => (bytes.to_vec(), None),
+            (Farewell::Error(error), statement) => {
+                let bytes = match statement {
+                    Some(statement) => self.bytes_of(error, statement),
+                    None => error.bytes(&self.session, self.pid, "", ""),
+                };
+                let is_answer = error.severity != Severity::Warning;
+                (bytes, is_answer.then(|| error.code.to_string()))
+            }
+        };
+        let end = match code {
+            Some(_) => AttemptEnd::Answered,
+            None => AttemptEnd::Cut,
+        };
+        let sent = self.send_own(&bytes).await;
+        if let Some(mut statement) = statement {
+            statement.add_down(bytes.len());
+            if let Some(code) = code {
+                statement.code(code);
+            }
+            statement.settle().await;
+            statement.finish(end);
+        }
+        if closing == Closing::Fin {
+            // Under TLS the client is told that nothing follows; it may be gone already.
+            let _ = self.client.shutdown().await;
+        }
+        match sent {
+            Ok(()) => Over::ByFault(closing),
+            Err(over) => over,
+        }
+    }
+
+    /// A fault ends the session, whatever it is doing. In the middle of a message nothing can be
+    /// said.
+    async fn dismiss(&mut self, reply: Reply) -> Over {
+        let Reply::Postgres(error) = reply else {
+            return Over::ByFault(Closing::Fin);
+        };
+        if self.passing > 0 {
+            return Over::ByFault(Closing::Fin);
+        }
+        if error.severity != Severity::Warning {
+            self.life.said(&error.code);
+        }
+        let front = self.queue.lock().pending.pop_front();
+        let mut statement = front.and_then(|front| front.statement);
+        if let Some(statement) = &mut statement {
+            statement.acted(&self.life.faults());
+        }
+        self.say_farewell(statement, Farewell::Error(error), Closing::Fin)
+            .await
+    }
+}
+
+/// Whether a message answers what was sent in a statement's stead to make it fail: for a `COMMIT`
+/// a `ROLLBACK` goes before.
+fn is_of_failing(state: &mut State, kind: u8) -> bool {
+    let Some(front) = state.front() else {
+        return false;
+    };
+    let is_commit = |statement: &Statement| **statement.operation() == *"COMMIT";
+    matches!(front.plan, Some(Plan::Fail(_)))
+        && front.statement.as_deref().is_some_and(is_commit)
+        && matches!(kind, b'C' | b'N' | b'1' | b'2' | b'3')
+}
+
+/// Takes the error that comes once the client has proved who it is.
+fn take_authenticated(state: &mut State) -> Option<Box<ErrorReply>> {
+    let front = state.front()?;
+    match front.plan.take() {
+        Some(Plan::Authenticated(error)) => {
+            if let Some(statement) = &mut front.statement {
+                statement.upstream_answered(Applied::No);
+            }
+            Some(error)
+        }
+        plan => {
+            front.plan = plan;
+            None
+        }
+    }
+}
+
+/// Takes what is to be done to the answer that begins now.
+fn take_after(state: &mut State) -> Option<(Then, FaultId)> {
+    let front = state.front()?;
+    match front.plan.take() {
+        Some(Plan::After(then, fault)) => Some((then, fault)),
+        plan => {
+            front.plan = plan;
+            None
+        }
+    }
+}
+
+/// The server has carried out what is due; an `Execute` is over with that.
+fn complete(
+    state: &mut State,
+    body: &[u8],
+    at_ready: &mut Option<AtReady>,
+    done: &mut Vec<Statement>,
+) {
+    let Some(front) = state.front() else {
+        return;
+    };
+    if matches!(front.plan, Some(Plan::Fail(_))) {
+        return;
+    }
+    if let Some(statement) = &mut front.statement {
+        // The server answers so to the end of a transaction that has failed.
+        let is_undone = **statement.operation() == *"COMMIT" && body.starts_with(b"ROLLBACK");
+        statement.upstream_answered(if is_undone { Applied::No } else { Applied::Yes });
+    }
+    if front.kind == Kind::Execute {
+        let statement = state.pending.pop_front().and_then(|front| front.statement);
+        over(statement, at_ready, done);
+    }
+}
+
+/// A statement is over, or is to be when the server is ready.
+fn over(
+    statement: Option<Box<Statement>>,
+    at_ready: &mut Option<AtReady>,
+    done: &mut Vec<Statement>,
+) {
+    let Some(statement) = statement else {
+        return;
+    };
+    match at_ready {
+        Some(at_ready) if at_ready.statement.is_none() => at_ready.statement = Some(statement),
+        _ => done.push(*statement),
+    }
+}
+
+/// The server reports an error.
+fn error(
+    state: &mut State,
+    code: Option<&str>,
+    in_startup: bool,
+    at_ready: &mut Option<AtReady>,
+    done: &mut Vec<Statement>,
+    session: &Session,
+    pid: u32,
+) -> Option<Step> {
+    let front = state.front()?;
+    let kind = front.kind;
+    if let Some(Plan::Fail(reply)) = &front.plan {
+        let reply = reply.clone();
+        front.plan = None;
+        let mut bytes = Vec::new();
+        if let Some(statement) = &mut front.statement {
+            bytes = reply.bytes(session, pid, statement.operation(), statement.table());
+            statement.code(&*reply.code);
+            statement.add_down(bytes.len());
+        }
+        if kind == Kind::Execute {
+            over(
+                state.pending.pop_front().and_then(|front| front.statement),
+                at_ready,
+                done,
+            );
+            state.skip_executes(Some(&reply.code), done);
+        }
+        return Some(Step::Replace(bytes));
+    }
+    if in_startup
+        && let Some(Plan::After(_, fault)) = front.plan.take()
+        && let Some(statement) = &mut front.statement
+    {
+        statement.did_not_act(fault);
+    }
+    if let Some(statement) = &mut front.statement {
+        statement.upstream_answered(Applied::No);
+        if let Some(code) = code {
+            statement.code(code);
+        }
+    }
+    if kind == Kind::Execute {
+        over(
+            state.pending.pop_front().and_then(|front| front.statement),
+            at_ready,
+            done,
+        );
+        state.skip_executes(code, done);
+    }
+    None
+}
+
+/// The client is to send the data of a `COPY`; a `Sync` that it has sent already is not answered.
+fn copies_in(state: &mut State) {
+    state.copies_in = true;
+    let is_execute = state
+        .front()
+        .is_some_and(|front| front.kind == Kind::Execute);
+    let next_is_sync = state
+        .pending
+        .get(1)
+        .is_some_and(|next| next.kind == Kind::Sync);
+    if is_execute && next_is_sync {
+        state.pending.remove(1);
+    }
+}
+
+/// The server is ready: everything up to what it was asked last is over.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call site; a struct would only name them again"
+)]
+fn ready(
+    state: &mut State,
+    status: u8,
+    at_ready: &mut Option<AtReady>,
+    done: &mut Vec<Statement>,
+    queue: &Queue,
+    session: &Session,
+    pid: u32,
+    bytes: usize,
+) -> Step {
+    state.status = status;
+    state.copies_in = false;
+    if state.pending.len() >= LENGTH_MAX {
+        queue.room.notify_one();
+    }
+    state.skip_executes(None, done);
+    let is_local = |kind: Kind| kind == Kind::Local;
+    let Some(mut front) = state.pending.pop_front_if(|front| !is_local(front.kind)) else {
+        return Step::Pass;
+    };
+    let mut step = Step::Pass;
+    if let Some(statement) = &mut front.statement {
+        match front.plan.take() {
+            // The server did not fail though it was made to.
+            Some(Plan::Fail(reply)) => {
+                let error = reply.bytes(session, pid, statement.operation(), statement.table());
+                statement.code(&*reply.code);
+                statement.add_down(error.len());
+                step = Step::Before(error);
+            }
+            _ if front.kind == Kind::Connect && !statement.has_code() => {
+                statement.upstream_answered(Applied::Yes);
+            }
+            _ => {}
+        }
+        if at_ready.is_none() {
+            statement.add_down(bytes);
+        }
+    }
+    over(front.statement.take(), at_ready, done);
+    if at_ready.is_some() { Step::Act } else { step }
+}
+
+/// Whether enough of a message has been read to judge it.
+fn is_enough(header: Header, bytes: &[u8]) -> bool {
+    let wanted = match header.kind {
+        b'E' => ERROR_BYTES,
+        b'C' => TAG_BYTES,
+        b'R' => 4,
+        b'K' | b'Z' => 8,
+        _ => 0,
+    };
+    bytes.len() >= HEADER_BYTES + header.body.min(wanted)
+}

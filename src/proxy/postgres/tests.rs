@@ -1,0 +1,603 @@
+//! The engine between a scripted client and a scripted server, over loopback.
+
+use crate::{
+    fault::{
+        Active, Behaviour, By, Closing, Context, Decision, End, FaultId, FaultSet, Gate, Reply,
+        Switch, Then,
+    },
+    history::{Attempt, AttemptEnd, Connection, Observation, Recorder},
+    protocol::{
+        Applied, Call, Protocol,
+        postgres::{ErrorReply, find_error, message, query},
+    },
+    proxy::{Config, Limits, Proxy, UpstreamAddress, tls},
+    seed::Seed,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("in time")
+}
+
+/// Decides the same about every request of one operation.
+#[derive(Debug)]
+struct On(&'static str, End);
+
+impl Behaviour for On {
+    fn request(&self, call: &Call, _: &Context) -> Option<Decision> {
+        (&*call.operation == self.0).then(|| Decision::end(self.1.clone()))
+    }
+}
+
+fn error(name: &str) -> Reply {
+    let def = find_error(name).expect("a known error");
+    Reply::Postgres(Box::new(ErrorReply::from(def)))
+}
+
+/// A proxy between a client and a server that the test plays.
+struct Rig {
+    listener: TcpListener,
+    proxy: Proxy,
+    switch: Switch,
+    recorder: Recorder,
+    observations: mpsc::Receiver<Observation>,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let (recorder, observations) = Recorder::channel(10_000);
+        let config = Config {
+            dependency: "db".into(),
+            protocol: Protocol::Postgres,
+            listen: None,
+            tls: None,
+            upstream: UpstreamAddress {
+                host: address.ip().to_string(),
+                port: address.port(),
+                tls: false,
+            },
+            upstream_tls: tls::client_config(&[]).expect("a configuration"),
+            virtual_host: None,
+            key: None,
+            capture: BTreeMap::new(),
+            limits: Limits::default(),
+            seed: Seed(1),
+        };
+        let switch = Switch::new();
+        let proxy =
+            Proxy::start(config, switch.clone(), recorder.clone()).expect("the proxy starts");
+        Self {
+            listener,
+            proxy,
+            switch,
+            recorder,
+            observations,
+        }
+    }
+
+    fn put(&self, operation: &'static str, end: End) -> Arc<Active> {
+        let active = Arc::new(Active::new(
+            FaultId(3),
+            Gate::default(),
+            Arc::new(On(operation, end)),
+            Seed(1),
+            &["test"],
+            self.recorder.now(),
+            PATIENCE,
+            By::Request,
+        ));
+        self.switch.set(FaultSet::new(vec![Arc::clone(&active)]));
+        active
+    }
+
+    /// A session that was opened on both sides: client and server.
+    async fn session(&self) -> (TcpStream, TcpStream) {
+        let mut client = self.connect().await;
+        client.write_all(&startup()).await.expect("written");
+        let (mut server, _) = soon(self.listener.accept()).await.expect("accepted");
+        expect(&mut server, &startup()).await;
+        let ready = [
+            message(b'R', &[0; 4]),
+            message(b'K', &[0, 0, 0, 7, 0, 0, 0, 9]),
+            message(b'Z', b"I"),
+        ];
+        both(&mut server, &mut client, &ready.concat()).await;
+        (client, server)
+    }
+
+    async fn connect(&self) -> TcpStream {
+        soon(TcpStream::connect(self.proxy.address()))
+            .await
+            .expect("connected")
+    }
+
+    async fn attempt(&mut self, operation: &str) -> Attempt {
+        loop {
+            if let Some(Observation::Attempt(attempt)) = soon(self.observations.recv()).await
+                && &*attempt.operation == operation
+            {
+                return attempt;
+            }
+        }
+    }
+
+    async fn connection(&mut self) -> Connection {
+        loop {
+            if let Some(Observation::Connection(connection)) = soon(self.observations.recv()).await
+            {
+                return connection;
+            }
+        }
+    }
+}
+
+fn startup() -> Vec<u8> {
+    let body = b"\0\x03\0\0user\0app\0database\0appdb\0\0";
+    let length = u32::try_from(body.len() + 4).expect("short");
+    [&length.to_be_bytes()[..], body].concat()
+}
+
+/// These bytes come next.
+async fn expect(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut got = vec![0; bytes.len()];
+    soon(stream.read_exact(&mut got)).await.expect("bytes");
+    assert_eq!(
+        got,
+        bytes,
+        "{} instead of {}",
+        got.escape_ascii(),
+        bytes.escape_ascii()
+    );
+}
+
+/// What one sends the other gets unchanged.
+async fn both(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
+    from.write_all(bytes).await.expect("written");
+    expect(to, bytes).await;
+}
+
+/// The stream ends in order, without another byte.
+async fn ends(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    soon(stream.read_to_end(&mut rest)).await.expect("an end");
+    assert!(rest.is_empty(), "{}", rest.escape_ascii());
+}
+
+fn done(tag: &str, status: u8) -> Vec<u8> {
+    let tag = [tag.as_bytes(), b"\0"].concat();
+    [message(b'C', &tag), message(b'Z', &[status])].concat()
+}
+
+fn failed(status: u8) -> Vec<u8> {
+    let body = b"SERROR\0VERROR\0C42601\0Mits own\0\0";
+    [message(b'E', body), message(b'Z', &[status])].concat()
+}
+
+fn said(name: &str, operation: &str, table: &str) -> Vec<u8> {
+    let Reply::Postgres(reply) = error(name) else {
+        panic!("an error of PostgreSQL");
+    };
+    let session = crate::protocol::postgres::Session {
+        user: "app".to_owned(),
+        database: "appdb".to_owned(),
+    };
+    reply.bytes(&session, 7, operation, table)
+}
+
+#[tokio::test]
+async fn a_statement_passes_and_is_observed() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let connected = rig.attempt("CONNECT").await;
+    assert_eq!(&*connected.key, "appdb");
+    assert_eq!(connected.applied, Applied::Yes);
+    both(&mut client, &mut server, &query("SELECT a FROM s.T")).await;
+    both(&mut server, &mut client, &done("SELECT 1", b'I')).await;
+    let attempt = rig.attempt("SELECT").await;
+    assert_eq!(&*attempt.key, "t");
+    assert_eq!(attempt.end, AttemptEnd::Answered);
+    assert_eq!(attempt.applied, Applied::Yes);
+    assert_eq!(attempt.code, None);
+    assert_eq!(attempt.bytes_up, query("SELECT a FROM s.T").len() as u64);
+    assert_eq!(attempt.bytes_down, done("SELECT 1", b'I').len() as u64);
+}
+
+#[tokio::test]
+async fn any_split_of_the_bytes_is_the_same_message() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    client.set_nodelay(true).expect("set");
+    for byte in query("SELECT 1") {
+        client.write_all(&[byte]).await.expect("written");
+        tokio::task::yield_now().await;
+    }
+    expect(&mut server, &query("SELECT 1")).await;
+    server.set_nodelay(true).expect("set");
+    for byte in done("SELECT 1", b'I') {
+        server.write_all(&[byte]).await.expect("written");
+        tokio::task::yield_now().await;
+    }
+    expect(&mut client, &done("SELECT 1", b'I')).await;
+    assert_eq!(rig.attempt("SELECT").await.applied, Applied::Yes);
+}
+
+#[tokio::test]
+async fn an_error_makes_the_server_fail_so_that_both_agree_on_the_transaction() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    both(&mut client, &mut server, &query("BEGIN")).await;
+    both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+    rig.put("UPDATE", End::Reply(error("40001")));
+    let update = query("UPDATE t SET a = 1");
+    client.write_all(&update).await.expect("written");
+    expect(&mut server, &crate::protocol::postgres::failing::simple()).await;
+    server.write_all(&failed(b'E')).await.expect("written");
+    let seen = [said("40001", "UPDATE", "t"), message(b'Z', b"E")].concat();
+    expect(&mut client, &seen).await;
+    let attempt = rig.attempt("UPDATE").await;
+    assert_eq!(attempt.code.as_deref(), Some("40001"));
+    assert_eq!((attempt.applied, attempt.faults.len()), (Applied::No, 1));
+    // The next is answered by the server: its transaction has failed.
+    both(&mut client, &mut server, &update).await;
+    both(&mut server, &mut client, &failed(b'E')).await;
+    let attempt = rig.attempt("UPDATE").await;
+    assert_eq!(attempt.code.as_deref(), Some("42601"));
+    assert!(attempt.faults.is_empty());
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_ends_the_transaction() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    both(&mut client, &mut server, &query("BEGIN")).await;
+    both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+    rig.put("COMMIT", End::Reply(error("40001")));
+    client.write_all(&query("COMMIT")).await.expect("written");
+    let failing = crate::protocol::postgres::failing::simple_commit();
+    expect(&mut server, &failing).await;
+    let rolled_back = message(b'C', b"ROLLBACK\0");
+    let answer = [rolled_back, failed(b'I')].concat();
+    server.write_all(&answer).await.expect("written");
+    let seen = [said("40001", "COMMIT", ""), message(b'Z', b"I")].concat();
+    expect(&mut client, &seen).await;
+}
+
+#[tokio::test]
+async fn in_a_pipeline_what_follows_the_error_is_skipped() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    rig.put("UPDATE", End::Reply(error("57014")));
+    let parse = |text: &[u8]| message(b'P', &[b"\0", text, b"\0\0\0"].concat());
+    let bind = message(b'B', &[0; 8]);
+    let execute = message(b'E', &[0; 5]);
+    let sync = message(b'S', b"");
+    let before = [
+        parse(b"INSERT INTO t VALUES (1)"),
+        bind.clone(),
+        execute.clone(),
+        parse(b"UPDATE t SET a = 1"),
+        bind.clone(),
+    ]
+    .concat();
+    let after = [
+        parse(b"DELETE FROM t"),
+        bind.clone(),
+        execute.clone(),
+        sync.clone(),
+    ]
+    .concat();
+    let whole = [&before[..], &execute, &after].concat();
+    client.write_all(&whole).await.expect("written");
+    let failing = crate::protocol::postgres::failing::execute();
+    expect(&mut server, &[&before[..], &failing, &after].concat()).await;
+    let first = [
+        message(b'1', b""),
+        message(b'2', b""),
+        message(b'C', b"INSERT 0 1\0"),
+        message(b'1', b""),
+        message(b'2', b""),
+    ]
+    .concat();
+    let answer = [&first[..], &failed(b'I')].concat();
+    server.write_all(&answer).await.expect("written");
+    let rest = [said("57014", "UPDATE", "t"), message(b'Z', b"I")].concat();
+    expect(&mut client, &[first, rest].concat()).await;
+    assert_eq!(rig.attempt("INSERT").await.code, None);
+    let update = rig.attempt("UPDATE").await;
+    assert_eq!(update.code.as_deref(), Some("57014"));
+    let skipped = rig.attempt("DELETE").await;
+    assert_eq!(skipped.code.as_deref(), Some("57014"));
+    assert_eq!(skipped.applied, Applied::No);
+    assert!(skipped.faults.is_empty());
+}
+
+#[tokio::test]
+async fn a_fatal_error_ends_the_session_and_one_while_connecting_never_reaches_the_server() {
+    let mut rig = Rig::new().await;
+    let (mut client, _server) = rig.session().await;
+    rig.put("SELECT", End::Reply(error("57P01")));
+    client.write_all(&query("SELECT 1")).await.expect("written");
+    expect(&mut client, &said("57P01", "SELECT", "")).await;
+    ends(&mut client).await;
+    drop(client);
+    let attempt = rig.attempt("SELECT").await;
+    assert_eq!(attempt.code.as_deref(), Some("57P01"));
+    assert_eq!(attempt.applied, Applied::No);
+
+    rig.put("CONNECT", End::Reply(error("53300")));
+    let mut client = rig.connect().await;
+    client.write_all(&startup()).await.expect("written");
+    expect(&mut client, &said("53300", "CONNECT", "")).await;
+    ends(&mut client).await;
+    let attempt = rig.attempt("CONNECT").await;
+    assert_eq!(attempt.code.as_deref(), Some("53300"));
+}
+
+#[tokio::test]
+async fn an_error_of_a_client_that_has_proved_who_it_is_comes_after_authentication() {
+    let rig = Rig::new().await;
+    rig.put("CONNECT", End::Reply(error("database_limit")));
+    let mut client = rig.connect().await;
+    client.write_all(&startup()).await.expect("written");
+    let (mut server, _) = soon(rig.listener.accept()).await.expect("accepted");
+    expect(&mut server, &startup()).await;
+    both(&mut server, &mut client, &message(b'R', &[0, 0, 0, 3])).await;
+    both(&mut client, &mut server, &message(b'p', b"a password\0")).await;
+    both(&mut server, &mut client, &message(b'R', &[0; 4])).await;
+    expect(&mut client, &said("database_limit", "CONNECT", "")).await;
+    ends(&mut client).await;
+}
+
+#[tokio::test]
+async fn what_the_server_carried_out_may_be_told_otherwise() {
+    let mut rig = Rig::new().await;
+    for (then, seen, end) in [
+        (
+            Then::Reply(error("57014")),
+            [said("57014", "INSERT", "t"), message(b'Z', b"I")].concat(),
+            AttemptEnd::Answered,
+        ),
+        (
+            Then::Reply(Reply::Garbage(b"\xff\xfe".as_slice().into())),
+            b"\xff\xfe".to_vec(),
+            AttemptEnd::Cut,
+        ),
+        (Then::Reply(Reply::Empty), Vec::new(), AttemptEnd::Cut),
+        (Then::Close(Closing::Fin), Vec::new(), AttemptEnd::Cut),
+    ] {
+        let (mut client, mut server) = rig.session().await;
+        rig.put("INSERT", End::Forward(then));
+        both(&mut client, &mut server, &query("INSERT INTO t VALUES (1)")).await;
+        server
+            .write_all(&done("INSERT 0 1", b'I'))
+            .await
+            .expect("written");
+        expect(&mut client, &seen).await;
+        if end == AttemptEnd::Cut {
+            ends(&mut client).await;
+        }
+        let attempt = rig.attempt("INSERT").await;
+        assert_eq!((attempt.applied, attempt.end), (Applied::Yes, end));
+        assert_eq!(attempt.faults, [FaultId(3)]);
+        rig.switch.heal();
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_hangs_until_the_fault_is_lifted() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    rig.put("INSERT", End::Forward(Then::Lose));
+    both(&mut client, &mut server, &query("INSERT INTO t VALUES (1)")).await;
+    server
+        .write_all(&done("INSERT 0 1", b'I'))
+        .await
+        .expect("written");
+    let silent = timeout(Duration::from_millis(100), client.read(&mut [0])).await;
+    assert!(silent.is_err());
+    rig.switch.heal();
+    ends(&mut client).await;
+    let attempt = rig.attempt("INSERT").await;
+    assert_eq!(attempt.applied, Applied::Yes);
+    assert_eq!(attempt.end, AttemptEnd::Unfinished);
+}
+
+#[tokio::test]
+async fn a_held_statement_goes_on_when_the_fault_is_lifted() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    rig.put("SELECT", End::Hang);
+    client.write_all(&query("SELECT 1")).await.expect("written");
+    let silent = timeout(Duration::from_millis(100), server.read(&mut [0])).await;
+    assert!(silent.is_err());
+    rig.switch.heal();
+    expect(&mut server, &query("SELECT 1")).await;
+    both(&mut server, &mut client, &done("SELECT 1", b'I')).await;
+    let attempt = rig.attempt("SELECT").await;
+    assert_eq!(attempt.faults, [FaultId(3)]);
+    assert!(attempt.released.is_some());
+}
+
+#[tokio::test]
+async fn a_copy_in_the_extended_protocol_has_one_ready_for_two_syncs() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let opening = [
+        message(b'P', b"\0COPY t FROM STDIN\0\0\0"),
+        message(b'B', &[0; 8]),
+        message(b'E', &[0; 5]),
+        message(b'S', b""),
+    ]
+    .concat();
+    both(&mut client, &mut server, &opening).await;
+    let asks = [
+        message(b'1', b""),
+        message(b'2', b""),
+        message(b'G', &[0, 0, 0]),
+    ]
+    .concat();
+    both(&mut server, &mut client, &asks).await;
+    let data = [
+        message(b'd', b"1\n"),
+        message(b'c', b""),
+        message(b'S', b""),
+    ]
+    .concat();
+    both(&mut client, &mut server, &data).await;
+    both(&mut server, &mut client, &done("COPY 1", b'I')).await;
+    assert_eq!(rig.attempt("COPY").await.applied, Applied::Yes);
+    both(&mut client, &mut server, &query("SELECT 1")).await;
+    both(&mut server, &mut client, &done("SELECT 1", b'I')).await;
+    assert_eq!(rig.attempt("SELECT").await.applied, Applied::Yes);
+}
+
+#[tokio::test]
+async fn a_commit_of_a_failed_transaction_is_not_applied() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    both(&mut client, &mut server, &query("COMMIT")).await;
+    both(&mut server, &mut client, &done("ROLLBACK", b'I')).await;
+    assert_eq!(rig.attempt("COMMIT").await.applied, Applied::No);
+}
+
+#[tokio::test]
+async fn a_request_to_cancel_reaches_the_server_as_it_is() {
+    let mut rig = Rig::new().await;
+    let cancel = [0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e, 0, 0, 0, 7, 0, 0, 0, 9];
+    let mut client = rig.connect().await;
+    client.write_all(&cancel).await.expect("written");
+    let (mut server, _) = soon(rig.listener.accept()).await.expect("accepted");
+    expect(&mut server, &cancel).await;
+    drop(server);
+    ends(&mut client).await;
+    assert_eq!(rig.attempt("CANCEL").await.applied, Applied::Yes);
+}
+
+#[tokio::test]
+async fn requests_for_encryption_are_refused_once_each() {
+    let mut rig = Rig::new().await;
+    let mut client = rig.connect().await;
+    let (tls, gss) = (
+        [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f],
+        [0, 0, 0, 8, 4, 0xd2, 0x16, 0x30],
+    );
+    client.write_all(&gss).await.expect("written");
+    expect(&mut client, b"N").await;
+    client.write_all(&tls).await.expect("written");
+    expect(&mut client, b"N").await;
+    client.write_all(&tls).await.expect("written");
+    ends(&mut client).await;
+    assert!(
+        rig.connection()
+            .await
+            .how
+            .starts_with("malformed from client")
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_the_protocol_ends_that_connection_alone() {
+    let mut rig = Rig::new().await;
+    let (mut other, mut other_server) = rig.session().await;
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"\0\0\0\x04",
+        b"\0\0\0\x08\0\x02\0\0",
+        b"\xff\xff\xff\xff",
+    ] {
+        let mut client = rig.connect().await;
+        client.write_all(bytes).await.expect("written");
+        ends(&mut client).await;
+        drop(client);
+        let how = rig.connection().await.how;
+        assert!(how.starts_with("malformed from client"), "{how}");
+    }
+    for bytes in [
+        &b"\xff\xff\xff\xff\xff"[..],
+        b"Q\xff\xff\xff\xff",
+        b"Q\0\0\0\x01",
+    ] {
+        let (mut client, _server) = rig.session().await;
+        client.write_all(bytes).await.expect("written");
+        ends(&mut client).await;
+        drop(client);
+        let how = rig.connection().await.how;
+        assert!(how.starts_with("malformed from client"), "{how}");
+    }
+    for bytes in [&b"HTTP/1.1 200 OK"[..], b"D\xff\xff\xff\xff", b"Z\0\0\0\0"] {
+        let (mut client, mut server) = rig.session().await;
+        both(&mut client, &mut server, &query("SELECT 1")).await;
+        server.write_all(bytes).await.expect("written");
+        ends(&mut client).await;
+        drop(client);
+        let attempt = rig.attempt("SELECT").await;
+        assert_eq!(attempt.end, AttemptEnd::UpstreamFailed);
+        let how = rig.connection().await.how;
+        assert!(how.starts_with("malformed from upstream"), "{how}");
+    }
+    both(&mut other, &mut other_server, &query("SELECT 1")).await;
+    both(&mut other_server, &mut other, &done("SELECT 1", b'I')).await;
+}
+
+#[tokio::test]
+async fn a_message_that_ends_half_way_is_no_answer() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    both(&mut client, &mut server, &query("SELECT 1")).await;
+    server.write_all(b"D\0\0\0\x40half").await.expect("written");
+    drop(server);
+    expect(&mut client, b"D\0\0\0\x40half").await;
+    ends(&mut client).await;
+    drop(client);
+    let attempt = rig.attempt("SELECT").await;
+    assert_eq!(attempt.end, AttemptEnd::UpstreamFailed);
+    assert_eq!(attempt.applied, Applied::Unknown);
+}
+
+#[tokio::test]
+async fn a_message_longer_than_any_buffer_passes() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let long = query(&format!("SELECT '{}' FROM t", "x".repeat(3_000_000)));
+    let sent = long.clone();
+    let writing = tokio::spawn(async move {
+        client.write_all(&sent).await.expect("written");
+        client
+    });
+    expect(&mut server, &long).await;
+    let mut client = writing.await.expect("written");
+    let row = message(b'D', &vec![7; 3_000_000]);
+    let sent = [row.clone(), done("SELECT 1", b'I')].concat();
+    let writing = tokio::spawn(async move {
+        server.write_all(&sent).await.expect("written");
+        server
+    });
+    expect(&mut client, &row).await;
+    expect(&mut client, &done("SELECT 1", b'I')).await;
+    writing.await.expect("written");
+    let attempt = rig.attempt("SELECT").await;
+    assert_eq!(attempt.bytes_up, long.len() as u64);
+    assert!(attempt.bytes_down > 3_000_000);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_answer_has_given_up() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    both(&mut client, &mut server, &query("SELECT 1")).await;
+    drop(client);
+    let attempt = rig.attempt("SELECT").await;
+    assert_eq!(attempt.end, AttemptEnd::GaveUp);
+    assert_eq!(attempt.applied, Applied::Unknown);
+    ends(&mut server).await;
+}

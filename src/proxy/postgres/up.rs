@@ -1,0 +1,563 @@
+//! From the client to the server: asks the faults about each statement before it goes on.
+
+use super::{
+    Over, Waiting,
+    queue::{Farewell, Kind, Pending, Plan, Queue, State},
+};
+use crate::{
+    fault::{Closing, FaultId, FaultSet, Reply, Then},
+    history::AttemptEnd,
+    protocol::{
+        Recognised, TEXT_BYTES_MAX,
+        postgres::{
+            Bind, HEADER_BYTES, Header, Parse, Sender, Severity, failing, leading_text, statement,
+        },
+    },
+    proxy::{
+        connection::{ClientStream, Life, Shared},
+        decide::{Verdict, decide},
+        inlet::Inlet,
+        statement::Statement,
+        upstream::UpstreamStream,
+    },
+    scenario::{Capture, KeyFrom},
+    units::Micros,
+};
+use bytes::Bytes;
+use std::{collections::HashMap, sync::Arc};
+use tokio::{
+    io::{AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::watch,
+};
+
+/// How much of a body is looked at: a statement's text as far as it is matched, or the parameters
+/// that keys and captures come from.
+const LOOK_BYTES: usize = 2 * TEXT_BYTES_MAX;
+
+/// The most prepared statements, and portals, that are remembered by name; beyond them all are
+/// forgotten, and what they execute is then of unknown kind.
+const NAMES_MAX: usize = 10_000;
+
+/// The most bytes of prepared statements' texts; beyond them texts are not remembered, only kinds
+/// and tables.
+const TEXTS_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A prepared statement.
+#[derive(Debug, Clone)]
+struct Prepared {
+    recognised: Recognised,
+    /// The declared types of the parameters that are of interest here, by their number.
+    types: Vec<(usize, u32)>,
+}
+
+/// What an `Execute` executes.
+#[derive(Debug, Clone, Default)]
+struct Portal {
+    recognised: Recognised,
+    captured: Vec<(String, String)>,
+}
+
+/// Passes on what the client sends.
+pub(super) struct Up<'a> {
+    client: Inlet<ReadHalf<ClientStream>>,
+    upstream: WriteHalf<UpstreamStream>,
+    queue: &'a Queue,
+    connection: u64,
+    life: &'a Arc<Life>,
+    shared: &'a Arc<Shared>,
+    faults: watch::Receiver<Arc<FaultSet>>,
+    held_by: watch::Receiver<Vec<FaultId>>,
+    /// Bytes of the message that is being passed on.
+    passing: usize,
+    /// Bytes of the message that is being left out.
+    dropping: usize,
+    /// Whether that message says farewell.
+    is_last: bool,
+    /// Bytes sent for the next `Execute`.
+    prelude_bytes: usize,
+    prelude_began: Option<Micros>,
+    /// Parameters that keys and captures come from.
+    wanted: Vec<usize>,
+    statements: HashMap<Box<[u8]>, Prepared>,
+    portals: HashMap<Box<[u8]>, Portal>,
+    texts_bytes: usize,
+}
+
+/// What is to be done with the message at hand.
+enum Step {
+    /// Pass it on.
+    Pass,
+    /// Ask the faults about it first.
+    Ask(Kind, Box<Statement>),
+}
+
+impl<'a> Up<'a> {
+    pub(super) fn new(
+        client: Inlet<ReadHalf<ClientStream>>,
+        upstream: WriteHalf<UpstreamStream>,
+        queue: &'a Queue,
+        connection: u64,
+        life: &'a Arc<Life>,
+        shared: &'a Arc<Shared>,
+    ) -> Self {
+        let captures = shared.config.capture.values();
+        let mut wanted: Vec<usize> = captures
+            .filter_map(|capture| match capture {
+                Capture::Parameter(nth) => Some(*nth),
+                _ => None,
+            })
+            .collect();
+        wanted.extend(key_parameter(shared));
+        Self {
+            client,
+            upstream,
+            queue,
+            connection,
+            life,
+            shared,
+            faults: shared.switch.subscribe(),
+            held_by: life.held_by(),
+            passing: 0,
+            dropping: 0,
+            is_last: false,
+            prelude_bytes: 0,
+            prelude_began: None,
+            wanted,
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            texts_bytes: 0,
+        }
+    }
+
+    /// Runs until the client is done.
+    pub(super) async fn run(mut self) -> Over {
+        loop {
+            if let Err(over) = self.pass_on().await {
+                return over;
+            }
+            match self.client.fill().await {
+                Ok(0) => return self.client_closed().await,
+                Ok(_) => {}
+                Err(_) => return Over::ClientFailed,
+            }
+        }
+    }
+
+    /// The server hears of it as it would from the client itself.
+    async fn client_closed(&mut self) -> Over {
+        // A server that is gone already needs not to hear.
+        let _ = self.upstream.shutdown().await;
+        Over::ClientClosed
+    }
+
+    /// Passes on all that has been read, up to a message that is not whole enough to be judged.
+    async fn pass_on(&mut self) -> Result<(), Over> {
+        let mut end = 0;
+        loop {
+            let there = self.client.bytes().len() - end;
+            if self.passing > 0 {
+                let count = self.passing.min(there);
+                self.passing -= count;
+                end += count;
+                if self.passing > 0 {
+                    break;
+                }
+                if self.is_last {
+                    self.send(end).await?;
+                    return Err(self.client_closed().await);
+                }
+                continue;
+            }
+            if self.dropping > 0 {
+                self.send(end).await?;
+                end = 0;
+                let count = self.dropping.min(there);
+                self.client.consume(count);
+                self.dropping -= count;
+                if self.dropping > 0 {
+                    break;
+                }
+                continue;
+            }
+            let bytes = &self.client.bytes()[end..];
+            let header = Header::read(bytes, Sender::Client).map_err(Over::ClientMalformed)?;
+            let Some(header) = header.filter(|header| is_enough(*header, bytes)) else {
+                break;
+            };
+            match self.look(header, end) {
+                Step::Pass => {
+                    self.passing = header.whole();
+                    self.is_last = header.kind == b'X';
+                }
+                Step::Ask(kind, statement) => {
+                    self.send(end).await?;
+                    end = 0;
+                    self.ask(header, kind, statement).await?;
+                }
+            }
+        }
+        self.send(end).await
+    }
+
+    /// Sends the first bytes of what was read.
+    async fn send(&mut self, end: usize) -> Result<(), Over> {
+        if end > 0 {
+            let bytes = &self.client.bytes()[..end];
+            let sending = async {
+                self.upstream.write_all(bytes).await?;
+                self.upstream.flush().await
+            };
+            sending.await.map_err(Over::UpstreamFailed)?;
+            self.client.consume(end);
+        }
+        Ok(())
+    }
+
+    async fn send_own(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        let sending = async {
+            self.upstream.write_all(bytes).await?;
+            self.upstream.flush().await
+        };
+        sending.await.map_err(Over::UpstreamFailed)
+    }
+
+    /// Looks at the message that begins at `at`.
+    fn look(&mut self, header: Header, at: usize) -> Step {
+        let there = &self.client.bytes()[at..];
+        let whole = header.whole();
+        let body = &there[HEADER_BYTES.min(there.len())..whole.min(there.len())];
+        match header.kind {
+            b'Q' => {
+                let recognised = statement(leading_text(body));
+                let began = self.shared.now();
+                self.begin(Kind::Query, recognised, Vec::new(), began, whole)
+            }
+            b'F' => {
+                let recognised = Recognised {
+                    operation: "FUNCTION".into(),
+                    ..Recognised::default()
+                };
+                let began = self.shared.now();
+                self.begin(Kind::Function, recognised, Vec::new(), began, whole)
+            }
+            b'E' => {
+                let portal = self.portals.get(leading_text(body)).cloned();
+                let mut portal = portal.unwrap_or_default();
+                if portal.recognised.operation.is_empty() {
+                    portal.recognised.operation = "OTHER".into();
+                }
+                let began = self.prelude_began.take();
+                let began = began.unwrap_or_else(|| self.shared.now());
+                let bytes = std::mem::take(&mut self.prelude_bytes) + whole;
+                self.begin(
+                    Kind::Execute,
+                    portal.recognised,
+                    portal.captured,
+                    began,
+                    bytes,
+                )
+            }
+            b'P' => {
+                let prepared = self.prepare(body);
+                self.prelude(whole);
+                if let Some((name, prepared)) = prepared {
+                    self.remember(name, prepared);
+                }
+                Step::Pass
+            }
+            b'B' => {
+                let bound = self.bind(body);
+                self.prelude(whole);
+                if let Some((name, portal)) = bound {
+                    if self.portals.len() >= NAMES_MAX {
+                        self.portals.clear();
+                    }
+                    self.portals.insert(name, portal);
+                }
+                Step::Pass
+            }
+            b'C' => {
+                let name: Box<[u8]> = leading_text(body.get(1..).unwrap_or_default()).into();
+                match body.first() {
+                    Some(b'S') => drop(self.statements.remove(&name)),
+                    Some(b'P') => drop(self.portals.remove(&name)),
+                    _ => {}
+                }
+                Step::Pass
+            }
+            b'D' => {
+                self.prelude(whole);
+                Step::Pass
+            }
+            b'S' => {
+                let mut state = self.queue.lock();
+                if !state.copies_in {
+                    state.pending.push_back(Pending {
+                        kind: Kind::Sync,
+                        statement: None,
+                        plan: None,
+                    });
+                }
+                Step::Pass
+            }
+            b'd' => {
+                if let Some(statement) = self.queue.lock().statement() {
+                    statement.add_up(whole);
+                }
+                Step::Pass
+            }
+            b'c' | b'f' => {
+                self.queue.lock().copies_in = false;
+                Step::Pass
+            }
+            _ => Step::Pass,
+        }
+    }
+
+    /// Counts what belongs to the next `Execute`.
+    fn prelude(&mut self, bytes: usize) {
+        self.prelude_bytes += bytes;
+        if self.prelude_began.is_none() {
+            self.prelude_began = Some(self.shared.now());
+        }
+    }
+
+    fn prepare(&self, body: &[u8]) -> Option<(Box<[u8]>, Prepared)> {
+        let parse = Parse::read(body)?;
+        let types = self.wanted.iter().map(|nth| (*nth, parse.declared(*nth)));
+        let prepared = Prepared {
+            recognised: statement(parse.text),
+            types: types.collect(),
+        };
+        Some((parse.name.into(), prepared))
+    }
+
+    fn remember(&mut self, name: Box<[u8]>, mut prepared: Prepared) {
+        if self.statements.len() >= NAMES_MAX {
+            self.statements.clear();
+            self.texts_bytes = 0;
+        }
+        // The unnamed statement is replaced by the next.
+        if !name.is_empty() {
+            self.texts_bytes += prepared.recognised.text.len();
+            if self.texts_bytes > TEXTS_BYTES_MAX {
+                prepared.recognised.text = "".into();
+            }
+        }
+        self.statements.insert(name, prepared);
+    }
+
+    fn bind(&self, body: &[u8]) -> Option<(Box<[u8]>, Portal)> {
+        let bind = Bind::read(body)?;
+        let Some(prepared) = self.statements.get(bind.statement) else {
+            return Some((bind.portal.into(), Portal::default()));
+        };
+        let mut portal = Portal {
+            recognised: prepared.recognised.clone(),
+            captured: Vec::new(),
+        };
+        let value = |nth: usize| {
+            let types = prepared.types.iter();
+            let declared = types.copied().find(|(of, _)| *of == nth);
+            bind.parameter(nth, declared.map_or(0, |(_, declared)| declared))
+        };
+        if let Some(key) = key_parameter(self.shared).and_then(value) {
+            portal.recognised.key = key.into();
+        }
+        for (name, capture) in &self.shared.config.capture {
+            if let Capture::Parameter(nth) = capture
+                && let Some(value) = value(*nth)
+            {
+                portal.captured.push((name.clone(), value));
+            }
+        }
+        Some((bind.portal.into(), portal))
+    }
+
+    /// Begins to observe a statement. Where no fault can act on it, it goes on at once.
+    fn begin(
+        &mut self,
+        kind: Kind,
+        recognised: Recognised,
+        captured: Vec<(String, String)>,
+        began: Micros,
+        bytes: usize,
+    ) -> Step {
+        let mut statement = Box::new(Statement::new(
+            self.shared,
+            self.life,
+            self.connection,
+            recognised,
+            began,
+        ));
+        statement.add_up(bytes);
+        statement.capture(captured);
+        let is_free = !self.faults.borrow().acts_on_requests()
+            && self.held_by.borrow().is_empty()
+            && !self.life.is_refused()
+            && self.queue.lock().pending.len() < super::queue::LENGTH_MAX;
+        if !is_free {
+            return Step::Ask(kind, statement);
+        }
+        statement.sent_whole();
+        self.queue.lock().pending.push_back(Pending {
+            kind,
+            statement: Some(statement),
+            plan: None,
+        });
+        Step::Pass
+    }
+
+    /// Asks the faults about a statement, all before it being sent.
+    async fn ask(
+        &mut self,
+        header: Header,
+        kind: Kind,
+        mut statement: Box<Statement>,
+    ) -> Result<(), Over> {
+        self.queue.has_room().await;
+        let mut waiting = Waiting(self.life);
+        let verdict = decide(&mut *statement, &mut self.faults, &mut waiting).await;
+        let plan = match verdict {
+            Verdict::Forward(then) => {
+                then.map(|(then, fault)| self.possible(&statement, then, fault))
+            }
+            Verdict::Reply(Reply::Postgres(error)) if !error.severity.ends_session() => {
+                if self.cannot_fail(&statement) {
+                    statement.nobody_acted();
+                    None
+                } else {
+                    Some(Plan::Fail(error))
+                }
+            }
+            Verdict::Reply(Reply::Postgres(error)) => {
+                return self
+                    .end(statement, Farewell::Error(error), Closing::Fin)
+                    .await;
+            }
+            Verdict::Reply(reply) => {
+                let bytes = match reply {
+                    Reply::Garbage(bytes) => bytes,
+                    _ => Bytes::new(),
+                };
+                return self
+                    .end(statement, Farewell::Bytes(bytes), Closing::Fin)
+                    .await;
+            }
+            Verdict::Close(closing) => {
+                let nothing = Farewell::Bytes(Bytes::new());
+                return self.end(statement, nothing, closing).await;
+            }
+            Verdict::GaveUp | Verdict::Spilled => {
+                statement.finish(AttemptEnd::GaveUp);
+                return Err(Over::ClientClosed);
+            }
+        };
+        if matches!(plan, Some(Plan::Fail(_))) {
+            return self.fail(header, kind, statement, plan).await;
+        }
+        statement.sent_whole();
+        self.passing = header.whole();
+        self.is_last = false;
+        self.push(kind, Some(statement), plan);
+        Ok(())
+    }
+
+    /// What can be done after the server has carried the statement out. An error in an open
+    /// transaction undoes what the statement did, so that there it is the same before and after.
+    fn possible(&self, statement: &Statement, then: Then, fault: FaultId) -> Plan {
+        match then {
+            Then::Reply(Reply::Postgres(error))
+                if error.severity == Severity::Error
+                    && self.queue.lock().is_in_transaction()
+                    && !is_commit(statement) =>
+            {
+                Plan::Fail(error)
+            }
+            then => Plan::After(then, fault),
+        }
+    }
+
+    /// Whether no error of a fault can meet the statement: its transaction has failed already, so
+    /// that the server's own answer is the only one.
+    fn cannot_fail(&self, _statement: &Statement) -> bool {
+        self.queue.lock().has_failed()
+    }
+
+    /// Lets the server fail in the statement's stead.
+    async fn fail(
+        &mut self,
+        header: Header,
+        kind: Kind,
+        statement: Box<Statement>,
+        plan: Option<Plan>,
+    ) -> Result<(), Over> {
+        let ends = is_commit(&statement) && self.queue.lock().is_in_transaction();
+        let bytes = match (kind, ends) {
+            (Kind::Execute, false) => failing::execute(),
+            (Kind::Execute, true) => failing::execute_commit(),
+            (_, false) => failing::simple(),
+            (_, true) => failing::simple_commit(),
+        };
+        self.push(kind, Some(statement), plan);
+        self.dropping = header.whole();
+        self.send_own(&bytes).await
+    }
+
+    /// The session ends with this statement: nothing more is passed on, and the other pump ends
+    /// it when all answers due before have come.
+    async fn end(
+        &mut self,
+        statement: Box<Statement>,
+        farewell: Farewell,
+        closing: Closing,
+    ) -> Result<(), Over> {
+        let plan = Some(Plan::End(farewell, closing));
+        self.push(Kind::Local, Some(statement), plan);
+        self.queue.local.notify_one();
+        self.life.client_left().await;
+        Err(Over::ClientClosed)
+    }
+
+    fn push(&self, kind: Kind, statement: Option<Box<Statement>>, plan: Option<Plan>) {
+        self.queue.lock().pending.push_back(Pending {
+            kind,
+            statement,
+            plan,
+        });
+    }
+}
+
+impl State {
+    fn is_in_transaction(&self) -> bool {
+        self.status == b'T'
+    }
+
+    /// Whether the transaction has failed, as far as the answers until now say it.
+    fn has_failed(&self) -> bool {
+        self.status == b'E' && self.pending.is_empty()
+    }
+}
+
+/// Which bound parameter is a statement's key, where the dependency's file says so.
+fn key_parameter(shared: &Shared) -> Option<usize> {
+    match shared.config.key {
+        Some(KeyFrom::Parameter(nth)) => Some(nth),
+        _ => None,
+    }
+}
+
+fn is_commit(statement: &Statement) -> bool {
+    **statement.operation() == *"COMMIT"
+}
+
+/// Whether enough of a message has been read to judge it.
+fn is_enough(header: Header, bytes: &[u8]) -> bool {
+    let looked_at = matches!(header.kind, b'Q' | b'P' | b'B' | b'E' | b'C');
+    let wanted = if looked_at {
+        header.body.min(LOOK_BYTES)
+    } else {
+        0
+    };
+    bytes.len() >= HEADER_BYTES + wanted
+}
