@@ -411,3 +411,55 @@ async fn parameters_are_keys_and_captures() {
     assert_eq!(ids.len(), 80);
     assert_eq!(ids[7].as_deref(), Some("7"));
 }
+
+/// What a client met that reconnected all the time: how its idle session ended, and each failure
+/// to connect that differed from the one before.
+fn restart_seen(out: &str) -> (serde_json::Value, Vec<String>) {
+    let seen: serde_json::Value = serde_json::from_str(out).expect("JSON");
+    let failures = seen[1].as_array().expect("a list");
+    let texts = failures.iter().map(|failure| {
+        assert_eq!(failure[0], "OperationalError", "{out}");
+        assert!(failure[1].is_null(), "{out}");
+        failure[2].as_str().expect("a text").to_owned()
+    });
+    (seen[0].clone(), texts.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_lived_through_as_a_real_one() {
+    let server = started().await;
+    let address = server.address;
+    let (send, receive) = std::sync::mpsc::channel();
+    let restart = move || {
+        let mut server = server;
+        server.stop();
+        server.run();
+        server.wait();
+        send.send(server).expect("the test waits");
+    };
+    let (idle, failures) = restart_seen(&case("real", "restart", conninfo(address), restart).await);
+    let server = receive.recv().expect("the server is back");
+    assert_eq!(idle[0], "AdminShutdown");
+
+    let rig = Rig::new(&server, |_| {});
+    let keys = "stopping = '400ms'\ndown = '800ms'\nstarting = '800ms'\ncold = '1s'\nslow = '10ms'";
+    let text = format!("kind = 'restart'\non = 'db'\n{keys}");
+    let (switch, recorder) = (rig.switch.clone(), rig.recorder.clone());
+    let put = move || {
+        let active = fault(&text, recorder.now());
+        switch.set(FaultSet::new(vec![active]));
+    };
+    let (seen_idle, seen) = restart_seen(&case("fault", "restart", rig.conninfo(), put).await);
+    assert_eq!(seen_idle, idle, "the idle session ended alike");
+    assert_eq!(seen, ["shutting down", "refused", "starting up"]);
+    // A real one on a tiny database is too quick for every state to be met.
+    let mut rest = seen.iter();
+    for met in &failures {
+        assert!(rest.any(|state| state == met), "{failures:?}");
+    }
+    let attempts = rig.attempts().await;
+    let refused = attempts
+        .iter()
+        .filter(|attempt| attempt.code.as_deref() == Some("57P03"));
+    assert!(refused.count() >= 2);
+}

@@ -37,6 +37,7 @@ mod refusal;
 mod refuse;
 mod reply;
 mod reset;
+mod restart;
 mod resume;
 mod set;
 mod slice;
@@ -77,6 +78,8 @@ use std::{fmt, sync::Arc};
 pub struct Context {
     /// Now.
     pub now: Micros,
+    /// When the fault came into force.
+    pub armed: Micros,
     /// How much of the phase is over, 0 to 1: what a ramp follows.
     pub progress: f64,
     /// What belongs to (seed, fault, logical event) alone, for those who need many numbers: see
@@ -85,6 +88,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// For how long the fault has been in force.
+    pub fn elapsed(&self) -> std::time::Duration {
+        std::time::Duration::from_micros(self.now.0.saturating_sub(self.armed.0))
+    }
+
     /// A number in [0, 1) that belongs to (seed, fault, logical event) alone. Drawn only when it is
     /// asked for, because most kinds need none and every event passes here.
     pub fn coin(&self) -> f64 {
@@ -156,6 +164,12 @@ pub trait Behaviour: Send + Sync + fmt::Debug {
     /// request a [`Turn`].
     fn capacity(&self) -> Option<&Arc<overload::Capacity>> {
         None
+    }
+
+    /// Whether what it decides changes with the time it has been in force, beside what its gate
+    /// ramps.
+    fn moves(&self) -> bool {
+        false
     }
 
     /// Which of the methods above it answers. Kinds that say so narrowly keep the proxies fast.
@@ -295,6 +309,7 @@ pub const FAULTS: &[FaultDef] = &[
     garbage::DEF,
     drop::DEF,
     overload::DEF,
+    restart::DEF,
     quota::DEF,
     kill::DEF,
     pause::DEF,

@@ -122,6 +122,7 @@ pub(crate) fn open(connection: u64) -> ConnectionEvent {
 pub(crate) fn context(now: Micros) -> super::Context {
     super::Context {
         now,
+        armed: Micros(0),
         progress: 0.5,
         stream: (Seed(7), 1, 2),
     }

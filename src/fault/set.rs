@@ -119,6 +119,7 @@ impl Active {
     fn context(&self, now: Micros, key: u64) -> Context {
         Context {
             now,
+            armed: self.armed,
             progress: self.progress(now),
             stream: (self.seed, self.stream, key),
         }
@@ -162,7 +163,9 @@ impl FaultSet {
         Self {
             acts: acts.reduce(Acts::or),
             counts: faults.iter().any(|fault| fault.behaviour.counts()),
-            moves: faults.iter().any(|fault| !fault.gate.ramp.is_empty()),
+            moves: faults
+                .iter()
+                .any(|fault| !fault.gate.ramp.is_empty() || fault.behaviour.moves()),
             faults,
         }
     }

@@ -94,7 +94,9 @@ impl Door {
             let (state, fault) = set.listener(shared.now());
             self.turn(state, &hall, &mut connection);
             evidence.watch(state, fault, &set).await;
-            let is_watched = state != ListenerState::Open || self.listener.is_none();
+            let is_watched = state != ListenerState::Open
+                || self.listener.is_none()
+                || set.acts_on_listener() && set.moves();
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => {}
