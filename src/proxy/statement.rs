@@ -42,6 +42,8 @@ pub(super) struct Statement {
     /// When it was over, where that is known before what became of it.
     ended: Option<Micros>,
     captured: BTreeMap<String, String>,
+    /// The client has its answer; only what became of the statement is not known.
+    is_withheld: bool,
     is_recorded: bool,
 }
 
@@ -73,6 +75,7 @@ impl Statement {
             left: None,
             ended: None,
             captured: BTreeMap::new(),
+            is_withheld: false,
             is_recorded: false,
         }
     }
@@ -136,6 +139,24 @@ impl Statement {
     /// Redis error.
     pub(super) fn code(&mut self, code: impl Into<Arc<str>>) {
         self.code = Some(code.into());
+    }
+
+    /// Whether the dependency answered that it carried the statement out.
+    pub(super) fn is_applied(&self) -> bool {
+        self.answer == Some(Applied::Yes)
+    }
+
+    /// Whether the dependency was sent the whole statement.
+    pub(super) fn is_sent(&self) -> bool {
+        self.is_sent
+    }
+
+    /// The client has its answer now, but whether the statement is applied is yet to be known.
+    pub(super) fn withhold(&mut self) {
+        self.over();
+        self.settle_answer();
+        self.answer = None;
+        self.is_withheld = true;
     }
 
     /// Whether a fault ended its connection with an error: dropping it records it so.
@@ -299,6 +320,9 @@ impl Drop for Statement {
     fn drop(&mut self) {
         if self.is_recorded {
             return;
+        }
+        if self.is_withheld {
+            return self.finish(AttemptEnd::Answered);
         }
         if let Some(code) = self.life.last_code() {
             let faults = self.life.faults();

@@ -354,6 +354,14 @@ impl<'a> Down<'a> {
             self.passing = header.whole();
             return Ok(());
         };
+        let ends_session = !matches!(
+            &then,
+            Then::Reply(Reply::Postgres(error)) if error.severity == Severity::Error
+        );
+        if ends_session && self.queue.lock().status != b'I' {
+            // Its transaction ends with the session.
+            statement.upstream_answered(Applied::No);
+        }
         match then {
             Then::Reply(Reply::Postgres(error)) if error.severity == Severity::Error => {
                 let bytes = self.bytes_of(&error, &statement);
@@ -540,19 +548,30 @@ fn complete(
     if matches!(front.plan, Some(Plan::Fail(_))) {
         return;
     }
+    let kind = front.kind;
+    let mut operation: Arc<str> = "".into();
     if let Some(statement) = &mut front.statement {
+        operation = Arc::clone(statement.operation());
         // The server answers so to the end of a transaction that has failed.
-        let is_undone = **statement.operation() == *"COMMIT" && body.starts_with(b"ROLLBACK");
+        let is_undone = *operation == *"COMMIT" && body.starts_with(b"ROLLBACK");
         statement.upstream_answered(if is_undone { Applied::No } else { Applied::Yes });
     }
-    if front.kind == Kind::Execute {
+    match (&*operation, body) {
+        ("ROLLBACK TO", _) => state.went_back(done),
+        ("SAVEPOINT", _) => state.has_savepoint(),
+        (_, body) if body.starts_with(b"COMMIT\0") => state.settle(Applied::Yes, done),
+        (_, body) if body.starts_with(b"ROLLBACK\0") => state.settle(Applied::No, done),
+        _ => {}
+    }
+    if kind == Kind::Execute {
         let statement = state.pending.pop_front().and_then(|front| front.statement);
-        over(statement, at_ready, done);
+        over(state, statement, at_ready, done);
     }
 }
 
 /// A statement is over, or is to be when the server is ready.
 fn over(
+    state: &mut State,
     statement: Option<Box<Statement>>,
     at_ready: &mut Option<AtReady>,
     done: &mut Vec<Statement>,
@@ -562,7 +581,7 @@ fn over(
     };
     match at_ready {
         Some(at_ready) if at_ready.statement.is_none() => at_ready.statement = Some(statement),
-        _ => done.push(*statement),
+        _ => state.keep(statement, done),
     }
 }
 
@@ -576,6 +595,7 @@ fn error(
     session: &Session,
     pid: u32,
 ) -> Option<Step> {
+    state.batch_has_failed = true;
     let front = state.front()?;
     let kind = front.kind;
     if let Some(Plan::Fail(reply)) = &front.plan {
@@ -588,11 +608,8 @@ fn error(
             statement.add_down(bytes.len());
         }
         if kind == Kind::Execute {
-            over(
-                state.pending.pop_front().and_then(|front| front.statement),
-                at_ready,
-                done,
-            );
+            let statement = state.pending.pop_front().and_then(|front| front.statement);
+            over(state, statement, at_ready, done);
             state.skip_executes(Some(&reply.code), done);
         }
         return Some(Step::Replace(bytes));
@@ -610,11 +627,8 @@ fn error(
         }
     }
     if kind == Kind::Execute {
-        over(
-            state.pending.pop_front().and_then(|front| front.statement),
-            at_ready,
-            done,
-        );
+        let statement = state.pending.pop_front().and_then(|front| front.statement);
+        over(state, statement, at_ready, done);
         state.skip_executes(code, done);
     }
     None
@@ -679,7 +693,12 @@ fn ready(
             statement.add_down(bytes);
         }
     }
-    over(front.statement.take(), at_ready, done);
+    over(state, front.statement.take(), at_ready, done);
+    if status == b'I' {
+        state.transaction_is_over(done);
+    } else {
+        state.batch_has_failed = false;
+    }
     if at_ready.is_some() { Step::Act } else { step }
 }
 

@@ -16,6 +16,39 @@ use tokio::sync::Notify;
 /// The most requests whose answers are due; then nothing more is read from the client.
 pub(super) const LENGTH_MAX: usize = 10_000;
 
+/// The most statements of one transaction whose fate is waited for; of the oldest beyond it is
+/// said that it is unknown.
+const UNSETTLED_MAX: usize = 1_000;
+
+/// The kinds of statements that change nothing which a transaction could take back.
+const READING: &[&str] = &[
+    "SELECT",
+    "VALUES",
+    "TABLE",
+    "SHOW",
+    "SET",
+    "RESET",
+    "FETCH",
+    "MOVE",
+    "CLOSE",
+    "DECLARE",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "ROLLBACK TO",
+    "SAVEPOINT",
+    "RELEASE",
+    "EXPLAIN",
+    "PREPARE",
+    "DEALLOCATE",
+    "LISTEN",
+    "UNLISTEN",
+    "LOCK",
+    "DISCARD",
+    "EMPTY",
+    "CONNECT",
+];
+
 /// A request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -77,6 +110,13 @@ pub(super) struct State {
     pub(super) pending: VecDeque<Pending>,
     /// The transaction's state in the last `ReadyForQuery`: `I`, `T` or `E`.
     pub(super) status: u8,
+    /// Statements that were carried out in a transaction which is still open: applied is what is
+    /// committed.
+    unsettled: VecDeque<Box<Statement>>,
+    /// How many of them came before the first savepoint.
+    before_savepoint: Option<usize>,
+    /// Whether the server has reported an error since it was ready last.
+    pub(super) batch_has_failed: bool,
     /// The client sends the data of a `COPY`, in which the server ignores `Sync`.
     pub(super) copies_in: bool,
 }
@@ -87,6 +127,9 @@ impl Queue {
             state: Mutex::new(State {
                 pending: VecDeque::from([first]),
                 status: b'I',
+                unsettled: VecDeque::new(),
+                before_savepoint: None,
+                batch_has_failed: false,
                 copies_in: false,
             }),
             local: Notify::new(),
@@ -108,7 +151,21 @@ impl Queue {
 
     /// Ends all that is still due, as the session is over.
     pub(super) fn abandon(&self, over: &Over) {
-        let pending = std::mem::take(&mut self.lock().pending);
+        let mut state = self.lock();
+        let pending = std::mem::take(&mut state.pending);
+        // Without its COMMIT the server takes a transaction back.
+        let commits = pending.iter().any(|pending| pending.commits());
+        let mut undone = Vec::new();
+        let fate = if commits {
+            Applied::Unknown
+        } else {
+            Applied::No
+        };
+        state.settle(fate, &mut undone);
+        drop(state);
+        for mut statement in undone {
+            statement.finish(AttemptEnd::Answered);
+        }
         let end = match over {
             Over::ClientClosed | Over::ClientFailed => AttemptEnd::GaveUp,
             Over::ClientMalformed(_) | Over::ByFault(_) => AttemptEnd::Cut,
@@ -127,7 +184,65 @@ impl Queue {
     }
 }
 
+impl Pending {
+    /// Whether it may have ended a transaction: an explicit one, or that of a pipeline.
+    fn commits(&self) -> bool {
+        let commit = |statement: &Statement| **statement.operation() == *"COMMIT";
+        self.kind == Kind::Sync
+            || self
+                .statement
+                .as_deref()
+                .is_some_and(|statement| commit(statement) && statement.is_sent())
+    }
+}
+
 impl State {
+    /// A statement's answer is whole. If the server carried it out, it is applied only once its
+    /// transaction is.
+    pub(super) fn keep(&mut self, mut statement: Box<Statement>, done: &mut Vec<Statement>) {
+        if !statement.is_applied() || READING.contains(&&**statement.operation()) {
+            return done.push(*statement);
+        }
+        statement.withhold();
+        self.unsettled.push_back(statement);
+        if self.unsettled.len() > UNSETTLED_MAX
+            && let Some(oldest) = self.unsettled.pop_front()
+        {
+            self.before_savepoint = self.before_savepoint.map(|count| count.saturating_sub(1));
+            done.push(*oldest);
+        }
+    }
+
+    /// The fate of what was carried out in the transaction is known.
+    pub(super) fn settle(&mut self, applied: Applied, done: &mut Vec<Statement>) {
+        self.before_savepoint = None;
+        for mut statement in self.unsettled.drain(..) {
+            if applied != Applied::Unknown {
+                statement.upstream_answered(applied);
+            }
+            done.push(*statement);
+        }
+    }
+
+    /// The server is ready, and in no transaction. What was not ended by a word of the client's was
+    /// one transaction: a statement, or a pipeline up to its `Sync`.
+    pub(super) fn transaction_is_over(&mut self, done: &mut Vec<Statement>) {
+        let failed = std::mem::take(&mut self.batch_has_failed);
+        self.settle(if failed { Applied::No } else { Applied::Yes }, done);
+    }
+
+    /// A savepoint was made.
+    pub(super) fn has_savepoint(&mut self) {
+        self.before_savepoint.get_or_insert(self.unsettled.len());
+    }
+
+    /// The transaction went back to a savepoint. Which one is not looked at: what came after the
+    /// first may be undone.
+    pub(super) fn went_back(&mut self, done: &mut Vec<Statement>) {
+        let kept = self.before_savepoint.unwrap_or(0).min(self.unsettled.len());
+        done.extend(self.unsettled.drain(kept..).map(|statement| *statement));
+    }
+
     /// The first request whose answer is due.
     pub(super) fn front(&mut self) -> Option<&mut Pending> {
         self.pending.front_mut()

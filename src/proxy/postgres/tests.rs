@@ -312,13 +312,15 @@ async fn in_a_pipeline_what_follows_the_error_is_skipped() {
     server.write_all(&answer).await.expect("written");
     let rest = [said("57014", "UPDATE", "t"), message(b'Z', b"I")].concat();
     expect(&mut client, &[first, rest].concat()).await;
-    assert_eq!(rig.attempt("INSERT").await.code, None);
     let update = rig.attempt("UPDATE").await;
     assert_eq!(update.code.as_deref(), Some("57014"));
     let skipped = rig.attempt("DELETE").await;
     assert_eq!(skipped.code.as_deref(), Some("57014"));
     assert_eq!(skipped.applied, Applied::No);
     assert!(skipped.faults.is_empty());
+    // It was carried out, and taken back with the rest of the pipeline.
+    let insert = rig.attempt("INSERT").await;
+    assert_eq!((insert.code, insert.applied), (None, Applied::No));
 }
 
 #[tokio::test]
@@ -600,4 +602,67 @@ async fn a_client_that_leaves_before_its_answer_has_given_up() {
     assert_eq!(attempt.end, AttemptEnd::GaveUp);
     assert_eq!(attempt.applied, Applied::Unknown);
     ends(&mut server).await;
+}
+
+#[tokio::test]
+async fn what_a_transaction_did_is_applied_when_it_is_committed() {
+    let mut rig = Rig::new().await;
+    let insert = query("INSERT INTO t VALUES (1)");
+    for (last, tag, applied) in [
+        ("COMMIT", "COMMIT", Applied::Yes),
+        ("ROLLBACK", "ROLLBACK", Applied::No),
+        // The transaction had failed meanwhile.
+        ("COMMIT", "ROLLBACK", Applied::No),
+    ] {
+        let (mut client, mut server) = rig.session().await;
+        both(&mut client, &mut server, &query("BEGIN")).await;
+        both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+        both(&mut client, &mut server, &insert).await;
+        both(&mut server, &mut client, &done("INSERT 0 1", b'T')).await;
+        both(&mut client, &mut server, &query(last)).await;
+        both(&mut server, &mut client, &done(tag, b'I')).await;
+        let attempt = rig.attempt("INSERT").await;
+        assert_eq!(attempt.applied, applied, "{last} {tag}");
+        assert_eq!(attempt.end, AttemptEnd::Answered);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_ends_takes_its_transaction_back_unless_it_may_have_been_committed() {
+    let mut rig = Rig::new().await;
+    for (commits, applied) in [(false, Applied::No), (true, Applied::Unknown)] {
+        let (mut client, mut server) = rig.session().await;
+        both(&mut client, &mut server, &query("BEGIN")).await;
+        both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+        both(&mut client, &mut server, &query("DELETE FROM t")).await;
+        both(&mut server, &mut client, &done("DELETE 1", b'T')).await;
+        if commits {
+            both(&mut client, &mut server, &query("COMMIT")).await;
+        }
+        drop(server);
+        ends(&mut client).await;
+        assert_eq!(rig.attempt("DELETE").await.applied, applied);
+    }
+}
+
+#[tokio::test]
+async fn what_a_savepoint_took_back_is_not_said_to_be_applied() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    for (text, tag) in [
+        ("BEGIN", "BEGIN"),
+        ("INSERT INTO t VALUES (1)", "INSERT 0 1"),
+        ("SAVEPOINT a", "SAVEPOINT"),
+        ("DELETE FROM t", "DELETE 1"),
+        ("ROLLBACK TO a", "ROLLBACK"),
+        ("UPDATE t SET a = 1", "UPDATE 1"),
+    ] {
+        both(&mut client, &mut server, &query(text)).await;
+        both(&mut server, &mut client, &done(tag, b'T')).await;
+    }
+    both(&mut client, &mut server, &query("COMMIT")).await;
+    both(&mut server, &mut client, &done("COMMIT", b'I')).await;
+    assert_eq!(rig.attempt("DELETE").await.applied, Applied::Unknown);
+    assert_eq!(rig.attempt("INSERT").await.applied, Applied::Yes);
+    assert_eq!(rig.attempt("UPDATE").await.applied, Applied::Yes);
 }
