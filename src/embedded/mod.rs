@@ -12,6 +12,7 @@ pub(crate) mod server;
 mod sink;
 
 pub use pusher::App;
+pub use sink::Answer;
 
 use crate::history::Recorder;
 use s3::Credentials;
@@ -40,6 +41,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Sink: how many bytes of a message's body are kept; the rest is read and forgotten.
     pub kept_max: usize,
+    /// Sink: what it answers; by default 204, and 200 to GET and HEAD.
+    pub answer: Option<Answer>,
     /// S3: the only access key it knows.
     pub access_key: String,
     /// S3: the secret that belongs to it.
@@ -61,6 +64,7 @@ impl Default for Options {
             dependency: Arc::from("embedded"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             kept_max: KEPT_MAX,
+            answer: None,
             access_key: ACCESS_KEY.to_owned(),
             secret_key: SECRET_KEY.to_owned(),
             buckets: Vec::new(),
@@ -133,7 +137,7 @@ pub fn start(kind: &str, options: Options, recorder: Recorder) -> io::Result<Emb
             Running::Channels(Server::start(listen, server)?, sessions)
         }
         "sink" => {
-            let sink = sink::Sink::new(options.dependency, options.kept_max, recorder);
+            let sink = sink::Sink::new(options.dependency, options.kept_max, options.answer, recorder);
             Running::Http(Server::start(listen, sink)?)
         }
         other => {

@@ -1,31 +1,67 @@
 //! A server that writes down what it is sent: the far end of alerts and webhooks.
 //!
 //! It refuses nothing and understands nothing: what an alert must say is for expectations to
-//! judge. Query strings and headers are not kept, because that is where secrets travel.
+//! judge. What it answers can be said beforehand, for clients that insist on their provider's own. Query strings and headers are not kept, because that is where secrets travel.
 
 use crate::history::{Message, Observation, Recorder};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::Service};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONTENT_TYPE, HeaderValue},
+    service::Service,
+};
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
 /// The most that a message's body may hold; a longer one is answered 413.
 const BODY_READ_MAX: usize = 1024 * 1024;
+
+/// What a sink answers to everything that it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    fn response(&self) -> Response<Full<Bytes>> {
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&self.body).is_ok();
+        let kind = if is_json { "application/json" } else { "text/plain" };
+        let mut response = Response::new(Full::from(self.body.clone()));
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
+        if !self.body.is_empty() {
+            let kind = HeaderValue::from_static(kind);
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+        }
+        response
+    }
+}
 
 /// The sink of one dependency.
 #[derive(Debug, Clone)]
 pub(super) struct Sink {
     dependency: Arc<str>,
     kept_max: usize,
+    answer: Option<Arc<Answer>>,
     recorder: Recorder,
 }
 
 impl Sink {
-    /// A sink that keeps so many bytes of each body.
-    pub(super) fn new(dependency: Arc<str>, kept_max: usize, recorder: Recorder) -> Self {
+    /// A sink that keeps so many bytes of each body and answers so; by default 204, and 200 to
+    /// those who only look.
+    pub(super) fn new(
+        dependency: Arc<str>,
+        kept_max: usize,
+        answer: Option<Answer>,
+        recorder: Recorder,
+    ) -> Self {
         Self {
             dependency,
             kept_max,
+            answer: answer.map(Arc::new),
             recorder,
         }
     }
@@ -78,16 +114,23 @@ async fn read(mut body: Incoming, kept_max: usize) -> Option<Read> {
 }
 
 impl Service<Request<Incoming>> for Sink {
-    type Response = Response<Empty<Bytes>>;
+    type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let sink = self.clone();
         Box::pin(async move {
-            let mut response = Response::new(Empty::new());
-            *response.status_mut() = sink.take(request).await;
-            Ok(response)
+            let answer = sink.answer.clone();
+            let status = sink.take(request).await;
+            Ok(match answer.filter(|_| status.is_success()) {
+                Some(answer) => answer.response(),
+                None => {
+                    let mut response = Response::new(Full::default());
+                    *response.status_mut() = status;
+                    response
+                }
+            })
         })
     }
 }

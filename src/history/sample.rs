@@ -607,6 +607,8 @@ fn dependency(name: &str, protocol: Protocol, role: Option<&str>) -> Dependency 
         listen: None,
         virtual_host: None,
         buckets: Vec::new(),
+        schema: None,
+        answer: None,
         app: None,
         key: None,
         hosts: Vec::new(),

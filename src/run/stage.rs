@@ -258,6 +258,11 @@ impl Stage {
         let options = crate::embedded::Options {
             dependency: Arc::clone(&dependency.name),
             kept_max: kept_max(system, &dependency.name),
+            answer: dependency
+                .answer
+                .clone()
+                .map(|(status, body)| crate::embedded::Answer { status, body }),
+            schema: dependency.schema.clone(),
             access_key,
             secret_key,
             buckets: dependency.buckets.clone(),

@@ -71,6 +71,8 @@ fn one(
         listen: listen(table, problems),
         virtual_host: virtual_host(table, spoken, problems),
         buckets: buckets(table, &upstream, problems),
+        schema: schema(table, &upstream, problems),
+        answer: answer(table, &upstream, problems),
         app: app(table, protocol, &upstream, problems),
         key: key(table, spoken, problems),
         capture: captures(table, Side::Dependency(spoken), problems),
@@ -310,6 +312,42 @@ fn key(table: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Optio
 fn key_number(text: &str) -> Option<usize> {
     let number = text.parse().ok()?;
     (1..=KEY_NUMBER_MAX).contains(&number).then_some(number)
+}
+
+fn schema(table: &Fields<'_>, upstream: &Upstream, problems: &mut Problems) -> Option<String> {
+    let text = table.text("schema", problems)?;
+    if *upstream != Upstream::Embedded("postgres") && table.has("upstream") {
+        table.problem(
+            problems,
+            "schema",
+            "only the embedded PostgreSQL server is given a schema",
+            "upstream = \"embedded\", or make the tables at the upstream".to_owned(),
+        );
+    }
+    Some(text.value)
+}
+
+fn answer(
+    table: &Fields<'_>,
+    upstream: &Upstream,
+    problems: &mut Problems,
+) -> Option<(u16, String)> {
+    let fields = table.table("answer", problems)?;
+    if *upstream != Upstream::Embedded("sink") && table.has("upstream") {
+        table.problem(
+            problems,
+            "answer",
+            "only `embedded:sink` is told what to answer",
+            "upstream = \"embedded:sink\"; elsewhere the upstream itself answers".to_owned(),
+        );
+    }
+    let status = fields.integer("status", problems).unwrap_or(200);
+    let body = fields.text("body", problems);
+    let body = body.map_or_else(String::new, |body| body.value);
+    if status == 204 && !body.is_empty() {
+        fields.problem(problems, "body", "an answer of status 204 has no body", None);
+    }
+    Some((u16::try_from(status).unwrap_or(200), body))
 }
 
 fn buckets(table: &Fields<'_>, upstream: &Upstream, problems: &mut Problems) -> Vec<String> {

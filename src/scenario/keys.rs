@@ -179,6 +179,16 @@ pub(super) const DEPENDENCY: &[Key] = &[
         "buckets that the embedded S3 server has from the start",
     ),
     Key::optional(
+        "schema",
+        Shape::Text,
+        "SQL that the embedded PostgreSQL server runs before the system starts: \"CREATE TABLE …; …\"",
+    ),
+    Key::optional(
+        "answer",
+        Shape::Table(ANSWER),
+        "what `embedded:sink` answers (204, and 200 to GET and HEAD): { status = 200, body = '{\"ok\": true}' }",
+    ),
+    Key::optional(
         "app",
         Shape::Table(APP),
         "pusher: the app that the system speaks for, as `{dependency.NAME.app_key}` …",
@@ -197,6 +207,16 @@ pub(super) const DEPENDENCY: &[Key] = &[
         "hosts",
         Shape::Texts,
         "hosts that are wired into libraries, led here by a forward proxy: \"api.segment.io\", \"*.pusher.com\"",
+    ),
+];
+
+/// `answer`.
+pub(super) const ANSWER: &[Key] = &[
+    Key::optional("status", Shape::Integer(200, 299), "its status (200)"),
+    Key::optional(
+        "body",
+        Shape::Text,
+        "its body, sent as JSON where it is JSON and as plain text otherwise",
     ),
 ];
 

@@ -120,6 +120,10 @@ pub struct Dependency {
     pub virtual_host: Option<String>,
     /// Buckets that the embedded S3 server has from the start.
     pub buckets: Vec<String>,
+    /// What the embedded PostgreSQL server runs before the system starts.
+    pub schema: Option<String>,
+    /// What the embedded sink answers: status and body.
+    pub answer: Option<(u16, String)>,
     /// The app that the system speaks for (Pusher only).
     pub app: Option<PusherApp>,
     /// What is the key of a statement or command, where the protocol's own is not wanted.

@@ -19,7 +19,9 @@ GIVE_UP = float(os.environ["GIVE_UP"])
 
 def by_requests(url):
     try:
-        return requests.post(url, json={"event": "asked"}, timeout=GIVE_UP).status_code
+        response = requests.post(url, json={"event": "asked"}, timeout=GIVE_UP)
+        # As Segment's own library wants it.
+        return 500 if response.ok and response.json() != {"success": True} else response.status_code
     except requests.exceptions.ProxyError as error:
         return refused(str(error))
     except requests.exceptions.Timeout:
