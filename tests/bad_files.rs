@@ -558,6 +558,13 @@ capture = { id = "var:uuid" }"#,
             ("url     = \"http", "unlisted = \"allow\"\nurl     = \"http"),
         ],
     );
+    system(
+        "embedded_options",
+        &[(
+            "role     = \"queue\"",
+            "role     = \"queue\"\nschema   = \"CREATE TABLE a (b int)\"\nanswer   = { status = 500 }",
+        )],
+    );
     system("no_system_table", &[("[system]", "[sistem]")]);
     system(
         "units",
