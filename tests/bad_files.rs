@@ -147,6 +147,23 @@ fn bad_scenarios() {
     );
     scenario("no_steady_phase", &[("steady = true", "")]);
     scenario(
+        "aftermath",
+        &[
+            ("lasts = \"20s\"", "lasts = \"20s\"\naftermath = true"),
+            (
+                "lasts = \"until steady, at most 60s\"",
+                "lasts = \"until steady, at most 60s\"\naftermath = true",
+            ),
+        ],
+    );
+    scenario(
+        "aftermath_too_early",
+        &[(
+            "[[phase]]\nname  = \"recovery\"",
+            "[[phase]]\nname = \"cold\"\nlasts = \"5s\"\naftermath = true\n\n[[phase]]\nname = \"again\"\nlasts = \"5s\"\n[[phase.fault]]\nkind = \"hang\"\non = \"object-store\"\n\n[[phase]]\nname  = \"recovery\"",
+        )],
+    );
+    scenario(
         "second_steady_phase",
         &[("lasts = \"15s\"", "lasts = \"15s\"\nsteady = true")],
     );

@@ -2,7 +2,7 @@
 //!
 //! The backlog is what was accepted and not yet delivered. It is drained as soon as it is no deeper
 //! than the deepest of the steady phases (or than `down_to`) and stays so for a second. The time runs from the
-//! moment the last fault was lifted. Where the run ends before, the backlog took at least as long
+//! end of the outage: the lifting of its last fault, or the first phase of its aftermath. Where the run ends before, the backlog took at least as long
 //! as it was seen: enough to fail a bound and never enough to pass it.
 //!
 //! Without a backlog there is nothing to drain, and nothing is said.
@@ -24,7 +24,7 @@ const SHALLOW: Duration = Duration::from_secs(1);
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "drain",
-    summary: "the backlog of an outage is worked off in time after the last fault",
+    summary: "the backlog of an outage is worked off in time after it",
     example: "[[expect]]\nid            = \"BAT-8\"\nthat          = \"the backlog is worked off\"\nkind          = \"drain\"\nledger        = \"work\"\nwithin        = \"5m\"\nat_most_ratio = 0.5\nmonotone      = \"5s\"\n",
     keys: &[
         LEDGER,
@@ -32,12 +32,12 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::optional(
             "within",
             Shape::Duration,
-            "the time from the last fault's lifting until it is drained",
+            "the time from the end of the outage until it is drained",
         ),
         Key::optional(
             "at_most_ratio",
             Shape::Number(0.001, 1_000.0),
-            "the same time as a part of the outage, from the first fault's arming to the last one's lifting",
+            "the same time as a part of the outage, from the first fault's arming to its end",
         ),
         Key::optional(
             "monotone",
@@ -161,8 +161,8 @@ impl Expectation for Drain {
         if let Some(why) = shows_nothing(&account, account.counts.accepted) {
             return nothing(why);
         }
-        let Some(lifted) = view.recovery_began() else {
-            return nothing("recovery never began".to_owned());
+        let Some(lifted) = view.outage_ended() else {
+            return nothing("the outage never ended".to_owned());
         };
         let armed = view.history.faults.iter().map(|span| span.armed).min();
         let armed = armed.unwrap_or(lifted);
@@ -213,7 +213,7 @@ impl Expectation for Drain {
                 format_duration(bound)
             )),
             (_, None) => judgement.inconclusive(format!(
-                "it was not drained when the run ended {} after the last fault",
+                "it was not drained when the run ended {} after the outage",
                 format_duration(seen)
             )),
             _ => judgement,
@@ -242,7 +242,7 @@ impl Expectation for Drain {
     }
 
     fn scope(&self) -> Scope {
-        Scope::Recovery
+        Scope::Aftermath
     }
 
     fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {

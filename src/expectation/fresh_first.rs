@@ -1,6 +1,6 @@
 //! `fresh-first`: while a backlog drains, fresh work does not wait behind it.
 //!
-//! Fresh is what was accepted after the last fault was lifted and while something older was still
+//! Fresh is what was accepted after the outage and while something older was still
 //! waiting. Its time runs from the answer that accepted it to its delivery, and is held against the
 //! same of the steady phases. Work that is not delivered took at least until the end.
 
@@ -149,8 +149,8 @@ impl Expectation for FreshFirst {
         if let Some(why) = shows_nothing(&account, account.counts.accepted) {
             return nothing(why);
         }
-        let Some(lifted) = view.recovery_began() else {
-            return nothing("recovery never began".to_owned());
+        let Some(lifted) = view.outage_ended() else {
+            return nothing("the outage never ended".to_owned());
         };
         let end = account.end;
         // Of any class: fresh work must overtake all that is older.
@@ -161,7 +161,7 @@ impl Expectation for FreshFirst {
         });
         let late: Vec<Micros> = late.collect();
         let Some(drained) = late.iter().max().copied() else {
-            return nothing("nothing was waiting when the last fault was lifted".to_owned());
+            return nothing("nothing was waiting when the outage ended".to_owned());
         };
         let window = Window::new(lifted, drained);
         let fresh = self.waits(&account.entries, window, end);
@@ -229,7 +229,7 @@ impl Expectation for FreshFirst {
     }
 
     fn scope(&self) -> Scope {
-        Scope::Recovery
+        Scope::Aftermath
     }
 }
 

@@ -30,7 +30,7 @@
 use super::{Expectation, Judgement, Scope, Status, Verdict, samples::part_of};
 use crate::{
     history::{History, View, Window},
-    scenario::{Expect, FaultSpec, Scenario, System},
+    scenario::{Expect, FaultSpec, Phase, Scenario, System},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -94,6 +94,11 @@ pub fn judged_phases(expect: &Expect, scenario: &Scenario) -> Vec<usize> {
             .map(|(index, _)| index)
             .collect(),
         Scope::Recovery => scenario.phases.len().checked_sub(1).into_iter().collect(),
+        Scope::Aftermath => {
+            let last = scenario.phases.len().saturating_sub(1);
+            let aftermath = |(index, phase): &(usize, &Phase)| phase.aftermath || *index == last;
+            phases.filter(aftermath).map(|(index, _)| index).collect()
+        }
         Scope::WholeRun => phases.map(|(index, _)| index).collect(),
         Scope::Before => (0..first_fault).collect(),
     }

@@ -93,6 +93,8 @@ pub enum Scope {
     Faulted,
     /// The last phase.
     Recovery,
+    /// What came after the outage: the phases of its aftermath and the last one.
+    Aftermath,
     /// Every phase without exception.
     WholeRun,
     /// The phases before the first fault.

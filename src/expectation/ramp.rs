@@ -2,7 +2,7 @@
 //! dependency over again.
 //!
 //! The requests that arrived at the dependency are counted in windows of equal length from the
-//! lifting of the last fault. A window may have at most so many times the requests of the one
+//! end of the outage. A window may have at most so many times the requests of the one
 //! before it; up to the steady state's rate there is always leave to go. Counted are requests, or
 //! connections where the protocol shows none.
 
@@ -196,9 +196,9 @@ impl Ramp {
 
 impl Expectation for Ramp {
     fn judge(&self, view: &View<'_>) -> Judgement {
-        let Some(since) = view.recovery_began() else {
+        let Some(since) = view.outage_ended() else {
             return Judgement::new(view.window(), 0, "nothing")
-                .inconclusive("recovery never began");
+                .inconclusive("the outage never ended");
         };
         let steps = self.step.map(|factor| self.steps(view, since, factor));
         let errors = self.errors.map(|share| self.errors(view, since, share));
@@ -221,7 +221,7 @@ impl Expectation for Ramp {
         }));
         bounds.extend(self.errors.map(|share| format!("at most {share} fail")));
         format!(
-            "after the last fault requests{} to `{}` {}",
+            "after the outage requests{} to `{}` {}",
             self.meant.describe(),
             self.on,
             bounds.join(" and ")
@@ -229,7 +229,7 @@ impl Expectation for Ramp {
     }
 
     fn scope(&self) -> Scope {
-        Scope::Recovery
+        Scope::Aftermath
     }
 }
 

@@ -686,6 +686,7 @@ pub fn scenario() -> Scenario {
         name: name.into(),
         lasts,
         steady,
+        aftermath: false,
         happened: None,
         loads: Vec::new(),
         faults,

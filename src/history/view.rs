@@ -170,6 +170,25 @@ impl<'a> View<'a> {
         Some(lifted.map_or(last.began, |lifted| lifted.max(last.began)))
     }
 
+    /// When the outage was over: with the first phase of its aftermath, or else when the last fault
+    /// was lifted for good. `None` before that.
+    pub fn outage_ended(&self) -> Option<Micros> {
+        let first = self
+            .scenario
+            .phases
+            .iter()
+            .position(|phase| phase.aftermath);
+        let Some(first) = first else {
+            return self.recovery_began();
+        };
+        let began = self
+            .history
+            .phases
+            .iter()
+            .find(|span| span.index == first)?;
+        Some(began.began)
+    }
+
     /// A fault as the scenario declares it, with its phase.
     pub fn fault(&self, span: &FaultSpan) -> Option<(usize, &'a FaultSpec)> {
         let phases = self.scenario.phases.iter().enumerate();
@@ -307,5 +326,22 @@ impl<'a> View<'a> {
     /// be.
     pub fn unsent(&self, load: &str) -> u64 {
         self.missed(load).map(|missed| missed.unsent).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::sample::{self, OUTAGE, RECOVERY, Story};
+
+    #[test]
+    fn an_outage_ends_with_its_last_fault_or_with_its_aftermath() {
+        let history = Story::new().healthy(0..60).history();
+        let system = sample::system();
+        let ended = |scenario: &Scenario| View::new(&history, scenario, &system).outage_ended();
+        let mut scenario = sample::scenario();
+        assert_eq!(ended(&scenario), Some(Micros::from_secs(RECOVERY)));
+        scenario.phases[1].aftermath = true;
+        assert_eq!(ended(&scenario), Some(Micros::from_secs(OUTAGE)));
     }
 }

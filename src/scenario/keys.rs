@@ -585,6 +585,11 @@ pub(super) const PHASE: &[Key] = &[
         "whether it is the baseline: the first phase, without faults",
     ),
     Key::optional(
+        "aftermath",
+        Shape::Bool,
+        "whether the outage is over and its faults are what the recovery meets: a database that is still cold; `drain`, `fresh-first` and `ramp` count from here",
+    ),
+    Key::optional(
         "happened",
         Shape::Text,
         "what it stands for on the real clock",

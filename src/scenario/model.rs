@@ -388,6 +388,8 @@ pub struct Phase {
     pub lasts: Lasts,
     /// Whether it is the baseline.
     pub steady: bool,
+    /// Whether the outage is over and its faults are what the recovery meets.
+    pub aftermath: bool,
     /// What it stands for on the real clock.
     pub happened: Option<String>,
     /// Loads whose rate it changes, and the factor.

@@ -119,6 +119,7 @@ fn phases(
         phase.loads = loads;
         phases.push(phase);
     }
+    check_aftermath(&tables, &phases, problems);
     at_most(root, "phase", tables.len(), PHASES_MAX, "phases", problems);
     at_most(root, "phase", fault_count, FAULTS_MAX, "faults", problems);
     if fault_count == 0 && !tables.is_empty() {
@@ -151,10 +152,40 @@ fn phase(
         name: name.map_or_else(String::new, |name| name.value).into(),
         lasts: lasts(table, place.last, hold, problems),
         steady,
+        aftermath: table.bool("aftermath", problems).unwrap_or(false),
         happened: table.text("happened", problems).map(|text| text.value),
         loads: Vec::new(),
         faults,
         span: table.span.clone(),
+    }
+}
+
+/// What comes after an outage comes after a fault, and nothing but it and the recovery follow.
+fn check_aftermath(tables: &[Fields<'_>], phases: &[Phase], problems: &mut Problems) {
+    let goes_wrong = |phase: &Phase| !phase.aftermath && !phase.faults.is_empty();
+    let first = phases.iter().position(goes_wrong);
+    let last = phases.iter().rposition(goes_wrong);
+    let marked = |index: &usize| phases[*index].aftermath;
+    for index in (0..phases.len()).filter(marked) {
+        let (message, hint) = if index + 1 == phases.len() {
+            (
+                "the last phase is the recovery itself",
+                "leave `aftermath` out: it belongs to a phase with faults before it",
+            )
+        } else if first.is_none_or(|first| index < first) {
+            (
+                "there was no outage that this phase could come after",
+                "put it behind the phases in which something fails",
+            )
+        } else if last.is_some_and(|last| index < last) {
+            (
+                "a later phase fails again: the outage is not over",
+                "let that phase have `aftermath = true` as well, or leave it out here",
+            )
+        } else {
+            continue;
+        };
+        tables[index].problem(problems, "aftermath", message, hint.to_owned());
     }
 }
 

@@ -44,6 +44,8 @@ pub struct PlannedPhase {
     pub at_most: bool,
     /// Whether it is the baseline.
     pub steady: bool,
+    /// Whether the outage is over and its faults are what the recovery meets.
+    pub aftermath: bool,
     /// What it stands for on the real clock.
     pub happened: Option<String>,
     /// Loads whose rate it changes, and the factor.
@@ -136,6 +138,7 @@ fn planned_phase(
         ends,
         at_most: matches!(phase.lasts, Lasts::UntilSteady { .. }),
         steady: phase.steady,
+        aftermath: phase.aftermath,
         happened: phase.happened.clone(),
         loads: phase.loads.clone(),
         faults: phase
@@ -260,6 +263,9 @@ fn write_phase(f: &mut fmt::Formatter<'_>, phase: &PlannedPhase) -> fmt::Result 
     write!(f, "{:>9}  {to:>9}  {}", moment(phase.begins), phase.name)?;
     if phase.steady {
         write!(f, " (the baseline)")?;
+    }
+    if phase.aftermath {
+        write!(f, " (the outage is over)")?;
     }
     if let Some(happened) = &phase.happened {
         write!(f, " [{happened}]")?;
