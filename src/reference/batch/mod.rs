@@ -15,6 +15,7 @@
 //! caller waits; a *webhook* tells the customer that something was sent.
 
 mod api;
+mod busy;
 mod clock;
 mod core;
 mod in_turn;

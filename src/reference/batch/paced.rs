@@ -11,13 +11,14 @@
 
 use super::{
     CAMPAIGN_LIVES, Class,
+    busy::Busy,
     clock::Moment,
     pace::Pace,
     queue::{Item, Kind, Waits},
     worker::{Tools, Unready, insist},
 };
 use parking_lot::Mutex;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     task::JoinSet,
     time::{self, Instant, MissedTickBehavior},
@@ -61,8 +62,7 @@ const WEBHOOKS_MAX: i64 = 32;
 struct Worker {
     tools: Arc<Tools>,
     pace: Mutex<Pace>,
-    /// Receipts of what is being processed or dropped.
-    busy: Mutex<BTreeSet<String>>,
+    busy: Mutex<Busy>,
     began: Instant,
 }
 
@@ -93,7 +93,7 @@ async fn process(worker: Arc<Worker>) {
         if allowed == 0 {
             continue;
         }
-        let fresh = Moment::now().before(FRESH);
+        let (asked, fresh) = (Instant::now(), Moment::now().before(FRESH));
         let queue = &worker.tools.queue;
         let fetched = match queue.fresh_first(Kind::Message, fresh, FETCHED_MAX).await {
             Ok(fetched) => fetched,
@@ -107,7 +107,7 @@ async fn process(worker: Arc<Worker>) {
             if taken == allowed {
                 break;
             }
-            if worker.begin(&item) {
+            if worker.begin(&item, asked) {
                 taken += 1;
                 under_way.spawn(Arc::clone(&worker).one(item));
             }
@@ -117,13 +117,12 @@ async fn process(worker: Arc<Worker>) {
 }
 
 impl Worker {
-    /// Whether nobody else is at it; from now on somebody is.
-    fn begin(&self, item: &Item) -> bool {
-        self.busy.lock().insert(item.receipt.clone())
+    fn begin(&self, item: &Item, asked: Instant) -> bool {
+        self.busy.lock().begin(&item.receipt, asked)
     }
 
     fn end(&self, item: &Item) {
-        self.busy.lock().remove(&item.receipt);
+        self.busy.lock().end(&item.receipt);
     }
 
     async fn one(self: Arc<Self>, item: Item) {
@@ -194,11 +193,12 @@ async fn sweep(worker: &Worker) {
     let mut ticks = every(SWEEP_EVERY);
     loop {
         ticks.tick().await;
+        let asked = Instant::now();
         let Ok(lapsed) = worker.tools.queue.lapsed(FETCHED_MAX).await else {
             continue;
         };
         for item in lapsed {
-            if worker.begin(&item) {
+            if worker.begin(&item, asked) {
                 worker.drop_campaign(&item).await;
                 worker.end(&item);
             }

@@ -174,8 +174,8 @@ impl Queue {
         self.fresh_first(kind, Moment(i64::MAX), limit).await
     }
 
-    /// What waits and is due: first what was accepted after `fresh`, then the rest, and among
-    /// both the longest waiting first.
+    /// What waits and is due: first what was accepted after `fresh`, the newest first, so that
+    /// what has become late keeps nothing waiting; then the rest, the longest waiting first.
     pub(super) async fn fresh_first(
         &self,
         kind: Kind,
@@ -184,7 +184,7 @@ impl Queue {
     ) -> Result<Vec<Item>, Trouble> {
         let statement = "SELECT receipt, id, class, subject, accepted, failures FROM work \
              WHERE state IN ('waiting', 'parked') AND kind = $1 AND due <= $2 \
-             ORDER BY CASE WHEN accepted > $3 THEN 0 ELSE 1 END, accepted LIMIT $4";
+             ORDER BY CASE WHEN accepted > $3 THEN -accepted ELSE accepted END LIMIT $4";
         let now = Moment::now();
         let values = [
             Value::Text(kind.name()),
