@@ -157,6 +157,7 @@ const EMBEDDED_HINT: &str = "`embedded` is a server of s3, postgres or pusher, `
 fn embedded(text: &str, protocol: Option<Protocol>) -> Result<Upstream, (String, &'static str)> {
     match (text, protocol) {
         ("embedded", Some(Protocol::S3) | None) => Ok(Upstream::Embedded("s3")),
+        ("embedded", Some(Protocol::Postgres)) => Ok(Upstream::Embedded("postgres")),
         ("embedded", Some(Protocol::Pusher)) => Ok(Upstream::Embedded("pusher")),
         ("embedded", Some(Protocol::Postgres)) => Ok(Upstream::Embedded("postgres")),
         ("embedded:sink", Some(Protocol::Http) | None) => Ok(Upstream::Embedded("sink")),
