@@ -109,6 +109,17 @@ known_answers! {
             "BAT-2", "BAT-4", "BAT-5", "BAT-7", "BAT-8", "BAT-9", "BAT-10", "BAT-11", "BAT-12",
             "BAT-13",
         ],
+    },
+    meya_2021: Known {
+        scenario: "meya-2021-logs-db.toml",
+        remedied: "bot-cloud-remedied.toml",
+        passes: 19,
+        as_it_was: "bot-cloud-as-it-was.toml",
+        fails: &[
+            "MEY21-1", "MEY21-1-latency", "MEY21-2", "MEY21-2-answers", "MEY21-3-memory",
+            "MEY21-3-shed", "MEY21-4", "MEY21-5", "MEY21-5-wait", "MEY21-6-bots", "MEY21-7",
+            "MEY21-8", "MEY21-9", "MEY21-10",
+        ],
     };
 }
 
