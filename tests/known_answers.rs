@@ -90,6 +90,17 @@ known_answers! {
             "ADA-12", "ADA-12-alert", "ADA-13", "ADA-15", "ADA-17",
         ],
     };
+    meya_2017: Known {
+        scenario: "meya-2017-s3.toml",
+        remedied: "chat-platform-remedied.toml",
+        passes: 17,
+        as_it_was: "chat-platform-as-it-was.toml",
+        fails: &[
+            "MEY17-1", "MEY17-1-latency", "MEY17-2", "MEY17-3", "MEY17-3-circuit", "MEY17-4",
+            "MEY17-4-customers", "MEY17-5", "MEY17-5-latency", "MEY17-5-fallback", "MEY17-8",
+            "MEY17-8-writes", "MEY17-9", "MEY17-11",
+        ],
+    };
     snapengage_2015: Known {
         scenario: "snapengage-2015-quota.toml",
         remedied: "live-chat-remedied.toml",

@@ -1,6 +1,6 @@
 //! Icons that customers upload for their bots, kept in S3 beside the assets.
 //!
-//! *As it was*: an accepted icon is written once, as an S3 client of the day writes.
+//! *As it was*: an accepted icon is written once, by a client that does not try again.
 //!
 //! *Remedied*: an accepted icon waits until it is stored, however long S3 takes none.
 
@@ -44,11 +44,21 @@ impl Icons {
 }
 
 async fn store_once(store: Arc<Client>, health: Arc<Health>, mut accepted: mpsc::Receiver<u64>) {
-    while let Some(number) = accepted.recv().await {
-        let stored = put(&store, number).await;
-        health.ended("s3", stored);
-        if !stored {
-            eprintln!("icon {number} is lost");
+    let mut writes = JoinSet::new();
+    loop {
+        tokio::select! {
+            number = accepted.recv() => {
+                let Some(number) = number else { break };
+                let (store, health) = (Arc::clone(&store), Arc::clone(&health));
+                writes.spawn(async move {
+                    let stored = put(&store, number).await;
+                    health.ended("s3", stored);
+                    if !stored {
+                        eprintln!("icon {number} is lost");
+                    }
+                });
+            }
+            Some(_) = writes.join_next() => {}
         }
     }
 }

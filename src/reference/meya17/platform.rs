@@ -24,7 +24,6 @@ use hyper::{
 };
 use serde_json::{Value, json as object};
 use std::{
-    convert::Infallible,
     net::SocketAddr,
     sync::{
         Arc,
@@ -123,7 +122,9 @@ impl Platform {
         });
         let service = service_fn(move |request: Request<Incoming>| {
             let app = Arc::clone(&app);
-            async move { Ok::<_, Infallible>(app.answer(request).await) }
+            // What was begun goes on though the visitor has left, as in most servers.
+            let answering = tokio::spawn(async move { app.answer(request).await });
+            async move { answering.await }
         });
         Ok(Self {
             server: Server::start(listen, service)?,
@@ -152,7 +153,7 @@ impl App {
         let pager = Endpoint::parse(&setup.pager)?;
         let bucket = |url: &str, name, manners| Client::new(url, name, setup.keys.clone(), manners);
         let (manners, writing) = match variant {
-            Variant::AsItWas => (Manners::BOTO_2, Manners::BOTO_2),
+            Variant::AsItWas => (Manners::BOTO_2, Manners::ENDLESS),
             Variant::Remedied => (Manners::BRIEF, Manners::BOUNDED),
         };
         let health = Arc::new(Health::new(match variant {
