@@ -110,7 +110,7 @@ known_answers! {
             "SNP-1", "SNP-2", "SNP-4", "SNP-4-fallback", "SNP-6", "SNP-7", "SNP-9", "SNP-10",
             "SNP-10-loop",
         ],
-    },
+    };
     batch_2025: Known {
         scenario: "batch-2025-database.toml",
         remedied: "messaging-remedied.toml",
@@ -120,7 +120,7 @@ known_answers! {
             "BAT-2", "BAT-4", "BAT-5", "BAT-7", "BAT-8", "BAT-9", "BAT-10", "BAT-11", "BAT-12",
             "BAT-13",
         ],
-    },
+    };
     meya_2021: Known {
         scenario: "meya-2021-logs-db.toml",
         remedied: "bot-cloud-remedied.toml",

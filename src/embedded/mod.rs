@@ -137,7 +137,12 @@ pub fn start(kind: &str, options: Options, recorder: Recorder) -> io::Result<Emb
             Running::Channels(Server::start(listen, server)?, sessions)
         }
         "sink" => {
-            let sink = sink::Sink::new(options.dependency, options.kept_max, options.answer, recorder);
+            let sink = sink::Sink::new(
+                options.dependency,
+                options.kept_max,
+                options.answer,
+                recorder,
+            );
             Running::Http(Server::start(listen, sink)?)
         }
         other => {

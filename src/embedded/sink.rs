@@ -29,7 +29,11 @@ pub struct Answer {
 impl Answer {
     fn response(&self) -> Response<Full<Bytes>> {
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&self.body).is_ok();
-        let kind = if is_json { "application/json" } else { "text/plain" };
+        let kind = if is_json {
+            "application/json"
+        } else {
+            "text/plain"
+        };
         let mut response = Response::new(Full::from(self.body.clone()));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
         if !self.body.is_empty() {

@@ -159,7 +159,6 @@ fn embedded(text: &str, protocol: Option<Protocol>) -> Result<Upstream, (String,
         ("embedded", Some(Protocol::S3) | None) => Ok(Upstream::Embedded("s3")),
         ("embedded", Some(Protocol::Postgres)) => Ok(Upstream::Embedded("postgres")),
         ("embedded", Some(Protocol::Pusher)) => Ok(Upstream::Embedded("pusher")),
-        ("embedded", Some(Protocol::Postgres)) => Ok(Upstream::Embedded("postgres")),
         ("embedded:sink", Some(Protocol::Http) | None) => Ok(Upstream::Embedded("sink")),
         ("embedded", Some(Protocol::Http)) => Err((
             "no embedded server for http".to_owned(),
@@ -346,7 +345,12 @@ fn answer(
     let body = fields.text("body", problems);
     let body = body.map_or_else(String::new, |body| body.value);
     if status == 204 && !body.is_empty() {
-        fields.problem(problems, "body", "an answer of status 204 has no body", None);
+        fields.problem(
+            problems,
+            "body",
+            "an answer of status 204 has no body",
+            None,
+        );
     }
     Some((u16::try_from(status).unwrap_or(200), body))
 }
