@@ -18,6 +18,7 @@ use brownout::{
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
+    net::SocketAddr,
     process::{Output, Stdio},
     sync::Arc,
 };
@@ -27,7 +28,7 @@ use toml::de::DeTable;
 mod postgres_server;
 mod python;
 
-use postgres_server::{PATIENCE, Server, conninfo};
+use postgres_server::{PATIENCE, Server};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -156,6 +157,14 @@ fn succeeded(output: Output) -> String {
         text(&output.stderr)
     );
     text(&output.stdout)
+}
+
+/// How a client of libpq connects to it, or to whatever stands before it.
+fn conninfo(address: SocketAddr) -> String {
+    format!(
+        "host=127.0.0.1 port={} user=app password=secret-word dbname=postgres connect_timeout=20",
+        address.port()
+    )
 }
 
 async fn round_trip(conninfo: String) -> String {

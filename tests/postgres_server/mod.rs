@@ -153,11 +153,3 @@ pub fn program_path(name: &str) -> PathBuf {
     found.sort();
     found.pop().unwrap_or_else(|| PathBuf::from(name))
 }
-
-/// How a client of libpq connects to it, or to whatever stands before it.
-pub fn conninfo(address: SocketAddr) -> String {
-    format!(
-        "host=127.0.0.1 port={} user=app password=secret-word dbname=postgres connect_timeout=20",
-        address.port()
-    )
-}

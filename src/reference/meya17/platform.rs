@@ -123,8 +123,7 @@ impl Platform {
         let service = service_fn(move |request: Request<Incoming>| {
             let app = Arc::clone(&app);
             // What was begun goes on though the visitor has left, as in most servers.
-            let answering = tokio::spawn(async move { app.answer(request).await });
-            async move { answering.await }
+            tokio::spawn(async move { app.answer(request).await })
         });
         Ok(Self {
             server: Server::start(listen, service)?,
