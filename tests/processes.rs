@@ -7,10 +7,11 @@
 use brownout::{
     history::{Observation, ProcessEvent, Recorder},
     process::{InstanceSpec, Keeper, Readiness, SignalError, StartError},
+    run::ports::ReservedPort,
+    seed::Seed,
 };
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -122,9 +123,13 @@ fn state(pid: i32) -> Option<String> {
     (!state.is_empty()).then_some(state)
 }
 
+/// A port that is free as long as the test's process lives.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    let reserved =
+        ReservedPort::take(&mut Seed(u64::from(std::process::id())).stream(&["ports"])).unwrap();
+    let port = reserved.port;
+    std::mem::forget(reserved);
+    port
 }
 
 /// Starts one child that left the session (its parent lives) with an empty environment, and one daemon

@@ -11,7 +11,7 @@ mod environment;
 mod event;
 mod faults;
 mod places;
-mod ports;
+pub mod ports;
 mod probes;
 mod scribe;
 mod stage;

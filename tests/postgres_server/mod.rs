@@ -1,8 +1,9 @@
 //! A PostgreSQL server of the test's own, from the distribution's package: on an ephemeral loopback
 //! port, with a fresh data folder that goes with it.
 
+use brownout::{run::ports::ReservedPort, seed::Seed};
 use std::{
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -16,6 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     folder: TempDir,
     pub address: SocketAddr,
+    _port: ReservedPort,
     child: Option<Child>,
 }
 
@@ -23,12 +25,12 @@ impl Server {
     /// Makes a fresh data folder and starts it; it may not be ready yet.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = port.local_addr().expect("an address");
-        drop(port);
+        let port = ReservedPort::take(&mut Seed(u64::from(std::process::id())).stream(&["ports"]))
+            .expect("a port");
         let mut server = Self {
             folder,
-            address,
+            address: SocketAddr::from(([127, 0, 0, 1], port.port)),
+            _port: port,
             child: None,
         };
         server.initialise();

@@ -12,13 +12,14 @@ use brownout::{
         Config, Limits, Proxy, UpstreamAddress,
         tls::{Front, client_config},
     },
+    run::ports::ReservedPort,
     scenario::from_texts,
     seed::Seed,
     units::Micros,
 };
 use std::{
     collections::BTreeMap,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Output},
     sync::Arc,
@@ -29,10 +30,13 @@ use tokio::sync::mpsc;
 /// How long a server may take to come up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port that was free a moment ago.
+/// A port for a server, free as long as the test's process lives.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").port()
+    let reserved = ReservedPort::take(&mut Seed(u64::from(std::process::id())).stream(&["ports"]))
+        .expect("a port");
+    let port = reserved.port;
+    std::mem::forget(reserved);
+    port
 }
 
 /// Asks again and again until the answer is there.

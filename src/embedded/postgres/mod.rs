@@ -166,9 +166,11 @@ impl Server {
         self.address
     }
 
-    /// Ends all sessions and waits for them, for a bounded time.
-    pub(super) async fn stop(self) {
+    /// Ends all sessions and waits for them, for a bounded time. Then the address is free.
+    pub(super) async fn stop(mut self) {
         self.end();
+        // The listener goes with its task.
+        let _ = (&mut self.accepting).await;
         let drained = async {
             loop {
                 let ended = self.shared.ended.notified();
