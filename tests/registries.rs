@@ -34,11 +34,10 @@ timeout = "5s"
 
 /// The same system, its dependency in the role that the fault's example is on.
 fn system_of(fault: &FaultDef, protocol: &ProtocolDef) -> String {
-    let role = if fault.example.contains("\"realtime\"") {
-        "realtime"
-    } else {
-        "object-store"
-    };
+    let named = ["realtime", "database"]
+        .into_iter()
+        .find(|role| fault.example.contains(&format!("\"{role}\"")));
+    let role = named.unwrap_or("object-store");
     system(protocol).replace("object-store", role)
 }
 
