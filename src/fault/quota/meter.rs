@@ -48,6 +48,8 @@ pub struct Meter {
     admitted: BTreeSet<(u64, u64)>,
     refused: BTreeSet<(u64, u64)>,
     is_warned: bool,
+    /// When its connections were counted anew last.
+    recounted: Option<Micros>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +68,7 @@ impl Meter {
             admitted: BTreeSet::new(),
             refused: BTreeSet::new(),
             is_warned: false,
+            recounted: None,
         }
     }
 
@@ -140,10 +143,13 @@ impl Meter {
         account
     }
 
-    /// The connections of this dependency are counted anew: each is told again.
-    pub fn recount(&mut self, dependency: u64) {
-        self.admitted.retain(|(of, _)| *of != dependency);
-        self.refused.retain(|(of, _)| *of != dependency);
+    /// The quota comes into force anew, on all its dependencies at this one moment: their
+    /// connections are told again. Those of a dependency that it no longer covers do not count.
+    pub fn recount(&mut self, at: Micros) {
+        if self.recounted.replace(at) != Some(at) {
+            self.admitted.clear();
+            self.refused.clear();
+        }
     }
 
     /// A connection is new, with so many open at its dependency, itself included. Says whether

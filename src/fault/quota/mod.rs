@@ -32,7 +32,7 @@ const KEYS: &[Key] = &[
     Key::required(
         "counts",
         Shape::OneOf(&["requests", "messages", "bytes", "connections"]),
-        "what is counted; messages: requests that hand something over (over HTTP all but GET, HEAD and OPTIONS); bytes: of bodies, both ways; connections: those open at the same time",
+        "what is counted; messages: requests that hand something over (over HTTP all but GET, HEAD and OPTIONS); bytes: of bodies, both ways; connections: those open at the same time, on pusher the WebSockets",
     ),
     Key::optional(
         "limit",
@@ -112,13 +112,18 @@ pub(super) const DEF: FaultDef = FaultDef {
             }
             super::keys::by_connection(fields, gate, problems);
         }
+        if counts == Some(Counts::Sockets) && fields.has("name") {
+            let message = "WebSockets are counted by the age that each has at its dependency";
+            let hint = "leave `name` out: the quota covers one dependency".to_owned();
+            fields.problem(problems, "name", message, hint);
+        }
         let limit = limit(fields, counts, problems);
         let used = amount(fields, "used", counts, problems).unwrap_or(0.0);
         let per = per(fields, counts, protocol, problems);
         let refusal = how(fields, protocol, problems);
         let warning = warning(fields, problems);
         let existing = fields.word("existing", problems).map(|word| word.value);
-        if existing.is_some() && counts.is_some_and(|counts| counts != Counts::Connections) {
+        if existing.is_some() && counts.is_some_and(|counts| !counts.are_open()) {
             let hint = "leave it out, or write counts = \"connections\"".to_owned();
             let message = "`existing` says what becomes of connections, which are not counted";
             fields.problem(problems, "existing", message, hint);
@@ -145,6 +150,15 @@ enum Counts {
     Messages,
     Bytes,
     Connections,
+    /// The connections of Pusher: its HTTP API has none that count.
+    Sockets,
+}
+
+impl Counts {
+    /// Whether it counts what is open, and not what was done.
+    fn are_open(self) -> bool {
+        matches!(self, Self::Connections | Self::Sockets)
+    }
 }
 
 fn counts(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Option<Counts> {
@@ -152,9 +166,10 @@ fn counts(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> O
         "requests" => Counts::Requests,
         "messages" => Counts::Messages,
         "bytes" => Counts::Bytes,
+        _ if protocol == Protocol::Pusher => Counts::Sockets,
         _ => Counts::Connections,
     };
-    if counts != Counts::Connections && !protocol.has_messages() {
+    if !counts.are_open() && !protocol.has_messages() {
         let message = format!("the protocol {protocol} shows no single requests to count");
         let hint = "write counts = \"connections\", or give the dependency a protocol".to_owned();
         fields.problem(problems, "counts", message, hint);
@@ -177,7 +192,7 @@ fn amount(
         }
         (
             DeValue::Integer(number),
-            Some(Counts::Requests | Counts::Messages | Counts::Connections),
+            Some(Counts::Requests | Counts::Messages | Counts::Connections | Counts::Sockets),
         ) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
         _ => None,
     };
@@ -197,7 +212,7 @@ fn limit(fields: &Fields<'_>, counts: Option<Counts>, problems: &mut Problems) -
         .into_iter()
         .filter(|key| fields.has(key))
         .collect();
-    let is_open = counts == Some(Counts::Connections);
+    let is_open = counts.is_some_and(Counts::are_open);
     if let (true, Some(law)) = (is_open, laws.first()) {
         let message = format!("connections count while they are open, and so `{law}` says nothing");
         fields.problem(problems, law, message, format!("leave `{law}` out"));
@@ -283,14 +298,15 @@ fn per(
         }
         _ => None,
     };
-    if by.is_none() || counts == Some(Counts::Connections) {
-        let message = match counts {
-            Some(Counts::Connections) => "connections have one account".to_owned(),
-            _ => format!("unknown per `{per}`"),
+    let are_open = counts.is_some_and(Counts::are_open);
+    if by.is_none() || are_open {
+        let message = match are_open {
+            true => "connections have one account".to_owned(),
+            false => format!("unknown per `{per}`"),
         };
-        let hint = match counts {
-            Some(Counts::Connections) => "leave `per` out".to_owned(),
-            _ => "one of: all, key, connection; over HTTP also header:NAME".to_owned(),
+        let hint = match are_open {
+            true => "leave `per` out".to_owned(),
+            false => "one of: all, key, connection; over HTTP also header:NAME".to_owned(),
         };
         fields.problem(problems, "per", message, hint);
     }
@@ -395,7 +411,7 @@ impl Behaviour for Quota {
             None => fresh(),
         };
         let dependency = name_hash(&[dependency]);
-        meter.lock().recount(dependency);
+        meter.lock().recount(at);
         Some(Arc::new(Counting {
             quota: self.clone(),
             meter,
@@ -407,6 +423,10 @@ impl Behaviour for Quota {
     fn acts(&self) -> Acts {
         match self.counts {
             Counts::Connections => Acts::CONNECTIONS,
+            Counts::Sockets => Acts {
+                sockets: !self.keeps,
+                ..Acts::REQUESTS
+            },
             _ => Acts::REQUESTS,
         }
     }
@@ -437,8 +457,25 @@ impl Counting {
         match self.quota.counts {
             Counts::Requests | Counts::Bytes => true,
             Counts::Messages => !reads,
-            Counts::Connections => false,
+            Counts::Connections | Counts::Sockets => false,
         }
+    }
+
+    /// What a WebSocket gets that is one too many among those that are open: with `existing = "cut"`
+    /// the youngest of them, with the refusal's own code.
+    fn socket(&self, call: &Call, now: Micros) -> Option<Decision> {
+        let quota = &self.quota;
+        let place = call
+            .place
+            .filter(|place| !(place.already_open && quota.keeps))?;
+        let open = place.rank as f64 + quota.used;
+        let mut meter = self.meter.lock();
+        self.warn(&mut meter, open.min(quota.limit.most), now);
+        let over = meter::Over {
+            limit: quota.limit,
+            restored_in: None,
+        };
+        (open > quota.limit.most).then(|| Decision::end(quota.refusal.end(&over)))
     }
 
     /// Notes the warning, the first time that so much is used.
@@ -459,6 +496,9 @@ impl Counting {
 
 impl Behaviour for Counting {
     fn request(&self, call: &Call, context: &Context) -> Option<Decision> {
+        if self.quota.counts == Counts::Sockets {
+            return self.socket(call, context.now);
+        }
         if !self.concerns(call) {
             return None;
         }

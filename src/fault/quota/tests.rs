@@ -186,6 +186,54 @@ fn connections_beyond_the_limit_are_refused_and_those_open_kept_or_cut() {
 }
 
 #[test]
+fn on_pusher_websockets_count_and_requests_of_its_http_api_do_not() {
+    let end = |keys: &str, rank, already_open| {
+        let mut call = sample::call(Protocol::Pusher, "GET", "/app/k");
+        call.place = Some(crate::protocol::Place { rank, already_open });
+        let keys = format!("counts = 'connections'\nlimit = 2\nrefusal = '4004'\n{keys}");
+        set(&keys, Protocol::Pusher).request(&call, Micros(0)).end
+    };
+    let code = |end: Option<End>| match end {
+        Some(End::Reply(Reply::Pusher { code, .. })) => Some(code),
+        None => None,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(code(end("", 2, false)), None);
+    assert_eq!(code(end("", 3, false)), Some(4004));
+    assert_eq!(code(end("used = 1", 2, false)), Some(4004));
+    assert_eq!(code(end("", 3, true)), None, "what is open stays");
+    let cut = "existing = 'cut'";
+    assert_eq!(code(end(cut, 3, true)), Some(4004));
+    assert_eq!(code(end(cut, 2, true)), None, "the oldest stay");
+    let none = "counts = 'connections'\nlimit = 0\nrefusal = '4004'";
+    let set = set(none, Protocol::Pusher);
+    let publish = sample::call(Protocol::Pusher, "POST", "/apps/1/events");
+    assert!(set.request(&publish, Micros(0)).is_pass());
+    assert!(set.connection(&sample::accepted(1), Micros(0)).is_pass());
+    let named = quota(&format!("{none}\nname = 'plan'"));
+    assert!(sample::read(&named, Protocol::Pusher).is_err());
+}
+
+#[test]
+fn a_dependency_that_a_quota_no_longer_covers_does_not_use_it() {
+    let keys = "counts = 'connections'\nlimit = 2\nrefusal = 'reset'\nname = 'plan'";
+    let mut memory = Memory::default();
+    let comes = |set: &FaultSet, connection, open| {
+        let event = ConnectionEvent {
+            open,
+            ..sample::accepted(connection)
+        };
+        set.connection(&event, Micros(0)).is_pass()
+    };
+    let one = armed(keys, &mut memory, "one", Micros(0));
+    let other = armed(keys, &mut memory, "other", Micros(0));
+    assert!(comes(&one, 1, 1) && comes(&one, 2, 2));
+    assert!(!comes(&other, 1, 1), "both are taken");
+    let later = armed(keys, &mut memory, "other", Micros::from_secs(9));
+    assert!(comes(&later, 2, 1));
+}
+
+#[test]
 fn a_connection_that_is_refused_in_words_is_closed_after_them() {
     let keys = "counts = 'connections'\nlimit = 0\nrefusal = '429'";
     let set = set(keys, Http);
