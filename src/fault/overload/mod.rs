@@ -143,7 +143,8 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("pusher", "4100", "4100"),
     // Redis queues without a bound; what it cannot keep up with it cuts.
     ("redis", "close", "max-clients"),
-    ("postgres", "53300", "53300"),
+    // Who waits for longer than its `statement_timeout` is cancelled, and keeps its session.
+    ("postgres", "57014", "53300"),
 ];
 
 /// How a request and how a connection is refused.
