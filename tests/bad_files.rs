@@ -443,6 +443,27 @@ fn a_threshold_that_cannot_be_shown_is_a_warning() {
 }
 
 #[test]
+fn a_sequence_that_its_phase_cuts_off_is_a_warning() {
+    let database = (
+        "protocol = \"tcp\"\nrole     = \"queue\"",
+        "protocol = \"postgres\"\nrole     = \"queue\"",
+    );
+    let restart = (
+        "  kind    = \"error\"\n  on      = \"object-store\"\n  error   = \"InternalError\"\n  applied = \"maybe\"",
+        "  kind = \"restart\"\n  on   = \"queue\"\n  down = \"15s\"",
+    );
+    let (good, shown) = read(&edited(SYSTEM, &[database]), &edited(SCENARIO, &[restart]));
+    assert!(good, "a warning stops nothing");
+    insta::assert_snapshot!("restart_cut_off", shown);
+    let shorter = (
+        restart.0,
+        "  kind = \"restart\"\n  on   = \"queue\"\n  down = \"13s\"",
+    );
+    let (good, shown) = read(&edited(SYSTEM, &[database]), &edited(SCENARIO, &[shorter]));
+    assert!(good && shown.is_empty(), "{shown}");
+}
+
+#[test]
 fn files_that_cannot_be_read_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &[u8]| {

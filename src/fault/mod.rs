@@ -71,7 +71,7 @@ use crate::{
     protocol::{Call, Protocol},
     units::Micros,
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// What a behaviour may draw upon when it decides.
 #[derive(Debug, Clone, Copy)]
@@ -170,6 +170,11 @@ pub trait Behaviour: Send + Sync + fmt::Debug {
     /// ramps.
     fn moves(&self) -> bool {
         false
+    }
+
+    /// How long it takes to play all that it is; of a phase that is over before, `check` warns.
+    fn takes(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Which of the methods above it answers. Kinds that say so narrowly keep the proxies fast.

@@ -283,6 +283,11 @@ impl Behaviour for Restart {
     fn moves(&self) -> bool {
         true
     }
+
+    /// Until it is ready; how cold it still is then is the phase's to choose.
+    fn takes(&self) -> Duration {
+        self.lengths[..4].iter().sum()
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `[[phase.fault]]`: what it is put on, and the behaviour for each protocol concerned.
 
 use super::{
-    FaultSpec, Target,
+    FaultSpec, Scenario, Target,
     label::label,
     outage::unknown_kind,
     system::{Known, Outline},
@@ -10,10 +10,31 @@ use crate::{
     fault::{self, Behaviour, By, FAULTS, FaultDef, FaultId, Gate, Group, gate},
     input::{Fields, Problems, Source, Span, hint_among},
     protocol::Protocol,
-    units::Share,
+    units::{Share, format_duration},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use toml::de::DeTable;
+
+/// Appends what is seen of faults beforehand: a phase too short to play all that one is.
+pub(super) fn forewarn(scenario: &Scenario, problems: &mut Problems) {
+    for phase in &scenario.phases {
+        for fault in &phase.faults {
+            let takes = fault.behaviours.iter().map(|one| one.takes()).max();
+            let (takes, lasts) = (takes.unwrap_or_default(), phase.lasts.at_most());
+            if takes > lasts {
+                let message = format!(
+                    "a {} that takes {} is cut off after {}, when `{}` is over",
+                    fault.kind,
+                    format_duration(takes),
+                    format_duration(lasts),
+                    phase.name
+                );
+                let hint = "make the phase longer, or the stages of the fault shorter".to_owned();
+                problems.warning(&scenario.source, fault.span.clone(), message, hint);
+            }
+        }
+    }
+}
 
 /// Reads the faults of a phase. `count` numbers those of the whole scenario.
 pub(super) fn read(

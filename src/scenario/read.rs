@@ -1,7 +1,7 @@
 //! Files to a valid system and scenario.
 
 use super::{
-    Scenario, System, expects, keys, outage,
+    Scenario, System, expects, faults, keys, outage,
     system::{self, Outline},
 };
 use crate::input::{Fields, Problem, Problems, Severity, Source, Span};
@@ -99,6 +99,7 @@ fn from_sources(
         return None;
     }
     expects::forewarn(&scenario, &system, problems);
+    faults::forewarn(&scenario, problems);
     Some((scenario, system))
 }
 
