@@ -272,9 +272,16 @@ mod tests {
     /// Work 0 to 199, accepted five a second; what came in the outage is delivered after it, so many
     /// each second, the rest at once.
     fn drains(per_second: u64) -> Story {
+        reading_back(per_second, |_| 0)
+    }
+
+    /// The same with what was accepted read back until so long after its answer, by when it was
+    /// asked for.
+    fn reading_back(per_second: u64, read_back: impl Fn(u64) -> u64) -> Story {
         let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
         let story = (0..200).fold(story, |story, id| {
-            story.work(id * 200, &id.to_string(), Outcome::Ok)
+            let story = story.work(id * 200, &id.to_string(), Outcome::Ok);
+            story.read_back(read_back(id * 200), Outcome::Ok)
         });
         (0..200)
             .fold(story, |story, id| {
@@ -319,6 +326,23 @@ mod tests {
             check(&patient, &stuck(drains(12))).status,
             Status::Inconclusive
         );
+    }
+
+    #[test]
+    fn what_is_being_read_back_has_been_accepted_and_waits() {
+        // Read back until it was delivered, so that it would never seem to have waited.
+        let patient = |per_second| {
+            reading_back(per_second, |asked| match asked {
+                10_000..30_000 => 30_000,
+                _ => 100,
+            })
+        };
+        for text in [WITHIN, RATIO] {
+            let verdict = check(text, &patient(12));
+            assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+            let verdict = check(text, &patient(8));
+            assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        }
     }
 
     #[test]

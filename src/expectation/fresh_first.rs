@@ -246,6 +246,12 @@ mod tests {
     /// Work 0 to 199, accepted five a second; what came in the outage is delivered from 30 to 40 s,
     /// what comes then waits so long.
     fn story(fresh_waits: u64, held: bool) -> Story {
+        reading_back(fresh_waits, held, |_| 0)
+    }
+
+    /// The same with what was accepted read back until so long after its answer, by when it was
+    /// asked for.
+    fn reading_back(fresh_waits: u64, held: bool, read_back: impl Fn(u64) -> u64) -> Story {
         let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
         (0..200)
             .fold(story, |story, id: u64| {
@@ -256,7 +262,9 @@ mod tests {
                     _ => asked + 120,
                 };
                 let name = id.to_string();
-                story.work(asked, &name, Outcome::Ok).delivery(at, &name)
+                let story = story.work(asked, &name, Outcome::Ok);
+                let story = story.read_back(read_back(asked), Outcome::Ok);
+                story.delivery(at, &name)
             })
             .watched(60_000)
     }
@@ -268,6 +276,20 @@ mod tests {
         let verdict = check(EXPECT, &story(1_000, true));
         assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
         assert!(verdict.evidence[0].what.ends_with("waited 1s"));
+    }
+
+    #[test]
+    fn time_counts_from_the_accepting_answer_and_not_from_the_end_of_its_read_back() {
+        // Read back until after the delivery: it waited a second all the same.
+        let fresh = reading_back(1_000, true, |asked| if asked < 30_000 { 0 } else { 2_000 });
+        let verdict = check(EXPECT, &fresh);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert!(verdict.evidence[0].what.ends_with("waited 1s"));
+        // In steady state too: the baseline is the wait and not nothing.
+        let steady = reading_back(150, true, |asked| if asked < 10_000 { 200 } else { 0 });
+        let verdict = check(EXPECT, &steady);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert!(verdict.measured.ends_with("bound 200ms"), "{verdict:?}");
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub fn shown(view: &View<'_>, entry: &Entry<'_>, what: &str) -> (Micros, String)
     let id: String = entry.id.chars().take(100).collect();
     match entry.operation() {
         Some(operation) => (
-            operation.ended,
+            operation.first_answer(),
             format!(
                 "{id} ({} #{} {}, {}): {what}",
                 operation.load,
@@ -119,7 +119,7 @@ pub fn shown(view: &View<'_>, entry: &Entry<'_>, what: &str) -> (Micros, String)
     }
 }
 
-/// What was going on while an operation was in flight.
+/// What was going on while the request that asked for the work was in flight.
 fn meanwhile(view: &View<'_>, operation: &Operation) -> String {
     let history = view.history;
     let phase = history
@@ -130,7 +130,7 @@ fn meanwhile(view: &View<'_>, operation: &Operation) -> String {
     let faults: Vec<String> = history
         .faults
         .iter()
-        .filter(|span| span.armed <= operation.ended && operation.began <= span.lifted)
+        .filter(|span| span.armed <= operation.first_answer() && operation.began <= span.lifted)
         .filter_map(|span| view.fault(span))
         .map(|(_, fault)| format!("`{}`", fault.label))
         .collect();

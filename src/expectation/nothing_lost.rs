@@ -383,6 +383,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_acknowledged_is_accepted_whatever_its_read_back_came_to() {
+        for outcome in [Outcome::Failed, Outcome::Indeterminate] {
+            let story = delivered(accepted(), 0..40);
+            let lost = story.clone().work(20_500, "lost", Outcome::Ok);
+            let lost = lost.read_back(5_000, outcome);
+            is(&check(WORK, &lost), Status::Fail, "1 lost", "1 of 41");
+            let unclear = story.work(20_500, "unclear", outcome);
+            let verdict = check(WORK, &unclear);
+            assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        }
+    }
+
+    #[test]
     fn what_the_dependency_did_not_carry_out_is_no_delivery() {
         let story = delivered(accepted(), (0..40).filter(|id| *id != 17));
         let tried = attempt("s3", 17_100, 17_200).captured("id", "17");

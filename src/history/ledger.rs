@@ -143,16 +143,17 @@ enum Standing {
     Refused,
 }
 
-/// An answer that acknowledges makes the work accepted. One that came to nothing for want of a
-/// connection or with another status refuses it. Whatever else happened says nothing.
+/// An answer that acknowledges makes the work accepted, whatever a read-back then shows. One that
+/// came to nothing for want of a connection or with another status refuses it. Whatever else
+/// happened says nothing.
 fn standing(load: Option<&Load>, operation: &Operation) -> Standing {
     let acknowledges =
         |status: &u16| load.is_some_and(|load| load.outcomes.ok.status.contains(*status));
     let acknowledged = operation.status.as_ref().is_some_and(acknowledges);
     match operation.outcome {
+        _ if operation.accepted.is_some() => Standing::Accepted,
         Outcome::Ok | Outcome::Degraded => Standing::Accepted,
         Outcome::Indeterminate => Standing::Indeterminate,
-        Outcome::Failed if acknowledged && not_read_back(load, operation) => Standing::Accepted,
         Outcome::Failed if acknowledged => Standing::Indeterminate,
         Outcome::Failed if operation.status.is_some() => Standing::Refused,
         Outcome::Failed if operation.why.as_deref() == Some("connection refused") => {
@@ -160,12 +161,6 @@ fn standing(load: Option<&Load>, operation: &Operation) -> Standing {
         }
         Outcome::Failed => Standing::Indeterminate,
     }
-}
-
-/// Whether the answer acknowledged the work and only the follow-up did not come true.
-fn not_read_back(load: Option<&Load>, operation: &Operation) -> bool {
-    let why = operation.why.as_deref().unwrap_or_default();
-    load.is_some_and(|load| load.follow.is_some()) && why.starts_with("not readable")
 }
 
 /// The ids that a request delivered, and whether that is certain.
@@ -348,10 +343,11 @@ impl<'a> Account<'a> {
 }
 
 impl Entry<'_> {
-    /// When it was acknowledged, as often as it was, in order.
+    /// When it was acknowledged, as often as it was, in order: when the first answer was whole. A
+    /// read-back that follows is no part of it.
     pub fn accepted_at(&self) -> Vec<Micros> {
         let accepted = self.asked.iter().take(self.accepted);
-        let mut moments: Vec<Micros> = accepted.map(|one| one.ended).collect();
+        let mut moments: Vec<Micros> = accepted.map(|one| one.first_answer()).collect();
         moments.sort_unstable();
         moments
     }
@@ -416,7 +412,7 @@ impl<'a> Drawing<'_, 'a> {
                 Standing::Accepted => {
                     self.counts.accepted += 1;
                     self.counts.accepted_nameless += u64::from(named.is_none());
-                    self.last = self.last.max(operation.ended);
+                    self.last = self.last.max(operation.first_answer());
                 }
                 Standing::Indeterminate => self.counts.indeterminate += 1,
                 Standing::Refused => self.counts.refused += 1,
@@ -681,7 +677,11 @@ impl Progress {
     pub fn observe(&mut self, observation: &Observation) {
         for followed in &mut self.ledgers {
             if followed.is_stirred_by(observation) {
-                followed.last = followed.last.max(observation.at());
+                let at = match observation {
+                    Observation::Operation(operation) => operation.first_answer(),
+                    other => other.at(),
+                };
+                followed.last = followed.last.max(at);
             }
         }
     }

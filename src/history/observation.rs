@@ -195,6 +195,10 @@ pub struct Operation {
     pub began: Micros,
     /// When its outcome was known.
     pub ended: Micros,
+    /// When its first answer, which was as required, was whole, where what it did was then read
+    /// back: whatever came of that, the work was accepted here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Micros>,
     /// The outcome.
     pub outcome: Outcome,
     /// The HTTP status, where there was an answer.
@@ -483,6 +487,11 @@ impl Operation {
     /// How long it took, counted from when it should have begun.
     pub fn latency(&self) -> Duration {
         self.ended.since(self.intended)
+    }
+
+    /// When its first answer was known: a read-back that follows is no part of it.
+    pub fn first_answer(&self) -> Micros {
+        self.accepted.unwrap_or(self.ended)
     }
 
     /// Whether it was answered, by the thing itself or by a fallback.

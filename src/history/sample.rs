@@ -81,6 +81,7 @@ impl Story {
                 intended,
                 began: intended,
                 ended: intended + Duration::from_millis(millis),
+                accepted: None,
                 outcome,
                 status: (outcome != Outcome::Indeterminate)
                     .then_some(if outcome == Outcome::Failed { 503 } else { 200 }),
@@ -122,6 +123,18 @@ impl Story {
                 ("bot".to_owned(), key.to_owned()),
                 ("version".to_owned(), version.to_owned()),
             ]);
+        }
+        self
+    }
+
+    /// Makes the last operation one that was taken in when it ended, and then read back for so
+    /// long.
+    #[must_use]
+    pub fn read_back(mut self, millis: u64, outcome: Outcome) -> Self {
+        if let Some(Observation::Operation(operation)) = self.observations.last_mut() {
+            operation.accepted = Some(operation.ended);
+            operation.ended = operation.ended + Duration::from_millis(millis);
+            operation.outcome = outcome;
         }
         self
     }

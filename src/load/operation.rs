@@ -74,6 +74,8 @@ struct Attempted<'a> {
     lane: &'a Lane,
     planned: &'a Planned,
     began: Micros,
+    /// When the first answer was whole, once it is being read back.
+    accepted: Option<Micros>,
     captured: BTreeMap<String, String>,
 }
 
@@ -84,6 +86,7 @@ impl Lane {
             lane: self,
             planned,
             began,
+            accepted: None,
             captured: BTreeMap::new(),
         };
         attempted.capture_variables();
@@ -133,6 +136,7 @@ impl Attempted<'_> {
         lane.keep(&mut answer);
         match &lane.load.follow {
             Some(follow) if ending.outcome == Outcome::Ok => {
+                self.accepted = Some(lane.recorder.now());
                 Some(self.followed(follow, ending).await)
             }
             _ => Some(ending),
@@ -241,6 +245,7 @@ impl Attempted<'_> {
             intended: self.planned.intended,
             began: self.began,
             ended,
+            accepted: self.accepted,
             outcome: ending.outcome,
             status: ending.status,
             why: ending.why,

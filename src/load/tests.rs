@@ -533,6 +533,11 @@ async fn an_operation_ends_when_what_was_written_can_be_read() {
     );
     let took = op.ended.since(op.intended);
     assert!((1_300 * MILLI..1_315 * MILLI).contains(&took), "{took:?}");
+    let taken_in = op.accepted.expect("it was taken in").since(op.intended);
+    assert!(
+        (500 * MILLI..515 * MILLI).contains(&taken_in),
+        "{taken_in:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -544,6 +549,7 @@ async fn what_cannot_be_read_in_time_has_failed() {
         Some("not readable within 2s; last: status 200")
     );
     assert!(op.ended.since(op.intended) <= 2 * SECOND);
+    assert!(op.accepted.is_some_and(|at| at < op.ended), "{op:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -551,6 +557,7 @@ async fn what_was_not_taken_in_is_not_read_back() {
     let op = one(server_that_answers(500, &[], ""), reads_back).await;
     assert_eq!(op.why.as_deref(), Some("status 500"));
     assert!(op.ended.since(op.intended) <= 5 * MILLI);
+    assert_eq!(op.accepted, None);
 }
 
 /// How many connections a server that counts them saw over 5 s at this rate.

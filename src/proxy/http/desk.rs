@@ -441,6 +441,7 @@ fn operation(exchange: &Exchange, door: &Door, end: AttemptEnd, at: Micros) -> O
         intended: exchange.began,
         began: exchange.began,
         ended: at.min(limit),
+        accepted: None,
         outcome,
         status,
         why,
