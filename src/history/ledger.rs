@@ -10,7 +10,9 @@
 //! nothing as waiting, and for the ledger's `settle` nothing had been accepted or delivered any
 //! more. Until then it is *undelivered*, of which nobody knows what becomes.
 
-use super::{Attempt, Listing, Measure, Message, Observation, Operation, Outcome, Reading, View};
+use super::{
+    Attempt, Listing, Measure, Message, Observation, Operation, Outcome, Reading, View, Window,
+};
 use crate::{
     protocol::Applied,
     scenario::{Delivered, Dropped, Ledger, Load, System},
@@ -371,6 +373,13 @@ impl Curve {
         let began = self.from.partition_point(|one| *one <= at);
         let ended = self.to.partition_point(|one| *one <= at);
         (began - ended) as u64
+    }
+
+    /// The most that was waiting at any moment of a window.
+    pub fn deepest(&self, window: Window) -> u64 {
+        let began = window.of(&self.from, |at| *at);
+        let rises = began.iter().map(|at| self.at(*at));
+        rises.fold(self.at(window.from), u64::max)
     }
 
     /// The last moment by which something that had waited was delivered.

@@ -2,19 +2,21 @@
 //! nothing.
 
 use super::{
-    Attempts, DependencyPhase, DependencyReport, FaultReport, IncidentReport, LoadPhase,
-    LoadReport, Outcomes, PhaseReport, RecoveryReport, ScenarioReport, Trouble, TroubleKind,
-    UnlistedHostReport,
+    Attempts, BACKLOG_STEPS_MAX, BacklogReport, DependencyPhase, DependencyReport, FaultReport,
+    IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes, PhaseReport, RecoveryReport,
+    ScenarioReport, Trouble, TroubleKind, UnlistedHostReport,
 };
 use crate::{
     expectation::{Status, Verdict, run_doubts},
     history::{
-        Attempt, AttemptEnd, COMPLETED, Criteria, History, Operation, Outcome, Run, Steady, View,
+        Account, Attempt, AttemptEnd, COMPLETED, Criteria, History, Operation, Outcome, Run,
+        Steady, View, Window,
     },
     scenario::{Dependency, Scenario, System},
     units::Micros,
 };
 use hdrhistogram::Histogram;
+use std::time::Duration;
 
 /// What a report is built from.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ pub fn build(material: Material<'_>) -> ScenarioReport {
         dependencies: dependencies(system, history, &phases),
         phases,
         unlisted_hosts: unlisted_hosts(history),
+        ledgers: ledgers(&View::new(history, scenario, system)),
         recovery: recovery(history, scenario, system),
         history: file,
         duration_us: history.end.0,
@@ -108,6 +111,7 @@ fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
         faults: Vec::new(),
         loads: Vec::new(),
         dependencies: Vec::new(),
+        ledgers: Vec::new(),
         recovery: None,
         incident: scenario.incident.as_ref().map(|incident| IncidentReport {
             who: incident.who.clone(),
@@ -323,6 +327,54 @@ fn dependency(
     }
 }
 
+fn ledgers(view: &View<'_>) -> Vec<LedgerReport> {
+    let ledgers = view.system.ledgers.iter();
+    ledgers
+        .map(|ledger| Account::of(view, ledger))
+        .map(|account| ledger(&account))
+        .collect()
+}
+
+fn ledger(account: &Account<'_>) -> LedgerReport {
+    let counts = account.counts;
+    LedgerReport {
+        name: account.ledger.name.to_string(),
+        load: account.ledger.load.to_string(),
+        accepted: counts.accepted,
+        delivered: counts.delivered,
+        lost: counts.lost,
+        waiting: counts.undelivered,
+        dropped: counts.dropped,
+        without_id: counts.accepted_nameless,
+        duplicated: counts.duplicated,
+        indeterminate: counts.indeterminate,
+        recovered: counts.recovered,
+        refused: counts.refused,
+        contradicted: counts.contradicted,
+        unexpected: counts.unexpected,
+        reported_waiting: account.waiting,
+        unsettled: account.unsettled.clone(),
+        backlog: backlog(account),
+    }
+}
+
+/// The unit of a backlog's steps.
+const STEP: Duration = Duration::from_millis(100);
+
+fn backlog(account: &Account<'_>) -> BacklogReport {
+    let curve = account.curve(|_| true);
+    let unit = Micros::from(STEP).0;
+    let units = account.end.0.div_ceil(unit).max(1);
+    let every_us = unit * units.div_ceil(BACKLOG_STEPS_MAX as u64);
+    let steps = account.end.0.div_ceil(every_us).max(1);
+    let step = |nth| Window::new(Micros(nth * every_us), Micros((nth + 1) * every_us));
+    BacklogReport {
+        every_us,
+        deepest: (0..steps).map(|nth| curve.deepest(step(nth))).collect(),
+        left: curve.at(account.end),
+    }
+}
+
 fn count(sums: &mut Attempts, attempt: &Attempt) {
     sums.total += 1;
     sums.faulty += u64::from(!attempt.faults.is_empty());
@@ -412,6 +464,71 @@ mod tests {
         assert_eq!((fault.hits, fault.phase.as_str()), (0, "outage"));
         assert_eq!(fault.armed, Some(Micros::from_secs(10)));
         assert_eq!(fault.lifted, Some(Micros::from_secs(30)));
+    }
+
+    #[test]
+    fn a_ledger_is_shown_with_its_sums_and_its_backlog_over_time() {
+        let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+        // Two a second, those of the outage delivered at once when it is over.
+        let story = (0..80).fold(story, |story, id: u64| {
+            let (asked, name) = (id * 500, id.to_string());
+            let story = story.work(asked, &name, Outcome::Ok);
+            match asked {
+                5_000 => story,
+                10_000..30_000 => story.delivery(30_000, &name),
+                _ => story.delivery(asked + 120, &name),
+            }
+        });
+        let story = story
+            .delivery(31_000, "70")
+            .work(20_000, "unclear", Outcome::Indeterminate)
+            .work(20_100, "refused", Outcome::Failed)
+            .watched(60_000);
+        let report = report(&story, None);
+        let work = &report.ledgers[0];
+        assert_eq!((work.name.as_str(), work.load.as_str()), ("work", "train"));
+        assert_eq!((work.accepted, work.delivered, work.lost), (80, 79, 1));
+        assert_eq!((work.waiting, work.dropped, work.without_id), (0, 0, 0));
+        assert_eq!((work.duplicated, work.unexpected), (1, 0));
+        assert_eq!((work.indeterminate, work.refused), (1, 1));
+        assert!(work.unsettled.is_empty(), "{work:?}");
+        let BacklogReport {
+            every_us,
+            deepest,
+            left,
+        } = &work.backlog;
+        // 60 s in steps of 300 ms.
+        assert_eq!((*every_us, deepest.len(), *left), (300_000, 200, 1));
+        // The lost one waits from 5 s on, and 40 more at the end of the outage.
+        let at = |second: usize| deepest[second * 10 / 3];
+        assert_eq!((at(3), at(9), at(21), at(51)), (1, 2, 24, 1));
+        assert_eq!(deepest.iter().max(), Some(&41));
+        assert_eq!(
+            work.summary(),
+            "80 accepted, 79 delivered, 1 lost, 1 duplicated, 1 indeterminate, 1 refused; at most 41 waited at a time"
+        );
+    }
+
+    #[test]
+    fn a_ledger_that_has_not_settled_says_why_and_calls_nothing_lost() {
+        let story = Story::new().work(5_000, "1", Outcome::Ok).ends(59, None);
+        let report = report(&story, None);
+        let work = &report.ledgers[0];
+        assert_eq!((work.accepted, work.lost, work.waiting), (1, 0, 1));
+        assert!(work.unsettled[0].contains("not watched to its end"));
+    }
+
+    #[test]
+    fn a_backlog_is_shown_in_bounded_many_steps_however_long_the_run_is() {
+        let story = Story::new().work(5_000, "1", Outcome::Ok);
+        for seconds in [60, 61, 71, 3_600, 86_399] {
+            let report = report(&story.clone().ends(seconds, None), None);
+            let backlog = &report.ledgers[0].backlog;
+            let steps = backlog.deepest.len() as u64;
+            assert!(steps <= BACKLOG_STEPS_MAX as u64, "{seconds}: {steps}");
+            assert_eq!(backlog.every_us % 100_000, 0);
+            assert_eq!(backlog.deepest.last(), Some(&1), "{seconds}");
+        }
     }
 
     #[test]

@@ -49,6 +49,10 @@ fn test_suite(scenario: &ScenarioReport) -> TestSuite {
     if let Some(history) = &scenario.history {
         suite.add_property(Property::new("history", history));
     }
+    for ledger in &scenario.ledgers {
+        let name = format!("ledger {}", ledger.name);
+        suite.add_property(Property::new(name, ledger.summary()));
+    }
     let class = class_name(&scenario.file);
     if let Some(trouble) = &scenario.trouble {
         suite.add_test_case(trouble_case(trouble, &class));

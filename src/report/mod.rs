@@ -14,9 +14,9 @@ mod terminal;
 
 pub use build::{Material, build, build_without_history};
 pub use model::{
-    Attempts, DependencyPhase, DependencyReport, FaultReport, IncidentReport, LoadPhase,
-    LoadReport, Outcomes, PhaseReport, REPORT_VERSION, RecoveryReport, ScenarioReport, SuiteReport,
-    Trouble, TroubleKind, UnlistedHostReport,
+    Attempts, BACKLOG_STEPS_MAX, BacklogReport, DependencyPhase, DependencyReport, FaultReport,
+    IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes, PhaseReport, REPORT_VERSION,
+    RecoveryReport, ScenarioReport, SuiteReport, Trouble, TroubleKind, UnlistedHostReport,
 };
 
 /// A kind of report.

@@ -68,6 +68,9 @@ pub struct ScenarioReport {
     pub loads: Vec<LoadReport>,
     /// The dependencies, as the proxies saw them.
     pub dependencies: Vec<DependencyReport>,
+    /// The ledgers: what became of accepted work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ledgers: Vec<LedgerReport>,
     /// What became of the system after the last fault was lifted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryReport>,
@@ -279,6 +282,92 @@ pub struct Attempts {
     pub upstream_failed: u64,
     /// Open when the run ended or the fault was lifted.
     pub unfinished: u64,
+}
+
+/// What became of the work of a ledger over the whole run. `accepted` is the sum of `delivered`,
+/// `lost`, `waiting`, `dropped` and `without_id`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerReport {
+    /// Its name.
+    pub name: String,
+    /// The load that asks for the work.
+    pub load: String,
+    /// Operations whose answer acknowledged the work.
+    pub accepted: u64,
+    /// Of these, delivered.
+    pub delivered: u64,
+    /// Of these, never seen though the ledger had settled, or seen and no longer there.
+    pub lost: u64,
+    /// Of these, not seen so far: they may still be on their way.
+    pub waiting: u64,
+    /// Of these, dropped as the system itself reports.
+    pub dropped: u64,
+    /// Of these, without an id by which they could be found again.
+    pub without_id: u64,
+    /// Deliveries beyond those asked for.
+    pub duplicated: u64,
+    /// Operations of which nobody was told whether they were accepted.
+    pub indeterminate: u64,
+    /// Ids of these that were delivered.
+    pub recovered: u64,
+    /// Operations that were refused.
+    pub refused: u64,
+    /// Ids that were refused and delivered all the same.
+    pub contradicted: u64,
+    /// Ids that were delivered though nobody asked for them.
+    pub unexpected: u64,
+    /// How much work the system itself said was waiting at the end, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_waiting: Option<u64>,
+    /// Why what is missing cannot be called lost; none if the ledger had settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsettled: Vec<String>,
+    /// How much was waiting over time.
+    pub backlog: BacklogReport,
+}
+
+/// The most steps that a backlog is shown in.
+pub const BACKLOG_STEPS_MAX: usize = 240;
+
+/// How much accepted work was waiting to be delivered over time: the drain curve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BacklogReport {
+    /// The length of a step, a multiple of 100 ms. The first begins with the run.
+    pub every_us: u64,
+    /// The most work that waited at any moment of each step, at most [`BACKLOG_STEPS_MAX`] of
+    /// them; the last step may reach beyond the end of the run.
+    pub deepest: Vec<u64>,
+    /// How much was waiting at the end.
+    pub left: u64,
+}
+
+impl LedgerReport {
+    /// The counts in one line: those that are not zero, and always what was accepted, delivered
+    /// and lost.
+    pub fn summary(&self) -> String {
+        let mut parts = vec![
+            format!("{} accepted", self.accepted),
+            format!("{} delivered", self.delivered),
+            format!("{} lost", self.lost),
+        ];
+        for (count, what) in [
+            (self.waiting, "still waiting"),
+            (self.dropped, "dropped"),
+            (self.without_id, "without an id"),
+            (self.duplicated, "duplicated"),
+            (self.indeterminate, "indeterminate"),
+            (self.recovered, "of these recovered"),
+            (self.refused, "refused"),
+            (self.contradicted, "refused and delivered"),
+            (self.unexpected, "never asked for"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        let deepest = self.backlog.deepest.iter().max().unwrap_or(&0);
+        format!("{}; at most {deepest} waited at a time", parts.join(", "))
+    }
 }
 
 /// What became of the system after the last fault was lifted.

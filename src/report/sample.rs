@@ -1,9 +1,9 @@
 //! One report that has everything in it, for the golden tests of all renderers.
 
 use super::{
-    Attempts, DependencyPhase, DependencyReport, FaultReport, IncidentReport, LoadPhase,
-    LoadReport, Outcomes, PhaseReport, RecoveryReport, ScenarioReport, SuiteReport, Trouble,
-    TroubleKind,
+    Attempts, BacklogReport, DependencyPhase, DependencyReport, FaultReport, IncidentReport,
+    LedgerReport, LoadPhase, LoadReport, Outcomes, PhaseReport, RecoveryReport, ScenarioReport,
+    SuiteReport, Trouble, TroubleKind,
 };
 use crate::{
     expectation::{Evidence, Status, Verdict},
@@ -45,6 +45,7 @@ fn judged() -> ScenarioReport {
         faults: faults(),
         loads: vec![load()],
         dependencies: vec![dependency()],
+        ledgers: vec![ledger()],
         recovery: Some(RecoveryReport {
             lifted: Micros::from_secs(30),
             steady: Some(Micros::from_millis(33_250)),
@@ -202,6 +203,32 @@ fn dependency() -> DependencyReport {
     }
 }
 
+fn ledger() -> LedgerReport {
+    LedgerReport {
+        name: "trained".to_owned(),
+        load: "train".to_owned(),
+        accepted: 140,
+        delivered: 131,
+        lost: 7,
+        waiting: 2,
+        dropped: 0,
+        without_id: 0,
+        duplicated: 3,
+        indeterminate: 4,
+        recovered: 1,
+        refused: 0,
+        contradicted: 0,
+        unexpected: 0,
+        reported_waiting: Some(2),
+        unsettled: vec!["the run was not watched to its end (interrupted)".to_owned()],
+        backlog: BacklogReport {
+            every_us: 10_000_000,
+            deepest: vec![1, 38, 77, 77, 9],
+            left: 9,
+        },
+    }
+}
+
 fn not_started() -> ScenarioReport {
     let trouble = Trouble {
         kind: TroubleKind::NotStarted,
@@ -226,6 +253,7 @@ fn not_started() -> ScenarioReport {
         faults: Vec::new(),
         loads: Vec::new(),
         dependencies: Vec::new(),
+        ledgers: Vec::new(),
         recovery: None,
         incident: None,
         story: None,

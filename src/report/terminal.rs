@@ -4,7 +4,7 @@
 //! bytes carry ANSI codes; whoever prints them to something that is not a terminal strips them.
 
 use super::{
-    ReportDef, ScenarioReport, SuiteReport, UnlistedHostReport,
+    LedgerReport, ReportDef, ScenarioReport, SuiteReport, UnlistedHostReport,
     layout::{WIDTH, harmless, indented, wrap},
 };
 use crate::{
@@ -63,6 +63,9 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
     if scenario.phases.iter().any(|phase| phase.began.is_some()) {
         out.push_str(&wrap("injected  ", &injected(scenario), WIDTH));
         out.push_str(&wrap("measured  ", &measured(scenario), WIDTH));
+        for ledger in &scenario.ledgers {
+            out.push_str(&wrap("ledger    ", &account(ledger), WIDTH));
+        }
     }
     out.push_str(&painted(
         colour(scenario.status).bold(),
@@ -282,6 +285,15 @@ fn measured(scenario: &ScenarioReport) -> String {
         });
     }
     parts.join(", ")
+}
+
+/// What became of a ledger's work, and why that may not be its end.
+fn account(ledger: &LedgerReport) -> String {
+    let mut text = format!("{}: {}", ledger.name, ledger.summary());
+    if let Some(why) = ledger.unsettled.first() {
+        text.push_str(&format!("; not settled: {}", harmless(why)));
+    }
+    text
 }
 
 /// One line: the verdict, and how many of each.
