@@ -4,6 +4,7 @@
 use super::{
     Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
     samples::{part_of, percent, samples_needed},
+    whose::{EXCEPT, WHERE, Whose},
 };
 use crate::{
     history::{Outcome, View, Window},
@@ -35,6 +36,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             Shape::Text,
             "the role or dependency that takes its calls over",
         ),
+        WHERE,
+        EXCEPT,
     ],
     parse,
 };
@@ -43,6 +46,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
 #[derive(Debug)]
 struct Fallback {
     load: Option<Name>,
+    whose: Whose,
     at_least: Share,
     instead: Option<(Name, Name)>,
 }
@@ -69,12 +73,24 @@ fn parse(
     if load.is_none() && fields.has("load") {
         return None;
     }
+    if load.is_none() && (fields.has("where") || fields.has("except")) {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            "`where` and `except` pick operations of a load, and there is no `load`",
+            "say `load = \"ask\"`".to_owned(),
+        );
+        return None;
+    }
+    let loads: Vec<&str> = load.iter().map(|load| &**load).collect();
+    let whose = Whose::read(fields, &loads, names, problems);
     let instead = match (on, instead) {
         (Some(on), Some(instead)) => Some((on, instead)),
         _ if has_on => return None,
         _ => None,
     };
     Some(Box::new(Fallback {
+        whose: whose?,
         load,
         at_least: at_least?,
         instead,
@@ -82,7 +98,8 @@ fn parse(
 }
 
 impl Fallback {
-    fn answered_by_fallback(&self, view: &View<'_>, load: &str) -> Judgement {
+    fn answered_by_fallback(&self, everybody: &View<'_>, load: &str) -> Judgement {
+        let view = &self.whose.of(everybody);
         let mut operations = view.operations(load);
         operations.retain(|one| !one.cut);
         let count = operations.len() as u64;
@@ -117,6 +134,7 @@ impl Fallback {
         } else {
             judgement
         };
+        let judgement = self.whose.weigh(everybody, load, judgement);
         judgement.with(
             operations
                 .iter()
@@ -185,8 +203,9 @@ impl Expectation for Fallback {
         let mut parts = Vec::new();
         if let Some(load) = &self.load {
             parts.push(format!(
-                "at least {} of `{load}` answered by a fallback",
-                self.at_least
+                "at least {} of `{load}`{} answered by a fallback",
+                self.at_least,
+                self.whose.describe()
             ));
         }
         if let Some((on, instead)) = &self.instead {

@@ -1,4 +1,5 @@
-//! `isolation`: load that has nothing to do with the failing dependency goes on as before.
+//! `isolation`: load that has nothing to do with the failing dependency goes on as before; and so
+//! do, of one load, those tenants or keys that the outage does not concern (`where`, `except`).
 //!
 //! Three things at once: enough answered, nearly as fast as in steady state, and nearly as many. The
 //! last is the share of the offered operations that were answered, held against steady state: a
@@ -12,6 +13,7 @@ use super::{
     names,
     samples::{Quantile, percent},
     success_rate::SuccessRate,
+    whose::{EXCEPT, WHERE, Whose},
 };
 use crate::{
     history::{Operation, Source, View},
@@ -50,6 +52,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             Shape::Share,
             "the least throughput, of that in steady state (90%)",
         ),
+        WHERE,
+        EXCEPT,
     ],
     parse,
 };
@@ -63,6 +67,7 @@ struct Isolation {
     quantile: Quantile,
     slack: std::time::Duration,
     throughput: Share,
+    whose: Whose,
 }
 
 fn parse(
@@ -77,8 +82,11 @@ fn parse(
     let quantile = fields.parsed("quantile", problems, str::parse);
     let slack = fields.duration("slack", problems);
     let throughput = fields.share("throughput", problems);
+    let loads = loads?;
+    let names_of: Vec<&str> = loads.iter().map(|load| &**load).collect();
     Some(Box::new(Isolation {
-        loads: loads?,
+        whose: Whose::read(fields, &names_of, names, problems)?,
+        loads,
         at_least: at_least.unwrap_or(share(0.99)),
         latency: latency.unwrap_or(2.0),
         quantile: quantile.unwrap_or(Quantile::P99),
@@ -93,6 +101,7 @@ impl Isolation {
             load: load.clone(),
             at_least: self.at_least,
             count_degraded: true,
+            whose: Whose::default(),
         };
         let latency = Latency {
             load: load.clone(),
@@ -101,6 +110,7 @@ impl Isolation {
             below_steady: Some(self.latency),
             slack: self.slack,
             answered_only: true,
+            whose: Whose::default(),
         };
         (success, latency)
     }
@@ -153,7 +163,8 @@ fn answered(operations: &[&Operation]) -> f64 {
 }
 
 impl Expectation for Isolation {
-    fn judge(&self, view: &View<'_>) -> Judgement {
+    fn judge(&self, everybody: &View<'_>) -> Judgement {
+        let view = &self.whose.of(everybody);
         let judge_one = |load: &Name| {
             let (success, latency) = self.parts(load);
             let mut whole = success
@@ -161,7 +172,7 @@ impl Expectation for Isolation {
                 .and(latency.judge(view))
                 .and(self.throughput(view, load));
             whole.measured = format!("`{load}` {}", whole.measured);
-            whole
+            self.whose.weigh(everybody, load, whole)
         };
         let mut count = 0;
         let mut whole = self
@@ -177,12 +188,13 @@ impl Expectation for Isolation {
 
     fn required(&self) -> String {
         format!(
-            "{} unharmed: {} answered, {} at most {}x and throughput at least {} of steady state",
+            "{}{} unharmed: {} answered, {} at most {}x and throughput at least {} of steady state",
             self.loads
                 .iter()
                 .map(|load| format!("`{load}`"))
                 .collect::<Vec<_>>()
                 .join(", "),
+            self.whose.describe(),
             self.at_least,
             self.quantile,
             self.latency,

@@ -6,6 +6,7 @@
 use super::{
     Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
     samples::{Quantile, samples_needed},
+    whose::{EXCEPT, WHERE, Whose},
 };
 use crate::{
     history::{Operation, View},
@@ -47,6 +48,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             Shape::Bool,
             "leave operations out that were not answered; they otherwise took at least their time (false)",
         ),
+        WHERE,
+        EXCEPT,
     ],
     parse,
 };
@@ -60,6 +63,7 @@ pub(super) struct Latency {
     pub(super) below_steady: Option<f64>,
     pub(super) slack: Duration,
     pub(super) answered_only: bool,
+    pub(super) whose: Whose,
 }
 
 fn parse(
@@ -82,8 +86,10 @@ fn parse(
         );
         return None;
     }
+    let load = load?;
     Some(Box::new(Latency {
-        load: load?,
+        whose: Whose::read(fields, &[&load], names, problems)?,
+        load,
         quantile: quantile.unwrap_or(Quantile::P99),
         below,
         below_steady,
@@ -202,7 +208,8 @@ fn micros(micros: u64) -> String {
 }
 
 impl Expectation for Latency {
-    fn judge(&self, view: &View<'_>) -> Judgement {
+    fn judge(&self, everybody: &View<'_>) -> Judgement {
+        let view = &self.whose.of(everybody);
         let mut operations = view.operations(&self.load);
         if self.answered_only {
             operations.retain(|one| one.answered());
@@ -221,6 +228,7 @@ impl Expectation for Latency {
         if self.below_steady.is_some() {
             judgement.measured = format!("{}, bound {}", judgement.measured, micros(bound));
         }
+        let judgement = self.whose.weigh(everybody, &self.load, judgement);
         operations.retain(|one| Micros::from(one.latency()).0 > bound);
         operations.sort_by_key(|one| std::cmp::Reverse(one.latency()));
         judgement.with(operations.iter().map(|one| {
@@ -237,9 +245,10 @@ impl Expectation for Latency {
                 .map(|factor| format!("{factor}x steady state")),
         );
         format!(
-            "{} of `{}` at most {}",
+            "{} of `{}`{} at most {}",
             self.quantile,
             self.load,
+            self.whose.describe(),
             bounds.join(" and ")
         )
     }

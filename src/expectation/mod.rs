@@ -35,6 +35,7 @@ mod recovery;
 mod samples;
 mod success_rate;
 mod verdict;
+mod whose;
 mod wire;
 
 #[cfg(test)]

@@ -95,6 +95,18 @@ pub fn capture(
     problems: &mut Problems,
 ) -> Option<String> {
     let text = fields.text(key, problems)?;
+    is_captured(fields, &text, of, names, problems).then_some(text.value)
+}
+
+/// Whether a load, a dependency, or some dependency of a role captures something of this name;
+/// a problem if not.
+pub fn is_captured(
+    fields: &Fields<'_>,
+    text: &Item<String>,
+    of: &str,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> bool {
     let owners = names
         .dependencies
         .iter()
@@ -121,9 +133,9 @@ pub fn capture(
         };
         let message = format!("`{of}` captures no `{}`", text.value);
         problems.error(fields.source, text.span.clone(), message, hint);
-        return None;
+        return false;
     }
-    Some(text.value)
+    true
 }
 
 /// The ledger that `key` names.

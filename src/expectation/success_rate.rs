@@ -3,6 +3,7 @@
 use super::{
     Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
     samples::{part_of, samples_needed},
+    whose::{EXCEPT, WHERE, Whose},
 };
 use crate::{
     history::{Operation, Outcome, View},
@@ -26,6 +27,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             Shape::Bool,
             "whether a fallback's answer counts as an answer (true)",
         ),
+        WHERE,
+        EXCEPT,
     ],
     parse,
 };
@@ -36,6 +39,7 @@ pub(super) struct SuccessRate {
     pub(super) load: Name,
     pub(super) at_least: Share,
     pub(super) count_degraded: bool,
+    pub(super) whose: Whose,
 }
 
 fn parse(
@@ -46,8 +50,10 @@ fn parse(
     let load = names::load(fields, "load", names, problems);
     let at_least = fields.share("at_least", problems);
     let count_degraded = fields.bool("count_degraded", problems).unwrap_or(true);
+    let load = load?;
     Some(Box::new(SuccessRate {
-        load: load?,
+        whose: Whose::read(fields, &[&load], names, problems)?,
+        load,
         at_least: at_least?,
         count_degraded,
     }))
@@ -64,7 +70,8 @@ impl SuccessRate {
 }
 
 impl Expectation for SuccessRate {
-    fn judge(&self, view: &View<'_>) -> Judgement {
+    fn judge(&self, everybody: &View<'_>) -> Judgement {
+        let view = &self.whose.of(everybody);
         let mut operations = view.operations(&self.load);
         let all = operations.len() as u64;
         operations.retain(|one| !one.cut);
@@ -90,6 +97,7 @@ impl Expectation for SuccessRate {
         } else {
             judgement
         };
+        let judgement = self.whose.weigh(everybody, &self.load, judgement);
         judgement.with(
             operations
                 .iter()
@@ -104,7 +112,8 @@ impl Expectation for SuccessRate {
         } else {
             "answered without a fallback"
         };
-        format!("at least {} of `{}` {how}", self.at_least, self.load)
+        let whose = self.whose.describe();
+        format!("at least {} of `{}`{whose} {how}", self.at_least, self.load)
     }
 
     fn loads(&self) -> Vec<Name> {

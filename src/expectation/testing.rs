@@ -22,7 +22,11 @@ pub fn names() -> Names<'static> {
             ("realtime", None, Protocol::Pusher),
         ],
         instances: vec!["primary", "standby"],
-        captures: vec![("train", vec!["bot", "version"]), ("s3", vec!["version"])],
+        captures: vec![
+            ("ask", vec![]),
+            ("train", vec!["bot", "version"]),
+            ("s3", vec!["version"]),
+        ],
         ledgers: vec!["work", "listed"],
     }
 }

@@ -236,6 +236,27 @@ impl Story {
         self
     }
 
+    /// Gives all operations that have no captured values yet, and are of the load of the last one,
+    /// this one.
+    #[must_use]
+    pub fn by(mut self, name: &str, value: &str) -> Self {
+        let operation = |one: &Observation| match one {
+            Observation::Operation(operation) => Some(Arc::clone(&operation.load)),
+            _ => None,
+        };
+        let last = self.observations.last().and_then(operation);
+        for observation in &mut self.observations {
+            if let Observation::Operation(operation) = observation
+                && Some(&operation.load) == last.as_ref()
+                && operation.captured.is_empty()
+            {
+                let captured = &mut operation.captured;
+                captured.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        self
+    }
+
     /// Makes the last operation one of this class of work.
     #[must_use]
     pub fn class(mut self, class: &str) -> Self {

@@ -1,6 +1,6 @@
 //! The history as expectations and reports see it: through the scenario's words.
 
-use super::{Attempt, FaultSpan, History, LogicalCall, Missed, Operation, PhaseSpan};
+use super::{Attempt, FaultSpan, History, LogicalCall, Missed, Operation, PhaseSpan, Selection};
 use crate::{
     scenario::{FaultSpec, Phase, Scenario, System},
     units::Micros,
@@ -63,6 +63,8 @@ pub struct View<'a> {
     /// The id of the expectation that is being judged, by which its probes are found.
     pub expect: Option<&'a str>,
     judged: Vec<usize>,
+    /// Which operations are meant; all of them where there is none.
+    selection: Option<Arc<Selection>>,
 }
 
 impl<'a> View<'a> {
@@ -74,6 +76,7 @@ impl<'a> View<'a> {
             system,
             expect: None,
             judged: (0..scenario.phases.len()).collect(),
+            selection: None,
         }
     }
 
@@ -86,6 +89,22 @@ impl<'a> View<'a> {
             judged: phases,
             ..self.clone()
         }
+    }
+
+    /// The same history with these operations only, where loads' operations and their baselines
+    /// are asked for; a selection that leaves nothing out changes nothing.
+    #[must_use]
+    pub fn only(&self, selection: &Arc<Selection>) -> Self {
+        let mut view = self.clone();
+        if !selection.is_all() {
+            view.selection = Some(Arc::clone(selection));
+        }
+        view
+    }
+
+    fn means(&self, operation: &Operation) -> bool {
+        let selection = self.selection.as_ref();
+        selection.is_none_or(|selection| selection.has(operation))
     }
 
     /// The phases judged, by index into the scenario.
@@ -228,10 +247,11 @@ impl<'a> View<'a> {
         windows
             .iter()
             .flat_map(|window| self.operations_in(load, *window))
+            .filter(|one| self.means(one))
             .collect()
     }
 
-    /// The operations of a load whose intended start lies in a window.
+    /// All operations of a load whose intended start lies in a window, whoever is meant.
     pub fn operations_in(&self, load: &str, window: Window) -> &'a [Operation] {
         window.of(self.history.operations_of(load), |one| one.intended)
     }
@@ -246,6 +266,7 @@ impl<'a> View<'a> {
                 let operations = self.operations_in(load, *window);
                 operations.iter().filter(|one| one.ended <= window.to)
             })
+            .filter(|one| self.means(one))
             .collect()
     }
 
@@ -269,6 +290,7 @@ impl<'a> View<'a> {
                 operations
                     .filter(|one| one.ended > window.to && window.to.since(one.intended) > patience)
             })
+            .filter(|one| self.means(one))
             .collect()
     }
 
