@@ -1,6 +1,10 @@
 //! The gate in front of every fault: which events it concerns, and how many of those it hits.
 //!
-//! The share is drawn first, and it is a function of (seed, fault, logical request) alone. The
+//! The share is drawn first, and it is a function of (seed, fault, logical request) alone. A fault
+//! by request, call or connection is another one in each phase. By key or header it is the same one
+//! in all phases whose tables say the same but for `share`, `one_of`, `first`, `every`, `after`,
+//! `ramp` and `min_hits`: the rows that cannot be read at noon cannot be read in the evening, and
+//! a greater share adds others to them. Equal ones of one phase are told apart by their order. The
 //! counts (`after`, `first`, `every`) then number what matched and was drawn, in the order in
 //! which it arrived; a decision that rests on a count therefore depends on that order, and two
 //! concurrent requests may change places between runs.
@@ -33,7 +37,7 @@ pub const KEYS: &[Key] = &[
     Key::optional(
         "by",
         Shape::OneOfOr(By::NAMES, "header:"),
-        "what the share is drawn for; \"header:x-tenant\": all requests with the same value of this header share one draw",
+        "what the share is drawn for; \"header:x-tenant\": all requests with the same value of this header share one draw; by key or header the same fault in another phase, with whatever share, draws the same",
     ),
     Key::optional(
         "one_of",
@@ -138,7 +142,7 @@ pub enum By {
     /// All requests of a connection share one draw.
     Connection,
     /// All requests for a key share one draw: the real partial outage, in which the same third of
-    /// the keys fails every time.
+    /// the keys fails every time, in all phases.
     Key,
     /// All requests with the same value of this header (its name in lower case) share one draw, as
     /// all those without it do: the outage of a tenant, a region.

@@ -42,7 +42,8 @@ pub struct Active {
     pub behaviour: Arc<dyn Behaviour>,
     /// The run's seed.
     pub seed: Seed,
-    /// The name its random numbers are derived from: scenario, phase and place, not its id.
+    /// The name its random numbers are derived from: its phase and place there, or, where its
+    /// share is by key or header, the fault itself whatever its phase; never its id.
     pub stream: u64,
     /// When it came into force.
     pub armed: Micros,

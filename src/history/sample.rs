@@ -742,6 +742,7 @@ pub fn scenario() -> Scenario {
                     id: FaultId(0),
                     kind: "hang",
                     label: "hang on object-store".to_owned(),
+                    likeness: "hang{}".to_owned(),
                     on: "object-store".to_owned(),
                     target: Target::Dependencies(vec![0]),
                     gate: Gate {

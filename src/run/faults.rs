@@ -1,8 +1,12 @@
 //! Puts a phase's faults in force and lifts them again.
+//!
+//! What a share by request, call or connection draws belongs to its phase and its place there. What
+//! a share by key or header draws belongs to the fault alone, whatever its phase: the rows that
+//! cannot be read at noon cannot be read in the evening. See [`draw`].
 
 use super::FaultTick;
 use crate::{
-    fault::{Active, FaultId, FaultSet, Lane, Member, Memory, Switch, default_by},
+    fault::{Active, By, FaultId, FaultSet, Lane, Member, Memory, Switch, default_by},
     history::{Intervention, Observation, Recorder},
     scenario::{FaultSpec, Phase, System, Target},
     seed::{Seed, name_hash},
@@ -92,22 +96,22 @@ impl Board {
         let mut actives = Vec::with_capacity(indices.len());
         for (index, behaviour) in indices.iter().zip(&spec.behaviours) {
             let dependency = &system.dependencies[*index];
-            let place = place.to_string();
+            let by = spec.gate.by.clone();
+            let by = by.unwrap_or_else(|| default_by(dependency.protocol));
+            let draw = draw(phase, place, *index, &by);
+            let draw: Vec<&str> = draw.iter().map(String::as_str).collect();
             let armed = behaviour.armed(&mut self.memory, &dependency.name, at);
             let active = Active::new(
                 spec.id,
                 spec.gate.clone(),
                 armed.unwrap_or_else(|| Arc::clone(behaviour)),
                 self.seed,
-                &["fault", &phase.name, &place, &dependency.name],
+                &[&draw[..], &[&dependency.name]].concat(),
                 at,
                 lasts,
-                spec.gate
-                    .by
-                    .clone()
-                    .unwrap_or_else(|| default_by(dependency.protocol)),
+                by.clone(),
             );
-            let active = Arc::new(active.in_lane(lane(phase, spec, &dependency.name)));
+            let active = Arc::new(active.in_lane(lane(phase, spec, &dependency.name, &by)));
             sets[*index].push(Arc::clone(&active));
             actives.push(active);
         }
@@ -169,8 +173,39 @@ impl Board {
     }
 }
 
-/// A fault's part of the draw of its group on this dependency.
-fn lane(phase: &Phase, spec: &FaultSpec, dependency: &str) -> Option<Lane> {
+/// Whether a draw is for what lasts beyond a phase.
+fn is_lasting(by: &By) -> bool {
+    matches!(by, By::Key | By::Header(_))
+}
+
+/// How the draw of the fault at this place of a phase is named for a dependency.
+///
+/// By key or header it is named after the fault itself, so that it meets the same keys in every
+/// phase, and with a greater share those and more. Equal faults of one phase are told apart by
+/// their order among those on the same dependency.
+fn draw(phase: &Phase, place: usize, dependency: usize, by: &By) -> Vec<String> {
+    let spec = &phase.faults[place];
+    if !is_lasting(by) {
+        return vec![
+            "fault".to_owned(),
+            phase.name.to_string(),
+            place.to_string(),
+        ];
+    }
+    let on_it =
+        |target: &Target| matches!(target, Target::Dependencies(all) if all.contains(&dependency));
+    let before = phase.faults[..place].iter();
+    let equal = before.filter(|one| one.likeness == spec.likeness && on_it(&one.target));
+    vec![
+        "fault by key".to_owned(),
+        spec.likeness.clone(),
+        equal.count().to_string(),
+    ]
+}
+
+/// A fault's part of the draw of its group on this dependency. By key or header groups of one name
+/// share their draw in all phases.
+fn lane(phase: &Phase, spec: &FaultSpec, dependency: &str, by: &By) -> Option<Lane> {
     let group = spec.gate.one_of.as_ref()?;
     let specs: Vec<&FaultSpec> = phase
         .faults
@@ -184,7 +219,11 @@ fn lane(phase: &Phase, spec: &FaultSpec, dependency: &str) -> Option<Lane> {
             is_unseen: other.behaviours.iter().any(|one| one.acts().listener),
         })
         .collect();
-    let stream = name_hash(&["one of", &phase.name, group, dependency]);
+    let stream = if is_lasting(by) {
+        name_hash(&["one of by key", group, dependency])
+    } else {
+        name_hash(&["one of", &phase.name, group, dependency])
+    };
     let at = specs.iter().position(|other| other.id == spec.id)?;
     Lane::of_group(stream, &members).get(at).copied()
 }
@@ -194,5 +233,170 @@ impl Drop for Board {
         for switch in &self.switches {
             switch.heal();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        input::{Problems, Source, render},
+        protocol::{CallTracker, Protocol, http},
+        scenario::{Scenario, from_texts},
+    };
+    use std::{collections::BTreeSet, path::PathBuf};
+
+    const SYSTEM: &str = r#"
+[system]
+external = "http://127.0.0.1:9"
+
+[dependency.db]
+protocol = "http"
+upstream = "127.0.0.1:9"
+
+[dependency.other]
+protocol = "http"
+upstream = "127.0.0.1:9"
+
+[load.ask]
+rate    = "10/s"
+request = { path = "/" }
+"#;
+
+    /// The faults of two phases that follow each other, without `kind` and `on`.
+    fn read(noon: &[&str], evening: &[&str]) -> (Scenario, System) {
+        let faults = |all: &[&str]| -> String {
+            all.iter()
+                .map(|one| format!("[[phase.fault]]\n{one}\n"))
+                .collect()
+        };
+        let text = format!(
+            "title = \"x\"\n[[phase]]\nname = \"steady\"\nlasts = \"10s\"\nsteady = true\n[[phase]]\nname = \"noon\"\nlasts = \"10s\"\n{}[[phase]]\nname = \"evening\"\nlasts = \"10s\"\n{}[[phase]]\nname = \"recovery\"\nlasts = \"10s\"\n[[expect]]\nid = \"X\"\nthat = \"x\"\nkind = \"success-rate\"\nload = \"ask\"\nat_least = \"90%\"\n",
+            faults(noon),
+            faults(evening)
+        );
+        let mut problems = Problems::default();
+        let read = from_texts(
+            Source::new("scenario.toml", text.as_str()),
+            Source::new("system.toml", SYSTEM),
+            PathBuf::from("."),
+            &mut problems,
+        );
+        read.unwrap_or_else(|| panic!("{}", render(&problems.into_sorted(), false)))
+    }
+
+    /// Which of 400 keys each fault of a phase meets on a dependency, by the fault's id.
+    fn met(
+        (scenario, system): &(Scenario, System),
+        phase: usize,
+        dependency: usize,
+        seed: u64,
+    ) -> BTreeMap<FaultId, BTreeSet<usize>> {
+        let switches = vec![Switch::new(), Switch::new()];
+        let (recorder, _observed) = Recorder::channel(64);
+        let mut board = Board::new(switches.clone(), Seed(seed), recorder);
+        let at = Micros::from_secs(10 * phase as u64);
+        board.arm(&scenario.phases[phase], system, at, Duration::from_secs(10));
+        let set = switches[dependency].current();
+        let mut calls = CallTracker::default();
+        let mut met: BTreeMap<FaultId, BTreeSet<usize>> = BTreeMap::new();
+        for key in 0..400 {
+            let (target, tenant) = (format!("/{key}"), key.to_string());
+            let headers = [("Host", "x"), ("X-Tenant", &*tenant)];
+            let call = http::identify(
+                Protocol::Http,
+                None,
+                "GET",
+                &target,
+                headers,
+                key as u64,
+                &mut calls,
+            );
+            for fault in set.request(&call, at).acted {
+                met.entry(fault).or_default().insert(key);
+            }
+        }
+        met
+    }
+
+    /// The same of the first fault of a phase.
+    fn first(read: &(Scenario, System), phase: usize) -> BTreeSet<usize> {
+        let id = read.0.phases[phase].faults[0].id;
+        met(read, phase, 0, 7).remove(&id).unwrap_or_default()
+    }
+
+    const SLOW: &str = "kind = \"latency\"\non = \"db\"\ndelay = \"1s\"";
+
+    #[test]
+    fn the_same_keys_fail_all_day_and_with_a_greater_share_more_of_them() {
+        for by in ["key", "header:x-tenant"] {
+            let fault = |share: &str| format!("{SLOW}\nby = \"{by}\"\nshare = \"{share}\"");
+            let (few, more) = (fault("20%"), fault("50%"));
+            let equal = read(&[&few], &[&few]);
+            let noon = first(&equal, 1);
+            assert!((40..120).contains(&noon.len()), "{}", noon.len());
+            assert_eq!(noon, first(&equal, 2));
+            let growing = read(
+                &[&few],
+                &[
+                    "kind = \"hang\"\non = \"db\"\nwhen = { operation = \"PUT\" }",
+                    &more,
+                ],
+            );
+            let id = growing.0.phases[2].faults[1].id;
+            let evening = met(&growing, 2, 0, 7).remove(&id).expect("it met some");
+            assert!(noon.is_subset(&evening) && evening.len() > noon.len());
+            let ramped = format!("{SLOW}\nby = \"{by}\"\nramp = {{ share = [\"20%\", \"90%\"] }}");
+            assert_eq!(noon, first(&read(&[&few], &[&ramped]), 2));
+        }
+    }
+
+    #[test]
+    fn by_request_each_phase_draws_anew() {
+        let fault = format!("{SLOW}\nshare = \"50%\"");
+        let read = read(&[&fault], &[&fault]);
+        assert_ne!(first(&read, 1), first(&read, 2));
+    }
+
+    #[test]
+    fn another_seed_dependency_or_fault_meets_other_keys() {
+        let fault = format!("{SLOW}\nby = \"key\"\nshare = \"50%\"");
+        let elsewhere = fault.replace("\"db\"", "\"other\"");
+        let other = fault.replace("\"1s\"", "\"2s\"");
+        let read = read(&[&fault, &elsewhere], &[&other]);
+        let of = |phase, dependency, seed| met(&read, phase, dependency, seed).into_values().next();
+        let keys = of(1, 0, 7).expect("it met some");
+        for others in [of(1, 0, 8), of(1, 1, 7), of(2, 0, 7)] {
+            let others = others.expect("it met some");
+            let both = keys.intersection(&others).count();
+            // Half of a half of 400: neither the same nor the rest.
+            assert!((60..140).contains(&both), "{both}");
+        }
+    }
+
+    #[test]
+    fn equal_faults_of_one_phase_draw_apart_and_each_meets_its_own_again() {
+        let fault = format!("{SLOW}\nby = \"key\"\nshare = \"50%\"");
+        let read = read(&[&fault, &fault], &[&fault, &fault]);
+        let of =
+            |phase| -> Vec<BTreeSet<usize>> { met(&read, phase, 0, 7).into_values().collect() };
+        let (noon, evening) = (of(1), of(2));
+        assert_eq!(noon, evening);
+        let both = noon[0].intersection(&noon[1]).count();
+        assert!((60..140).contains(&both), "{both}");
+    }
+
+    #[test]
+    fn of_a_group_by_key_each_meets_its_own_keys_again() {
+        let group = |delay: &str| {
+            format!("{SLOW}\nby = \"key\"\nshare = \"30%\"\none_of = \"rows\"").replace("1s", delay)
+        };
+        let (one, two) = (group("1s"), group("2s"));
+        let read = read(&[&one, &two], &[&one, &two]);
+        let of =
+            |phase| -> Vec<BTreeSet<usize>> { met(&read, phase, 0, 7).into_values().collect() };
+        let noon = of(1);
+        assert_eq!(noon, of(2));
+        assert!(noon[0].is_disjoint(&noon[1]));
     }
 }

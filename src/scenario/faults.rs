@@ -3,6 +3,7 @@
 use super::{
     FaultSpec, Scenario, Target,
     label::label,
+    likeness::likeness,
     outage::unknown_kind,
     system::{Known, Outline},
 };
@@ -162,6 +163,7 @@ fn fault<'a>(
         id,
         kind: def.name,
         label: label(def, &on, table, &gate),
+        likeness: likeness(def, table),
         on,
         target: target?,
         behaviours: behaviours?,

@@ -10,6 +10,7 @@ mod hosts;
 mod keys;
 mod label;
 mod ledger;
+mod likeness;
 mod model;
 mod outage;
 mod outcome;

@@ -440,6 +440,9 @@ pub struct FaultSpec {
     pub kind: &'static str,
     /// One line for people: `hang on object-store, PutObject, 30%`.
     pub label: String,
+    /// What it has in common with the same fault in another phase: its kind and all parameters but
+    /// those that say how many it hits.
+    pub likeness: String,
     /// What `on` said.
     pub on: String,
     /// What it is put on.
