@@ -1,9 +1,10 @@
 //! `drain`: what piled up while a dependency failed is worked off in time.
 //!
 //! The backlog is what was accepted and not yet delivered. It is drained as soon as it is no deeper
-//! than the deepest of the steady phases (or than `down_to`) and stays so for a second. The time runs from the
-//! end of the outage: the lifting of its last fault, or the first phase of its aftermath. Where the run ends before, the backlog took at least as long
-//! as it was seen: enough to fail a bound and never enough to pass it.
+//! than the deepest of the steady phases (or than `down_to`) and stays so for a second. The time
+//! runs from the end of the outage: the first phase of its aftermath, or, where it has none, the
+//! lifting of its last fault. Where the run ends before, the backlog took at least as long as it was
+//! seen: enough to fail a bound and never enough to pass it.
 //!
 //! Without a backlog there is nothing to drain, and nothing is said.
 
@@ -32,7 +33,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::optional(
             "within",
             Shape::Duration,
-            "the time from the end of the outage until it is drained",
+            "the time from the end of the outage (its first `aftermath` phase, else its last fault's lifting) until it is drained",
         ),
         Key::optional(
             "at_most_ratio",
@@ -356,6 +357,8 @@ mod tests {
         });
         let verdict = check(WITHIN, &story.watched(60_000));
         assert_eq!(verdict.status, Status::Inconclusive);
+        let reason = verdict.reason.expect("there is one");
+        assert!(reason.contains("the outage made no backlog"), "{reason}");
         let none = Story::new().healthy(0..60).watched(60_000);
         assert_eq!(check(WITHIN, &none).status, Status::Inconclusive);
     }

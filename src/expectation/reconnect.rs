@@ -1,8 +1,14 @@
 //! `reconnect`: clients come back soon after a dependency does, and not all in the same moment.
 //!
-//! Counted are connections at the proxy, in the recovery unless `during` says otherwise. How many
-//! must come back is the median number open in the steady phases; they are back when so many are
-//! open again, survivors included. Peak and jitter are of the connections opened anew.
+//! Counted are connections at the proxy, in what came after the outage unless `during` says
+//! otherwise. How many must come back is the median number open in the steady phases; they are back
+//! when so many are open again, survivors included. Peak and jitter are of the connections opened
+//! anew.
+//!
+//! The time runs from the end of the outage: the first phase of its aftermath, or, where it has
+//! none, the lifting of its last fault. Where no connection was closed since the first fault there
+//! is nothing to come back and nothing is said, and so it is of `within` where at no moment fewer
+//! were open than must come back.
 
 use super::{
     Expectation, ExpectationDef, Judgement, Name, Names, Scope,
@@ -32,7 +38,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::optional(
             "within",
             Shape::Duration,
-            "the time from the last fault's lifting until the connections are back",
+            "the time from the end of the outage (its first `aftermath` phase, else its last fault's lifting) until the connections are back",
         ),
         Key::optional(
             "quantile",
@@ -104,8 +110,8 @@ impl Reconnect {
     fn back(&self, view: &View<'_>, connections: &[&Connection], bound: Duration) -> Judgement {
         let window = view.window();
         let judgement = |measured: String, count| Judgement::new(window, count, measured);
-        let Some(since) = view.recovery_began() else {
-            return judgement("nothing".to_owned(), 0).inconclusive("recovery never began");
+        let Some(since) = view.outage_ended() else {
+            return judgement("nothing".to_owned(), 0).inconclusive("the outage never ended");
         };
         let before = usual(connections, &view.steady());
         let wanted = (before as f64 * self.quantile.share()).ceil() as usize;
@@ -115,6 +121,14 @@ impl Reconnect {
             );
         }
         let end = view.history.over();
+        let fewest = fewest_open(connections, Window::new(outage_began(view), end));
+        if fewest >= wanted {
+            return judgement(
+                format!("at least {fewest} of {before} open all the while"),
+                0,
+            )
+            .inconclusive("so many stayed open that nothing had to come back");
+        }
         let mut moments: Vec<Micros> = connections.iter().map(|one| one.opened).collect();
         moments.push(since);
         moments.retain(|at| *at >= since && *at <= end);
@@ -144,7 +158,7 @@ impl Reconnect {
                     ))
                 } else {
                     judgement.inconclusive(format!(
-                        "only {} were seen after the last fault",
+                        "only {} were seen after the outage",
                         format_duration(seen)
                     ))
                 }
@@ -198,6 +212,28 @@ impl Reconnect {
     }
 }
 
+/// When the first fault came into force.
+fn outage_began(view: &View<'_>) -> Micros {
+    let armed = view.history.faults.iter().map(|span| span.armed);
+    armed.min().unwrap_or_default()
+}
+
+/// Whether any was closed in a window.
+fn any_closed(connections: &[&Connection], window: Window) -> bool {
+    connections.iter().any(|one| window.contains(one.closed))
+}
+
+/// The fewest that were open at any moment of a window: after one was closed, or at its beginning.
+fn fewest_open(connections: &[&Connection], window: Window) -> usize {
+    let closed = connections.iter().map(|one| one.closed);
+    closed
+        .filter(|at| window.contains(*at))
+        .chain([window.from])
+        .map(|at| open_at(connections, at))
+        .min()
+        .unwrap_or(0)
+}
+
 /// How many were open at a moment.
 fn open_at(connections: &[&Connection], at: Micros) -> usize {
     let open = |one: &&&Connection| one.opened <= at && at < one.closed;
@@ -221,6 +257,14 @@ fn usual(connections: &[&Connection], windows: &[Window]) -> usize {
 impl Expectation for Reconnect {
     fn judge(&self, view: &View<'_>) -> Judgement {
         let connections = self.connections(view);
+        let since = Window::new(outage_began(view), view.window().to);
+        if !connections.is_empty() && !any_closed(&connections, since) {
+            let kept = open_at(&connections, since.from);
+            let measured = format!("{kept} stayed open");
+            return Judgement::new(view.window(), 0, measured).inconclusive(
+                "no connection was closed since the first fault, so that none had to come back",
+            );
+        }
         let back = self
             .within
             .map(|bound| self.back(view, &connections, bound));
@@ -252,14 +296,26 @@ impl Expectation for Reconnect {
     }
 
     fn scope(&self) -> Scope {
-        Scope::Recovery
+        Scope::Aftermath
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, problems};
-    use crate::{expectation::Status, history::sample::Story};
+    use super::super::{
+        judge,
+        testing::{check, parse, problems},
+    };
+    use crate::{
+        expectation::Status,
+        history::{
+            History, Observation,
+            sample::{self, Story},
+        },
+        input::Problems,
+        scenario::Expect,
+        units::Micros,
+    };
 
     const WITHIN: &str = "kind = \"reconnect\"\non = \"queue\"\nwithin = \"5s\"";
     const PEAK: &str = "kind = \"reconnect\"\non = \"queue\"\npeak_rate = \"6/s\"";
@@ -314,6 +370,96 @@ mod tests {
         }
         let few = back([30_000, 30_500].into_iter());
         assert_eq!(check(JITTER, &few).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn where_nothing_was_closed_nothing_had_to_come_back() {
+        let kept = (0..20).fold(Story::new().healthy(0..60), |story, nth| {
+            story.connection("queue", 100 + nth, 60_000)
+        });
+        // A herd of others, which nobody had lost.
+        let more = (0..20).fold(kept.clone(), |story, nth| {
+            story.connection("queue", 30_000 + nth * 10, 60_000)
+        });
+        for story in [kept, more] {
+            for text in [WITHIN, PEAK, JITTER] {
+                let verdict = check(text, &story);
+                assert_eq!(verdict.status, Status::Inconclusive, "{text}: {verdict:?}");
+                assert!(
+                    verdict.measured.starts_with("20 stayed open"),
+                    "{verdict:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn connections_of_which_enough_stayed_open_all_the_while_say_nothing_of_their_return() {
+        let story = |kept: u64| {
+            (0..20).fold(Story::new().healthy(0..60), |story, nth| {
+                let closed = if nth < kept { 60_000 } else { 10_500 };
+                story.connection("queue", 100 + nth, closed)
+            })
+        };
+        let half = format!("{WITHIN}\nquantile = \"p50\"");
+        let verdict = check(&half, &story(10));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let verdict = check(&half, &story(9).connection("queue", 31_000, 60_000));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(check(&half, &story(9)).status, Status::Fail);
+    }
+
+    /// The same in a run whose aftermath begins at 20 s, with a second fault from there on.
+    #[test]
+    fn with_an_aftermath_time_counts_from_there_and_else_from_the_last_fault() {
+        let story = |first: u64| back((0..20).map(|nth| first + nth * 200));
+        let judged = |story: Story, aftermath: bool| {
+            let mut scenario = sample::scenario();
+            if aftermath {
+                let mut phase = sample::scenario().phases.remove(1);
+                phase.name = "cold".into();
+                phase.aftermath = true;
+                phase.faults.clear();
+                scenario.phases.insert(2, phase);
+            }
+            let mut problems = Problems::default();
+            let (kind, expectation) = parse(WITHIN, &mut problems).expect("it parses");
+            scenario.expects.push(Expect {
+                id: "X".into(),
+                that: String::new(),
+                kind,
+                expectation,
+                during: Vec::new(),
+                span: 0..0,
+            });
+            let mut observations = story.observations();
+            if aftermath {
+                for observation in &mut observations {
+                    if let Observation::Phase {
+                        index: index @ 2, ..
+                    } = observation
+                    {
+                        *index = 3;
+                    }
+                }
+                let cold = Observation::Phase {
+                    at: Micros::from_secs(20),
+                    index: 2,
+                };
+                let at = observations.iter().position(|one| one.at() > cold.at());
+                observations.insert(at.expect("later ones"), cold);
+            }
+            let history = History::from_observations(observations).expect("a header");
+            judge(&history, &scenario, &sample::system()).remove(0)
+        };
+        // Back ten seconds after the aftermath began, and at once when the last fault was lifted.
+        let verdict = judged(story(30_000), false);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        let verdict = judged(story(30_000), true);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        let verdict = judged(story(20_500), true);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.phases, ["cold", "recovery"]);
     }
 
     #[test]

@@ -587,7 +587,7 @@ pub(super) const PHASE: &[Key] = &[
     Key::optional(
         "aftermath",
         Shape::Bool,
-        "whether the outage is over and its faults are what the recovery meets: a database that is still cold; `drain`, `fresh-first` and `ramp` count from here",
+        "whether the outage is over and its faults are what the recovery meets: a database that is still cold; `drain`, `fresh-first`, `ramp` and `reconnect` count from here",
     ),
     Key::optional(
         "happened",
