@@ -195,6 +195,11 @@ impl Expectation for Drain {
                 "the outage made no backlog: at most {peak} waited, {shallow} count as drained"
             ));
         }
+        if took.is_none()
+            && let Some(why) = account.blind.first()
+        {
+            return judgement.inconclusive(format!("what is left may be delivered unseen: {why}"));
+        }
         let until = when.unwrap_or(account.end);
         let rises = self.rises(&curve, Window::new(lifted, until), shallow);
         if !rises.is_empty() {
@@ -264,7 +269,7 @@ mod tests {
     use super::super::testing::{check, problems};
     use crate::{
         expectation::Status,
-        history::{Outcome, sample::Story},
+        history::{Measure, Outcome, sample::Story},
     };
 
     const WITHIN: &str = "kind = \"drain\"\nledger = \"work\"\nwithin = \"10s\"";
@@ -361,6 +366,27 @@ mod tests {
         assert!(reason.contains("the outage made no backlog"), "{reason}");
         let none = Story::new().healthy(0..60).watched(60_000);
         assert_eq!(check(WITHIN, &none).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_in_the_end_may_be_drained() {
+        let listed = WITHIN.replace("work", "listed");
+        let story = (0..60).fold(Story::new().healthy(0..60), |story, id| {
+            story.work(id * 500, &id.to_string(), Outcome::Ok)
+        });
+        // What came before the outage is shown, then nothing more.
+        let story = (0..20).fold(story, |story, id| {
+            story.listing(id * 500 + 100, &[&id.to_string()], &[])
+        });
+        let seen = story
+            .reported_dropped(59_900, &[])
+            .gauge(59_900, Measure::Backlog, "listed", Some(40.0))
+            .watched(60_000);
+        let verdict = check(&listed, &seen.clone().listing(59_900, &[], &[]));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        let verdict = check(&listed, &seen.unreadable(59_900, "status 503"));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        assert!(verdict.reason.expect("a reason").contains("status 503"));
     }
 
     #[test]

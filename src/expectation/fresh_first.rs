@@ -193,7 +193,12 @@ impl Expectation for FreshFirst {
         };
         let judgement = Judgement::new(window, count, measured);
         let needed = samples_needed(self.quantile.share());
+        let is_whole = fresh.iter().all(|wait| wait.delivered);
         let judgement = match (least, most) {
+            _ if !is_whole && !account.blind.is_empty() => judgement.inconclusive(format!(
+                "fresh work may be delivered unseen: {}",
+                account.blind.join("; ")
+            )),
             (Some(least), _) if least > bound && count >= needed => {
                 judgement.fail(format!("{} is above {}", micros(least), micros(bound)))
             }

@@ -14,6 +14,23 @@
 //! | the load missed its schedule by more than 1 % of its operations, and more than two | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
 //! | judging panicked | – | inconclusive, with the panic's message |
 //!
+//! What an expectation says of a ledger (`nothing-lost`, `no-duplicates`, `drain`, `fresh-first`) rests
+//! on the ledger's account besides, and so follows these rules before those above:
+//!
+//! | doubt | a pass becomes | a fail |
+//! |---|---|---|
+//! | fewer than three accepted operations with an id | inconclusive | becomes inconclusive: nothing was measured |
+//! | nothing that was accepted was ever seen delivered | inconclusive | becomes inconclusive: it may not look where deliveries are |
+//! | the run was not watched to its end, or work or a fault still stirred within `settle` of it | inconclusive for `no-duplicates`: a second delivery may have come unseen; stays for `nothing-lost`, which passes only where nothing is missing | nothing that is missing is lost, so that `nothing-lost` is inconclusive; what was seen, a second delivery or a slow drain, stays |
+//! | a listing or count could not be read at the end, or a message was longer than what is kept of it | the same | the same, and `drain` and `fresh-first` become inconclusive where something was not delivered: it may have been |
+//! | the system itself says that work is waiting | – | only what is missing beyond that number is lost |
+//! | nobody knows whether a request was carried out | inconclusive where it decides: the missing one may have come, the second one may have | stays, where it cannot decide |
+//! | accepted operations without an id | inconclusive for `nothing-lost`: they cannot be found again | stays |
+//! | nothing had piled up when the outage ended | inconclusive for `drain` and `fresh-first`: there was nothing to work off | becomes inconclusive |
+//!
+//! An operation of which nobody knows whose it is (`where`, `except`) makes a pass inconclusive and
+//! leaves a failure.
+//!
 //! *Steady*: in the steady phases each load had at least one operation, at least 99 % of them were
 //! answered and at most 1 % (or two) missed their schedule, no instance exited on its own account, and no
 //! fault was in force. An operation that is open when a steady phase ends is no part of it, unless

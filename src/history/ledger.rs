@@ -126,6 +126,8 @@ pub struct Account<'a> {
     /// Why missing ids cannot be called lost, in spite of what the system says is waiting; none if
     /// they can.
     pub unsettled: Vec<String>,
+    /// Why deliveries may have gone unseen; none if none can have.
+    pub blind: Vec<String>,
     /// How much work the system itself says is waiting at the end; so many of the missing are not
     /// lost.
     pub waiting: Option<u64>,
@@ -317,6 +319,7 @@ impl<'a> Account<'a> {
             looked_at: 0,
             last: Micros::default(),
             blind: Vec::new(),
+            uncounted: Vec::new(),
         };
         drawing.ask();
         drawing.deliver();
@@ -398,6 +401,8 @@ struct Drawing<'v, 'a> {
     last: Micros,
     /// Why deliveries may have gone unseen.
     blind: Vec<String>,
+    /// Why the system's own counts are not known.
+    uncounted: Vec<String>,
 }
 
 impl<'a> Drawing<'_, 'a> {
@@ -533,20 +538,20 @@ impl<'a> Drawing<'_, 'a> {
                     return Some(value.max(0.0) as u64);
                 }
                 let why = gauge.why.as_deref().unwrap_or("no reason is known");
-                self.blind
+                self.uncounted
                     .push(format!("its own count could not be read: {why}"));
             }
             _ if asked => self
-                .blind
+                .uncounted
                 .push("its own count was not read at the end".to_owned()),
             _ => {}
         }
         None
     }
 
-    fn unsettled(&mut self) -> Vec<String> {
+    fn unsettled(&self) -> Vec<String> {
         let history = self.view.history;
-        let mut why = std::mem::take(&mut self.blind);
+        let mut why = [self.blind.clone(), self.uncounted.clone()].concat();
         let Some(watched) = history.watched else {
             why.push(format!(
                 "the run was not watched to its end ({})",
@@ -602,6 +607,7 @@ impl<'a> Drawing<'_, 'a> {
             entries,
             counts,
             unsettled,
+            blind: self.blind,
             waiting,
             reported,
             looked_at: self.looked_at,
