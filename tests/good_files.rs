@@ -467,6 +467,33 @@ fn every_expectations_example_reads_in_a_scenario() {
     }
 }
 
+/// A ledger whose deliveries are messages of Channels, with this capture of theirs.
+fn with_messages(protocol: &str, capture: &str) -> (bool, String) {
+    let system = format!(
+        "{SYSTEM}\n[dependency.realtime]\nprotocol = \"{protocol}\"\nupstream = \"127.0.0.1:9\"\n\
+         capture = {{ id = \"{capture}\" }}\n\
+         [ledger.work]\naccepted = {{ load = \"train\", id = \"bot\" }}\n\
+         delivered = {{ dependency = \"realtime\", operation = \"Deliver\", id = \"id\" }}\n"
+    );
+    let (read, problems) = try_read(&system, SCENARIO);
+    (read.is_some(), problems)
+}
+
+#[test]
+fn ids_can_be_captured_from_messages_of_channels_and_of_nothing_else() {
+    let (read, problems) = with_messages("pusher", "json:/data/id");
+    assert!(read, "{problems}");
+    let (read, problems) = with_messages("http", "json:/data/id");
+    assert!(!read && problems.contains("nothing can be captured by `json:/data/id`"));
+    let (read, problems) = with_messages("pusher", "jsn:/data/id");
+    assert!(
+        !read && problems.contains("\"json:/data/id\" of messages"),
+        "{problems}"
+    );
+    let (read, problems) = with_messages("pusher", "json:/data/auth");
+    assert!(!read && problems.contains("is a secret"), "{problems}");
+}
+
 #[test]
 fn a_scenario_has_limits() {
     let tables = |count: usize, text: &str| {

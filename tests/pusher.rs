@@ -11,11 +11,12 @@ use brownout::{
     fault::{Active, By, FaultId, FaultSet, Gate, Switch, find, gate},
     history::{Attempt, Observation, Recorder},
     input::{Fields, Problems, Source},
-    protocol::Protocol,
+    protocol::{Applied, Protocol},
     proxy::{
         Config, Limits, Proxy, UpstreamAddress,
         tls::{Authority, Front, client_config},
     },
+    scenario::Capture,
     seed::Seed,
     units::Micros,
 };
@@ -55,7 +56,10 @@ impl Rig {
             },
             upstream_tls: client_config(&[]).expect("roots"),
             virtual_host: None,
-            capture: BTreeMap::new(),
+            capture: BTreeMap::from([
+                ("n".to_owned(), Capture::Json("/data/n".to_owned())),
+                ("channel".to_owned(), Capture::Key),
+            ]),
             key: None,
             limits: Limits::default(),
             seed: Seed(1),
@@ -426,4 +430,51 @@ async fn a_share_of_deliveries_is_dropped_and_the_rest_comes_late() {
         .as_f64()
         .expect("a time");
     assert!(after - before >= 1_000.0, "{before} {after}");
+}
+
+/// The work of a ledger is known by ids in messages: what was published, and what of it reached a
+/// client.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_are_captured_from_messages_and_from_what_publishes_them() {
+    let rig = Rig::new(App::default(), None);
+    let mut client = pusher_js(rig.proxy.address(), None, "u");
+    client.until_state("connected");
+    client.tell(json!({ "do": "subscribe", "channel": "news" }));
+    client.until(|said| said["what"] == "subscribed");
+    rig.put("kind = 'drop'\nevery = 2\nwhen = { operation = 'Deliver' }");
+    let steps = json!([
+        ["trigger", "news", { "n": 1 }],
+        ["trigger", "news", { "n": "two" }],
+        ["trigger", "news", { "other": 3 }],
+        ["trigger", "news", { "n": 4 }],
+        ["trigger", "news", { "n": 5, "long": "x".repeat(9_000) }],
+    ]);
+    publish(rig.proxy.address(), None, steps).await;
+    for _ in 0..3 {
+        client.until_event("news");
+    }
+    let attempts = rig.attempts().await;
+    let captured = |operation: &str| -> Vec<(Option<&str>, Applied)> {
+        let mut named: Vec<&Attempt> = attempts
+            .iter()
+            .filter(|one| &*one.operation == operation)
+            .collect();
+        named.sort_by_key(|one| one.began);
+        named
+            .iter()
+            .map(|one| (one.captured.get("n").map(String::as_str), one.applied))
+            .collect()
+    };
+    let ids = [Some("1"), Some("two"), None, Some("4"), Some("5")];
+    assert_eq!(captured("PublishEvent"), ids.map(|id| (id, Applied::Yes)));
+    // Every second one was dropped on its way to the client.
+    let fates = [
+        Applied::Yes,
+        Applied::No,
+        Applied::Yes,
+        Applied::No,
+        Applied::Yes,
+    ];
+    let delivered: Vec<_> = ids.into_iter().zip(fates).collect();
+    assert_eq!(captured("Deliver"), delivered);
 }

@@ -509,7 +509,11 @@ pub(super) fn captures(
             None => problems.error(
                 table.source,
                 text.span,
-                if text.value.split_once(':').is_some_and(|(_, what)| is_secret(what)) {
+                if text
+                    .value
+                    .split_once(':')
+                    .is_some_and(|(_, what)| is_secret(what) || is_signature(what))
+                {
                     format!("`{}` is a secret, which no history may hold", text.value)
                 } else {
                     format!("nothing can be captured by `{}`", text.value)
@@ -517,6 +521,10 @@ pub(super) fn captures(
                 match side {
                     Side::Dependency(protocol) if protocol.is_sql() => {
                         "\"key\" or a bound parameter, \"parameter:1\"".to_owned()
+                    }
+                    Side::Dependency(Protocol::Pusher) => {
+                        "\"json:/data/id\" of messages and of bodies that publish them, \"header:NAME\", \"response-header:NAME\" or \"key\""
+                            .to_owned()
                     }
                     Side::Dependency(_) => {
                         "\"header:NAME\", \"response-header:NAME\" or \"key\"".to_owned()
@@ -534,6 +542,7 @@ pub(super) fn captures(
 
 fn capture(text: &str, side: Side) -> Option<Capture> {
     let load = side == Side::Load;
+    let has_messages = side == Side::Dependency(Protocol::Pusher);
     if text == "key" && !load {
         return Some(Capture::Key);
     }
@@ -554,10 +563,18 @@ fn capture(text: &str, side: Side) -> Option<Capture> {
     match from {
         "header" => header().map(Capture::Header),
         "response-header" => header().map(Capture::ResponseHeader),
-        "json" if load && is_pointer(what) => Some(Capture::Json(what.to_owned())),
+        "json" if has_messages && is_signature(what) => None,
+        "json" if (load || has_messages) && is_pointer(what) => {
+            Some(Capture::Json(what.to_owned()))
+        }
         "var" if load => Some(Capture::Var(what.to_owned())),
         _ => None,
     }
+}
+
+/// Whether a pointer leads to what signs a subscription to a channel.
+fn is_signature(pointer: &str) -> bool {
+    pointer.starts_with('/') && pointer.split('/').any(|step| step == "auth")
 }
 
 /// Headers that carry secrets; their values never reach a history.

@@ -201,7 +201,7 @@ pub(super) const DEPENDENCY: &[Key] = &[
     Key::optional(
         "capture",
         Shape::TextMap,
-        "what is kept of each request, by name: \"header:x-amz-meta-version\", \"response-header:etag\", \"key\"; of SQL \"key\", \"parameter:1\"",
+        "what is kept of each request, by name: \"header:x-amz-meta-version\", \"response-header:etag\", \"key\"; of SQL \"key\", \"parameter:1\"; of pusher also \"json:/data/id\" of each message on a WebSocket and of each body that publishes one, through data that is a text of JSON",
     ),
     Key::optional(
         "hosts",

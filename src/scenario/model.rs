@@ -193,7 +193,8 @@ pub enum Capture {
     Header(String),
     /// A response header: `response-header:etag`.
     ResponseHeader(String),
-    /// A JSON pointer into the response body (loads only): `json:/id`.
+    /// A JSON pointer into the response body (loads), or into a message or the body that publishes
+    /// one (Channels): `json:/id`.
     Json(String),
     /// A template variable of the request (loads only): `var:bot`.
     Var(String),

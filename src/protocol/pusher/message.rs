@@ -80,6 +80,42 @@ fn channel_of(message: &[u8]) -> Option<String> {
     Some(data.get("channel")?.as_str()?.to_owned())
 }
 
+/// The longest captured value, in bytes; a longer one is cut where a letter ends.
+const CAPTURED_BYTES_MAX: usize = 1_024;
+
+/// A message, or the body of a request that publishes one, from which values are taken.
+#[derive(Debug)]
+pub struct Message(Value);
+
+impl Message {
+    /// Reads it; `None` where it is not JSON.
+    pub fn read(message: &[u8]) -> Option<Self> {
+        serde_json::from_slice(message).ok().map(Self)
+    }
+
+    /// What a JSON pointer leads to, as text: a string without its quotes. An event's data is
+    /// itself JSON in a string: on its way a pointer leads into such a string.
+    pub fn at(&self, pointer: &str) -> Option<String> {
+        let mut value = Cow::Borrowed(&self.0);
+        for step in pointer.strip_prefix('/')?.split('/') {
+            if let Value::String(text) = &*value {
+                value = Cow::Owned(serde_json::from_str(text).ok()?);
+            }
+            let pointer = format!("/{step}");
+            value = match value {
+                Cow::Borrowed(value) => Cow::Borrowed(value.pointer(&pointer)?),
+                Cow::Owned(mut value) => Cow::Owned(value.pointer_mut(&pointer)?.take()),
+            };
+        }
+        let mut text = match value.into_owned() {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        text.truncate(text.floor_char_boundary(CAPTURED_BYTES_MAX));
+        Some(text)
+    }
+}
+
 /// The code in a `pusher:error`; `None` for every other message, and for errors without one.
 pub fn error_code(message: &[u8]) -> Option<u16> {
     let envelope: Envelope<'_> = serde_json::from_slice(message).ok()?;
@@ -199,6 +235,28 @@ mod tests {
         ] {
             assert_eq!(error_code(other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[test]
+    fn values_are_found_in_data_that_is_an_object_or_a_text_of_one() {
+        let at = |message: &str, pointer: &str| Message::read(message.as_bytes())?.at(pointer);
+        let text = r#"{"event":"m","channel":"c","data":"{\"id\":\"m-1\",\"n\":[7,\"{\\\"x\\\":true}\"]}"}"#;
+        for (pointer, found) in [
+            ("/data/id", Some("m-1")),
+            ("/data/n/0", Some("7")),
+            ("/data/n/1/x", Some("true")),
+            ("/event", Some("m")),
+            ("/data/none", None),
+            ("/event/x", None),
+            ("data", None),
+        ] {
+            assert_eq!(at(text, pointer).as_deref(), found, "{pointer}");
+        }
+        let object = r#"{"event":"m","data":{"a/b":{"id":1.5}}}"#;
+        assert_eq!(at(object, "/data/a~1b/id").as_deref(), Some("1.5"));
+        assert_eq!(at("no JSON", "/data"), None);
+        let long = json!({ "data": "ü".repeat(2_000) }).to_string();
+        assert_eq!(at(&long, "/data").map(|text| text.len()), Some(1_024));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ mod code;
 mod message;
 
 pub use code::{CODES, Class, CodeDef, class_of, find_code};
-pub use message::{error_code, error_event, goodbye, recognise_message};
+pub use message::{Message, error_code, error_event, goodbye, recognise_message};
 
 /// Operations of the HTTP API and of the WebSocket, in the order listed.
 ///

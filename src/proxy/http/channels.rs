@@ -12,7 +12,12 @@
 //! between them is bounded; when it is full nothing more is read. Messages take no turn in the
 //! queue of an overloaded dependency: requests of HTTP and handshakes do.
 
-use super::{desk::Desk, exchange::Exchange, http1::Over, inlet::Inlet};
+use super::{
+    desk::{Desk, captured_of},
+    exchange::Exchange,
+    http1::Over,
+    inlet::Inlet,
+};
 use crate::{
     fault::{Closing, Direction, End, FaultId, FaultSet, Reply, Then},
     history::AttemptEnd,
@@ -39,7 +44,7 @@ use tokio::{
 };
 
 /// The most bytes of a message that is looked at; Channels itself allows events of 10 KiB.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// Room for such a message with what comes before it.
 pub(super) const INLET_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
@@ -225,6 +230,11 @@ impl Socket {
     /// An observation of a message.
     fn statement(&self, recognised: Recognised, began: Micros) -> Statement {
         Statement::new(&self.shared, &self.life, self.connection, recognised, began)
+    }
+
+    /// Keeps of a message what the dependency's `capture` asks for.
+    fn capture(&self, message: &[u8], statement: &mut Statement) {
+        statement.capture(captured_of(message, &self.shared.config.capture));
     }
 
     /// Notes that the connection is closed with a code, for which these faults are to blame.
@@ -545,8 +555,10 @@ impl<W: AsyncWrite + Unpin> Up<'_, W> {
         arrived: Instant,
         began: Micros,
     ) -> Result<Next, Over> {
-        let recognised = pusher::recognise_message(Direction::Up, payload.unwrap_or_default());
+        let text = payload.unwrap_or_default();
+        let recognised = pusher::recognise_message(Direction::Up, text);
         let mut statement = self.socket.statement(recognised, began);
+        self.socket.capture(text, &mut statement);
         statement.add_up(raw.len());
         match decide(Direction::Up, &mut statement, arrived, &mut self.faults).await {
             Fate::Close(closing) => Err(cut(&mut statement, closing)),
@@ -710,6 +722,7 @@ impl<W: AsyncWrite + Unpin> Down<'_, W> {
         let text = payload.unwrap_or_default();
         let recognised = pusher::recognise_message(Direction::Down, text);
         let mut statement = self.socket.statement(recognised, began);
+        self.socket.capture(text, &mut statement);
         let code = pusher::error_code(text);
         if let Some(code) = code {
             statement.code(code.to_string());

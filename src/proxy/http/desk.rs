@@ -1,11 +1,13 @@
 //! Who observes an exchange and what may be done to it: a dependency's proxy, whose faults act on
 //! every request, or the system's front door, where requests are only measured.
 
-use super::{exchange::Exchange, head::BadHead, http1::Over, memory::Memory};
+use super::{
+    channels::MESSAGE_BYTES_MAX, exchange::Exchange, head::BadHead, http1::Over, memory::Memory,
+};
 use crate::{
     fault::{FaultId, FaultSet, Reply, Switch},
     history::{Attempt, AttemptEnd, Observation, Operation, Outcome, Recorder, Source},
-    protocol::{Applied, Call, Protocol, http as messages},
+    protocol::{Applied, Call, Protocol, http as messages, pusher},
     proxy::{
         conduct::Farewell,
         connection::{Life, Refusal, Shared},
@@ -255,6 +257,16 @@ impl Desk {
         }
     }
 
+    /// How many bytes of a request's body are kept for what is captured from it.
+    pub(super) fn request_bytes(&self) -> usize {
+        match self {
+            Self::Dependency { shared, .. } if wants_messages(&shared.config.capture) => {
+                MESSAGE_BYTES_MAX
+            }
+            Self::Dependency { .. } | Self::Door(_) => 0,
+        }
+    }
+
     /// How many bytes of an answer's body are looked at.
     pub(super) fn sample_bytes(&self, status: u16, is_get: bool) -> usize {
         match self {
@@ -402,10 +414,35 @@ fn captured(
         Capture::Key => Some(call.key.to_string()),
         Capture::Json(_) | Capture::Var(_) | Capture::Parameter(_) => None,
     };
-    wanted
+    let values = wanted
         .iter()
-        .filter_map(|(name, capture)| Some((name.clone(), value(capture)?)))
-        .collect()
+        .filter_map(|(name, capture)| Some((name.clone(), value(capture)?)));
+    let message = exchange.tally.request_body();
+    values.chain(captured_of(&message, wanted)).collect()
+}
+
+/// Whether something is captured from messages.
+fn wants_messages(wanted: &BTreeMap<String, Capture>) -> bool {
+    let mut captures = wanted.values();
+    captures.any(|capture| matches!(capture, Capture::Json(_)))
+}
+
+/// What is captured of a message: an event of Channels, or a body that publishes one.
+pub(super) fn captured_of(
+    message: &[u8],
+    wanted: &BTreeMap<String, Capture>,
+) -> Vec<(String, String)> {
+    if message.is_empty() || !wants_messages(wanted) {
+        return Vec::new();
+    }
+    let Some(message) = pusher::Message::read(message) else {
+        return Vec::new();
+    };
+    let value = |(name, capture): (&String, &Capture)| match capture {
+        Capture::Json(pointer) => Some((name.clone(), message.at(pointer)?)),
+        _ => None,
+    };
+    wanted.iter().filter_map(value).collect()
 }
 
 /// S3's error code in the beginning of an error document; spaces may stand before it, as S3 keeps

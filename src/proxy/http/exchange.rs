@@ -2,7 +2,7 @@
 //!
 //! The engines fill it in as they go. However an exchange ends, also when its engine is dropped
 //! half-way, exactly one observation is recorded. What it holds of bodies is bounded: a beginning
-//! long enough for an error code or for the rules of an ingress.
+//! long enough for an error code, for the rules of an ingress, or for what is captured of a message.
 
 use super::desk::{Desk, Subject};
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     proxy::{connection::Refusal, decide::Asked, sockets::Entered, station::Station},
     units::Micros,
 };
+use parking_lot::Mutex;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
@@ -37,9 +38,37 @@ pub(super) struct Tally {
     is_refused: AtomicBool,
     /// When the client closed its direction while it waited for the answer, plus one.
     half_closed: AtomicU64,
+    /// The beginning of the request's body, where something is captured from it.
+    request: Option<Mutex<Sample>>,
 }
 
 impl Tally {
+    /// Counts that keep this many bytes of the request's body.
+    fn keeping(bytes_max: usize) -> Self {
+        let request = (bytes_max > 0).then(|| {
+            let mut sample = Sample::default();
+            sample.begin(bytes_max);
+            Mutex::new(sample)
+        });
+        Self {
+            request,
+            ..Self::default()
+        }
+    }
+
+    /// Looks at a piece of the request's body.
+    pub(super) fn look_up(&self, piece: &[u8]) {
+        if let Some(request) = &self.request {
+            request.lock().add(piece);
+        }
+    }
+
+    /// What was kept of the request's body.
+    pub(super) fn request_body(&self) -> Vec<u8> {
+        let request = self.request.as_ref();
+        request.map_or_else(Vec::new, |request| request.lock().bytes.clone())
+    }
+
     /// Counts body bytes from the client.
     pub(super) fn add_up(&self, bytes: u64) {
         self.up.fetch_add(bytes, Ordering::Relaxed);
@@ -130,7 +159,7 @@ impl Tally {
     }
 }
 
-/// The beginning of an answer's body.
+/// The beginning of a body.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
     /// The bytes.
@@ -185,11 +214,12 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Begins to observe a request.
     pub(super) fn new(desk: Arc<Desk>, subject: Subject, began: Micros) -> Self {
+        let tally = Tally::keeping(desk.request_bytes());
         Self {
             desk,
             subject,
             began,
-            tally: Arc::default(),
+            tally: Arc::new(tally),
             sample: Sample::default(),
             answer_headers: Vec::new(),
             code: None,

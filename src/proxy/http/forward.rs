@@ -50,7 +50,10 @@ where
         let bytes = client.bytes();
         let mut data = 0;
         let seen = body
-            .advance(&bytes[head..], u64::MAX, |piece| data += piece.len() as u64)
+            .advance(&bytes[head..], u64::MAX, |piece| {
+                data += piece.len() as u64;
+                tally.look_up(piece);
+            })
             .map_err(ClientEnd::Broken)?;
         let sending = upstream.write_all(&bytes[..head + seen]);
         if sending.await.is_err() || upstream.flush().await.is_err() {

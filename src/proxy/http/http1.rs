@@ -346,7 +346,10 @@ where
             let mut is_first = true;
             loop {
                 let mut data = 0;
-                let mut count = |piece: &[u8]| data += piece.len() as u64;
+                let mut count = |piece: &[u8]| {
+                    data += piece.len() as u64;
+                    exchange.tally.look_up(piece);
+                };
                 let Ok(seen) = body.advance(self.client.bytes(), rest, &mut count) else {
                     return false;
                 };

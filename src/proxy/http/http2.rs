@@ -376,9 +376,10 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
                 tally.sent_whole();
                 return;
             }
+            let look = |data: &[u8]| tally.look_up(data);
             let count = |len| tally.add_up(len);
             // Whoever broke off is found out where the answer is awaited.
-            if pass_body(body, sender, count).await.is_ok() {
+            if pass_body(body, sender, look, count).await.is_ok() {
                 tally.sent_whole();
             }
         });
@@ -770,15 +771,18 @@ async fn receiver_gone(sender: &mut SendStream<Bytes>) {
     let _ = poll_fn(|cx| sender.poll_reset(cx)).await;
 }
 
-/// Passes a request's body with its trailers, as far as the dependency has room for it.
+/// Passes a request's body with its trailers, as far as the dependency has room for it. What comes
+/// is looked at, and counted once it has passed.
 async fn pass_body(
     mut body: RecvStream,
     mut sender: SendStream<Bytes>,
+    look: impl Fn(&[u8]),
     count: impl Fn(u64),
 ) -> Result<(), h2::Error> {
     while let Some(data) = body.data().await {
         let data = data?;
         let len = data.len();
+        look(&data);
         send_data(&mut sender, data, false).await?;
         count(len as u64);
         body.flow_control().release_capacity(len)?;
