@@ -222,7 +222,9 @@ impl Restart {
     fn answer(&self, stage: Stage, call: &Call) -> Option<End> {
         let connects = *call.operation == *CONNECT;
         match (self.protocol, stage) {
-            (_, Stage::Ready | Stage::Cold(_) | Stage::Down) => None,
+            (_, Stage::Ready | Stage::Cold(_)) => None,
+            // Somebody who was let in just before the listener was closed: nobody serves him.
+            (_, Stage::Down) => Some(End::Close(Closing::Reset)),
             (Protocol::Postgres, _) if !connects => None,
             (Protocol::Postgres, Stage::Stopping) => postgres("shutting_down"),
             (Protocol::Postgres, Stage::Starting) if self.mode == Mode::Crash => {
@@ -258,8 +260,14 @@ impl Behaviour for Restart {
     }
 
     fn connection(&self, event: &ConnectionEvent, context: &Context) -> Option<Decision> {
-        let ends = event.already_open && self.ends_sessions(context);
-        ends.then(|| Decision::end(self.farewell()))
+        if event.already_open {
+            return self
+                .ends_sessions(context)
+                .then(|| Decision::end(self.farewell()));
+        }
+        // Accepted just before the listener was closed.
+        let is_late = self.stage(context) == Stage::Down;
+        is_late.then(|| Decision::end(End::Close(Closing::Reset)))
     }
 
     fn request(&self, call: &Call, context: &Context) -> Option<Decision> {
@@ -395,6 +403,23 @@ mod tests {
         for protocol in [Redis, Mysql] {
             let ended = set("", protocol).connection(&sample::open(1), at(1));
             assert_eq!(ended.end, Some(End::Close(Closing::Fin)));
+        }
+    }
+
+    #[test]
+    fn whoever_was_let_in_just_before_the_listener_closed_is_not_served() {
+        let reset = Some(End::Close(Closing::Reset));
+        for (protocol, operation, down) in [
+            (Postgres, CONNECT, 150),
+            (Postgres, "INSERT", 150),
+            (Redis, "GET", 1),
+            (Mysql, "SELECT", 1),
+        ] {
+            let set = set("", protocol);
+            let asked = set.request(&call(operation), at(down));
+            assert_eq!(asked.end, reset, "{protocol} {operation}");
+            let accepted = set.connection(&sample::accepted(2), at(down));
+            assert_eq!(accepted.end, reset, "{protocol}");
         }
     }
 
