@@ -13,11 +13,11 @@ use tokio::time::Instant;
 const LIVE: Duration = Duration::from_secs(1);
 
 /// The most records of a tenant that wait.
-pub(super) const WAITING_MAX: usize = 150;
+pub(super) const WAITING_MAX: usize = 120;
 
 /// How fast backlog is written beside what is live: a database that has just come back has enough
 /// to do.
-const BACKLOG_PER_SECOND: u32 = 30;
+const BACKLOG_PER_SECOND: u32 = 35;
 
 /// The most ids of records given up that are remembered; the count goes on.
 const SHED_IDS_MAX: usize = 10_000;

@@ -45,7 +45,7 @@ impl Manners {
 
     /// No more connections than the database can serve well, and an end to every wait.
     pub(super) const REMEDIED: Self = Self {
-        connections: 6,
+        connections: 8,
         patience: Patience {
             connect: Duration::from_secs(1),
             answer: Duration::from_secs(3),

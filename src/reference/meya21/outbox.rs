@@ -28,7 +28,7 @@ use tokio::{
 
 /// How many records are written at once: fewer than there are connections, so that readers find
 /// one that is free.
-pub(super) const WRITERS: usize = 4;
+pub(super) const WRITERS: usize = 6;
 
 /// The pause of a writer whose record was refused.
 const REFUSED: Duration = Duration::from_millis(200);
