@@ -375,6 +375,15 @@ mod tests {
     }
 
     #[test]
+    fn who_was_let_in_just_before_it_went_is_not_served() {
+        for (protocol, operation) in [(Postgres, CONNECT), (Redis, "GET"), (Mysql, CONNECT)] {
+            let set = set("down = '2s'", protocol);
+            let decision = set.request(&call(operation), at(1000));
+            assert_eq!(decision.end, Some(End::Close(Closing::Reset)), "{protocol}");
+        }
+    }
+
+    #[test]
     fn redis_and_mysql_play_theirs() {
         let keys = "down = '2s'\nstarting = '1s'";
         let seen = sequence(keys, Redis, "GET", 1000);

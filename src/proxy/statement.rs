@@ -151,9 +151,14 @@ impl Statement {
         self.is_sent
     }
 
-    /// The client has its answer now, but whether the statement is applied is yet to be known.
+    /// Whether it is over for the client.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// The client gets its answer, but whether the statement is applied is yet to be known. Once
+    /// the answer has left it is [`Statement::over`].
     pub(super) fn withhold(&mut self) {
-        self.over();
         self.settle_answer();
         self.answer = None;
         self.is_withheld = true;
@@ -167,6 +172,11 @@ impl Statement {
     /// Whether the client was, or will be, sent an error code.
     pub(super) fn has_code(&self) -> bool {
         self.code.is_some()
+    }
+
+    /// Its text, cut off at [`TEXT_BYTES_MAX`](crate::protocol::TEXT_BYTES_MAX).
+    pub(super) fn text(&self) -> &str {
+        &self.call.target
     }
 
     /// The first table that it names.
@@ -195,9 +205,10 @@ impl Statement {
     }
 
     /// Waits until the client was sent what was written, as faults on the wire may hold it back:
-    /// only then it has its answer. Whoever acted meanwhile acted on this statement.
+    /// only then it has its answer. Whoever acted meanwhile acted on this statement. What was over
+    /// before is not concerned.
     pub(super) async fn settle(&mut self) {
-        if self.life.is_clear() {
+        if self.is_over() || self.life.is_clear() {
             return;
         }
         let held_by = self.life.held_by().borrow().clone();

@@ -3,7 +3,7 @@
 
 use super::{
     Over,
-    queue::{Farewell, Kind, LENGTH_MAX, Plan, Queue, State},
+    queue::{Farewell, Kind, LENGTH_MAX, Plan, Queue, State, may_be_undone},
 };
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
@@ -206,11 +206,20 @@ impl<'a> Down<'a> {
         sending.await.map_err(|_| Over::ClientFailed)
     }
 
+    /// All that was written is on its way: so ends what was answered, for the client at least.
     async fn record_done(&mut self) {
-        if !self.life.is_clear() {
+        if self.life.is_clear() {
+            self.queue.lock().kept_are_over();
+        } else {
             for statement in &mut self.done {
                 statement.settle().await;
             }
+            let mut kept = self.queue.lock().take_kept();
+            for statement in &mut kept {
+                statement.settle().await;
+                statement.over();
+            }
+            self.queue.lock().keep_again(kept);
         }
         for mut statement in self.done.drain(..) {
             statement.finish(AttemptEnd::Answered);
@@ -552,14 +561,18 @@ fn complete(
     let mut operation: Arc<str> = "".into();
     if let Some(statement) = &mut front.statement {
         operation = Arc::clone(statement.operation());
-        // The server answers so to the end of a transaction that has failed.
-        let is_undone = *operation == *"COMMIT" && body.starts_with(b"ROLLBACK");
+        // The server answers so to the end of a transaction that has failed, and to a text that
+        // takes back what its first statement did.
+        let is_undone = body.starts_with(b"ROLLBACK\0")
+            && (*operation == *"COMMIT" || may_be_undone(statement));
         statement.upstream_answered(if is_undone { Applied::No } else { Applied::Yes });
     }
     match (&*operation, body) {
         ("ROLLBACK TO", _) => state.went_back(done),
         ("SAVEPOINT", _) => state.has_savepoint(),
         (_, body) if body.starts_with(b"COMMIT\0") => state.settle(Applied::Yes, done),
+        // Who will commit it, and whether, does not show here.
+        (_, body) if body.starts_with(b"PREPARE TRANSAC") => state.settle(Applied::Unknown, done),
         (_, body) if body.starts_with(b"ROLLBACK\0") => state.settle(Applied::No, done),
         _ => {}
     }

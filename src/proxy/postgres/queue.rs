@@ -5,7 +5,7 @@ use super::Over;
 use crate::{
     fault::{Closing, FaultId, Then},
     history::AttemptEnd,
-    protocol::{Applied, postgres::ErrorReply},
+    protocol::{Applied, TEXT_BYTES_MAX, postgres::ErrorReply},
     proxy::statement::Statement,
 };
 use bytes::Bytes;
@@ -152,17 +152,26 @@ impl Queue {
     /// Ends all that is still due, as the session is over.
     pub(super) fn abandon(&self, over: &Over) {
         let mut state = self.lock();
-        let pending = std::mem::take(&mut state.pending);
+        let mut pending = std::mem::take(&mut state.pending);
         // Without its COMMIT the server takes a transaction back.
-        let commits = pending.iter().any(|pending| pending.commits());
-        let mut undone = Vec::new();
-        let fate = if commits {
+        let fate = if pending.iter().any(Pending::may_commit) {
             Applied::Unknown
         } else {
             Applied::No
         };
+        let mut undone = Vec::new();
         state.settle(fate, &mut undone);
+        let is_in_transaction = state.status != b'I';
         drop(state);
+        let statements = pending
+            .iter_mut()
+            .filter_map(|pending| pending.statement.as_deref_mut());
+        for statement in statements.filter(|_| is_in_transaction) {
+            // Carried out, but the server was not ready yet.
+            if statement.is_applied() && may_be_undone(statement) {
+                statement.upstream_answered(fate);
+            }
+        }
         for mut statement in undone {
             statement.finish(AttemptEnd::Answered);
         }
@@ -185,22 +194,35 @@ impl Queue {
 }
 
 impl Pending {
-    /// Whether it may have ended a transaction: an explicit one, or that of a pipeline.
-    fn commits(&self) -> bool {
-        let commit = |statement: &Statement| **statement.operation() == *"COMMIT";
+    /// Whether it may have ended a transaction for good: an explicit one, or that of a pipeline.
+    /// A text may have a `COMMIT` behind its first statement.
+    fn may_commit(&self) -> bool {
+        let sent = self.statement.as_deref().filter(|one| one.is_sent());
         self.kind == Kind::Sync
-            || self
-                .statement
-                .as_deref()
-                .is_some_and(|statement| commit(statement) && statement.is_sent())
+            || sent.is_some_and(|statement| match &**statement.operation() {
+                // `PREPARE TRANSACTION` among them.
+                "COMMIT" | "PREPARE" | "OTHER" => true,
+                _ => self.kind == Kind::Query && may_be_several(statement.text()),
+            })
     }
+}
+
+/// Whether a text may hold more than its first statement.
+fn may_be_several(text: &str) -> bool {
+    let is_end = |letter: char| letter == ';' || letter.is_whitespace();
+    text.len() + 4 > TEXT_BYTES_MAX || text.trim_end_matches(is_end).contains(';')
+}
+
+/// Whether a transaction could take back what it did.
+pub(super) fn may_be_undone(statement: &Statement) -> bool {
+    !READING.contains(&&**statement.operation())
 }
 
 impl State {
     /// A statement's answer is whole. If the server carried it out, it is applied only once its
     /// transaction is.
     pub(super) fn keep(&mut self, mut statement: Box<Statement>, done: &mut Vec<Statement>) {
-        if !statement.is_applied() || READING.contains(&&**statement.operation()) {
+        if !statement.is_applied() || !may_be_undone(&statement) {
             return done.push(*statement);
         }
         statement.withhold();
@@ -229,6 +251,33 @@ impl State {
     pub(super) fn transaction_is_over(&mut self, done: &mut Vec<Statement>) {
         let failed = std::mem::take(&mut self.batch_has_failed);
         self.settle(if failed { Applied::No } else { Applied::Yes }, done);
+    }
+
+    /// The statements that came to be kept since this was last asked, in their order. They have
+    /// left for the client, or are about to; [`State::keep_again`] takes them back.
+    pub(super) fn take_kept(&mut self) -> Vec<Box<Statement>> {
+        let is_new = |statement: &Box<Statement>| !statement.is_over();
+        let old = self.unsettled.len()
+            - self
+                .unsettled
+                .iter()
+                .rev()
+                .take_while(|s| is_new(s))
+                .count();
+        self.unsettled.split_off(old).into()
+    }
+
+    /// See [`State::take_kept`].
+    pub(super) fn keep_again(&mut self, kept: Vec<Box<Statement>>) {
+        self.unsettled.extend(kept);
+    }
+
+    /// As [`State::take_kept`], where nothing holds back what was sent: they are over now.
+    pub(super) fn kept_are_over(&mut self) {
+        let new = self.unsettled.iter_mut().rev();
+        for statement in new.take_while(|statement| !statement.is_over()) {
+            statement.over();
+        }
     }
 
     /// A savepoint was made.

@@ -3,7 +3,7 @@
 use crate::{
     fault::{
         Active, Behaviour, By, Closing, Context, Decision, End, FaultId, FaultSet, Gate, Reply,
-        Switch, Then,
+        Switch, Then, sample,
     },
     history::{Attempt, AttemptEnd, Connection, Observation, Recorder},
     protocol::{
@@ -665,4 +665,106 @@ async fn what_a_savepoint_took_back_is_not_said_to_be_applied() {
     assert_eq!(rig.attempt("DELETE").await.applied, Applied::Unknown);
     assert_eq!(rig.attempt("INSERT").await.applied, Applied::Yes);
     assert_eq!(rig.attempt("UPDATE").await.applied, Applied::Yes);
+}
+
+#[tokio::test]
+async fn a_transaction_that_never_ends_is_still_told_of() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    both(&mut client, &mut server, &query("BEGIN")).await;
+    both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+    both(&mut client, &mut server, &query("DELETE FROM t")).await;
+    both(&mut server, &mut client, &done("DELETE 1", b'T')).await;
+    rig.proxy.stop().await;
+    let attempt = loop {
+        match soon(rig.observations.recv()).await {
+            Some(Observation::Attempt(attempt)) if &*attempt.operation == "DELETE" => {
+                break attempt;
+            }
+            Some(_) => {}
+            None => panic!("nothing was told of it"),
+        }
+    };
+    assert_eq!(attempt.applied, Applied::Unknown);
+    assert_eq!(attempt.end, AttemptEnd::Answered);
+}
+
+#[tokio::test]
+async fn what_holds_back_an_answer_in_a_transaction_counts_for_that_statement_alone() {
+    let slow = Duration::from_millis(200);
+    for is_first_slow in [true, false] {
+        let mut rig = Rig::new().await;
+        let slows = || {
+            let text = "kind = 'latency'\non = 'x'\ndelay = '200ms'\nby = 'connection'";
+            rig.switch.set(sample::set(text, Protocol::Postgres));
+        };
+        let (mut client, mut server) = rig.session().await;
+        both(&mut client, &mut server, &query("BEGIN")).await;
+        both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+        if is_first_slow {
+            slows();
+        }
+        both(&mut client, &mut server, &query("DELETE FROM t")).await;
+        both(&mut server, &mut client, &done("DELETE 1", b'T')).await;
+        if is_first_slow {
+            rig.switch.set(FaultSet::default());
+        } else {
+            slows();
+        }
+        both(&mut client, &mut server, &query("COMMIT")).await;
+        both(&mut server, &mut client, &done("COMMIT", b'I')).await;
+        let delete = rig.attempt("DELETE").await;
+        let commit = rig.attempt("COMMIT").await;
+        assert_eq!(delete.applied, Applied::Yes);
+        let (slowed, spared) = if is_first_slow {
+            (delete, commit)
+        } else {
+            (commit, delete)
+        };
+        assert!(slowed.ended.since(slowed.began) >= slow, "{slowed:?}");
+        assert_eq!(slowed.faults.len(), 1, "{slowed:?}");
+        assert!(spared.faults.is_empty(), "{spared:?}");
+        assert_eq!(spared.released, None, "{spared:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_of_several_statements_may_have_ended_the_transaction() {
+    let mut rig = Rig::new().await;
+    for (text, applied) in [
+        ("UPDATE t SET a = 2", Applied::No),
+        ("UPDATE t SET a = 2;", Applied::No),
+        ("UPDATE t SET a = 2; COMMIT", Applied::Unknown),
+        ("PREPARE TRANSACTION 'x'", Applied::Unknown),
+    ] {
+        let (mut client, mut server) = rig.session().await;
+        both(&mut client, &mut server, &query("BEGIN")).await;
+        both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+        both(&mut client, &mut server, &query("DELETE FROM t")).await;
+        both(&mut server, &mut client, &done("DELETE 1", b'T')).await;
+        both(&mut client, &mut server, &query(text)).await;
+        drop(server);
+        ends(&mut client).await;
+        assert_eq!(rig.attempt("DELETE").await.applied, applied, "{text}");
+    }
+    let (mut client, mut server) = rig.session().await;
+    let text = query("INSERT INTO t VALUES (1); ROLLBACK");
+    both(&mut client, &mut server, &text).await;
+    let answer = [message(b'C', b"INSERT 0 1\0"), done("ROLLBACK", b'I')].concat();
+    both(&mut server, &mut client, &answer).await;
+    assert_eq!(rig.attempt("INSERT").await.applied, Applied::No);
+}
+
+#[tokio::test]
+async fn what_was_carried_out_within_a_transaction_is_taken_back_when_its_session_ends() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    both(&mut client, &mut server, &query("BEGIN")).await;
+    both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+    both(&mut client, &mut server, &query("DELETE FROM t")).await;
+    // Carried out, and the server dies before it is ready.
+    both(&mut server, &mut client, &message(b'C', b"DELETE 1\0")).await;
+    drop(server);
+    ends(&mut client).await;
+    assert_eq!(rig.attempt("DELETE").await.applied, Applied::No);
 }
