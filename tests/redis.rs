@@ -227,7 +227,9 @@ async fn a_read_only_replica_and_one_without_its_master_are_the_same() {
         "--replica-serve-stale-data",
         "no",
     ]);
+    // Who writes to it is told that it is read-only all the same.
     same(&stale, &error("MASTERDOWN"), &["get"]).await;
+    same(&stale, &error("READONLY"), &["set"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,6 +243,42 @@ async fn a_busy_server_is_the_same() {
     });
     same(&redis, &error("BUSY"), &["ping", "get", "set"]).await;
     operator.does("SCRIPT KILL");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_has_written_cannot_be_killed_the_same() {
+    let redis = Redis::start(&["--busy-reply-threshold", "1"]);
+    let mut looping = redis.operator();
+    looping.send("EVAL \"redis.call('SET', 'k', 'v') while true do end\" 0");
+    let mut operator = redis.operator();
+    until("the busy script", || {
+        operator.says("PING").starts_with("-BUSY").then_some(())
+    });
+    same(&redis, &error("UNKILLABLE"), &["kill"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_caller_of_a_killed_script_gets_the_same() {
+    let redis = Redis::start(&["--busy-reply-threshold", "1"]);
+    let mut operator = redis.operator();
+    let killing = async {
+        let killing = tokio::task::spawn_blocking(move || {
+            until("the busy script", || {
+                operator.says("PING").starts_with("-BUSY").then_some(())
+            });
+            operator.does("SCRIPT KILL");
+        });
+        killing.await.expect("killed");
+    };
+    let (real, ()) = tokio::join!(exception(redis.port, "loop"), killing);
+    let said = "Script killed by user with SCRIPT KILL... script: ";
+    let text = real.trim().split_once(": ").expect("a text").1;
+    assert!(text.starts_with(said), "{real}");
+    let healthy = Redis::start(&[]);
+    let front = Fronted::start(Protocol::Redis, healthy.address(), None);
+    let when = "when = { operation = \"EVAL\" }";
+    front.arm(&format!("{}\nmessage = \"{text}\"\n{when}", error("ERR")));
+    assert_eq!(exception(front.port(), "loop").await, real);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -320,7 +358,7 @@ async fn a_cluster_in_trouble_is_the_same() {
     same(&cluster, &error("CROSSSLOT"), &["mset"]).await;
     // A slot that another node has: only its address differs from run to run.
     let node = cluster_neighbour(&mut operator);
-    let fault = format!("{}\nbody = \"{node}\"", error("MOVED"));
+    let fault = format!("{}\nmessage = \"{node}\"", error("MOVED"));
     same(&cluster, &fault, &["get", "set"]).await;
 }
 

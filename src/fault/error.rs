@@ -41,13 +41,13 @@ pub(super) const DEF: FaultDef = FaultDef {
         Key::optional(
             "body",
             Shape::Text,
-            "the body, where the error brings none; redis: what follows the first word; mysql: the message",
+            "http: the body, where the error brings none",
         ),
         Key::optional("headers", Shape::TextMap, "headers added to the answer"),
         Key::optional(
             "message",
             Shape::Text,
-            "postgres: the message, in place of the error's own",
+            "databases: the error's text, in place of its own; redis: what follows its first word",
         ),
         Key::optional("detail", Shape::Text, "postgres: the detail"),
         Key::optional("hint", Shape::Text, "postgres: the hint"),
@@ -413,6 +413,16 @@ mod tests {
             ),
             ("status = 204\nbody = 'x'", Http, "carries no body"),
             ("status = 99", Http, "from 200 to 599"),
+            (
+                "status = 503\nmessage = 'x'",
+                Http,
+                "have no `message` (did you mean `body`?)",
+            ),
+            (
+                "error = '40001'\nbody = 'x'",
+                Protocol::Postgres,
+                "has no `body` (did you mean `message`?)",
+            ),
             (
                 "error = 'InternalError'",
                 Tcp,

@@ -10,7 +10,16 @@ use crate::{
 };
 
 /// Keys of the kind `error` that other protocols carry.
-const OTHERS_KEYS: &[&str] = &["status", "headers", "reason", "retry_after", "close"];
+const OTHERS_KEYS: &[&str] = &[
+    "status",
+    "body",
+    "headers",
+    "reason",
+    "retry_after",
+    "close",
+    "detail",
+    "hint",
+];
 
 /// Reads one of MySQL's errors, and which requests it meets: those that a server in this state
 /// answers so, or those that the file's `when` names.
@@ -36,12 +45,13 @@ pub(super) fn reply(
     problems: &mut Problems,
 ) -> Option<(Reply, &'static ErrorDef)> {
     let before = problems.as_slice().len();
-    for key in OTHERS_KEYS {
-        if fields.has(key) {
-            let message = format!("an error of MySQL has no `{key}`");
-            let hint = "`error` is its number, `body` its message".to_owned();
-            fields.problem(problems, key, message, hint);
-        }
+    for key in OTHERS_KEYS.iter().filter(|key| fields.has(key)) {
+        let said = format!("an error of MySQL has no `{key}`");
+        let hint = match *key {
+            "body" => "did you mean `message`?",
+            _ => "`error` is its number, `message` its text",
+        };
+        fields.problem(problems, key, said, hint.to_owned());
     }
     if !fields.has("error") {
         let message = format!("{} does not say which error", fields.name());
@@ -76,10 +86,10 @@ fn def(fields: &Fields<'_>, problems: &mut Problems) -> Option<&'static ErrorDef
 }
 
 fn text(fields: &Fields<'_>, def: Option<&ErrorDef>, problems: &mut Problems) -> Option<String> {
-    let text = fields.text("body", problems).map(|item| item.value);
+    let text = fields.text("message", problems).map(|item| item.value);
     if let Some(def) = def.filter(|def| def.text.is_none() && text.is_none()) {
         let message = format!("{} names somebody in its message", def.errno);
-        let hint = "write it: body = \"User app has exceeded …\"".to_owned();
+        let hint = "write it: message = \"User app has exceeded …\"".to_owned();
         fields.problem(problems, "error", message, hint);
     }
     if text
@@ -87,7 +97,7 @@ fn text(fields: &Fields<'_>, def: Option<&ErrorDef>, problems: &mut Problems) ->
         .is_some_and(|text| text.len() > TEXT_BYTES_MAX)
     {
         let message = format!("a message has at most {TEXT_BYTES_MAX} bytes");
-        fields.problem(problems, "body", message, None);
+        fields.problem(problems, "message", message, None);
     }
     text
 }
@@ -165,6 +175,11 @@ mod tests {
             ("error = 'lock_deadlok'", "did you mean `lock_deadlock`?"),
             ("error = '1203'", "names somebody"),
             ("error = '1213'\nstatus = 503", "has no `status`"),
+            (
+                "error = '1213'\nbody = 'x'",
+                "has no `body` (did you mean `message`?)",
+            ),
+            ("error = '1213'\nhint = 'x'", "has no `hint`"),
             (
                 "error = '1213'\nwhen = { operation = 'CONNECT' }",
                 "not refused by 1213",

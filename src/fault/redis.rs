@@ -9,8 +9,16 @@ use crate::{
     },
 };
 
-/// Keys of the kind `error` that HTTP alone can carry.
-const HTTP_KEYS: &[&str] = &["status", "headers", "reason", "retry_after"];
+/// Keys of the kind `error` that other protocols carry.
+const OTHERS_KEYS: &[&str] = &[
+    "status",
+    "body",
+    "headers",
+    "reason",
+    "retry_after",
+    "detail",
+    "hint",
+];
 
 /// Reads one of Redis's errors, and which commands it meets: those that a server in this state
 /// answers so, or those that the file's `when` names.
@@ -36,12 +44,13 @@ pub(super) fn reply(
     problems: &mut Problems,
 ) -> Option<(Reply, &'static ErrorDef)> {
     let before = problems.as_slice().len();
-    for key in HTTP_KEYS {
-        if fields.has(key) {
-            let message = format!("an error of Redis has no `{key}`");
-            let hint = "`error` names it, `body` is what follows its first word".to_owned();
-            fields.problem(problems, key, message, hint);
-        }
+    for key in OTHERS_KEYS.iter().filter(|key| fields.has(key)) {
+        let said = format!("an error of Redis has no `{key}`");
+        let hint = match *key {
+            "body" => "did you mean `message`? It is what follows the error's first word",
+            _ => "`error` names it, `message` is what follows its first word",
+        };
+        fields.problem(problems, key, said, hint.to_owned());
     }
     if !fields.has("error") {
         let message = format!("{} does not say which error", fields.name());
@@ -76,11 +85,11 @@ fn def(fields: &Fields<'_>, problems: &mut Problems) -> Option<&'static ErrorDef
 }
 
 fn rest(fields: &Fields<'_>, def: Option<&ErrorDef>, problems: &mut Problems) -> Option<String> {
-    let Some(text) = fields.text("body", problems) else {
+    let Some(text) = fields.text("message", problems) else {
         if let Some(def) = def.filter(|def| def.text.is_none()) {
             let hint = match def.name {
-                "MOVED" | "ASK" => "write the other node: body = \"127.0.0.1:6381\"",
-                _ => "write what follows its first word: body = \"unknown command\"",
+                "MOVED" | "ASK" => "write the other node: message = \"127.0.0.1:6381\"",
+                _ => "write what follows its first word: message = \"unknown command\"",
             };
             let message = format!("`{}` has no text of its own", def.name);
             fields.problem(problems, "error", message, hint.to_owned());
@@ -88,8 +97,8 @@ fn rest(fields: &Fields<'_>, def: Option<&ErrorDef>, problems: &mut Problems) ->
         return None;
     };
     if text.value.chars().any(char::is_control) {
-        let message = "an error of Redis is one line without control characters";
-        fields.problem(problems, "body", message, None);
+        let said = "an error of Redis is one line without control characters";
+        fields.problem(problems, "message", said, None);
     }
     Some(text.value)
 }
@@ -150,7 +159,7 @@ mod tests {
             ("error = 'READONLY'", "SET", "GET"),
             ("error = 'OOM'", "SET", "DEL"),
             ("error = 'LOADING'", "PING", "AUTH"),
-            ("error = 'MOVED'\nbody = '127.0.0.1:1'", "GET", "PING"),
+            ("error = 'MOVED'\nmessage = '127.0.0.1:1'", "GET", "PING"),
             (
                 "error = 'READONLY'\nwhen = { operation = 'GET' }",
                 "GET",
@@ -161,7 +170,7 @@ mod tests {
                 "CONNECT",
                 "GET",
             ),
-            ("error = 'ERR'\nbody = 'no'", "GET", "CONNECT"),
+            ("error = 'ERR'\nmessage = 'no'", "GET", "CONNECT"),
         ] {
             assert!(hits(keys, hit), "{keys}");
             assert!(!hits(keys, spared), "{keys}");
@@ -191,8 +200,13 @@ mod tests {
                 "error = 'MOVED'",
                 "has no text of its own (write the other node",
             ),
-            ("error = 'ERR'\nbody = \"a\\r\\nb\"", "one line"),
+            ("error = 'ERR'\nmessage = \"a\\r\\nb\"", "one line"),
             ("error = 'OOM'\nstatus = 503", "has no `status`"),
+            (
+                "error = 'OOM'\nbody = 'full'",
+                "has no `body` (did you mean `message`?",
+            ),
+            ("error = 'OOM'\ndetail = 'x'", "has no `detail`"),
             (
                 "error = 'max-clients'",
                 "when = { operation = \"CONNECT\" }",

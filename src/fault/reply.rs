@@ -35,8 +35,12 @@ pub(super) fn parse(
     let before = problems.as_slice().len();
     for key in ["message", "detail", "hint"] {
         if fields.has(key) {
-            let message = format!("answers of {protocol} have no `{key}`");
-            fields.problem(problems, key, message, "they have a `body`".to_owned());
+            let said = format!("answers of {protocol} have no `{key}`");
+            let hint = match key {
+                "message" => "did you mean `body`?",
+                _ => "they have a `body`",
+            };
+            fields.problem(problems, key, said, hint.to_owned());
         }
     }
     if !fields.has("error") && !fields.has("status") {

@@ -68,9 +68,12 @@ pub(super) fn parse(
 pub(super) fn reply(fields: &Fields<'_>, problems: &mut Problems) -> Option<ErrorReply> {
     let before = problems.as_slice().len();
     for key in OF_HTTP.iter().filter(|key| fields.has(key)) {
-        let message = format!("an error of PostgreSQL has no `{key}`");
-        let hint = "it has `error`, `message`, `detail` and `hint`".to_owned();
-        fields.problem(problems, key, message, hint);
+        let said = format!("an error of PostgreSQL has no `{key}`");
+        let hint = match *key {
+            "body" => "did you mean `message`?",
+            _ => "it has `error`, `message`, `detail` and `hint`",
+        };
+        fields.problem(problems, key, said, hint.to_owned());
     }
     let mut text = |key| fields.text(key, problems).map(|item| item.value);
     let (message, detail, hint) = (text("message"), text("detail"), text("hint"));

@@ -30,6 +30,8 @@ WHAT = {
     "set": lambda r: r.set("k", "v"),
     "mset": lambda r: r.mset({"a": 1, "b": 2}),
     "transaction": transaction,
+    "kill": lambda r: r.script_kill(),
+    "loop": lambda r: r.eval("while true do end", 0),
 }
 
 retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
