@@ -1,6 +1,6 @@
 //! What would prove that the MySQL proxy is what it says: PyMySQL gets the same through it as
-//! directly from a real MariaDB, also over TLS, and so does MariaDB's own client with prepared
-//! statements; and where the real server is made to fail for real, PyMySQL gets the same exception
+//! directly from a real MariaDB, also over TLS on either side; a client of prepared statements has
+//! its parameters taken for keys and captures; and where the real server is made to fail for real, PyMySQL gets the same exception
 //! from our fault on a healthy one.
 
 mod python;
@@ -9,10 +9,12 @@ mod servers;
 use brownout::{
     history::AttemptEnd,
     protocol::{Applied, Protocol},
-    proxy::tls::{Authority, Front},
+    proxy::tls::{Authority, Front, client_config},
+    scenario::{Capture, KeyFrom},
 };
 use servers::{Ended, Fronted, free_port, printed, until};
 use std::{
+    io::{BufRead, BufReader, Read, Write},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
@@ -51,6 +53,8 @@ impl MariaDb {
                 .args(["--skip-test-db", "--skip-name-resolve"])
                 .arg(user_setting())
                 .arg(setting("datadir", &data))
+                // Two at a time would share temporary files.
+                .arg(setting("tmpdir", folder.path()))
                 .stdin(Stdio::null()),
         );
         let port = free_port();
@@ -64,6 +68,7 @@ impl MariaDb {
             .arg(format!("--port={port}"))
             .arg(user_setting())
             .arg(setting("datadir", &data))
+            .arg(setting("tmpdir", folder.path()))
             .arg(setting("socket", &folder.path().join("socket")))
             .arg(setting("pid-file", &folder.path().join("pid")))
             .args(settings)
@@ -223,6 +228,161 @@ async fn a_deadlock_leaves_nothing_of_its_transaction_and_a_lock_wait_all_of_it(
         assert!(printed.contains(errno), "{printed}");
         assert_eq!(printed.lines().last(), Some(expected), "{errno}: {printed}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bound_parameters_are_keys_and_captures() {
+    let server = started(&[]).await;
+    let direct = client("mysql_prepared.py", vec![server.port.to_string()]).await;
+    assert_eq!(direct.lines().count(), 40, "{direct}");
+    let front = Fronted::with(Protocol::Mysql, server.address(), |config| {
+        config.key = Some(KeyFrom::Parameter(2));
+        config.capture = [
+            ("n".to_owned(), Capture::Parameter(1)),
+            ("none".to_owned(), Capture::Parameter(3)),
+            ("when".to_owned(), Capture::Parameter(5)),
+        ]
+        .into();
+    });
+    let port = front.port().to_string();
+    assert_eq!(
+        client("mysql_prepared.py", vec![port.clone()]).await,
+        direct
+    );
+    // The same share of the keys fails every time.
+    front.arm(
+        "kind = \"error\"\nerror = \"1317\"\nshare = \"40%\"\nby = \"key\"\nwhen = { key = \"id-*\" }",
+    );
+    let first = client("mysql_prepared.py", vec![port.clone()]).await;
+    let failed = first.matches(" 1317 70100").count();
+    assert!((6..28).contains(&failed), "{first}");
+    assert_eq!(client("mysql_prepared.py", vec![port]).await, first);
+    let attempts = front.stop().await;
+    let asked: Vec<_> = attempts
+        .iter()
+        .filter(|one| one.key.starts_with("id-"))
+        .collect();
+    assert_eq!(asked.len(), 120);
+    assert_eq!((&*asked[7].key, &*asked[7].operation), ("id-7", "SELECT"));
+    let captured = &asked[7].captured;
+    assert_eq!(captured.get("n").map(String::as_str), Some("7"));
+    assert_eq!(captured.get("none"), None, "it was NULL");
+    let when = captured.get("when").map(String::as_str);
+    assert!(
+        when.is_some_and(|when| when.starts_with("2017-02-28 12:37:00")),
+        "{when:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_get_the_same_from_a_server_behind_tls() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (certificate, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
+    std::fs::write(&certificate, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    if is_root() {
+        printed(
+            Command::new("chown")
+                .arg("-R")
+                .arg(ACCOUNT)
+                .arg(folder.path()),
+        );
+    }
+    let settings = [setting("ssl-cert", &certificate), setting("ssl-key", &key)];
+    let starting = tokio::task::spawn_blocking(move || {
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        MariaDb::start(&settings)
+    });
+    let server = starting.await.expect("it started");
+    // Nobody gets in without.
+    server.says("ALTER USER app@'127.0.0.1' REQUIRE SSL");
+    let refused = Command::new("mariadb")
+        .args(["--no-defaults", "--skip-ssl", "--host=127.0.0.1"])
+        .args(["--user=app", "--password=right", "--execute=SELECT 1"])
+        .arg(format!("--port={}", server.port))
+        .output()
+        .expect("its client starts");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("ERROR 1045"), "{said}");
+    let front = Fronted::with(Protocol::Mysql, server.address(), |config| {
+        config.upstream.tls = true;
+        config.upstream_tls = client_config(&[&made.cert.pem()]).expect("its certificate");
+    });
+    let plain = started(&[]).await;
+    let direct = round_trip(plain.port, None).await;
+    assert_eq!(round_trip(front.port(), None).await, direct);
+    front.arm(&error(1213));
+    let deadlock = exception(front.port(), "update").await;
+    assert!(deadlock.contains("1213"), "{deadlock}");
+    // A certificate that nobody vouches for is refused.
+    let wary = Fronted::with(Protocol::Mysql, server.address(), |config| {
+        config.upstream.tls = true
+    });
+    let broken = exception(wary.port(), "select").await;
+    assert!(broken.contains("Lost connection"), "{broken}");
+    let attempts = wary.stop().await;
+    assert_eq!(attempts[0].end, AttemptEnd::UpstreamFailed);
+}
+
+/// What an idle client gets from its next statement, after something happened to its connection.
+async fn when_idle(port: u16, happens: impl FnOnce() + Send + 'static) -> String {
+    let running = tokio::task::spawn_blocking(move || {
+        let mut child = python::command("tests/clients/mysql_error.py")
+            .args([&port.to_string(), "idle"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python runs");
+        let mut said = BufReader::new(child.stdout.take().expect("its output"));
+        let mut line = String::new();
+        said.read_line(&mut line).expect("a line");
+        assert_eq!(line.trim(), "ready");
+        happens();
+        let mut input = child.stdin.take().expect("its input");
+        input.write_all(b"go\n").expect("it goes on");
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).expect("the rest");
+        assert!(child.wait().expect("it ends").success());
+        rest
+    });
+    running.await.expect("the client ran")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_shuts_down_and_one_that_is_gone_are_the_same_to_pymysql() {
+    let healthy = started(&[]).await;
+    let address = healthy.address();
+    let doomed = started(&[]).await;
+    let port = doomed.port;
+    let (send, receive) = tokio::sync::oneshot::channel();
+    let real = when_idle(port, move || {
+        doomed.says("SHUTDOWN");
+        until("the end", || {
+            std::net::TcpStream::connect(doomed.address()).err()
+        });
+        // The test may have failed meanwhile.
+        let _ = send.send(doomed);
+    })
+    .await;
+    let _doomed = receive.await.expect("it is down");
+    let gone = exception(port, "connect").await;
+    assert!(gone.contains("2003"), "{gone}");
+
+    let front = Arc::new(Fronted::start(Protocol::Mysql, address, None));
+    let arming = Arc::clone(&front);
+    let seen = when_idle(front.port(), move || {
+        arming.arm("kind = \"restart\"\ndown = \"60s\"");
+        until("the end", || {
+            std::net::TcpStream::connect(arming.proxy.address()).err()
+        });
+    })
+    .await;
+    assert_eq!(seen, real);
+    assert_eq!(exception(front.port(), "connect").await, gone);
 }
 
 /// The exception of a real server in trouble must be that of our fault on a healthy one.

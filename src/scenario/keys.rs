@@ -196,7 +196,7 @@ pub(super) const DEPENDENCY: &[Key] = &[
     Key::optional(
         "key",
         Shape::Text,
-        "what is the key of a command or statement: redis: \"argument:2\" (its first key); postgres: \"parameter:1\", a bound parameter (its table)",
+        "what is the key of a command or statement: redis: \"argument:2\" (its first key); postgres, mysql: \"parameter:1\", a bound parameter (its table)",
     ),
     Key::optional(
         "capture",

@@ -1,6 +1,8 @@
 """Does one thing with PyMySQL and prints the exception that came of it.
 
     mysql_error.py PORT WHAT
+
+Of `idle` it says that it is connected, and waits for a line before it goes on.
 """
 
 import sys
@@ -10,6 +12,7 @@ import pymysql
 WHAT = {
     "connect": ["SELECT 1"],
     "select": ["SELECT a FROM t"],
+    "idle": ["SELECT 1", None, "SELECT a FROM t"],
     "sleep": ["SELECT SLEEP(60), a FROM t"],
     "update": ["UPDATE t SET a = a + 1 WHERE id = 1"],
     "slow": ["SET max_statement_time = 0.2", "SELECT a, SLEEP(60) FROM t"],
@@ -21,7 +24,11 @@ try:
     )
     with db.cursor() as cursor:
         for statement in WHAT[sys.argv[2]]:
-            cursor.execute(statement)
+            if statement is None:
+                print("ready", flush=True)
+                sys.stdin.readline()
+            else:
+                cursor.execute(statement)
 except Exception as error:
     print(f"{type(error).__mro__[:3]}: {error}")
 else:

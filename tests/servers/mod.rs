@@ -84,13 +84,22 @@ pub struct Fronted {
 impl Fronted {
     /// Starts it; must be called within a tokio runtime.
     pub fn start(protocol: Protocol, upstream: SocketAddr, front: Option<Arc<Front>>) -> Self {
+        Self::with(protocol, upstream, |config| config.tls = front)
+    }
+
+    /// As [`Fronted::start`], with changes to its configuration.
+    pub fn with(
+        protocol: Protocol,
+        upstream: SocketAddr,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let (recorder, observed) = Recorder::channel(100_000);
         let switch = Switch::new();
-        let config = Config {
+        let mut config = Config {
             dependency: "store".into(),
             protocol,
             listen: None,
-            tls: front,
+            tls: None,
             upstream: UpstreamAddress {
                 host: upstream.ip().to_string(),
                 port: upstream.port(),
@@ -103,6 +112,7 @@ impl Fronted {
             limits: Limits::default(),
             seed: Seed(1),
         };
+        change(&mut config);
         let proxy = Proxy::start(config, switch.clone(), recorder).expect("the proxy starts");
         Self {
             proxy,

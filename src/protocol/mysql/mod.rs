@@ -1,9 +1,10 @@
 //! MySQL's and MariaDB's protocol: `packet` finds packets, `handshake` says what server and client
-//! agree on, `answer` where the answer to a command ends, `error` holds the answers of a server in
-//! trouble. Nothing here keeps what passes.
+//! agree on, `answer` where the answer to a command ends, `execute` what a prepared statement is
+//! executed with, `error` holds the answers of a server in trouble. Nothing here keeps what passes.
 
 pub mod answer;
 pub mod error;
+pub mod execute;
 pub mod handshake;
 pub mod packet;
 
@@ -48,8 +49,10 @@ pub enum Command {
     Fetch(u32),
     /// A prepared statement that is no longer wanted.
     Close(u32),
-    /// Data for a prepared statement, without an answer.
-    LongData,
+    /// Data for a parameter, from 0, of a prepared statement, without an answer.
+    LongData(u32, u16),
+    /// A prepared statement whose data are to be forgotten.
+    Reset(u32),
     /// Another user, which begins authentication anew.
     ChangeUser,
     /// A stream of events: bytes pass from now on.
@@ -74,8 +77,12 @@ impl Command {
             (Some(0x12 | 0x1e), _) => Self::Dump,
             (Some(0x16), _) => Self::Prepare,
             (Some(0x17 | 0xfa), Some(id)) => Self::Execute(id),
-            (Some(0x18), _) => Self::LongData,
+            (Some(0x18), id) => {
+                let parameter = packet::short(payload, 5).unwrap_or(u16::MAX);
+                Self::LongData(id.unwrap_or(u32::MAX), parameter)
+            }
             (Some(0x19), Some(id)) => Self::Close(id),
+            (Some(0x1a), Some(id)) => Self::Reset(id),
             (Some(0x1b), _) => Self::Other("SET_OPTION", Shape::Ok),
             (Some(0x1c), Some(id)) => Self::Fetch(id),
             (Some(0x1f), _) => Self::Other("RESET_CONNECTION", Shape::Ok),
@@ -86,11 +93,12 @@ impl Command {
     /// What its answer is like.
     pub fn shape(self) -> Shape {
         match self {
-            Self::Quit | Self::Close(_) | Self::LongData | Self::Dump => Shape::Nothing,
+            Self::Quit | Self::Close(_) | Self::LongData(..) | Self::Dump => Shape::Nothing,
             Self::Query | Self::Execute(_) => Shape::Results,
             Self::Prepare => Shape::Prepared,
             Self::Fetch(_) => Shape::UpToEof,
             Self::ChangeUser => Shape::Single,
+            Self::Reset(_) => Shape::Ok,
             Self::Other(_, shape) => shape,
         }
     }
@@ -119,7 +127,9 @@ mod tests {
             (&b"\x03SELECT 1"[..], Command::Query),
             (b"\x17\x07\0\0\0\0\x01\0\0\0", Command::Execute(7)),
             (b"\x17\x07", Command::Other("COMMAND", Shape::Ok)),
+            (b"\x18\x07\0\0\0\x01\0data", Command::LongData(7, 1)),
             (b"\x19\x07\0\0\0", Command::Close(7)),
+            (b"\x1a\x07\0\0\0", Command::Reset(7)),
             (b"\x0e", Command::Other("PING", Shape::Ok)),
             (b"\x01", Command::Quit),
             (b"", Command::Other("COMMAND", Shape::Ok)),

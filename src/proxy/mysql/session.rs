@@ -9,11 +9,13 @@ use crate::{
         mysql::{
             Command, Leaves,
             answer::{Answer, Shape, Step},
+            execute::{Bound, Type},
             packet::{FULL, HEADER_BYTES, Packet, packet},
             recognise, recognise_command,
         },
     },
     proxy::{
+        Config,
         connection::ClientStream,
         decide::{Asked as _, Held, Verdict, decide, hold},
         inlet::{Inlet, ROOM_MAX, Waiting, gone},
@@ -21,9 +23,14 @@ use crate::{
         statement::Statement,
         upstream::UpstreamStream,
     },
+    scenario::{Capture, KeyFrom},
     units::Micros,
 };
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
 use tokio::{
     io::{ReadHalf, WriteHalf, split},
     sync::watch,
@@ -35,6 +42,16 @@ const PREPARED_MAX: usize = 10_000;
 /// The number by which MariaDB's clients mean the statement that was prepared last.
 const LAST_PREPARED: u32 = u32::MAX;
 
+/// A prepared statement.
+struct Prepared {
+    recognised: Recognised,
+    parameters: u16,
+    /// The types of the parameters that are of interest here, since the execution that said them.
+    types: Vec<Type>,
+    /// Which of those parameters, from 1, came beforehand.
+    long: BTreeSet<usize>,
+}
+
 /// One connection after authentication.
 pub(super) struct Session<'a> {
     desk: &'a Desk,
@@ -44,7 +61,9 @@ pub(super) struct Session<'a> {
     upstream: Inlet<ReadHalf<UpstreamStream>>,
     to_upstream: WriteHalf<UpstreamStream>,
     deprecates_eof: bool,
-    prepared: BTreeMap<u32, Recognised>,
+    prepared: BTreeMap<u32, Prepared>,
+    /// The parameters that keys and captures come from, up to this one.
+    parameters_max: usize,
     last_prepared: Option<u32>,
     /// Whether the server said that a transaction is open.
     is_in_transaction: bool,
@@ -79,6 +98,7 @@ impl<'a> Session<'a> {
             to_upstream,
             deprecates_eof: open.deprecates_eof,
             prepared: BTreeMap::new(),
+            parameters_max: parameters_max(&desk.shared.config),
             last_prepared: None,
             is_in_transaction: false,
         }
@@ -205,32 +225,82 @@ impl<'a> Session<'a> {
             },
             Command::Execute(id) => self
                 .known(id)
-                .unwrap_or_else(|| recognise_command("EXECUTE")),
+                .map_or_else(|| recognise_command("EXECUTE"), Clone::clone),
             Command::Fetch(id) => Recognised {
                 operation: "FETCH".into(),
-                ..self.known(id).unwrap_or_default()
+                ..self.known(id).cloned().unwrap_or_default()
             },
             Command::ChangeUser => recognise_command("CHANGE_USER"),
             Command::Other(name, _) => recognise_command(name),
-            Command::Quit | Command::Close(_) | Command::LongData | Command::Dump => return None,
+            Command::Reset(_) => recognise_command("COMMAND"),
+            Command::Quit | Command::Close(_) | Command::LongData(..) | Command::Dump => {
+                return None;
+            }
         })
     }
 
-    fn known(&self, id: u32) -> Option<Recognised> {
-        let id = if id == LAST_PREPARED {
-            self.last_prepared?
+    fn known(&self, id: u32) -> Option<&Recognised> {
+        let prepared = self.prepared.get(&self.number(id)?)?;
+        Some(&prepared.recognised)
+    }
+
+    /// The number that the server has given to the statement which a client means so.
+    fn number(&self, id: u32) -> Option<u32> {
+        if id == LAST_PREPARED {
+            self.last_prepared
         } else {
-            id
+            Some(id)
+        }
+    }
+
+    /// Reads the bound parameters that keys and captures come from, and notes their types.
+    fn bound(&mut self, asked: &Asked) -> BTreeMap<usize, String> {
+        let Command::Execute(id) = asked.command else {
+            return BTreeMap::new();
         };
-        self.prepared.get(&id).cloned()
+        let number = self.number(id).filter(|_| self.parameters_max > 0);
+        let prepared = number.and_then(|number| self.prepared.get_mut(&number));
+        let Some(prepared) = prepared else {
+            return BTreeMap::new();
+        };
+        let payload = &self.client.bytes()[HEADER_BYTES..HEADER_BYTES + asked.here];
+        let long = std::mem::take(&mut prepared.long);
+        let Some(bound) = Bound::read(payload, prepared.parameters) else {
+            return BTreeMap::new();
+        };
+        if let Some(types) = bound.types(self.parameters_max) {
+            prepared.types = types;
+        }
+        let value = |nth| bound.parameter(nth, &prepared.types, |nth| long.contains(&nth));
+        let values = (1..=self.parameters_max).filter_map(|nth| Some((nth, value(nth)?)));
+        values.collect()
+    }
+
+    /// Follows a command that is not answered, or asks nothing of the data.
+    fn note(&mut self, command: Command) {
+        match command {
+            Command::Close(id) => drop(self.prepared.remove(&id)),
+            Command::LongData(id, parameter) => {
+                let nth = usize::from(parameter) + 1;
+                let prepared = self.number(id).and_then(|id| self.prepared.get_mut(&id));
+                if let Some(prepared) = prepared.filter(|_| nth <= self.parameters_max) {
+                    prepared.long.insert(nth);
+                }
+            }
+            Command::Reset(id) => {
+                let prepared = self.number(id).and_then(|id| self.prepared.get_mut(&id));
+                if let Some(prepared) = prepared {
+                    prepared.long.clear();
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Decides about one command, and does it. False if bytes are to pass unread from now on.
     async fn one(&mut self, asked: Asked) -> Result<bool, Over> {
-        let Some(recognised) = self.recognised(&asked) else {
-            if let Command::Close(id) = asked.command {
-                self.prepared.remove(&id);
-            }
+        self.note(asked.command);
+        let Some(mut recognised) = self.recognised(&asked) else {
             if asked.command == Command::Dump {
                 return Ok(false);
             }
@@ -238,7 +308,15 @@ impl<'a> Session<'a> {
             return Ok(true);
         };
         let kept = (asked.command == Command::Prepare).then(|| recognised.clone());
+        let bound = self.bound(&asked);
+        let config = &self.desk.shared.config;
+        if let Some(KeyFrom::Parameter(nth)) = config.key
+            && let Some(key) = bound.get(&nth)
+        {
+            recognised.key = key.as_str().into();
+        }
         let mut statement = self.statement(recognised, asked.began);
+        statement.capture(captured(config, &bound));
         let verdict = self.decide(&asked, &mut statement).await;
         let then = match verdict {
             Verdict::Forward(then) => then,
@@ -295,11 +373,17 @@ impl<'a> Session<'a> {
         if let Some(is_open) = answer.is_in_transaction() {
             self.is_in_transaction = is_open;
         }
-        if let (Some((id, _)), Some(mut recognised)) = (answer.prepared(), kept)
+        if let (Some((id, parameters)), Some(mut recognised)) = (answer.prepared(), kept)
             && self.prepared.len() < PREPARED_MAX
         {
             recognised.operation = recognise(recognised.text.as_bytes()).operation;
-            self.prepared.insert(id, recognised);
+            let prepared = Prepared {
+                recognised,
+                parameters,
+                types: Vec::new(),
+                long: BTreeSet::new(),
+            };
+            self.prepared.insert(id, prepared);
             self.last_prepared = Some(id);
         }
         if command == Command::Other("RESET_CONNECTION", Shape::Ok) && answer.error().is_none() {
@@ -719,6 +803,30 @@ impl<'a> Session<'a> {
         statement.finish(AttemptEnd::Cut);
         Over::cut(cut_words(closing), closing)
     }
+}
+
+/// The last bound parameter that a key or a capture comes from; 0 where none does.
+fn parameters_max(config: &Config) -> usize {
+    let captured = config.capture.values().filter_map(|capture| match capture {
+        Capture::Parameter(nth) => Some(*nth),
+        _ => None,
+    });
+    let key = match config.key {
+        Some(KeyFrom::Parameter(nth)) => Some(nth),
+        _ => None,
+    };
+    captured.chain(key).max().unwrap_or(0)
+}
+
+/// What the dependency's captures keep of bound parameters.
+fn captured(config: &Config, bound: &BTreeMap<usize, String>) -> Vec<(String, String)> {
+    let values = config.capture.iter().filter_map(|(name, capture)| {
+        let Capture::Parameter(nth) = capture else {
+            return None;
+        };
+        Some((name.clone(), bound.get(nth)?.clone()))
+    });
+    values.collect()
 }
 
 /// Why an answer did not come to its end.
