@@ -7,6 +7,8 @@ proxy whose faults bring it about.
 """
 
 import json
+import os
+import signal
 import sys
 import threading
 import time
@@ -216,8 +218,164 @@ def terminated():
         return [first, second]
 
 
+def when_ready(setup, work):
+    """Something that befalls an idle session, by the server itself or by a fault."""
+    with connect() as other, connect() as conn:
+        conn.execute("SELECT 1")
+        print("ready", file=sys.stderr, flush=True)
+        if REAL:
+            setup(other, conn)
+        else:
+            sys.stdin.readline()
+        first = fails(work or (lambda: conn.execute("SELECT 1")), conn)
+        second = fails(lambda: conn.execute("SELECT 1"), conn)
+        return [first, second]
+
+
+def user_request():
+    """Another session cancels the statement."""
+    with connect() as other, connect() as conn:
+        if REAL:
+            pid = conn.info.backend_pid
+            cancels = threading.Timer(0.3, lambda: other.execute("SELECT pg_cancel_backend(%s)", [pid]))
+            cancels.start()
+        said = fails(lambda: conn.execute("UPDATE t SET b = b FROM (SELECT pg_sleep(20)) s"), conn)
+        return [said, usable(conn)]
+
+
+def relation_locked():
+    with connect() as holder, connect() as conn:
+        if REAL:
+            holder.execute("BEGIN")
+            holder.execute("LOCK TABLE t")
+        conn.execute("BEGIN")
+        return statement(conn, "SELECT 1", "LOCK TABLE t NOWAIT")
+
+
+def temp_file_limit():
+    with connect() as conn:
+        if REAL:
+            conn.execute("SET work_mem = '64kB'")
+            conn.execute("SET temp_file_limit = '64kB'")
+        text = "SELECT count(*) FROM (SELECT * FROM generate_series(1, 100000) n ORDER BY n DESC) s"
+        return [fails(lambda: conn.execute(text), conn), usable(conn)]
+
+
+def refused(user, dbname="postgres", *operator):
+    """The server refuses a session; `operator` makes it do so."""
+    if REAL:
+        with connect() as conn:
+            for text in operator:
+                conn.execute(text)
+    return fails(lambda: connect(user=user, dbname=dbname))
+
+
+def role_limit():
+    said = refused("plain", "postgres", "ALTER ROLE plain CONNECTION LIMIT 0")
+    if REAL:
+        refused("plain", "postgres", "ALTER ROLE plain CONNECTION LIMIT -1")
+    return said
+
+
+def database_limit():
+    return refused("plain", "narrow", "CREATE DATABASE narrow CONNECTION LIMIT 0")
+
+
+def database_not_accepting():
+    return refused("app", "shut", "CREATE DATABASE shut", "ALTER DATABASE shut ALLOW_CONNECTIONS false")
+
+
+def no_database():
+    return refused("app", "nowhere")
+
+
+def idle_session():
+    def setup(_, conn):
+        conn.execute("SET idle_session_timeout = '100ms'")
+        time.sleep(0.5)
+
+    return when_ready(setup, None)
+
+
+def idle_in_transaction():
+    with connect() as conn:
+        if REAL:
+            conn.execute("SET idle_in_transaction_session_timeout = '100ms'")
+        conn.execute("BEGIN")
+        print("ready", file=sys.stderr, flush=True)
+        if REAL:
+            time.sleep(0.5)
+        else:
+            sys.stdin.readline()
+        first = fails(lambda: conn.execute("SELECT 1"), conn)
+        return [first, fails(lambda: conn.execute("SELECT 1"), conn)]
+
+
+def crashed():
+    """Another session's process is killed: the server ends all others as well."""
+    def setup(other, _):
+        os.kill(other.info.backend_pid, signal.SIGKILL)
+        time.sleep(0.3)
+
+    said = when_ready(setup, None)
+    if REAL:
+        until = time.monotonic() + 30
+        while time.monotonic() < until and fails(lambda: connect().close()) != "no failure":
+            time.sleep(0.05)
+    return said
+
+
+def connecting():
+    return fails(connect)
+
+
+def stating():
+    with connect() as conn:
+        return [fails(lambda: conn.execute("UPDATE t SET b = b WHERE a = 1"), conn), usable(conn)]
+
+
+def idling():
+    return when_ready(None, None)
+
+
+def pool():
+    """What a pool's borrowers meet, one after the other, while the server is started anew."""
+    import logging
+
+    from psycopg_pool import ConnectionPool, PoolTimeout
+
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    met = []
+
+    def borrow():
+        try:
+            with pool.connection(timeout=0.3) as conn:
+                conn.execute("SELECT 1")
+            return ["served", None]
+        except PoolTimeout:
+            return ["PoolTimeout", None]
+        except psycopg.Error as error:
+            return [type(error).__name__, error.sqlstate]
+
+    options = {"autocommit": True}
+    with ConnectionPool(CONNINFO, min_size=2, max_size=2, kwargs=options, open=True) as pool:
+        pool.wait(20)
+        met.append(borrow())
+        print("ready", file=sys.stderr, flush=True)
+        sys.stdin.readline()
+        until = time.monotonic() + 40
+        while time.monotonic() < until:
+            seen = borrow()
+            if seen != met[-1]:
+                met.append(seen)
+            if seen[0] == "served" and len(met) > 1:
+                return met
+            time.sleep(0.005)
+    return [*met, "never ready"]
+
+
 def restart():
-    """`restart -m fast`: an idle session, then everyone who connects, until it is ready again."""
+    """`restart -m fast` or `immediate`: an idle session, then everyone who connects, until it is ready again."""
     conn = connect()
     conn.execute("SELECT 1")
     print("ready", file=sys.stderr, flush=True)

@@ -126,6 +126,14 @@ impl Server {
         child.wait().expect("it stopped");
     }
 
+    /// Stops it as `pg_ctl stop -m immediate` does, so that it has to recover.
+    #[allow(dead_code, reason = "not everybody restarts it")]
+    pub fn stop_immediately(&mut self) {
+        self.signal(rustix::process::Signal::QUIT);
+        let mut child = self.child.take().expect("it runs");
+        child.wait().expect("it stopped");
+    }
+
     fn signal(&self, signal: rustix::process::Signal) {
         let child = self.child.as_ref().expect("it runs");
         let id = rustix::process::Pid::from_child(child);
