@@ -231,6 +231,40 @@ async fn a_deadlock_leaves_nothing_of_its_transaction_and_a_lock_wait_all_of_it(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_is_applied_when_its_transaction_is() {
+    let server = started(&[]).await;
+    let front = Fronted::start(Protocol::Mysql, server.address(), None);
+    let code = "import pymysql, sys\n\
+        def connect(**more):\n\
+        \x20   return pymysql.connect(host='127.0.0.1', port=int(sys.argv[1]), user='app', password='right', database='test', **more)\n\
+        db = connect()\n\
+        c = db.cursor()\n\
+        c.execute('INSERT INTO t VALUES (11, 0)'); db.rollback()\n\
+        c.execute('INSERT INTO t VALUES (12, 0)'); c.execute('SELECT a FROM t'); db.commit()\n\
+        c.execute('INSERT INTO t VALUES (13, 0)'); c.execute('CREATE TABLE other (a INT)')\n\
+        c.execute('INSERT INTO t VALUES (14, 0)'); db.begin(); db.rollback()\n\
+        c.execute('INSERT INTO t VALUES (15, 0)'); db.close()\n\
+        db = connect(autocommit=True)\n\
+        db.cursor().execute('INSERT INTO t VALUES (16, 0)')\n\
+        c = db.cursor()\n\
+        c.execute('SELECT id FROM t WHERE id > 10 ORDER BY id')\n\
+        print(*[row[0] for row in c.fetchall()])\n\
+        db.close()";
+    let port = front.port().to_string();
+    let printed = tokio::task::spawn_blocking(move || printed(python::inline(code).arg(port)));
+    assert_eq!(printed.await.expect("the client ran").trim(), "12 13 14 16");
+    let attempts = front.stop().await;
+    let mut inserts: Vec<_> = attempts
+        .iter()
+        .filter(|one| &*one.operation == "INSERT")
+        .collect();
+    inserts.sort_by_key(|one| one.began);
+    let applied: Vec<Applied> = inserts.iter().map(|one| one.applied).collect();
+    use Applied::{No, Yes};
+    assert_eq!(applied, [No, Yes, Yes, Yes, No, Yes]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bound_parameters_are_keys_and_captures() {
     let server = started(&[]).await;
     let direct = client("mysql_prepared.py", vec![server.port.to_string()]).await;

@@ -11,6 +11,7 @@ mod opening;
 mod session;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use super::{
     connection::{Accepted, ClientStream, Life, Shared},

@@ -1,6 +1,6 @@
 //! Commands and their answers, one after the other.
 
-use super::{Desk, Made, Open, Over, cut_words, lost, make, say, write};
+use super::{Desk, Made, Open, Over, cut_words, lost, make, say, transaction::Transaction, write};
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
     history::AttemptEnd,
@@ -65,8 +65,7 @@ pub(super) struct Session<'a> {
     /// The parameters that keys and captures come from, up to this one.
     parameters_max: usize,
     last_prepared: Option<u32>,
-    /// Whether the server said that a transaction is open.
-    is_in_transaction: bool,
+    transaction: Transaction,
 }
 
 /// A command whose beginning is there.
@@ -100,7 +99,7 @@ impl<'a> Session<'a> {
             prepared: BTreeMap::new(),
             parameters_max: parameters_max(&desk.shared.config),
             last_prepared: None,
-            is_in_transaction: false,
+            transaction: Transaction::default(),
         }
     }
 
@@ -336,23 +335,28 @@ impl<'a> Session<'a> {
                 return Err(Over::cut(how, Closing::Fin));
             }
         };
+        self.transaction.begins(&statement);
         self.send(asked.len, Some(&mut statement)).await?;
         statement.sent_whole();
         if asked.command == Command::ChangeUser {
             self.change_user(&mut statement).await?;
-        } else {
-            let answered = self
-                .answer(asked.command.shape(), &mut statement, then)
+            statement.settle().await;
+            statement.finish(AttemptEnd::Answered);
+            return Ok(true);
+        }
+        let answered = self
+            .answer(asked.command.shape(), &mut statement, then)
+            .await;
+        let (answer, sequence, fate) = self.settled(answered, &mut statement)?;
+        self.follow(asked.command, &answer, kept);
+        if let Fate::Swallow(then, fault) = fate {
+            return self
+                .swallowed(then, fault, sequence, statement, &answer)
                 .await;
-            let (answer, sequence, fate) = self.settled(answered, &mut statement)?;
-            self.follow(asked.command, &answer, kept);
-            if let Fate::Swallow(then, fault) = fate {
-                self.instead(then, fault, sequence, statement).await?;
-                return Ok(true);
-            }
         }
         statement.settle().await;
-        statement.finish(AttemptEnd::Answered);
+        self.transaction
+            .answered(statement, answer.error(), answer.is_in_transaction());
         Ok(true)
     }
 
@@ -370,9 +374,6 @@ impl<'a> Session<'a> {
 
     /// Notes what an answer says of the session.
     fn follow(&mut self, command: Command, answer: &Answer, kept: Option<Recognised>) {
-        if let Some(is_open) = answer.is_in_transaction() {
-            self.is_in_transaction = is_open;
-        }
         if let (Some((id, parameters)), Some(mut recognised)) = (answer.prepared(), kept)
             && self.prepared.len() < PREPARED_MAX
         {
@@ -388,7 +389,7 @@ impl<'a> Session<'a> {
         }
         if command == Command::Other("RESET_CONNECTION", Shape::Ok) && answer.error().is_none() {
             self.prepared.clear();
-            self.is_in_transaction = false;
+            self.transaction.taken_back();
         }
     }
 
@@ -675,7 +676,7 @@ impl<'a> Session<'a> {
                 [0, ..] => {
                     statement.upstream_answered(Applied::Yes);
                     self.prepared.clear();
-                    self.is_in_transaction = false;
+                    self.transaction.taken_back();
                     return Ok(());
                 }
                 [0xff, low, high] => {
@@ -707,6 +708,25 @@ impl<'a> Session<'a> {
             }
             self.fill(statement).await?;
         }
+    }
+
+    /// The server has carried out a statement whose answer was thrown away.
+    async fn swallowed(
+        &mut self,
+        then: Then,
+        fault: FaultId,
+        sequence: u8,
+        mut statement: Statement,
+        answer: &Answer,
+    ) -> Result<bool, Over> {
+        let (error, is_open) = (answer.error(), answer.is_in_transaction());
+        self.transaction.follows(&statement, error, is_open);
+        if self.transaction.is_open() && statement.is_applied() {
+            // The client, who is told otherwise, may still take it back.
+            statement.upstream_answered(Applied::Unknown);
+        }
+        self.instead(then, fault, sequence, statement).await?;
+        Ok(true)
     }
 
     /// Does what is done in place of an answer that was thrown away.
@@ -753,7 +773,7 @@ impl<'a> Session<'a> {
         let ends = made
             .def
             .is_some_and(|def| def.leaves == Leaves::NoTransaction);
-        if !ends || !self.is_in_transaction {
+        if !ends || !self.transaction.is_open() {
             return Ok(());
         }
         let closed = |error: &io::Error| Over::upstream_closed(Some(error));
@@ -770,7 +790,7 @@ impl<'a> Session<'a> {
                 self.upstream.consume(size);
                 match step {
                     Ok(Step::Over) if answer.error().is_none() => {
-                        self.is_in_transaction = false;
+                        self.transaction.taken_back();
                         return Ok(());
                     }
                     Ok(Step::GoesOn) => continue,

@@ -276,7 +276,7 @@ async fn too_many_connections_come_in_place_of_the_greeting() {
 #[tokio::test]
 async fn a_users_limit_is_told_once_it_is_known_who_it_is() {
     let mut rig = Rig::new().await;
-    rig.arm("kind = 'error'\nerror = '1203'\nbody = 'User app has enough'");
+    rig.arm("kind = 'error'\nerror = '1203'\nmessage = 'User app has enough'");
     let mut client = rig.client().await;
     let mut server = rig.accept().await;
     server.send(packet(0, GREETING)).await;
