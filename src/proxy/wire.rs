@@ -736,6 +736,25 @@ impl State {
     }
 }
 
+/// Reads once. Where less came than there is room for, the socket is empty, and is not asked again
+/// until it says that it is readable: a system call for each message less.
+fn read_once(tcp: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut drained = None;
+    let read = tcp.try_io(Interest::READABLE, || {
+        let count = rustix::io::read(tcp, &mut *bytes)?;
+        if cfg!(target_os = "linux") && (1..bytes.len()).contains(&count) {
+            drained = Some(count);
+            // Not an error: this is how its readiness is cleared.
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(count)
+    });
+    match drained {
+        Some(count) => Ok(count),
+        None => read,
+    }
+}
+
 impl Socket {
     #[cfg(target_os = "linux")]
     fn tcp(&self) -> Option<&TcpStream> {
@@ -750,7 +769,7 @@ impl Socket {
         match self {
             Self::Tcp(tcp) => loop {
                 ready!(tcp.poll_read_ready(cx))?;
-                match tcp.try_read(buf.initialize_unfilled()) {
+                match read_once(tcp, buf.initialize_unfilled()) {
                     Ok(count) => {
                         buf.advance(count);
                         return Poll::Ready(Ok(()));
