@@ -751,12 +751,15 @@ async fn restarted_by_fault(server: &Server, name: &str, keys: &str) -> (String,
     (said, rig.attempts().await)
 }
 
+/// The fault's keys, how a real server is stopped so, and what who connects meets.
+type Mode<'a> = (&'a str, fn(&mut Server), &'a [&'a str]);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_is_lived_through_as_a_real_one() {
     let mut server = started().await;
     let lengths = "stopping = '800ms'\ndown = '1s'\nstarting = '1s'\ncold = '1s'\nslow = '10ms'";
     let immediate = format!("mode = 'immediate'\nrecovering = '1s'\n{lengths}");
-    let modes: [(&str, fn(&mut Server), &[&str]); 2] = [
+    let modes: [Mode<'_>; 2] = [
         (
             lengths,
             Server::stop,

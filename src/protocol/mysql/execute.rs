@@ -173,7 +173,10 @@ mod tests {
         payload
     }
 
-    const VARIOUS: &[(Type, Option<&[u8]>, Option<&str>)] = &[
+    /// A parameter's type, its value unless it is NULL, and the text of it.
+    type Case = (Type, Option<&'static [u8]>, Option<&'static str>);
+
+    const VARIOUS: &[Case] = &[
         ([0x01, 0], Some(b"\xff"), Some("-1")),
         ([0x01, 0x80], Some(b"\xff"), Some("255")),
         ([0x02, 0], Some(b"\x39\x30"), Some("12345")),

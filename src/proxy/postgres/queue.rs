@@ -255,20 +255,14 @@ impl State {
 
     /// The statements that came to be kept since this was last asked, in their order. They have
     /// left for the client, or are about to; [`State::keep_again`] takes them back.
-    pub(super) fn take_kept(&mut self) -> Vec<Box<Statement>> {
-        let is_new = |statement: &Box<Statement>| !statement.is_over();
-        let old = self.unsettled.len()
-            - self
-                .unsettled
-                .iter()
-                .rev()
-                .take_while(|s| is_new(s))
-                .count();
-        self.unsettled.split_off(old).into()
+    pub(super) fn take_kept(&mut self) -> VecDeque<Box<Statement>> {
+        let newest = self.unsettled.iter().rev();
+        let new = newest.take_while(|statement| !statement.is_over()).count();
+        self.unsettled.split_off(self.unsettled.len() - new)
     }
 
     /// See [`State::take_kept`].
-    pub(super) fn keep_again(&mut self, kept: Vec<Box<Statement>>) {
+    pub(super) fn keep_again(&mut self, kept: VecDeque<Box<Statement>>) {
         self.unsettled.extend(kept);
     }
 

@@ -263,7 +263,7 @@ async fn an_error_after_the_command_was_applied_takes_the_place_of_its_answer() 
 
 #[tokio::test]
 async fn moved_names_the_slot_of_the_key() {
-    let rig = Rig::under("kind = 'error'\nerror = 'MOVED'\nbody = '127.0.0.1:6381'").await;
+    let rig = Rig::under("kind = 'error'\nerror = 'MOVED'\nmessage = '127.0.0.1:6381'").await;
     let (mut client, _server) = rig.pair().await;
     client.send(command("GET foo")).await;
     client.expect("-MOVED 12182 127.0.0.1:6381\r\n").await;
