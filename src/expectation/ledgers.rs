@@ -69,14 +69,16 @@ impl Work {
 }
 
 /// Why an account shows nothing at all, whatever it seems to say: nothing was accepted, or nothing
-/// that was accepted was ever seen delivered, so that both sides may not speak of the same ids.
+/// that was accepted was ever seen delivered, so that both sides may not speak of the same ids. A
+/// statement that names an accepted id and changes no row shows that they do.
 pub fn shows_nothing(account: &Account<'_>, accepted: u64) -> Option<String> {
     if accepted < SAMPLES_MIN {
         return Some(format!(
             "{accepted} accepted operations with an id show nothing, at least {SAMPLES_MIN} are needed"
         ));
     }
-    if account.counts.delivered > 0 {
+    let is_named = |entry: &Entry<'_>| entry.accepted > 0 && entry.unchanged > 0;
+    if account.counts.delivered > 0 || account.entries.iter().any(is_named) {
         return None;
     }
     let ledger = &account.ledger.name;

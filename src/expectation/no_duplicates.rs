@@ -171,6 +171,16 @@ mod tests {
     }
 
     #[test]
+    fn an_insert_that_finds_its_row_there_is_no_second_delivery() {
+        let again = |rows| {
+            let insert = attempt("s3", 18_000, 18_200).captured("id", "17");
+            story().attempt(insert.rows(rows))
+        };
+        assert_eq!(check(WORK, &again(0)).status, Status::Pass);
+        assert_eq!(check(WORK, &again(1)).status, Status::Fail);
+    }
+
+    #[test]
     fn what_was_asked_for_twice_may_be_delivered_twice() {
         let again = |outcome| {
             let story = story().work(18_000, "17", outcome);

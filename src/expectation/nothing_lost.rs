@@ -84,7 +84,7 @@ impl NothingLost {
         let mut found = Found::default();
         for entry in entries {
             found.accepted += entry.accepted as u64;
-            found.delivered += entry.accepted.min(entry.delivered.len()) as u64;
+            found.delivered += entry.fulfilled() as u64;
             match entry.fate {
                 Fate::Lost => found.lost.push(entry),
                 Fate::Undelivered => found.undelivered.push(entry),
@@ -261,6 +261,11 @@ impl Expectation for NothingLost {
                     let what = format!("listed until {:.3}s, then gone", at.as_secs_f64());
                     shown(view, entry, &what)
                 }
+                None if entry.unchanged > 0 => {
+                    let times = entry.unchanged;
+                    let what = format!("{what}: {times} statements for it changed no row");
+                    shown(view, entry, &what)
+                }
                 None => shown(view, entry, what),
             };
             entries.iter().take(super::EVIDENCE_MAX).map(line).collect()
@@ -298,14 +303,16 @@ impl Expectation for NothingLost {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, check_during, problems};
+    use super::super::testing::{check, check_during, parse, problems};
     use crate::{
-        expectation::{Status, Verdict},
+        expectation::{Status, Verdict, judge},
         history::{
             Measure, Outcome,
-            sample::{Story, attempt},
+            sample::{self, Story, attempt},
         },
+        input::Problems,
         protocol::Applied,
+        scenario::{Delivered, Expect},
     };
 
     const WORK: &str = "kind = \"nothing-lost\"\nledger = \"work\"";
@@ -411,6 +418,65 @@ mod tests {
             "1 undelivered",
             why,
         );
+    }
+
+    #[test]
+    fn a_statement_that_changed_no_row_is_no_delivery() {
+        let update = |id: u64, rows: Option<u64>| {
+            let at = id * 1_000;
+            let one = attempt("s3", at + 100, at + 200).captured("id", &id.to_string());
+            rows.into_iter().fold(one, |one, rows| one.rows(rows))
+        };
+        let story = |rows| accepted().attempts((0..40).map(|id| update(id, rows)));
+        assert_eq!(check(WORK, &story(Some(1))).status, Status::Pass);
+        // Nothing says how many rows a request of HTTP changed.
+        assert_eq!(check(WORK, &story(None)).status, Status::Pass);
+        let verdict = check(WORK, &story(Some(0)));
+        let why = "40 of 40 accepted are lost";
+        is(&verdict, Status::Fail, "0 of 40 delivered", why);
+        let said = &verdict.evidence[0].what;
+        let end = "accepted, never delivered: 1 statements for it changed no row";
+        assert!(said.ends_with(end), "{said}");
+        let one = delivered(accepted(), 0..39).attempt(update(39, Some(0)));
+        is(&check(WORK, &one), Status::Fail, "39 of 40 delivered", "");
+        // Whether the one before was carried out nobody knows.
+        let tried = attempt("s3", 39_020, 39_030).captured("id", "39");
+        let unknown = one.attempt(tried.gave_up().applied(Applied::Unknown));
+        let why = "of 1 requests nobody knows";
+        is(&check(WORK, &unknown), Status::Inconclusive, "", why);
+    }
+
+    #[test]
+    fn work_that_is_accepted_again_and_found_there_is_not_lost() {
+        let story = delivered(accepted(), 0..40).work(18_000, "17", Outcome::Ok);
+        is(&check(WORK, &story), Status::Fail, "40 of 41 delivered", "");
+        let again = |operation| {
+            let again = attempt("s3", 18_000, 18_010).captured("id", "17");
+            let again = again.operation(operation).rows(0);
+            judged_by_any_request(&story.clone().attempt(again))
+        };
+        is(&again("INSERT"), Status::Pass, "41 of 41 delivered", "");
+        // What an UPDATE does not meet is not there.
+        is(&again("UPDATE"), Status::Fail, "40 of 41 delivered", "");
+    }
+
+    /// The verdict where every operation delivers.
+    fn judged_by_any_request(story: &Story) -> Verdict {
+        let (mut system, mut scenario) = (sample::system(), sample::scenario());
+        if let Delivered::Attempts { operations, .. } = &mut system.ledgers[0].delivered[0] {
+            operations.clear();
+        }
+        let mut problems = Problems::default();
+        let (kind, expectation) = parse(WORK, &mut problems).expect("it parses");
+        scenario.expects.push(Expect {
+            id: "X".into(),
+            that: String::new(),
+            kind,
+            expectation,
+            during: Vec::new(),
+            span: 0..0,
+        });
+        judge(&story.history(), &scenario, &system).remove(0)
     }
 
     #[test]

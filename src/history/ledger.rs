@@ -5,6 +5,9 @@
 //! ways to see the same thing, so that the one which shows most counts; requests and messages are
 //! events and add up.
 //!
+//! A statement that changed no row delivers nothing; an `INSERT` that finds delivered work there
+//! already makes good for a copy of it that was accepted.
+//!
 //! Missing is not yet *lost*. It is lost if the run watched the ledger to its end, the load had ended
 //! and every fault was gone, every listing could be read at the end, the system itself reports
 //! nothing as waiting, and for the ledger's `settle` nothing had been accepted or delivered any
@@ -72,6 +75,11 @@ pub struct Entry<'a> {
     pub delivered: Vec<Micros>,
     /// Requests of which nobody knows whether the dependency carried them out.
     pub maybe: usize,
+    /// Statements that the dependency carried out and that changed no row: no deliveries.
+    pub unchanged: usize,
+    /// Copies of delivered work that a database found there already: `INSERT`s among the
+    /// unchanged.
+    pub repeated: usize,
     /// Deliveries beyond those asked for.
     pub extra: usize,
     /// Whether the system reports it as dropped.
@@ -167,8 +175,9 @@ fn standing(load: Option<&Load>, operation: &Operation) -> Standing {
     }
 }
 
-/// The ids that a request delivered, and whether that is certain.
-fn of_attempt<'a>(place: &Delivered, attempt: &'a Attempt) -> Option<(&'a str, bool)> {
+/// The id that a request speaks of, and what it says of it. A statement that changed no row
+/// delivered nothing.
+fn of_attempt<'a>(place: &Delivered, attempt: &'a Attempt) -> Option<(&'a str, Trace)> {
     let Delivered::Attempts {
         dependency,
         operations,
@@ -184,11 +193,24 @@ fn of_attempt<'a>(place: &Delivered, attempt: &'a Attempt) -> Option<(&'a str, b
     let value = attempt.captured.get(id).filter(|_| meant)?;
     let id = value.strip_prefix(&**before)?.strip_suffix(&**after)?;
     match attempt.applied {
-        _ if !applied => Some((id, true)),
-        Applied::Yes => Some((id, true)),
-        Applied::Unknown => Some((id, false)),
+        _ if !applied => Some((id, Trace::Delivered)),
         Applied::No => None,
+        // It met no row, or one that was there already.
+        _ if attempt.rows == Some(0) => Some((id, Trace::Unchanged)),
+        Applied::Yes => Some((id, Trace::Delivered)),
+        Applied::Unknown => Some((id, Trace::Maybe)),
     }
+}
+
+/// What a request to a place of delivery says of its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trace {
+    /// It was delivered.
+    Delivered,
+    /// It may have been delivered.
+    Maybe,
+    /// The dependency was asked, and nothing was changed by that.
+    Unchanged,
 }
 
 /// Whether a request is one of those that a place of delivery counts, with an id or without.
@@ -218,6 +240,8 @@ struct Known<'a> {
     /// One for each listing of deliveries.
     listed: BTreeMap<u16, Vec<Micros>>,
     maybe: usize,
+    unchanged: usize,
+    repeated: usize,
     dropped: bool,
     vanished: Option<Micros>,
 }
@@ -252,12 +276,13 @@ impl<'a> Known<'a> {
         );
         let delivered = self.delivered();
         let count = delivered.len();
+        let repeated = if count > 0 { self.repeated } else { 0 };
         let fate = if accepted > 0 {
-            if count >= accepted {
+            if count + repeated >= accepted {
                 Fate::Delivered
             } else if self.dropped {
                 Fate::Dropped
-            } else if settled && count + self.maybe < accepted {
+            } else if settled && count + repeated + self.maybe < accepted {
                 Fate::Lost
             } else {
                 Fate::Undelivered
@@ -286,6 +311,8 @@ impl<'a> Known<'a> {
                 .collect(),
             delivered,
             maybe: self.maybe,
+            unchanged: self.unchanged,
+            repeated,
             dropped: self.dropped,
             vanished: self.vanished,
             class: first
@@ -304,7 +331,12 @@ impl<'a> Entry<'a> {
 
     /// Copies of it that were accepted and not delivered.
     pub fn missing(&self) -> usize {
-        self.accepted.saturating_sub(self.delivered.len())
+        self.accepted - self.fulfilled()
+    }
+
+    /// Copies of it that were accepted and are where they belong.
+    pub fn fulfilled(&self) -> usize {
+        self.accepted.min(self.delivered.len() + self.repeated)
     }
 }
 
@@ -336,7 +368,7 @@ impl<'a> Account<'a> {
                 match entry.delivered.get(index) {
                     Some(delivered) if delivered <= at => {}
                     Some(delivered) => curve.add(*at, Some(*delivered)),
-                    None if entry.fate == Fate::Dropped => {}
+                    None if entry.fate == Fate::Dropped || index < entry.fulfilled() => {}
                     None => curve.add(*at, None),
                 }
             }
@@ -446,8 +478,13 @@ impl<'a> Drawing<'_, 'a> {
                 for attempt in history.attempts_of(dependency) {
                     self.looked_at += u64::from(is_meant(place, attempt));
                     match of_attempt(place, attempt) {
-                        Some((id, true)) => self.event(id, attempt.ended),
-                        Some((id, false)) => self.known(id).maybe += 1,
+                        Some((id, Trace::Delivered)) => self.event(id, attempt.ended),
+                        Some((id, Trace::Maybe)) => self.known(id).maybe += 1,
+                        Some((id, Trace::Unchanged)) => {
+                            let known = self.known(id);
+                            known.unchanged += 1;
+                            known.repeated += usize::from(*attempt.operation == *"INSERT");
+                        }
                         None => {}
                     }
                 }
@@ -619,7 +656,7 @@ impl<'a> Drawing<'_, 'a> {
 impl Counts {
     fn add(&mut self, entry: &Entry<'_>) {
         let missing = entry.missing() as u64;
-        self.delivered += entry.accepted.min(entry.delivered.len()) as u64;
+        self.delivered += entry.fulfilled() as u64;
         self.duplicated += entry.extra as u64;
         match entry.fate {
             Fate::Lost => self.lost += missing,
@@ -720,9 +757,8 @@ impl Followed {
                 operation.load == self.ledger.load
                     && standing(self.load.as_ref(), operation) == Standing::Accepted
             }
-            Observation::Attempt(attempt) => {
-                places.any(|place| of_attempt(place, attempt).is_some_and(|(_, certain)| certain))
-            }
+            Observation::Attempt(attempt) => places
+                .any(|place| matches!(of_attempt(place, attempt), Some((_, Trace::Delivered)))),
             Observation::Message(message) => {
                 places.any(|place| of_message(place, message).is_some_and(|ids| !ids.is_empty()))
             }

@@ -274,6 +274,10 @@ pub struct Attempt {
     pub code: Option<Arc<str>>,
     /// Whether the dependency carried it out.
     pub applied: Applied,
+    /// How many rows it changed, where the dependency's answer says so: that of a database to an
+    /// `INSERT`, `UPDATE`, `DELETE`, `MERGE` or `REPLACE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// Which faults acted on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultId>,

@@ -476,6 +476,7 @@ pub fn attempt(dependency: &str, began: u64, ended: u64) -> AttemptBuilder {
         status: Some(200),
         code: None,
         applied: Applied::Yes,
+        rows: None,
         faults: Vec::new(),
         released: None,
         bytes_up: 0,
@@ -571,6 +572,13 @@ impl AttemptBuilder {
     #[must_use]
     pub fn applied(mut self, applied: Applied) -> Self {
         self.0.applied = applied;
+        self
+    }
+
+    /// How many rows it changed.
+    #[must_use]
+    pub fn rows(mut self, rows: u64) -> Self {
+        self.0.rows = Some(rows);
         self
     }
 

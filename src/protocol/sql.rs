@@ -107,6 +107,18 @@ pub fn recognise(text: &[u8], dialect: Dialect) -> Recognised {
     }
 }
 
+/// Whether a statement begins with the queries of a `WITH`. In PostgreSQL these may change rows
+/// too, of which the count in the server's answer says nothing.
+pub fn begins_with_queries(text: &str, dialect: Dialect) -> bool {
+    let tokens = Tokens {
+        text,
+        at: 0,
+        dialect,
+    };
+    let mut own = tokens.skip_while(|token| matches!(token, Token::Semicolon | Token::Open));
+    own.next().is_some_and(|first| first.is("WITH"))
+}
+
 /// The text as it is kept for matching: its first [`TEXT_BYTES_MAX`] bytes, cut between two
 /// characters, with a replacement character for what is not UTF-8.
 pub fn bounded_text(text: &[u8]) -> Cow<'_, str> {
@@ -757,6 +769,27 @@ mod tests {
         both("ROLLBACK WORK", "ROLLBACK", "");
         both("rollback to savepoint a", "ROLLBACK TO", "");
         both("ROLLBACK TRANSACTION TO a", "ROLLBACK TO", "");
+    }
+
+    #[test]
+    fn queries_that_go_before_a_statement_are_seen() {
+        for (text, has) in [
+            (
+                "WITH a AS (DELETE FROM b RETURNING c) INSERT INTO d SELECT c FROM a",
+                true,
+            ),
+            (
+                "/* of whom */ ; with a AS (SELECT 1) UPDATE b SET c = 1",
+                true,
+            ),
+            ("INSERT INTO d WITH a AS (SELECT 1) SELECT * FROM a", false),
+            ("UPDATE \"with\" SET c = 1", false),
+            ("", false),
+        ] {
+            for dialect in [Dialect::Postgres, Dialect::Mysql] {
+                assert_eq!(begins_with_queries(text, dialect), has, "{text}");
+            }
+        }
     }
 
     #[test]

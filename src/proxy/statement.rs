@@ -33,6 +33,8 @@ pub(super) struct Statement {
     is_sent: bool,
     /// What the dependency's own answer said, once it came.
     answer: Option<Applied>,
+    /// How many rows it changed, where its answer says so.
+    rows: Option<u64>,
     faults: Vec<FaultId>,
     decided_by: Option<Arc<FaultSet>>,
     released: Option<Micros>,
@@ -68,6 +70,7 @@ impl Statement {
             bytes_down: 0,
             is_sent: false,
             answer: None,
+            rows: None,
             faults: Vec::new(),
             decided_by: None,
             released: None,
@@ -135,6 +138,12 @@ impl Statement {
         self.answer = Some(applied);
     }
 
+    /// The dependency's answer says that so many rows were changed; of several statements in one
+    /// text the numbers add up.
+    pub(super) fn changed(&mut self, rows: u64) {
+        self.rows = Some(self.rows.unwrap_or(0).saturating_add(rows));
+    }
+
     /// The protocol's error code in what the client is sent: SQLSTATE, errno, the first word of a
     /// Redis error.
     pub(super) fn code(&mut self, code: impl Into<Arc<str>>) {
@@ -182,6 +191,11 @@ impl Statement {
     /// The first table that it names.
     pub(super) fn table(&self) -> &str {
         &self.call.table
+    }
+
+    /// Its text, as far as it is kept.
+    pub(super) fn text(&self) -> &str {
+        &self.call.target
     }
 
     /// Keeps these values, by the names of the dependency's captures.
@@ -267,6 +281,7 @@ impl Statement {
             status: None,
             code: self.code.clone(),
             applied,
+            rows: self.rows,
             faults: self.faults.clone(),
             released: self.released,
             bytes_up: self.bytes_up,

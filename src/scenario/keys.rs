@@ -478,7 +478,7 @@ pub(super) const DELIVERED: &[Key] = &[
     Key::optional(
         "applied",
         Shape::Bool,
-        "whether only requests count that the dependency carried out (true)",
+        "whether only requests count that the dependency carried out, and of statements that change rows only those that changed one (true)",
     ),
     Key::optional(
         "read",

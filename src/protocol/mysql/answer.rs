@@ -62,6 +62,7 @@ pub struct Answer {
     goes_on: bool,
     error: Option<u16>,
     status: Option<u16>,
+    affected: Option<u64>,
     prepared: Option<(u32, u16)>,
 }
 
@@ -80,6 +81,7 @@ impl Answer {
             goes_on: false,
             error: None,
             status: None,
+            affected: None,
             prepared: None,
         }
     }
@@ -92,6 +94,12 @@ impl Answer {
     /// Whether it left a transaction open, where it says so.
     pub fn is_in_transaction(&self) -> Option<bool> {
         self.status.map(|status| status & IN_TRANSACTION != 0)
+    }
+
+    /// How many rows it says were affected, those of several statements added up. Rows that were
+    /// read are not counted.
+    pub fn affected(&self) -> Option<u64> {
+        self.affected
     }
 
     /// The number of the statement that was prepared, and of its parameters.
@@ -125,7 +133,7 @@ impl Answer {
         match self.expects {
             Expects::Single => Ok(Step::Over),
             Expects::Ok => match first {
-                0 => Ok(self.over(head)),
+                0 => Ok(self.over_ok(head)),
                 0xfe => Ok(self.over_eof(len, head)),
                 other => Err(Broken::Answer(*other)),
             },
@@ -183,7 +191,7 @@ impl Answer {
 
     fn result(&mut self, first: u8, head: &[u8]) -> Result<Step, Broken> {
         match first {
-            0 => Ok(self.over(head)),
+            0 => Ok(self.over_ok(head)),
             0xfb => Ok(Step::WantsFile),
             _ => {
                 let (columns, _) = number(head).ok_or(Broken::Answer(first))?;
@@ -228,6 +236,14 @@ impl Answer {
         } else {
             len < 9
         }
+    }
+
+    /// After an OK packet that is no end of rows.
+    fn over_ok(&mut self, head: &[u8]) -> Step {
+        if let Some((rows, _)) = number(&head[1..]) {
+            self.affected = Some(self.affected.unwrap_or(0).saturating_add(rows));
+        }
+        self.over(head)
     }
 
     /// After an OK packet.
@@ -354,6 +370,17 @@ mod tests {
             &[b"\0\x07\0\0\0\0\0\x01\0\0\0\0", COLUMN],
         );
         assert_eq!(prepared.prepared(), Some((7, 1)));
+    }
+
+    #[test]
+    fn affected_rows_add_up_and_rows_that_were_read_are_none() {
+        let affected = |packets| follow(Shape::Results, true, packets).affected();
+        assert_eq!(affected(&[OK]), Some(1));
+        assert_eq!(affected(&[b"\0\0\0\x02\0\0\0"]), Some(0));
+        assert_eq!(affected(&[b"\0\xfc\x10\x27\0\x02\0\0\0"]), Some(10_000));
+        assert_eq!(affected(&[OK_MORE, OK]), Some(2));
+        assert_eq!(affected(&[b"\x01", COLUMN, b"\x01a", OK_AS_EOF]), None);
+        assert_eq!(affected(&[ERROR]), None);
     }
 
     #[test]

@@ -190,6 +190,18 @@ pub fn leading_text(body: &[u8]) -> &[u8] {
     text(body).map_or(body, |(text, _)| text)
 }
 
+/// How many rows a command changed, by the tag in the server's `CommandComplete`: `INSERT 0 1`,
+/// `UPDATE 12`. Nothing is known of a tag that counts rows which were read or copied, that counts
+/// none, or that does not end within `body`.
+pub fn rows_changed(body: &[u8]) -> Option<u64> {
+    let (tag, _) = text(body)?;
+    let mut words = std::str::from_utf8(tag).ok()?.split(' ');
+    let (command, last) = (words.next()?, words.next_back()?);
+    matches!(command, "INSERT" | "UPDATE" | "DELETE" | "MERGE")
+        .then(|| last.parse().ok())
+        .flatten()
+}
+
 /// The operation of a connection's start-up, whose key is the database.
 pub fn connecting(session: &Session) -> Recognised {
     Recognised {
@@ -541,6 +553,28 @@ mod tests {
         assert_eq!(Parse::read(b"s1\0SELECT"), None);
     }
 
+    #[test]
+    fn a_tag_says_how_many_rows_were_changed() {
+        for (body, rows) in [
+            (&b"INSERT 0 1\0"[..], Some(1)),
+            (b"INSERT 0 0\0", Some(0)),
+            (b"INSERT 16401 1\0", Some(1)),
+            (b"UPDATE 0\0", Some(0)),
+            (b"DELETE 18446744073709551615\0", Some(u64::MAX)),
+            (b"MERGE 12\0", Some(12)),
+            // Rows that were read or copied, and tags without a number.
+            (b"SELECT 0\0", None),
+            (b"COPY 0\0", None),
+            (b"CREATE TABLE\0", None),
+            (b"UPDATE\0", None),
+            (b"", None),
+            // Cut off: there may be more digits.
+            (b"UPDATE 1", None),
+        ] {
+            assert_eq!(rows_changed(body), rows, "{}", body.escape_ascii());
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), nth in 0_usize..5) {
@@ -550,6 +584,7 @@ mod tests {
             let _ = Parse::read(&bytes).map(|parse| parse.declared(nth));
             let _ = Bind::read(&bytes).map(|bind| bind.parameter(nth, 0));
             let _ = code_of(&bytes);
+            let _ = rows_changed(&bytes);
         }
 
         #[test]

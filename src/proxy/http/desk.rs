@@ -371,6 +371,7 @@ fn attempt(
         faults: exchange.faults.clone(),
         released: exchange.released,
         bytes_up: tally.up.load(Ordering::Relaxed),
+        rows: None,
         bytes_down: tally.down.load(Ordering::Relaxed),
         captured: BTreeMap::new(),
     };

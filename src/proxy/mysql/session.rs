@@ -42,6 +42,9 @@ const PREPARED_MAX: usize = 10_000;
 /// The number by which MariaDB's clients mean the statement that was prepared last.
 const LAST_PREPARED: u32 = u32::MAX;
 
+/// The kinds of statements of whose rows the server says how many they changed.
+const CHANGING: [&str; 4] = ["INSERT", "REPLACE", "UPDATE", "DELETE"];
+
 /// A prepared statement.
 struct Prepared {
     recognised: Recognised,
@@ -568,6 +571,12 @@ impl<'a> Session<'a> {
                         statement.code(errno.to_string());
                     }
                     None => statement.upstream_answered(Applied::Yes),
+                }
+                // Of any other statement the server says that it affected none.
+                if let Some(rows) = answer.affected()
+                    && CHANGING.contains(&&**statement.operation())
+                {
+                    statement.changed(rows);
                 }
                 Ok((answer, sequence, fate))
             }

@@ -219,6 +219,26 @@ async fn statements_and_answers_pass_and_are_observed() {
 }
 
 #[tokio::test]
+async fn how_many_rows_a_statement_changed_is_kept() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let one = packet(1, b"\0\x01\0\x02\0\0\0");
+    let none = packet(1, OK);
+    for (text, answer, rows) in [
+        ("insert into t values (1)", &one, Some(1)),
+        ("insert ignore into t values (1)", &none, Some(0)),
+        ("update t set a = 1", &none, Some(0)),
+        // Of these the server says 0 whatever they did.
+        ("create table t (a int)", &none, None),
+        ("select a from t", &rows(), None),
+    ] {
+        ask(&mut client, &mut server, text, answer).await;
+        let seen = rig.attempt().await;
+        assert_eq!((seen.rows, seen.applied), (rows, Applied::Yes), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn prepared_statements_are_known_by_what_they_were_prepared_as() {
     let mut rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;

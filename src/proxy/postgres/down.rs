@@ -10,7 +10,10 @@ use crate::{
     history::AttemptEnd,
     protocol::{
         Applied,
-        postgres::{ErrorReply, HEADER_BYTES, Header, Sender, Session, Severity, code_of},
+        postgres::{
+            ErrorReply, HEADER_BYTES, Header, Sender, Session, Severity, code_of, rows_changed,
+        },
+        sql::{Dialect, begins_with_queries},
     },
     proxy::{
         connection::{ClientStream, Life, Shared},
@@ -29,8 +32,9 @@ use tokio::{
 /// How much of an error is looked at, in bytes.
 const ERROR_BYTES: usize = 4 * 1024;
 
-/// How much of a command's tag is looked at, in bytes.
-const TAG_BYTES: usize = 16;
+/// How much of a command's tag is looked at, in bytes: the longest, of an `INSERT` with the numbers
+/// of an object and of its rows, has 39.
+const TAG_BYTES: usize = 48;
 
 /// Passes on what the server answers.
 pub(super) struct Down<'a> {
@@ -566,6 +570,11 @@ fn complete(
         let is_undone = body.starts_with(b"ROLLBACK\0")
             && (*operation == *"COMMIT" || may_be_undone(statement));
         statement.upstream_answered(if is_undone { Applied::No } else { Applied::Yes });
+        if let Some(rows) = rows_changed(body)
+            && !begins_with_queries(statement.text(), Dialect::Postgres)
+        {
+            statement.changed(rows);
+        }
     }
     match (&*operation, body) {
         ("ROLLBACK TO", _) => state.went_back(done),

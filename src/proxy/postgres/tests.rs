@@ -213,6 +213,50 @@ async fn a_statement_passes_and_is_observed() {
 }
 
 #[tokio::test]
+async fn what_a_statement_changed_is_kept_and_of_a_transaction_that_was_undone_too() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let with = "WITH a AS (DELETE FROM b RETURNING c) INSERT INTO t SELECT c FROM a";
+    for (text, tag, operation, rows) in [
+        ("INSERT INTO t VALUES (1)", "INSERT 0 1", "INSERT", Some(1)),
+        ("UPDATE t SET a = 1", "UPDATE 0", "UPDATE", Some(0)),
+        (
+            "DELETE FROM t",
+            "DELETE 4294967296",
+            "DELETE",
+            Some(1 << 32),
+        ),
+        ("SELECT a FROM t", "SELECT 0", "SELECT", None),
+        // What the DELETE changed is not told.
+        (with, "INSERT 0 0", "INSERT", None),
+    ] {
+        both(&mut client, &mut server, &query(text)).await;
+        both(&mut server, &mut client, &done(tag, b'I')).await;
+        let attempt = rig.attempt(operation).await;
+        assert_eq!((attempt.rows, attempt.applied), (rows, Applied::Yes));
+    }
+    let two = [
+        message(b'C', b"INSERT 0 2\0"),
+        message(b'C', b"UPDATE 3\0"),
+        message(b'Z', b"I"),
+    ];
+    let text = query("INSERT INTO t VALUES (1), (2); UPDATE t SET a = 1");
+    both(&mut client, &mut server, &text).await;
+    both(&mut server, &mut client, &two.concat()).await;
+    assert_eq!(rig.attempt("INSERT").await.rows, Some(5));
+    for (text, tag, status) in [
+        ("BEGIN", "BEGIN", b'T'),
+        ("DELETE FROM t", "DELETE 7", b'T'),
+        ("ROLLBACK", "ROLLBACK", b'I'),
+    ] {
+        both(&mut client, &mut server, &query(text)).await;
+        both(&mut server, &mut client, &done(tag, status)).await;
+    }
+    let attempt = rig.attempt("DELETE").await;
+    assert_eq!((attempt.rows, attempt.applied), (Some(7), Applied::No));
+}
+
+#[tokio::test]
 async fn any_split_of_the_bytes_is_the_same_message() {
     let mut rig = Rig::new().await;
     let (mut client, mut server) = rig.session().await;
