@@ -3,8 +3,13 @@
 //!
 //! The requests that arrived at the dependency are counted in windows of equal length from the
 //! end of the outage. A window may have at most so many times the requests of the one
-//! before it; up to the steady state's rate there is always leave to go. Counted are requests, or
-//! connections where the protocol shows none.
+//! before it; up to the steady state's rate there is always leave to go. The first window is held
+//! against the steady state, whatever was sent in the outage: who never stopped trying does not
+//! begin by degrees. Counted are requests, or connections where the protocol shows none.
+//!
+//! A request has failed where nobody answered it, or where the dependency answered that it could
+//! not serve it: with 5xx, 408, 429 or an error in a 200, and for databases with any error but those
+//! that speak of the data alone, such as a key that is there already.
 
 use super::{
     Expectation, ExpectationDef, Judgement, Name, Names, Scope, names,
@@ -40,7 +45,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::optional(
             "errors_at_most",
             Shape::Share,
-            "the share of requests that the dependency may fail meanwhile",
+            "the share of requests that the dependency may fail meanwhile, or not answer",
         ),
     ],
     parse,
@@ -120,24 +125,24 @@ impl Ramp {
             .collect();
         let total: usize = counts.iter().map(|(_, count)| count).sum();
         let (steady, baseline) = self.steady(view);
-        let before = Window::new(
-            Micros(since.0.saturating_sub(Micros::from(self.every).0)),
-            since,
-        );
-        let mut last = self.count(view, before) as f64;
+        let mut last = None;
         let mut worst = 0.0f64;
         let mut leaps = Vec::new();
         for (window, count) in &counts {
-            let step = *count as f64 / last.max(steady).max(1.0);
+            let step = *count as f64 / last.unwrap_or(0.0).max(steady).max(1.0);
             worst = worst.max(step);
             if step > factor {
+                let before = match last {
+                    Some(last) => format!("{last:.0} in those before"),
+                    None => "right after the outage".to_owned(),
+                };
                 let what = format!(
-                    "{count} requests in {}, {last:.0} in those before, {steady:.1} in steady state",
+                    "{count} requests in {}, {before}, {steady:.1} in steady state",
                     format_duration(self.every)
                 );
                 leaps.push((window.from, what));
             }
-            last = *count as f64;
+            last = Some(*count as f64);
         }
         let measured = format!("steps of at most {worst:.2}x in {} windows", counts.len());
         let judgement = Judgement::new(whole, total as u64, measured);
@@ -167,7 +172,7 @@ impl Ramp {
             .into_iter()
             .filter(|one| one.end != AttemptEnd::Unfinished && self.meant.means(one))
             .collect();
-        let failed: Vec<_> = over.iter().filter(|one| !one.settled()).collect();
+        let failed: Vec<_> = over.iter().filter(|one| one.failed()).collect();
         let (count, wrong) = (over.len() as u64, failed.len() as u64);
         let measured = format!("errors {}", part_of(wrong, count));
         let judgement = Judgement::new(window, count, measured);
@@ -269,7 +274,29 @@ mod tests {
             verdict.evidence[0].what,
             "90 requests in 2s, 40 in those before, 20.0 in steady state"
         );
-        assert_eq!(check(STEP, &taking_up(&[100])).status, Status::Fail);
+        let verdict = check(STEP, &taking_up(&[100]));
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(
+            verdict.evidence[0].what,
+            "100 requests in 2s, right after the outage, 20.0 in steady state"
+        );
+    }
+
+    #[test]
+    fn who_never_stopped_trying_does_not_begin_by_degrees() {
+        let outage = |every: u64| {
+            let one = move |nth| attempt("s3", 10_000 + nth * every, 10_005 + nth * every).hit();
+            (0..20_000 / every).map(one)
+        };
+        let storm = taking_up(&[400, 400, 400]).attempts(outage(5));
+        let verdict = check(STEP, &storm);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert!(verdict.measured.contains("20.00x"), "{verdict:?}");
+        // Who held back meanwhile, or tried as often as ever, begins with what is usual.
+        for every in [100, 2_000] {
+            let story = taking_up(&[20, 40, 80]).attempts(outage(every));
+            assert_eq!(check(STEP, &story).status, Status::Pass);
+        }
     }
 
     #[test]
@@ -283,6 +310,36 @@ mod tests {
             verdict.evidence[0].what,
             "PutObject bucket/model: status 503"
         );
+    }
+
+    /// A database answers so to statements that it cannot bear, though nobody should repeat them.
+    #[test]
+    fn an_error_counts_whether_or_not_it_asks_for_another_try() {
+        let said = |code: &str| {
+            let code = code.to_owned();
+            let one = move |nth| attempt("s3", 35_000 + nth, 35_010).statement(&code);
+            check(ERRORS, &taking_up(&[20; 10]).attempts((0..3).map(one)))
+        };
+        for code in ["57014", "XX001", "53300", "42P01", "OOM", "1317"] {
+            let verdict = said(code);
+            assert_eq!(verdict.status, Status::Fail, "{code}");
+            assert_eq!(
+                verdict.evidence[0].what,
+                format!("PutObject bucket/model: {code}")
+            );
+        }
+        for code in ["23505", "22P02", "1062", "NOSCRIPT"] {
+            assert_eq!(said(code).status, Status::Pass, "{code}");
+        }
+        let answered = |status| {
+            let one = move |nth| attempt("s3", 35_000 + nth, 35_010).status(status);
+            check(ERRORS, &taking_up(&[20; 10]).attempts((0..3).map(one))).status
+        };
+        assert_eq!(answered(429), Status::Fail);
+        assert_eq!(answered(404), Status::Pass);
+        let left = |nth| attempt("s3", 35_000 + nth, 36_000).gave_up();
+        let story = taking_up(&[20; 10]).attempts((0..3).map(left));
+        assert_eq!(check(ERRORS, &story).status, Status::Fail);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     fault::FaultId,
-    protocol::{Applied, asks_for_retry},
+    protocol::{Applied, asks_for_retry, speaks_of_data},
     units::{Micros, format_duration},
 };
 use serde::{Deserialize, Serialize};
@@ -533,6 +533,21 @@ impl Attempt {
                 Some(status @ 200..300) => self.code.is_none() || status != 200,
                 Some(_) => true,
                 None => !self.code.as_deref().is_some_and(asks_for_retry),
+            }
+    }
+
+    /// Whether the dependency failed it: no whole answer came, or one that says that it could not
+    /// be served (5xx, 408, 429, an error inside a 200, a database's error that speaks of more than
+    /// the data). Other than [`Attempt::settled`] this says nothing about another try.
+    pub fn failed(&self) -> bool {
+        self.end != AttemptEnd::Answered
+            || match self.status {
+                Some(408 | 429 | 500..) => true,
+                Some(status) => self.code.is_some() && status == 200,
+                None => {
+                    let code = self.code.as_deref();
+                    code.is_some_and(|code| !speaks_of_data(code))
+                }
             }
     }
 }

@@ -568,6 +568,13 @@ impl AttemptBuilder {
         self
     }
 
+    /// A statement that was answered with this code, not with a status.
+    #[must_use]
+    pub fn statement(mut self, code: &str) -> Self {
+        self.0.status = None;
+        self.code(code)
+    }
+
     /// Whether the dependency carried it out.
     #[must_use]
     pub fn applied(mut self, applied: Applied) -> Self {

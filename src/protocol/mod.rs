@@ -17,7 +17,7 @@ pub use call::{
     Applied, CONNECT, Call, CallTracker, Headers, Place, Recognised, SILENT, TEXT_BYTES_MAX,
 };
 
-pub use retry::asks_for_retry;
+pub use retry::{asks_for_retry, speaks_of_data};
 
 use std::fmt;
 

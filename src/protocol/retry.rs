@@ -1,4 +1,4 @@
-//! Which error codes of databases say "not now" rather than "no".
+//! What the error codes of databases say: "not now" rather than "no", and of what they speak.
 
 /// Whether an error of this code asks to be tried again, as far as a server can say so: it was
 /// overloaded, shutting down, read-only for now, or the statement lost a race.
@@ -35,9 +35,46 @@ pub fn asks_for_retry(code: &str) -> bool {
     )
 }
 
+/// Whether an error of this code is the answer of a database that is well to data that does not fit:
+/// a key that is there already, a value out of range, a script that is not loaded.
+///
+/// `code` is as for [`asks_for_retry`]. Sources: classes 22 (data exception) and 23 (integrity
+/// constraint violation) of PostgreSQL's appendix of error codes, MariaDB's error messages with
+/// these SQLSTATEs, the answer that Redis' clients wait for before they send a script.
+pub fn speaks_of_data(code: &str) -> bool {
+    if code.len() == 4 && code.bytes().all(|byte| byte.is_ascii_digit()) {
+        return matches!(
+            code,
+            "1022"
+                | "1048"
+                | "1062"
+                | "1169"
+                | "1216"
+                | "1217"
+                | "1264"
+                | "1292"
+                | "1365"
+                | "1406"
+                | "1451"
+                | "1452"
+        );
+    }
+    code == "NOSCRIPT" || code.len() == 5 && matches!(&code.as_bytes()[..2], b"22" | b"23")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_that_do_not_fit_are_told_from_a_database_that_is_not_well() {
+        for code in ["23505", "22001", "1062", "1451", "NOSCRIPT"] {
+            assert!(speaks_of_data(code), "{code}");
+        }
+        for code in ["", "57014", "XX001", "42P01", "40001", "1317", "2205", "ERR", "22é"] {
+            assert!(!speaks_of_data(code), "{code}");
+        }
+    }
 
     #[test]
     fn not_now_is_told_from_no() {
