@@ -125,7 +125,7 @@ impl Ramp {
             .collect();
         let total: usize = counts.iter().map(|(_, count)| count).sum();
         let (steady, baseline) = self.steady(view);
-        let mut last = None;
+        let mut last: Option<f64> = None;
         let mut worst = 0.0f64;
         let mut leaps = Vec::new();
         for (window, count) in &counts {
@@ -317,7 +317,7 @@ mod tests {
     fn an_error_counts_whether_or_not_it_asks_for_another_try() {
         let said = |code: &str| {
             let code = code.to_owned();
-            let one = move |nth| attempt("s3", 35_000 + nth, 35_010).statement(&code);
+            let one = move |nth: u64| attempt("s3", 35_000 + nth, 35_010).statement(&code);
             check(ERRORS, &taking_up(&[20; 10]).attempts((0..3).map(one)))
         };
         for code in ["57014", "XX001", "53300", "42P01", "OOM", "1317"] {
@@ -332,12 +332,12 @@ mod tests {
             assert_eq!(said(code).status, Status::Pass, "{code}");
         }
         let answered = |status| {
-            let one = move |nth| attempt("s3", 35_000 + nth, 35_010).status(status);
+            let one = move |nth: u64| attempt("s3", 35_000 + nth, 35_010).status(status);
             check(ERRORS, &taking_up(&[20; 10]).attempts((0..3).map(one))).status
         };
         assert_eq!(answered(429), Status::Fail);
         assert_eq!(answered(404), Status::Pass);
-        let left = |nth| attempt("s3", 35_000 + nth, 36_000).gave_up();
+        let left = |nth: u64| attempt("s3", 35_000 + nth, 36_000).gave_up();
         let story = taking_up(&[20; 10]).attempts((0..3).map(left));
         assert_eq!(check(ERRORS, &story).status, Status::Fail);
     }

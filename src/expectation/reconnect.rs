@@ -9,10 +9,20 @@
 //! none, the lifting of its last fault. Where no connection was closed since the first fault there
 //! is nothing to come back and nothing is said, and so it is of `within` where at no moment fewer
 //! were open than must come back.
+//!
+//! `jitter` has two ways to fail. Clients in lock-step come in waves: more than half of the
+//! connections follow another within a quarter of the mean time between them in their fullest
+//! second, as would happen by chance in one of a hundred runs at the most (see
+//! [`waves`](super::beat::waves)). Jitter that spreads clients over much less than a second is none
+//! by that, whatever they call it; connections that come two at a time are no waves. Clients that
+//! all wait the same time one after the other make an even beat: the coefficient of variation of
+//! the times between connections is less than what is required, by more than its own uncertainty
+//! (one-sided, 95 %). Waves are seen of five connections and more, an even beat of six and more; of
+//! fewer nothing is said.
 
 use super::{
     Expectation, ExpectationDef, Judgement, Name, Names, Scope,
-    beat::{gaps, peak, variation},
+    beat::{gaps, peak, variation, variation_error, waves},
     names,
     samples::{Quantile, SAMPLES_MIN},
 };
@@ -28,6 +38,9 @@ const PEAK_OVER: Duration = Duration::from_secs(1);
 
 /// The fewest gaps of which a variation is claimed.
 const GAPS_MIN: usize = 5;
+
+/// So many standard errors above what was measured lies the true value in one of twenty runs.
+const ONE_SIDED: f64 = 1.645;
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "reconnect",
@@ -53,7 +66,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::optional(
             "jitter",
             Shape::Number(0.01, 10.0),
-            "the least coefficient of variation of the times between new connections; in lock-step or evenly spaced it is near 0",
+            "the least coefficient of variation of the times between new connections, near 0 where they are evenly spaced and about 1 at random; nor may they come in waves (six or more are needed)",
         ),
     ],
     parse,
@@ -192,22 +205,9 @@ impl Reconnect {
         if count < SAMPLES_MIN {
             return judgement.inconclusive(format!("{count} new connections show nothing"));
         }
-        let Some(least) = self.jitter else {
-            return judgement;
-        };
-        if between.len() < GAPS_MIN {
-            return judgement.inconclusive(format!(
-                "{} times between connections show no jitter, at least {GAPS_MIN} are needed",
-                between.len()
-            ));
-        }
-        match variation {
-            Some(variation) if variation >= least => judgement,
-            // All in the same microsecond.
-            _ => judgement.fail(format!(
-                "they come in lock-step: variation {:.2}, less than {least}",
-                variation.unwrap_or(0.0)
-            )),
+        match self.jitter {
+            Some(least) => jittered(judgement, &moments, most, least),
+            None => judgement,
         }
     }
 }
@@ -232,6 +232,39 @@ fn fewest_open(connections: &[&Connection], window: Window) -> usize {
         .map(|at| open_at(connections, at))
         .min()
         .unwrap_or(0)
+}
+
+/// Whether the connections that were opened at these moments came each by itself.
+fn jittered(judgement: Judgement, moments: &[Micros], most: usize, least: f64) -> Judgement {
+    if let Some(waves) = waves(moments, most, PEAK_OVER) {
+        return judgement.fail(format!(
+            "they come in lock-step: {} of {} within {} of the one before",
+            waves.close,
+            moments.len(),
+            format_duration(waves.within)
+        ));
+    }
+    let between = gaps(moments);
+    if between.len() < GAPS_MIN {
+        return judgement.inconclusive(format!(
+            "{} times between connections show no jitter, at least {GAPS_MIN} are needed",
+            between.len()
+        ));
+    }
+    let found = variation(&between).unwrap_or(0.0);
+    let error = variation_error(found, between.len());
+    if found >= least {
+        judgement
+    } else if found + ONE_SIDED * error < least {
+        judgement.fail(format!(
+            "they come in an even beat: variation {found:.2}, less than {least}"
+        ))
+    } else {
+        judgement.inconclusive(format!(
+            "variation {found:.2} of {} times is too uncertain (±{error:.2}) to be called less than {least}",
+            between.len()
+        ))
+    }
 }
 
 /// How many were open at a moment.
@@ -290,7 +323,7 @@ impl Expectation for Reconnect {
         bounds.extend(self.peak_rate.map(|rate| format!("at most {rate} new")));
         bounds.extend(
             self.jitter
-                .map(|jitter| format!("variation at least {jitter}")),
+                .map(|jitter| format!("variation at least {jitter}, no waves")),
         );
         format!("connections to `{}` {}", self.on, bounds.join(", "))
     }
@@ -316,6 +349,8 @@ mod tests {
         scenario::Expect,
         units::Micros,
     };
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     const WITHIN: &str = "kind = \"reconnect\"\non = \"queue\"\nwithin = \"5s\"";
     const PEAK: &str = "kind = \"reconnect\"\non = \"queue\"\npeak_rate = \"6/s\"";
@@ -358,8 +393,45 @@ mod tests {
         assert_eq!(check(JITTER, &even).status, Status::Fail);
         let random = back((0..20).map(|nth: u64| 30_000 + nth * nth * 10));
         assert_eq!(check(JITTER, &random).status, Status::Pass);
-        let together = back((0..20).map(|_| 30_000));
-        assert_eq!(check(JITTER, &together).status, Status::Fail);
+        let almost = back([300, 310, 321, 330, 342, 350].iter().map(|at| at * 100));
+        let verdict = check(JITTER, &almost);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert!(verdict.reason.unwrap().contains("even beat"));
+        // Of so few nobody knows: at random one in ten is like that.
+        let perhaps = back([300, 305, 318, 321, 335, 340].iter().map(|at| at * 100));
+        let verdict = check(JITTER, &perhaps);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+    }
+
+    #[test]
+    fn waves_are_no_jitter_however_much_the_times_vary() {
+        let fails = |moments: &mut dyn Iterator<Item = u64>| {
+            let verdict = check(JITTER, &back(moments));
+            assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+            let reason = verdict.reason.expect("a reason");
+            assert!(reason.contains("lock-step"), "{reason}");
+        };
+        fails(&mut (0..20).map(|_| 30_000));
+        fails(&mut (0..5).map(|nth| 30_000 + nth));
+        // Five waves of eight, 1.2 s apart, with a straggler of its own now and then.
+        let wave = |nth: u64| 30_000 + nth / 8 * 1_200 + nth % 8 * 2;
+        fails(&mut (0..40).map(wave).chain([30_600, 31_700, 33_100]));
+        // Thirty-two clients each 250 ms, the last of them 30 ms behind the first.
+        fails(&mut (0..320).map(|nth| 30_000 + nth / 32 * 250 + nth % 32));
+        // Four in the same moment may be chance.
+        let four = check(JITTER, &back((0..4).map(|_| 30_000)));
+        assert_eq!(four.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn clients_with_true_jitter_pass() {
+        for seed in 0..20 {
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            // Each of 20 clients comes back within four seconds, at random.
+            let one = |_| 30_000 + random.next_u64() % 4_000;
+            let verdict = check(JITTER, &back((0..20).map(one)));
+            assert_eq!(verdict.status, Status::Pass, "{seed}: {verdict:?}");
+        }
     }
 
     #[test]

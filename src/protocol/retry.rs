@@ -71,7 +71,9 @@ mod tests {
         for code in ["23505", "22001", "1062", "1451", "NOSCRIPT"] {
             assert!(speaks_of_data(code), "{code}");
         }
-        for code in ["", "57014", "XX001", "42P01", "40001", "1317", "2205", "ERR", "22é"] {
+        for code in [
+            "", "57014", "XX001", "42P01", "40001", "1317", "2205", "ERR", "22é",
+        ] {
             assert!(!speaks_of_data(code), "{code}");
         }
     }
