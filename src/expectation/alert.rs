@@ -186,6 +186,10 @@ impl Expectation for Alert {
             format_duration(self.within)
         )]
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -93,6 +93,10 @@ impl Expectation for Alive {
     fn needs_faults(&self) -> bool {
         false
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

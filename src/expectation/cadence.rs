@@ -175,6 +175,10 @@ impl Expectation for Cadence {
     fn scope(&self) -> Scope {
         Scope::WholeRun
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -410,6 +410,10 @@ impl Expectation for Converged {
     fn loads(&self) -> Vec<Name> {
         vec![self.load.clone()]
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

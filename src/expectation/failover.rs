@@ -193,6 +193,10 @@ impl Expectation for Failover {
             format_duration(self.within)
         )]
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -228,6 +228,10 @@ impl Expectation for Fallback {
         let needed = samples_needed(self.at_least.fraction());
         super::too_thin(plan, load, needed, &self.at_least.to_string())
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -216,6 +216,10 @@ impl Expectation for Isolation {
             })
             .collect()
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

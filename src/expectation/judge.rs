@@ -12,6 +12,7 @@
 //! | some fault acted less often than its `min_hits` | inconclusive | stays: what did act was enough |
 //! | the run ended before a judged phase was over | inconclusive | stays: more of the same mends nothing |
 //! | the load missed its schedule by more than 1 % of its operations, and more than two | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
+//! | an instance had exited on its own account and was not running in a judged phase, or while ledgers were watched after it, and the expectation is about what the system does not do | inconclusive: who is dead obeys | stays |
 //! | judging panicked | – | inconclusive, with the panic's message |
 //!
 //! What an expectation says of a ledger (`nothing-lost`, `no-duplicates`, `drain`, `fresh-first`) rests
@@ -209,7 +210,35 @@ fn doubts(expectation: &dyn Expectation, view: &View<'_>, unsteady: Option<&str>
     }
     doubts.extend(cut_short(view));
     doubts.extend(missed_schedule(expectation, view));
+    doubts.extend(dead(expectation, view));
     doubts
+}
+
+/// An instance of concern that ended on its own account and was not running for a part of what is
+/// judged.
+fn dead(expectation: &dyn Expectation, view: &View<'_>) -> Option<Doubt> {
+    let mut windows = view.windows();
+    // What ledgers show is looked at for as long as they are watched.
+    if let (Some(last), Some(watched)) = (windows.last_mut(), view.history.watched)
+        && last.to >= view.history.over()
+    {
+        last.to = last.to.max(watched);
+    }
+    let exits = view.history.processes.iter().enumerate();
+    let mut exits = exits.filter(|(_, event)| event.event == "exited" && !event.ours);
+    let exit = exits.find_map(|(index, exit)| {
+        let mut later = view.history.processes[index..].iter();
+        let again = later.find(|one| one.instance == exit.instance && one.event == "started");
+        let was_missed =
+            |window: &Window| exit.at < window.to && again.is_none_or(|one| window.from < one.at);
+        let matters = expectation.needs_running(&exit.instance) && windows.iter().any(was_missed);
+        matters.then_some(exit)
+    })?;
+    Some(Doubt::weak(format!(
+        "instance `{}` exited on its own account at {:.1}s, and who is dead keeps this",
+        exit.instance,
+        exit.at.as_secs_f64()
+    )))
 }
 
 fn never_began(view: &View<'_>) -> Option<Doubt> {
@@ -397,7 +426,10 @@ mod tests {
     use super::*;
     use crate::{
         expectation::Name,
-        history::{COMPLETED, Outcome, sample::Story},
+        history::{
+            COMPLETED, Measure, Observation, Outcome,
+            sample::{Story, attempt},
+        },
     };
 
     const EXPECT: &str = "kind = \"success-rate\"\nload = \"ask\"\nat_least = \"99%\"";
@@ -652,6 +684,67 @@ mod tests {
             let verdict = check("kind = \"alive\"", &thin);
             assert_eq!(verdict.status, status, "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn an_instance_that_ended_by_itself_takes_passes_of_those_who_look_at_what_is_not_done() {
+        const BOUND: &str = "kind = \"in-flight\"\non = \"s3\"\nat_most = 3";
+        let requests = |most: u64| {
+            let one = |nth| attempt("s3", 12_000 + nth, 14_000).hit();
+            passing().attempts((0..most).map(one))
+        };
+        let reason = "instance `primary` exited on its own account at 14.0s";
+        let exited = |story: Story, ours| story.process(14_000, "primary", "exited", ours);
+        assert_eq!(check(BOUND, &requests(3)).status, Status::Pass);
+        let verdict = check(BOUND, &exited(requests(3), false));
+        assert_eq!(verdict.status, Status::Inconclusive);
+        assert!(verdict.reason.unwrap().contains(reason));
+        // What was too much before that remains too much.
+        let verdict = check(BOUND, &exited(requests(4), false));
+        assert_eq!(verdict.status, Status::Fail);
+        // A fault that kills is what the scenario asks for.
+        assert_eq!(
+            check(BOUND, &exited(requests(3), true)).status,
+            Status::Pass
+        );
+        // What is seen from outside is seen, whoever did it.
+        weighed(&exited(passing(), false), Status::Pass, "");
+    }
+
+    #[test]
+    fn an_instance_that_ended_before_a_judged_phase_counts_unless_it_was_started_again() {
+        const STORM: &str = "kind = \"reconnect\"\non = \"queue\"\npeak_rate = \"6/s\"";
+        let back = (0..5).fold(passing(), |story, nth| {
+            let lost = story.connection("queue", 100 + nth, 15_000);
+            lost.connection("queue", 31_000 + nth * 900, 60_000)
+        });
+        let exited = back.clone().process(14_000, "standby", "exited", false);
+        assert_eq!(check(STORM, &back).status, Status::Pass);
+        assert_eq!(check(STORM, &exited).status, Status::Inconclusive);
+        let again = |at| exited.clone().process(at, "standby", "started", true);
+        assert_eq!(check(STORM, &again(29_000)).status, Status::Pass);
+        assert_eq!(check(STORM, &again(31_000)).status, Status::Inconclusive);
+        // After the last phase only who watches a ledger looks at anything.
+        let later = |story: Story| {
+            let story = story.process(62_000, "standby", "exited", false);
+            let mut all = story.ends(70, Some(COMPLETED)).observations();
+            let at = crate::units::Micros::from_secs(60);
+            let next = all.iter().position(|one| one.at() > at).expect("the exit");
+            all.insert(next, Observation::PhasesOver { at });
+            let mut scenario = crate::history::sample::scenario();
+            scenario.expects.push(expect(STORM));
+            let history = History::from_observations(all).expect("a header");
+            judge(&history, &scenario, &crate::history::sample::system())[0].status
+        };
+        assert_eq!(later(back.clone()), Status::Pass);
+        assert_eq!(later(back.watched(65_000)), Status::Inconclusive);
+        let other = "kind = \"memory\"\nat_most = \"1MiB\"\ninstance = \"primary\"";
+        let measured = (10..30).fold(exited, |story, second| {
+            story.gauge(second * 1_000, Measure::Memory, "primary", Some(1_000.0))
+        });
+        assert_eq!(check(other, &measured).status, Status::Pass);
+        let every = "kind = \"memory\"\nat_most = \"1MiB\"";
+        assert_eq!(check(every, &measured).status, Status::Inconclusive);
     }
 
     #[derive(Debug)]

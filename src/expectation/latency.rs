@@ -261,6 +261,10 @@ impl Expectation for Latency {
         let needed = samples_needed(self.quantile.share());
         super::too_thin(plan, &self.load, needed, &self.quantile.to_string())
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -3,15 +3,16 @@
 //! Measured each second from the operating system's process table: the resident memory of all
 //! processes of an instance's group, pages that they share counted in each. Between two looks more
 //! may have been used. What nobody measures – a system that somebody else started, or a platform
-//! that does not tell – is inconclusive.
+//! that does not tell – is inconclusive, and so is an instance that was running and not measured for
+//! more than three seconds.
 
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, names, samples::SAMPLES_MIN};
 use crate::{
     history::{Gauge, Measure, View, Window},
     input::{Fields, Key, Problems, Shape},
-    units::Bytes,
+    units::{Bytes, Micros, format_duration},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "memory",
@@ -32,6 +33,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
     ],
     parse,
 };
+
+/// The longest time without a measurement: three times as long as from one to the next.
+const UNMEASURED_MAX: Duration = Duration::from_secs(3);
 
 /// See [`DEF`].
 #[derive(Debug)]
@@ -130,8 +134,34 @@ impl Memory {
                 "{count} measurements show nothing, at least {SAMPLES_MIN} are needed"
             ));
         }
-        judgement
+        match longest_unmeasured(view, instance, &samples) {
+            (from, length) if length > UNMEASURED_MAX => judgement.inconclusive(format!(
+                "the memory of `{instance}` was not measured for {} from {:.1}s on",
+                format_duration(length),
+                from.as_secs_f64()
+            )),
+            _ => judgement,
+        }
     }
+}
+
+/// The longest time in the judged phases in which an instance ran and was not measured, and when it
+/// began.
+fn longest_unmeasured(view: &View<'_>, instance: &str, samples: &[&Gauge]) -> (Micros, Duration) {
+    let mut longest = (Micros::default(), Duration::ZERO);
+    for window in view.windows() {
+        for running in view.running(instance, window) {
+            let own = samples.iter().map(|gauge| gauge.at);
+            let mut last = running.from;
+            for at in own.filter(|at| running.contains(*at)).chain([running.to]) {
+                if at.since(last) > longest.1 {
+                    longest = (last, at.since(last));
+                }
+                last = at;
+            }
+        }
+    }
+    longest
 }
 
 fn samples<'a>(view: &View<'a>, instance: &str, windows: &[Window]) -> Vec<&'a Gauge> {
@@ -187,6 +217,11 @@ impl Expectation for Memory {
                 .map(|bytes| format!("at most {} above steady state", shown(bytes))),
         );
         format!("{of} {}", bounds.join(" and "))
+    }
+
+    fn needs_running(&self, instance: &str) -> bool {
+        let own = self.instance.as_deref();
+        own.is_none_or(|own| own == instance)
     }
 }
 
@@ -246,11 +281,52 @@ mod tests {
 
     #[test]
     fn growth_needs_a_baseline() {
-        let late = (15..25).fold(Story::new().healthy(0..60), |story, second| {
+        let late = (10..30).fold(Story::new().healthy(0..60), |story, second| {
             story.gauge(second * 1_000, Measure::Memory, "primary", Some(50.0 * MIB))
         });
         assert_eq!(check(GROWTH, &late).status, Status::Inconclusive);
         assert_eq!(check(AT_MOST, &late).status, Status::Pass);
+    }
+
+    #[test]
+    fn memory_that_was_not_measured_all_the_time_shows_no_bound() {
+        // Every second, but for these.
+        let without = |gap: std::ops::Range<u64>| {
+            let seconds = (0..30).filter(move |second| !gap.contains(second));
+            seconds.fold(Story::new().healthy(0..60), |story, second| {
+                story.gauge(second * 1_000, Measure::Memory, "primary", Some(MIB))
+            })
+        };
+        assert_eq!(check(AT_MOST, &without(15..17)).status, Status::Pass);
+        let verdict = check(AT_MOST, &without(15..20));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("a reason");
+        assert!(
+            reason.contains("not measured for 6s from 14.0s on"),
+            "{reason}"
+        );
+        assert_eq!(
+            check(AT_MOST, &without(11..20)).status,
+            Status::Inconclusive
+        );
+        assert_eq!(
+            check(AT_MOST, &without(25..30)).status,
+            Status::Inconclusive
+        );
+        // Nobody who was ended by us can be measured.
+        let killed = |story: Story, again| {
+            let story = story.process(0, "primary", "started", true);
+            let story = story.process(14_500, "primary", "exited", true);
+            story.process(again, "primary", "started", true)
+        };
+        assert_eq!(
+            check(AT_MOST, &killed(without(15..20), 19_000)).status,
+            Status::Pass
+        );
+        let late = check(AT_MOST, &killed(without(15..24), 19_000));
+        assert_eq!(late.status, Status::Inconclusive, "{late:?}");
+        let bloated = without(15..20).gauge(21_500, Measure::Memory, "primary", Some(900.0 * MIB));
+        assert_eq!(check(AT_MOST, &bloated).status, Status::Fail);
     }
 
     #[test]

@@ -85,6 +85,13 @@ pub trait Expectation: Send + Sync + fmt::Debug {
     fn needs_faults(&self) -> bool {
         true
     }
+
+    /// Whether a pass says something only while this instance runs: who is dead sends no storm and
+    /// takes no memory. True where it is what the system does *not* do that passes; false where
+    /// what it did do is seen from outside, and instances that are not meant.
+    fn needs_running(&self, _instance: &str) -> bool {
+        true
+    }
 }
 
 /// The phases an expectation is judged over where its table says no `during`.

@@ -299,6 +299,10 @@ impl Expectation for NothingLost {
     fn scope(&self) -> Scope {
         Scope::WholeRun
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -421,6 +421,10 @@ impl Expectation for Probe {
             self.min_success
         )]
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

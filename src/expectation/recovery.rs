@@ -138,6 +138,10 @@ impl Expectation for Recovery {
             _ => Vec::new(),
         }
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 /// How the dependencies answered meanwhile: ", although `s3` answered 120 of 120 attempts"; where

@@ -124,6 +124,10 @@ impl Expectation for SuccessRate {
         let needed = samples_needed(self.at_least.fraction());
         super::too_thin(plan, &self.load, needed, &self.at_least.to_string())
     }
+
+    fn needs_running(&self, _instance: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

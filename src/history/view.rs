@@ -241,6 +241,35 @@ impl<'a> View<'a> {
             .collect()
     }
 
+    /// When an instance was running in a window, as far as its process is known: from a `started` to
+    /// the `exited` that follows. Of one that was never seen to start nothing else is known than
+    /// that it runs.
+    pub fn running(&self, instance: &str, window: Window) -> Vec<Window> {
+        let own = self.history.processes.iter();
+        let mut own = own.filter(|event| *event.instance == *instance).peekable();
+        let mut since = match own.peek() {
+            Some(first) if first.event == "started" => None,
+            _ => Some(Micros::default()),
+        };
+        let mut running = Vec::new();
+        for event in own {
+            match (&*event.event, since) {
+                ("started", None) => since = Some(event.at),
+                ("exited" | "stopped", Some(from)) => {
+                    running.push(Window::new(from, event.at));
+                    since = None;
+                }
+                _ => {}
+            }
+        }
+        running.extend(since.map(|from| Window::new(from, window.to)));
+        running
+            .into_iter()
+            .map(|one| Window::new(one.from.max(window.from), one.to.min(window.to)))
+            .filter(|one| one.from < one.to)
+            .collect()
+    }
+
     /// The operations of a load whose intended start lies in the judged phases.
     pub fn operations(&self, load: &str) -> Vec<&'a Operation> {
         let windows = self.windows();
