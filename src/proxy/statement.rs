@@ -193,11 +193,6 @@ impl Statement {
         &self.call.table
     }
 
-    /// Its text, as far as it is kept.
-    pub(super) fn text(&self) -> &str {
-        &self.call.target
-    }
-
     /// Keeps these values, by the names of the dependency's captures.
     pub(super) fn capture(&mut self, values: Vec<(String, String)>) {
         self.captured.extend(values);
