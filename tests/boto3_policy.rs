@@ -203,6 +203,7 @@ fn the_default_boto3_rides_out_a_fifth_of_a_second_of_instant_errors() {
         calls.len()
     );
     for seconds in &calls {
-        assert!(*seconds < 0.5, "gave up after {seconds} s");
+        // Before 2026 it was four seconds and more.
+        assert!(*seconds < 2.0, "gave up after {seconds} s");
     }
 }
