@@ -3,6 +3,10 @@
 //! Fresh is what was accepted after the outage and while something older was still
 //! waiting. Its time runs from the answer that accepted it to its delivery, and is held against the
 //! same of the steady phases. Work that is not delivered took at least until the end.
+//!
+//! Older work was waiting until the last of it was delivered. What was lost or dropped waits for
+//! nothing and makes that time no longer. What was not delivered and may be on its way leaves it
+//! open how long it was: enough for a fail, and never for a pass.
 
 use super::{
     Expectation, ExpectationDef, Judgement, Names, Scope,
@@ -10,7 +14,7 @@ use super::{
     samples::{Quantile, samples_needed},
 };
 use crate::{
-    history::{Entry, View, Window},
+    history::{Entry, Fate, View, Window},
     input::{Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
 };
@@ -154,14 +158,20 @@ impl Expectation for FreshFirst {
         };
         let end = account.end;
         // Of any class: fresh work must overtake all that is older.
-        let late = account.entries.iter().filter_map(|entry| {
-            let accepted = *entry.accepted_at().first()?;
-            let until = entry.delivered.first().copied().unwrap_or(end);
-            (accepted < lifted && until > lifted).then_some(until)
+        let late = account.entries.iter().filter(|entry| {
+            let accepted = entry.accepted_at();
+            accepted.first().is_some_and(|at| *at < lifted)
         });
-        let late: Vec<Micros> = late.collect();
+        let waits_still = late.clone().filter(|entry| {
+            entry.delivered.is_empty() && !matches!(entry.fate, Fate::Lost | Fate::Dropped)
+        });
+        let waits_still = waits_still.count();
+        let late = late.filter_map(|entry| entry.delivered.first().copied());
+        let late: Vec<Micros> = late.filter(|until| *until > lifted).collect();
         let Some(drained) = late.iter().max().copied() else {
-            return nothing("nothing was waiting when the outage ended".to_owned());
+            return nothing(
+                "nothing that was waiting when the outage ended was delivered after it".to_owned(),
+            );
         };
         let window = Window::new(lifted, drained);
         let fresh = self.waits(&account.entries, window, end);
@@ -205,6 +215,9 @@ impl Expectation for FreshFirst {
             _ if count < needed => judgement.inconclusive(format!(
                 "{count} fresh while older was waiting cannot show {}: at least {needed} are needed",
                 self.quantile
+            )),
+            _ if waits_still > 0 => judgement.inconclusive(format!(
+                "{waits_still} late were not delivered and may be waiting still, with more fresh work beside them"
             )),
             (_, Some(most)) if most > bound => {
                 judgement.inconclusive("fresh work that was not delivered could have made it too slow")
@@ -281,6 +294,56 @@ mod tests {
         let verdict = check(EXPECT, &story(1_000, true));
         assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
         assert!(verdict.evidence[0].what.ends_with("waited 1s"));
+    }
+
+    /// The same with every fifth fresh beside late work much slower, the late item 100 not delivered,
+    /// and much quick work after the drain.
+    fn missing_one() -> Story {
+        let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+        (0..275).fold(story, |story, id: u64| {
+            let asked = id * 200;
+            let at = match asked {
+                10_000..30_000 => 30_000 + (id - 50) * 100,
+                30_000..40_000 if id.is_multiple_of(5) => asked + 3_000,
+                _ => asked + 120,
+            };
+            let name = id.to_string();
+            let story = story.work(asked, &name, Outcome::Ok);
+            if id == 100 {
+                story
+            } else {
+                story.delivery(at, &name)
+            }
+        })
+    }
+
+    #[test]
+    fn what_was_lost_makes_the_drain_no_longer() {
+        let lost = missing_one().ends(66, Some("completed")).watched(65_000);
+        let verdict = check(EXPECT, &lost);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert!(
+            verdict.measured.contains("50 fresh beside 98 late"),
+            "{verdict:?}"
+        );
+        // The same where all fresh work is quick.
+        let mut observations = story(150, true);
+        observations = observations.work(20_000, "x", Outcome::Ok);
+        assert_eq!(check(EXPECT, &observations).status, Status::Pass);
+    }
+
+    #[test]
+    fn late_work_that_may_be_waiting_still_leaves_it_open() {
+        // Not watched to the end, so that nothing is lost.
+        let verdict = check(EXPECT, &missing_one());
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        let open = story(150, true)
+            .work(20_000, "x", Outcome::Ok)
+            .ends(59, None);
+        let verdict = check(EXPECT, &open);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("a reason");
+        assert!(reason.contains("1 late were not delivered"), "{reason}");
     }
 
     #[test]
