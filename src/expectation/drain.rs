@@ -1,7 +1,9 @@
 //! `drain`: what piled up while a dependency failed is worked off in time.
 //!
 //! The backlog is what was accepted and not yet delivered. It is drained as soon as it is no deeper
-//! than the deepest of the steady phases (or than `down_to`) and stays so for a second. The time
+//! than the deepest of the steady phases (or than `down_to`) and stays so: at least for a second,
+//! and until another outage begins or the run ends. A backlog that is deeper again for a second has
+//! risen again, and is drained only after that; less is the load's own coming and going. The time
 //! runs from the end of the outage: the first phase of its aftermath, or, where it has none, the
 //! lifting of its last fault. Where the run ends before, the backlog took at least as long as it was
 //! seen: enough to fail a bound and never enough to pass it.
@@ -15,6 +17,7 @@ use super::{
 use crate::{
     history::{Curve, View, Window},
     input::{Fields, Key, Problems, Shape},
+    scenario::Phase,
     units::{Micros, format_duration},
 };
 use std::time::Duration;
@@ -110,20 +113,46 @@ fn depths(curve: &Curve, window: Window) -> Vec<(Micros, u64)> {
         .collect()
 }
 
-/// When the backlog was first shallow for [`SHALLOW`].
-fn drained(depths: &[(Micros, u64)], shallow: u64) -> Option<Micros> {
-    let mut since: Option<Micros> = None;
+/// When a backlog was drained for good, and when and how deep it had risen again before.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Drained {
+    at: Option<Micros>,
+    rose: Option<(Micros, u64)>,
+}
+
+/// When the backlog was shallow for [`SHALLOW`], and not deeper again for as long.
+fn drained(depths: &[(Micros, u64)], shallow: u64) -> Drained {
+    let mut drained = Drained::default();
+    let mut since: Option<(bool, Micros)> = None;
     for (at, depth) in depths {
-        if *depth > shallow {
-            since = None;
+        let is_deep = *depth > shallow;
+        let start = match since {
+            Some((was_deep, start)) if was_deep == is_deep => start,
+            _ => *at,
+        };
+        since = Some((is_deep, start));
+        if at.since(start) < SHALLOW {
             continue;
         }
-        let start = *since.get_or_insert(*at);
-        if at.since(start) >= SHALLOW {
-            return Some(start);
+        if !is_deep {
+            drained.at.get_or_insert(start);
+        } else if drained.at.take().is_some() {
+            drained.rose = Some((*at, *depth));
         }
     }
-    None
+    drained
+}
+
+/// Until when a drained backlog must stay so: until the load changes or a fault comes into force
+/// after the aftermath, or the end.
+fn until(view: &View<'_>, lifted: Micros, end: Micros) -> Micros {
+    let next = view.history.phases.iter().find(|span| {
+        let another = |phase: &Phase| {
+            !phase.aftermath && (!phase.faults.is_empty() || !phase.loads.is_empty())
+        };
+        span.began >= lifted && view.phase(span).is_some_and(another)
+    });
+    next.map_or(end, |span| span.began.min(end))
 }
 
 impl Drain {
@@ -176,20 +205,21 @@ impl Expectation for Drain {
         let shallow = self.down_to.unwrap_or(deepest);
         let outage = depths(&curve, Window::new(armed, lifted));
         let peak = outage.iter().map(|(_, depth)| *depth).max().unwrap_or(0);
-        let window = Window::new(lifted, account.end);
+        let window = Window::new(lifted, until(view, lifted, account.end));
         let after = depths(&curve, window);
-        let when = drained(&after, shallow);
+        let Drained { at: when, rose } = drained(&after, shallow);
         let seen = window.length();
         let took = when.map(|at| at.since(lifted));
         let measured = match took {
             Some(took) => format!("{peak} drained in {}", format_duration(took)),
             None => format!(
                 "{} of {peak} left after {}",
-                curve.at(account.end),
+                curve.at(window.to),
                 format_duration(seen)
             ),
         };
-        let judgement = Judgement::new(window, peak, measured);
+        let rose = rose.map(|(at, depth)| (at, format!("the backlog had risen again to {depth}")));
+        let judgement = Judgement::new(window, peak, measured).with(rose);
         if peak <= shallow {
             return judgement.inconclusive(format!(
                 "the outage made no backlog: at most {peak} waited, {shallow} count as drained"
@@ -200,8 +230,8 @@ impl Expectation for Drain {
         {
             return judgement.inconclusive(format!("what is left may be delivered unseen: {why}"));
         }
-        let until = when.unwrap_or(account.end);
-        let rises = self.rises(&curve, Window::new(lifted, until), shallow);
+        let draining = Window::new(lifted, when.unwrap_or(window.to));
+        let rises = self.rises(&curve, draining, shallow);
         if !rises.is_empty() {
             return judgement
                 .fail(format!(
@@ -219,7 +249,7 @@ impl Expectation for Drain {
                 format_duration(bound)
             )),
             (_, None) => judgement.inconclusive(format!(
-                "it was not drained when the run ended {} after the outage",
+                "it was not drained when the watching ended {} after the outage",
                 format_duration(seen)
             )),
             _ => judgement,
@@ -266,10 +296,19 @@ impl Expectation for Drain {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, problems};
+    use super::super::{
+        judge,
+        testing::{check, parse, problems},
+    };
     use crate::{
         expectation::Status,
-        history::{Measure, Outcome, sample::Story},
+        history::{
+            History, Measure, Observation, Outcome,
+            sample::{self, Story},
+        },
+        input::Problems,
+        scenario::Expect,
+        units::Micros,
     };
 
     const WITHIN: &str = "kind = \"drain\"\nledger = \"work\"\nwithin = \"10s\"";
@@ -332,6 +371,73 @@ mod tests {
             check(&patient, &stuck(drains(12))).status,
             Status::Inconclusive
         );
+    }
+
+    /// Drained in four seconds; then, from 42 s on, 40 more wait for so long.
+    fn rises_again(for_millis: u64) -> Story {
+        (0..40).fold(drains(50), |story, nth| {
+            let at = 42_000 + nth;
+            let id = format!("again-{nth}");
+            let story = story.work(at, &id, Outcome::Ok);
+            story.delivery(at + 20 + for_millis, &id)
+        })
+    }
+
+    #[test]
+    fn a_backlog_that_rises_again_is_not_drained_until_it_is_for_good() {
+        let verdict = check(WITHIN, &rises_again(500));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        let verdict = check(WITHIN, &rises_again(5_000));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert!(
+            verdict.reason.unwrap().starts_with("it took 17"),
+            "not at once"
+        );
+        assert!(
+            verdict.evidence[0]
+                .what
+                .starts_with("the backlog had risen again to 4")
+        );
+        let patient = WITHIN.replace("10s", "20s");
+        assert_eq!(check(&patient, &rises_again(5_000)).status, Status::Pass);
+        assert_eq!(check(&patient, &rises_again(15_000)).status, Status::Fail);
+    }
+
+    #[test]
+    fn it_must_stay_drained_until_another_outage_begins() {
+        let judged = |another: bool| {
+            let mut scenario = sample::scenario();
+            let mut last = sample::scenario().phases.remove(1);
+            last.name = "another".into();
+            if !another {
+                last.faults.clear();
+            }
+            scenario.phases[1].aftermath = false;
+            scenario.phases[2].aftermath = true;
+            scenario.phases.push(last);
+            let mut problems = Problems::default();
+            let (kind, expectation) = parse(WITHIN, &mut problems).expect("it parses");
+            scenario.expects.push(Expect {
+                id: "X".into(),
+                that: String::new(),
+                kind,
+                expectation,
+                during: vec![2],
+                span: 0..0,
+            });
+            let mut all = rises_again(8_000).observations();
+            let at = Micros::from_secs(41);
+            let next = all
+                .iter()
+                .position(|one| one.at() > at)
+                .expect("later ones");
+            all.insert(next, Observation::Phase { at, index: 3 });
+            let history = History::from_observations(all).expect("a header");
+            judge(&history, &scenario, &sample::system()).remove(0)
+        };
+        let verdict = judged(true);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(judged(false).status, Status::Fail);
     }
 
     #[test]
