@@ -1,6 +1,7 @@
 //! `no-duplicates`: nothing is delivered more often than it was asked for.
 //!
-//! An id that was asked for twice may be delivered twice. Requests to a dependency and messages at a sink are
+//! An id that was asked for twice may be delivered twice, unless one of the two was refused: who is
+//! told no, asks again and is told yes has asked once. Requests to a dependency and messages at a sink are
 //! deliveries each; of a listing the entries. A request of which nobody knows whether it was
 //! carried out may have been the second one, and what happens after the watching is not seen.
 
@@ -51,7 +52,7 @@ fn parse(
 
 /// Deliveries beyond those asked for, with those that may have been.
 fn beyond(entry: &Entry<'_>) -> usize {
-    let asked = entry.asked.len().max(1);
+    let asked = entry.unrefused.max(1);
     (entry.delivered.len() + entry.maybe).saturating_sub(asked)
 }
 
@@ -98,7 +99,7 @@ impl Expectation for NoDuplicates {
             let what = format!(
                 "delivered {} times, asked for {} times, at {}",
                 entry.delivered.len(),
-                entry.asked.len(),
+                entry.unrefused,
                 moments.join(", ")
             );
             shown(view, entry, &what)
@@ -186,9 +187,21 @@ mod tests {
             let story = story().work(18_000, "17", outcome);
             story.delivery(18_200, "17")
         };
-        for outcome in [Outcome::Ok, Outcome::Indeterminate, Outcome::Failed] {
+        for outcome in [Outcome::Ok, Outcome::Indeterminate] {
             assert_eq!(check(WORK, &again(outcome)).status, Status::Pass);
         }
+        // Refused, asked for again, and delivered for both.
+        let verdict = check(WORK, &again(Outcome::Failed));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert!(verdict.evidence[0].what.contains("asked for 1 times"));
+        let once = story().work(16_000, "17", Outcome::Failed);
+        assert_eq!(check(WORK, &once).status, Status::Pass);
+        let only = story()
+            .work(41_000, "x", Outcome::Failed)
+            .delivery(41_200, "x");
+        assert_eq!(check(WORK, &only).status, Status::Pass);
+        let both = only.delivery(41_300, "x");
+        assert_eq!(check(WORK, &both).status, Status::Fail);
         let thrice = again(Outcome::Indeterminate).delivery(19_000, "17");
         assert_eq!(check(WORK, &thrice).status, Status::Fail);
     }

@@ -71,6 +71,8 @@ pub struct Entry<'a> {
     pub asked: Vec<&'a Operation>,
     /// How many of these were acknowledged.
     pub accepted: usize,
+    /// How many of these were not refused: so often it may be delivered.
+    pub unrefused: usize,
     /// When it was delivered, as often as it was.
     pub delivered: Vec<Micros>,
     /// Requests of which nobody knows whether the dependency carried them out.
@@ -303,7 +305,8 @@ impl<'a> Known<'a> {
             id,
             fate,
             accepted,
-            extra: count.saturating_sub(self.asked.len().max(1)),
+            extra: count.saturating_sub((accepted + unclear).max(1)),
+            unrefused: accepted + unclear,
             asked: self
                 .asked
                 .into_iter()
