@@ -3,7 +3,8 @@
 //! Work that was acknowledged and that is missing when the ledger has settled is lost, and so is
 //! what a listing showed and shows no more. While it may still be on its way nothing can be said. Work whose
 //! answer was indeterminate may be delivered or not. What the system itself reports as dropped is
-//! a failure too, unless the class of work is one that may be dropped.
+//! a failure too, unless the class of work is one that may be dropped. Then its count must be true:
+//! it is a failure to report more than can have been dropped.
 
 use super::{
     Expectation, ExpectationDef, Judgement, Names, Scope,
@@ -110,6 +111,22 @@ impl NothingLost {
             .min(copies(&droppable.copied().collect::<Vec<_>>()))
     }
 
+    /// The system says that it has dropped more than can have been: whom nothing is missing from,
+    /// in any class and at any time, nothing was dropped of. What was refused, or what nobody knows
+    /// the fate of, may have been.
+    fn reports_too_many(&self, account: &Account<'_>) -> Option<String> {
+        let counts = &account.counts;
+        let missing = counts.lost + counts.undelivered + counts.dropped;
+        let unclear = (counts.indeterminate + counts.refused)
+            .saturating_sub(counts.recovered + counts.contradicted);
+        let reported = account.reported?;
+        (!self.may_drop.is_empty() && reported > missing + unclear).then(|| {
+            format!(
+                "the system reports {reported} as dropped, but {missing} are missing and {unclear} may be"
+            )
+        })
+    }
+
     fn weigh(&self, view: &View<'_>, account: &Account<'_>, found: &Found<'_, '_>) -> Judgement {
         let lost = copies(&found.lost);
         let missing = copies(&found.undelivered);
@@ -131,6 +148,9 @@ impl NothingLost {
                 "{} were accepted and dropped, as the system itself reports",
                 copies(&found.forbidden)
             ));
+        }
+        if let Some(reported) = self.reports_too_many(account) {
+            return judgement.fail(reported);
         }
         if missing > 0 {
             return self.on_their_way(judgement, account, missing, found);
@@ -316,7 +336,7 @@ mod tests {
         },
         input::Problems,
         protocol::Applied,
-        scenario::{Delivered, Expect},
+        scenario::{Delivered, Dropped, Expect, GaugeSpec, IdPath, Ledger},
     };
 
     const WORK: &str = "kind = \"nothing-lost\"\nledger = \"work\"";
@@ -464,14 +484,48 @@ mod tests {
         is(&again("UPDATE"), Status::Fail, "40 of 41 delivered", "");
     }
 
+    #[test]
+    fn a_system_must_not_report_more_than_it_can_have_dropped() {
+        let may = format!("{WORK}\nmay_drop = \"*\"");
+        let judged = |story: &Story, reported: f64| {
+            let story = story.clone();
+            let story = story.gauge(59_900, Measure::Dropped, "work", Some(reported));
+            judged(&may, &story, |ledger| {
+                ledger.dropped = Some(Dropped::Count(GaugeSpec {
+                    path: "/dropped".to_owned(),
+                    value: IdPath::parse("/count").expect("a path"),
+                }));
+            })
+        };
+        let three = delivered(accepted(), 0..37);
+        let why = "1 of 40 accepted are lost";
+        is(&judged(&three, 2.0), Status::Fail, "37 of 40", why);
+        is(&judged(&three, 3.0), Status::Pass, "3 dropped", "");
+        let why = "reports 1000000 as dropped, but 3 are missing and 0 may be";
+        is(&judged(&three, 1_000_000.0), Status::Fail, "", why);
+        let why = "reports 4 as dropped, but 3 are missing and 0 may be";
+        is(&judged(&three, 4.0), Status::Fail, "", why);
+        // One that was refused may have been taken in and dropped.
+        let refused = three.work(50_000, "x", Outcome::Failed);
+        is(&judged(&refused, 4.0), Status::Pass, "3 dropped", "");
+        is(&judged(&refused, 5.0), Status::Fail, "", "1 may be");
+    }
+
     /// The verdict where every operation delivers.
     fn judged_by_any_request(story: &Story) -> Verdict {
+        judged(WORK, story, |ledger| {
+            if let Delivered::Attempts { operations, .. } = &mut ledger.delivered[0] {
+                operations.clear();
+            }
+        })
+    }
+
+    /// The verdict where the ledger `work` is another.
+    fn judged(text: &str, story: &Story, change: impl Fn(&mut Ledger)) -> Verdict {
         let (mut system, mut scenario) = (sample::system(), sample::scenario());
-        if let Delivered::Attempts { operations, .. } = &mut system.ledgers[0].delivered[0] {
-            operations.clear();
-        }
+        change(&mut system.ledgers[0]);
         let mut problems = Problems::default();
-        let (kind, expectation) = parse(WORK, &mut problems).expect("it parses");
+        let (kind, expectation) = parse(text, &mut problems).expect("it parses");
         scenario.expects.push(Expect {
             id: "X".into(),
             that: String::new(),
