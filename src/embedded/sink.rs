@@ -76,18 +76,21 @@ impl Sink {
         let Some(read) = read(body, self.kept_max).await else {
             return StatusCode::BAD_REQUEST;
         };
+        let status = match head.method {
+            _ if read.length > BODY_READ_MAX => StatusCode::PAYLOAD_TOO_LARGE,
+            Method::GET | Method::HEAD => StatusCode::OK,
+            _ => StatusCode::NO_CONTENT,
+        };
+        let refuses = |answer: &Arc<Answer>| !(200..300).contains(&answer.status);
         self.recorder.record(Observation::Message(Message {
             at: self.recorder.now(),
             dependency: Arc::clone(&self.dependency),
             request: format!("{} {}", head.method, head.uri.path()),
             body: String::from_utf8_lossy(&read.kept).into_owned(),
             cut: read.length > read.kept.len(),
+            taken: status.is_success() && !self.answer.as_ref().is_some_and(refuses),
         }));
-        match head.method {
-            _ if read.length > BODY_READ_MAX => StatusCode::PAYLOAD_TOO_LARGE,
-            Method::GET | Method::HEAD => StatusCode::OK,
-            _ => StatusCode::NO_CONTENT,
-        }
+        status
     }
 }
 

@@ -391,6 +391,34 @@ async fn a_sink_keeps_the_beginning_of_a_long_message() {
 }
 
 #[tokio::test]
+async fn a_sink_says_of_a_message_whether_it_took_it() {
+    let answer = |status| {
+        let body = String::new();
+        Some(sink::Answer { status, body })
+    };
+    for (answer, bytes, status, taken) in [
+        (None, 10, 204, true),
+        (None, 2_000_000, 413, false),
+        (answer(201), 10, 201, true),
+        (answer(201), 2_000_000, 413, false),
+        (answer(503), 10, 503, false),
+    ] {
+        let (recorder, mut observations) = Recorder::channel(16);
+        let options = Options {
+            answer,
+            ..Options::default()
+        };
+        let sink = start("sink", options, recorder).unwrap();
+        let said = send(sink.address(), Method::POST, "/", &[], "x".repeat(bytes)).await;
+        assert_eq!(said.status.as_u16(), status);
+        let Some(Observation::Message(message)) = observations.recv().await else {
+            panic!("no message was recorded");
+        };
+        assert_eq!(message.taken, taken, "{status} to {bytes} bytes");
+    }
+}
+
+#[tokio::test]
 async fn a_stopped_server_frees_its_port_though_a_client_lingers() {
     let client = Client::start();
     let address = client.server.address();

@@ -511,6 +511,29 @@ mod tests {
         is(&judged(&refused, 5.0), Status::Fail, "", "1 may be");
     }
 
+    #[test]
+    fn a_message_that_the_sink_refused_is_no_delivery() {
+        let judged = |story: &Story| {
+            judged(WORK, story, |ledger| {
+                ledger.delivered = vec![Delivered::Messages {
+                    dependency: "pager".into(),
+                    id: IdPath::parse("/id").expect("a path"),
+                }];
+            })
+        };
+        let message = |story: Story, id: u64| {
+            let body = format!("{{\"id\":\"{id}\"}}");
+            story.message(id * 1_000 + 200, &body)
+        };
+        let all = (0..40).fold(accepted(), message);
+        is(&judged(&all), Status::Pass, "40 of 40 delivered", "");
+        let refused = message((0..39).fold(accepted(), message), 39).refused();
+        let why = "1 of 40 accepted are lost";
+        is(&judged(&refused), Status::Fail, "39 of 40 delivered", why);
+        let again = message(refused, 39);
+        is(&judged(&again), Status::Pass, "40 of 40 delivered", "");
+    }
+
     /// The verdict where every operation delivers.
     fn judged_by_any_request(story: &Story) -> Verdict {
         judged(WORK, story, |ledger| {

@@ -222,12 +222,12 @@ fn is_meant(place: &Delivered, attempt: &Attempt) -> bool {
             && (operations.is_empty() || operations.iter().any(|one| **one == *attempt.operation)))
 }
 
-/// The ids in a message; `None` where it is none of the ledger's.
+/// The ids in a message; `None` where it is none of the ledger's, or was refused.
 fn of_message(place: &Delivered, message: &Message) -> Option<Vec<String>> {
     let Delivered::Messages { dependency, id } = place else {
         return None;
     };
-    if *message.dependency != **dependency {
+    if *message.dependency != **dependency || !message.taken {
         return None;
     }
     let document: Value = serde_json::from_str(&message.body).ok()?;
@@ -493,7 +493,7 @@ impl<'a> Drawing<'_, 'a> {
                 }
             }
             if let Delivered::Messages { dependency, .. } = place {
-                let cut = |one: &&Message| one.cut && *one.dependency == **dependency;
+                let cut = |one: &&Message| one.cut && one.taken && *one.dependency == **dependency;
                 let cut = history.messages.iter().filter(cut).count();
                 if cut > 0 {
                     self.blind.push(format!(

@@ -412,6 +412,9 @@ pub struct Message {
     /// Whether the body was longer than that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
+    /// Whether the sink said that it took it (2xx): what it refused was sent, and is no delivery.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub taken: bool,
 }
 
 /// What a gauge shows.

@@ -203,7 +203,17 @@ impl Story {
             request: "POST /alerts".to_owned(),
             body: body.to_owned(),
             cut: false,
+            taken: true,
         }));
+        self
+    }
+
+    /// Makes the last message one that the pager refused.
+    #[must_use]
+    pub fn refused(mut self) -> Self {
+        if let Some(Observation::Message(message)) = self.observations.last_mut() {
+            message.taken = false;
+        }
         self
     }
 

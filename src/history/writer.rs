@@ -214,6 +214,7 @@ mod tests {
             request: "POST /".into(),
             body: "x".repeat(100),
             cut: false,
+            taken: true,
         })
     }
 
