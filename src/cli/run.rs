@@ -210,6 +210,7 @@ fn not_begun(task: &Task, trouble: Trouble) -> ScenarioReport {
         speed: task.options.speed,
         scenario: (scenario.source.name.to_string(), String::new()),
         system: (system.source.name.to_string(), String::new()),
+        machine: Some(crate::run::this_machine()),
     };
     report::build_without_history(&head, scenario, trouble, task.repeat.clone())
 }

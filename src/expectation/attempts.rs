@@ -145,7 +145,7 @@ impl Expectation for Attempts {
                 None => judgement,
             }
         };
-        judgement.with(wrong.iter().map(|hit| (hit.call.began, hit.describe())))
+        judgement.with(wrong.iter().map(|hit| hit.evidence()))
     }
 
     fn required(&self) -> String {

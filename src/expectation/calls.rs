@@ -1,6 +1,9 @@
 //! The calls that a fault acted on, and how long their clients kept at them.
 
-use super::samples::{SAMPLES_MIN, Spell};
+use super::{
+    Evidence,
+    samples::{SAMPLES_MIN, Spell},
+};
 use crate::{
     history::{Attempt, AttemptEnd, History, LogicalCall, View},
     units::{Micros, format_duration},
@@ -90,6 +93,11 @@ impl Hit<'_> {
                 (cut(one.began, one.ended, horizon, unfinished), *one)
             })
             .collect()
+    }
+
+    /// The call as evidence.
+    pub fn evidence(&self) -> Evidence {
+        Evidence::of_call(self.attempts[0], self.describe())
     }
 
     /// One line of evidence: `PutObject bucket/model: 2 attempts in 4.02s, gave up`.

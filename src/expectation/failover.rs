@@ -5,7 +5,7 @@
 //! were answered, by whomever and however slowly; from there it must be answered for a `hold`. A load
 //! that is lost later, or again, is so not served until it is for good.
 
-use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names};
+use super::{Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names};
 use crate::{
     history::{Criteria, FaultSpan, Steady, View, Window},
     input::{Fields, Key, Problems, Shape},
@@ -106,7 +106,9 @@ impl Failover {
         let count = view
             .operations_in(&self.load, Window::new(armed, span.lifted))
             .len();
-        let evidence = failed.iter().map(|one| (one.intended, one.describe()));
+        let evidence = failed
+            .iter()
+            .map(|one| Evidence::of_operation(one.intended, one, one.describe()));
         let took = back.map(|back| back.since(armed));
         let measured = match took {
             Some(took) => format!(

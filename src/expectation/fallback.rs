@@ -2,7 +2,7 @@
 //! its answers, or another dependency, seen on the wire.
 
 use super::{
-    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
+    Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
     samples::{part_of, percent, samples_needed},
     whose::{EXCEPT, WHERE, Whose},
 };
@@ -139,7 +139,7 @@ impl Fallback {
             operations
                 .iter()
                 .filter(|one| !degraded(one.outcome))
-                .map(|one| (one.intended, one.describe())),
+                .map(|one| Evidence::of_operation(one.intended, one, one.describe())),
         )
     }
 

@@ -8,7 +8,7 @@
 //! load's own latency shows it.
 
 use super::{
-    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Status,
+    Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Status,
     calls::{self, CALLS_MIN, Hit},
     names,
     samples::{Quantile, Spell, Survival, samples_needed},
@@ -137,12 +137,12 @@ impl GivesUp {
         judgement
     }
 
-    fn evidence(&self, hits: &[Hit<'_>], view: &View<'_>) -> Vec<(Micros, String)> {
-        let mut worst: Vec<(Duration, Micros, String)> = Vec::new();
+    fn evidence(&self, hits: &[Hit<'_>], view: &View<'_>) -> Vec<Evidence> {
+        let mut worst: Vec<(Duration, Evidence)> = Vec::new();
         for hit in hits {
             let time = hit.spell().time;
             if self.within.is_some_and(|bound| time > bound) {
-                worst.push((time, hit.call.began, hit.describe()));
+                worst.push((time, hit.evidence()));
             }
             for (spell, attempt) in hit.attempt_spells(view.history) {
                 if self
@@ -154,12 +154,14 @@ impl GivesUp {
                         "{} {}: attempt {} open for {took}",
                         attempt.operation, attempt.key, attempt.attempt
                     );
-                    worst.push((spell.time, attempt.began, what));
+                    let evidence = Evidence::of_call(hit.attempts[0], what);
+                    let at = attempt.began;
+                    worst.push((spell.time, Evidence { at, ..evidence }));
                 }
             }
         }
-        worst.sort_by_key(|(time, at, _)| (std::cmp::Reverse(*time), *at));
-        worst.into_iter().map(|(_, at, what)| (at, what)).collect()
+        worst.sort_by_key(|(time, one)| (std::cmp::Reverse(*time), one.at));
+        worst.into_iter().map(|(_, one)| one).collect()
     }
 }
 

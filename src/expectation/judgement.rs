@@ -82,11 +82,10 @@ impl Judgement {
 
     /// The same with evidence; what is beyond [`EVIDENCE_MAX`] is left out.
     #[must_use]
-    pub fn with(mut self, evidence: impl IntoIterator<Item = (Micros, String)>) -> Self {
+    pub fn with(mut self, evidence: impl IntoIterator<Item = impl Into<Evidence>>) -> Self {
         let room = EVIDENCE_MAX - self.evidence.len().min(EVIDENCE_MAX);
         let more = evidence.into_iter().take(room);
-        self.evidence
-            .extend(more.map(|(at, what)| Evidence { at, what }));
+        self.evidence.extend(more.map(Into::into));
         self
     }
 }

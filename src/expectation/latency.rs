@@ -4,7 +4,7 @@
 //! took *at least* its time: enough to fail the bound, never enough to pass it.
 
 use super::{
-    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
+    Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
     samples::{Quantile, samples_needed},
     whose::{EXCEPT, WHERE, Whose},
 };
@@ -233,7 +233,8 @@ impl Expectation for Latency {
         operations.sort_by_key(|one| std::cmp::Reverse(one.latency()));
         judgement.with(operations.iter().map(|one| {
             let took = format_duration(one.latency());
-            (one.intended, format!("{}, took {took}", one.describe()))
+            let what = format!("{}, took {took}", one.describe());
+            Evidence::of_operation(one.intended, one, what)
         }))
     }
 

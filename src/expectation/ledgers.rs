@@ -1,10 +1,9 @@
 //! The work of a ledger as expectations look at it: which of it is meant, and how it is shown.
 
-use super::{Judgement, Name, Names, names, samples::SAMPLES_MIN};
+use super::{Evidence, Judgement, Name, Names, names, samples::SAMPLES_MIN};
 use crate::{
     history::{Account, Entry, Operation, View},
     input::{Fields, Key, Problems, Shape},
-    units::Micros,
 };
 
 /// Key of expectations about a ledger.
@@ -101,11 +100,12 @@ pub fn shows_nothing(account: &Account<'_>, accepted: u64) -> Option<String> {
 
 /// The moment that stands for an id, and what is said of it: `17 (train #412 POST /jobs, in phase
 /// outage while hang on object-store): never delivered`.
-pub fn shown(view: &View<'_>, entry: &Entry<'_>, what: &str) -> (Micros, String) {
+pub fn shown(view: &View<'_>, entry: &Entry<'_>, what: &str) -> Evidence {
     let id: String = entry.id.chars().take(100).collect();
     match entry.operation() {
-        Some(operation) => (
+        Some(operation) => Evidence::of_operation(
             operation.first_answer(),
+            operation,
             format!(
                 "{id} ({} #{} {}, {}): {what}",
                 operation.load,
@@ -114,10 +114,10 @@ pub fn shown(view: &View<'_>, entry: &Entry<'_>, what: &str) -> (Micros, String)
                 meanwhile(view, operation)
             ),
         ),
-        None => (
+        None => Evidence::from((
             entry.delivered.first().copied().unwrap_or_default(),
             format!("{id}: {what}"),
-        ),
+        )),
     }
 }
 

@@ -7,13 +7,12 @@
 //! it is a failure to report more than can have been dropped.
 
 use super::{
-    Expectation, ExpectationDef, Judgement, Names, Scope,
+    Evidence, Expectation, ExpectationDef, Judgement, Names, Scope,
     ledgers::{CLASS, LEDGER, Work, shown, shows_nothing},
 };
 use crate::{
     history::{Account, Entry, Fate, View},
     input::{Fields, Key, Problems, Shape},
-    units::Micros,
 };
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
@@ -215,7 +214,7 @@ impl NothingLost {
         if wrong.is_empty() {
             return judgement;
         }
-        let evidence: Vec<(Micros, String)> = wrong
+        let evidence: Vec<Evidence> = wrong
             .iter()
             .map(|entry| shown(view, entry, surprise(entry)))
             .collect();
@@ -275,7 +274,7 @@ impl Expectation for NothingLost {
         };
         let found = self.sorted(self.work.of(view, &account));
         let judgement = self.weigh(view, &account, &found);
-        let of = |entries: &[&Entry<'_>], what: &'static str| -> Vec<(Micros, String)> {
+        let of = |entries: &[&Entry<'_>], what: &'static str| -> Vec<Evidence> {
             let line = |entry: &&Entry<'_>| match entry.vanished {
                 Some(at) => {
                     let what = format!("listed until {:.3}s, then gone", at.as_secs_f64());

@@ -1,7 +1,7 @@
 //! `success-rate`: enough of a load's operations were answered.
 
 use super::{
-    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
+    Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
     samples::{part_of, samples_needed},
     whose::{EXCEPT, WHERE, Whose},
 };
@@ -102,7 +102,7 @@ impl Expectation for SuccessRate {
             operations
                 .iter()
                 .filter(|one| !self.counts(one))
-                .map(|one| (one.intended, one.describe())),
+                .map(|one| Evidence::of_operation(one.intended, one, one.describe())),
         )
     }
 

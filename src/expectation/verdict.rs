@@ -1,8 +1,11 @@
 //! Verdicts.
 
-use crate::units::Micros;
+use crate::{
+    history::{Attempt, Operation},
+    units::Micros,
+};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Pass, inconclusive, fail: in the order in which the worse wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -71,4 +74,68 @@ pub struct Evidence {
     pub at: Micros,
     /// What: "ask #412 POST /bots/7/ask: no answer within 5s".
     pub what: String,
+    /// The operation or call that it is about, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Subject>,
+}
+
+/// What a piece of evidence is about, so that it can be found in the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Subject {
+    /// One request of a load or through the ingress.
+    Operation {
+        /// The load.
+        load: Arc<str>,
+        /// The operation's number within it.
+        nth: u64,
+    },
+    /// A call of the system to a dependency.
+    Call {
+        /// The dependency.
+        dependency: Arc<str>,
+        /// The connection of its first attempt.
+        connection: u64,
+        /// When its first attempt began.
+        began: Micros,
+    },
+}
+
+impl Evidence {
+    /// What is said of an operation.
+    pub fn of_operation(at: Micros, operation: &Operation, what: String) -> Self {
+        let about = Subject::Operation {
+            load: Arc::clone(&operation.load),
+            nth: operation.nth,
+        };
+        Self {
+            at,
+            what,
+            about: Some(about),
+        }
+    }
+
+    /// What is said of a call, by its first attempt.
+    pub fn of_call(first: &Attempt, what: String) -> Self {
+        let about = Subject::Call {
+            dependency: Arc::clone(&first.dependency),
+            connection: first.connection,
+            began: first.began,
+        };
+        Self {
+            at: first.began,
+            what,
+            about: Some(about),
+        }
+    }
+}
+
+impl From<(Micros, String)> for Evidence {
+    fn from((at, what): (Micros, String)) -> Self {
+        Self {
+            at,
+            what,
+            about: None,
+        }
+    }
 }

@@ -30,6 +30,6 @@ pub use writer::{Writer, Written};
 
 pub use observation::{
     Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, Intervention, Listing,
-    Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent,
+    Machine, Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent,
     QueueSample, Reading, Run, Source, Unlisted,
 };

@@ -154,6 +154,23 @@ pub struct Run {
     pub scenario: (String, String),
     /// The system file's name and text.
     pub system: (String, String),
+    /// The machine; unknown of histories written before it was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
+}
+
+/// The machine that a run took place on, as far as it bears on what was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The operating system: `linux`, `macos`.
+    pub os: String,
+    /// The kernel's release, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// The processor's architecture: `x86_64`, `aarch64`.
+    pub architecture: String,
+    /// How many processors a program may use at a time.
+    pub processors: usize,
 }
 
 /// Where an operation came from.

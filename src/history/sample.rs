@@ -460,6 +460,7 @@ pub fn run() -> Run {
         speed: 1.0,
         scenario: ("sample.toml".to_owned(), String::new()),
         system: ("system.toml".to_owned(), String::new()),
+        machine: None,
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{
     Attempts, BACKLOG_STEPS_MAX, BacklogReport, DependencyPhase, DependencyReport, FaultReport,
     IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes, PhaseReport, RecoveryReport,
-    ScenarioReport, Trouble, TroubleKind, UnlistedHostReport,
+    ScenarioReport, Timeline, Trouble, TroubleKind, UnlistedHostReport, traces,
 };
 use crate::{
     expectation::{Status, Verdict, run_doubts},
@@ -51,10 +51,13 @@ pub fn build(material: Material<'_>) -> ScenarioReport {
     let phases = phases(scenario, history);
     let trouble = trouble.or_else(|| trouble_of(history));
     let doubts = run_doubts(history, scenario, system);
+    let view = View::new(history, scenario, system);
     ScenarioReport {
         status: ScenarioReport::merged(&verdicts, trouble.as_ref(), &doubts),
         trouble,
         doubts,
+        traces: traces(&view, &verdicts),
+        timeline: Timeline::of(&view),
         verdicts,
         faults: faults(scenario, history),
         loads: loads(system, history, &phases),
@@ -124,6 +127,9 @@ fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
         history: None,
         began: run.began.clone(),
         duration_us: 0,
+        machine: run.machine.clone(),
+        timeline: Timeline::default(),
+        traces: Vec::new(),
     }
 }
 

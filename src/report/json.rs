@@ -30,8 +30,13 @@ mod tests {
 
     #[test]
     fn the_file_reads_back_as_the_same_report() {
-        let report = sample::suite();
+        let mut report = sample::suite();
         let back: SuiteReport = serde_json::from_slice(&render(&report)).unwrap();
+        // What only charts need is not in the file.
+        for scenario in &mut report.scenarios {
+            scenario.timeline = Default::default();
+            scenario.traces.clear();
+        }
         assert_eq!(back, report);
     }
 }

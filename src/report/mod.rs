@@ -4,6 +4,7 @@
 //! A new report is one file and two adjacent lines here: its `mod` and its entry in [`REPORTS`].
 
 mod build;
+mod html;
 mod json;
 mod junit;
 pub(crate) mod layout;
@@ -11,6 +12,8 @@ mod model;
 #[cfg(test)]
 pub(crate) mod sample;
 mod terminal;
+mod timeline;
+mod trace;
 
 pub use build::{Material, build, build_without_history};
 pub use model::{
@@ -18,6 +21,11 @@ pub use model::{
     IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes, PhaseReport, REPORT_VERSION,
     RecoveryReport, ScenarioReport, SuiteReport, Trouble, TroubleKind, UnlistedHostReport,
 };
+
+pub use timeline::{
+    BINS_MAX, DependencySeries, Detected, LedgerSeries, Life, LifeSpan, LoadSeries, State, Timeline,
+};
+pub use trace::{End, Part, SPANS_MAX, Span, Trace, traces};
 
 /// A kind of report.
 pub struct ReportDef {
@@ -32,7 +40,7 @@ pub struct ReportDef {
 }
 
 /// Every report, in the order written.
-pub const REPORTS: &[ReportDef] = &[terminal::TERMINAL, json::JSON, junit::JUNIT];
+pub const REPORTS: &[ReportDef] = &[terminal::TERMINAL, json::JSON, junit::JUNIT, html::HTML];
 
 /// The report for the terminal.
 pub fn terminal(report: &SuiteReport) -> Vec<u8> {

@@ -4,8 +4,10 @@
 //! another meaning, without a new [`REPORT_VERSION`]. Moments and the fields that end in `_us` are
 //! microseconds; moments count from the beginning of their scenario.
 
+use super::{Timeline, Trace};
 use crate::{
     expectation::{Status, Verdict},
+    history::Machine,
     units::Micros,
 };
 use serde::{Deserialize, Serialize};
@@ -92,6 +94,15 @@ pub struct ScenarioReport {
     pub began: String,
     /// How long it took.
     pub duration_us: u64,
+    /// The machine it ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
+    /// The run over time, for charts; not part of `report.json`.
+    #[serde(skip)]
+    pub timeline: Timeline,
+    /// What the history has behind the evidence; not part of `report.json`.
+    #[serde(skip)]
+    pub traces: Vec<Trace>,
 }
 
 /// A host that the system asked the forward proxy for though no dependency lists it.

@@ -1,12 +1,14 @@
 //! One report that has everything in it, for the golden tests of all renderers.
 
 use super::{
-    Attempts, BacklogReport, DependencyPhase, DependencyReport, FaultReport, IncidentReport,
-    LedgerReport, LoadPhase, LoadReport, Outcomes, PhaseReport, RecoveryReport, ScenarioReport,
-    SuiteReport, Trouble, TroubleKind,
+    Attempts, BacklogReport, DependencyPhase, DependencyReport, DependencySeries, Detected, End,
+    FaultReport, IncidentReport, LedgerReport, LedgerSeries, Life, LifeSpan, LoadPhase, LoadReport,
+    LoadSeries, Outcomes, Part, PhaseReport, RecoveryReport, ScenarioReport, Span, State,
+    SuiteReport, Timeline, Trace, Trouble, TroubleKind,
 };
 use crate::{
     expectation::{Evidence, Status, Verdict},
+    history::Machine,
     units::Micros,
 };
 
@@ -62,6 +64,9 @@ fn judged() -> ScenarioReport {
         history: Some("brownout-report/ada-2017-s3/history.jsonl".to_owned()),
         began: "2026-11-22T02:20:00Z".to_owned(),
         duration_us: 41_337_000,
+        machine: Some(machine()),
+        timeline: timeline(),
+        traces: traces(),
     }
 }
 
@@ -93,12 +98,14 @@ fn verdicts() -> Vec<Verdict> {
             reason: Some("2 of 3 calls held on for longer".to_owned()),
             evidence: vec![
                 Evidence {
+                    about: None,
                     at: Micros::from_millis(10_213),
                     what: "PutObject models/7 #3: still open after 19.787s, when the fault was \
                            lifted"
                         .to_owned(),
                 },
                 Evidence {
+                    about: None,
                     at: Micros::from_millis(12_001),
                     what: "PutObject models/9 #1: gave up after 17.2s".to_owned(),
                 },
@@ -229,6 +236,92 @@ fn ledger() -> LedgerReport {
     }
 }
 
+fn machine() -> Machine {
+    Machine {
+        os: "linux".to_owned(),
+        kernel: Some("6.1.0-40-amd64".to_owned()),
+        architecture: "x86_64".to_owned(),
+        processors: 4,
+    }
+}
+
+/// Five bins of ten seconds.
+fn timeline() -> Timeline {
+    Timeline {
+        bin_us: 10_000_000,
+        bins: 5,
+        loads: vec![LoadSeries {
+            name: "ask".to_owned(),
+            ok: vec![400, 320, 330, 430, 10],
+            degraded: vec![0, 70, 70, 0, 0],
+            indeterminate: vec![0, 3, 0, 0, 0],
+            failed: vec![0, 7, 0, 0, 0],
+            p50_us: vec![Some(1_900), Some(2_300), Some(2_300), Some(2_000), None],
+            p90_us: vec![Some(4_000), Some(12_000), Some(9_000), Some(4_000), None],
+            p99_us: vec![Some(9_000), Some(61_000), Some(48_000), Some(11_000), None],
+        }],
+        dependencies: vec![DependencySeries {
+            name: "s3".to_owned(),
+            calls: vec![0, 3, 0, 0, 0],
+            attempts: vec![0, 21, 20, 0, 0],
+            errors: vec![0, 19, 18, 0, 0],
+            in_flight: vec![0, 7, 9, 2, 0],
+        }],
+        instances: vec![Life {
+            instance: "main".to_owned(),
+            spans: vec![
+                LifeSpan {
+                    from: Micros::from_millis(40),
+                    to: Micros::from_millis(900),
+                    state: State::Starting,
+                    because: "started".to_owned(),
+                },
+                LifeSpan {
+                    from: Micros::from_millis(900),
+                    to: Micros::from_millis(41_337),
+                    state: State::Ready,
+                    because: "ready".to_owned(),
+                },
+            ],
+        }],
+        ledgers: vec![LedgerSeries {
+            name: "trained".to_owned(),
+            waiting: vec![1, 38, 77, 9, 9],
+            peak: (77, Micros::from_secs(30)),
+            drained: None,
+            outage_ended: Some(Micros::from_secs(30)),
+            left: 9,
+        }],
+        detected: Detected {
+            armed: Some(Micros::from_secs(10)),
+            fallback: Some(("ask".to_owned(), Micros::from_millis(12_040))),
+            alert: Some(("pager".to_owned(), Micros::from_millis(14_700))),
+        },
+    }
+}
+
+/// What is behind the first evidence of `ADA-1`.
+fn traces() -> Vec<Trace> {
+    let span = |attempt: u32, began: u64, ended: u64, end: End, how: &str| Span {
+        what: format!("s3 PutObject models/7, attempt {attempt}"),
+        part: Part::Itself,
+        began: Micros::from_millis(began),
+        ended: Micros::from_millis(ended),
+        how: how.to_owned(),
+        end,
+        faults: vec![0],
+    };
+    vec![Trace {
+        verdict: 1,
+        evidence: 0,
+        spans: vec![
+            span(1, 10_213, 20_213, End::GaveUp, "gave up"),
+            span(2, 20_900, 30_000, End::Open, "still open"),
+        ],
+        more: 0,
+    }]
+}
+
 fn not_started() -> ScenarioReport {
     let trouble = Trouble {
         kind: TroubleKind::NotStarted,
@@ -262,5 +355,8 @@ fn not_started() -> ScenarioReport {
         history: Some("brownout-report/refuse/history.jsonl".to_owned()),
         began: "2026-11-22T02:20:42Z".to_owned(),
         duration_us: 412_000,
+        machine: None,
+        timeline: Timeline::default(),
+        traces: Vec::new(),
     }
 }

@@ -10,6 +10,7 @@
 mod environment;
 mod event;
 mod faults;
+mod machine;
 mod places;
 pub mod ports;
 mod probes;
@@ -18,6 +19,7 @@ mod stage;
 mod watch;
 
 pub use event::{Event, Events, FaultTick, LoadTick};
+pub use machine::this_machine;
 
 use crate::{
     fault::ProcessAction,
@@ -258,6 +260,7 @@ fn open_history(
             speed: options.speed,
             scenario: text(&scenario.source),
             system: text(&system.source),
+            machine: Some(machine::this_machine()),
         }))
         .map_err(|error| recording(path, &error))?;
     Ok(writer)
