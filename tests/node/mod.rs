@@ -1,4 +1,7 @@
-//! The pusher-js that `tests/run` installed, in node, driven line by line.
+//! The node packages that `tests/run` installed: pusher-js, driven line by line, and scripts that
+//! say what they found when they are done.
+
+#![allow(dead_code, reason = "not every test file uses everything")]
 
 use serde_json::{Value, json};
 use std::{
@@ -25,6 +28,23 @@ fn modules() -> PathBuf {
         })
         .filter(|path| path.exists())
         .expect("the tests' node packages are missing: run tests/run, which installs them")
+}
+
+/// What a script of `tests/clients` said when it was done.
+pub fn run(script: &str, arguments: &[&Path]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(script);
+    let output = Command::new("node")
+        .arg(script)
+        .args(arguments)
+        .env("NODE_PATH", modules())
+        .stdin(Stdio::null())
+        .output()
+        .expect("node starts");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    serde_json::from_slice(&output.stdout).expect("what it found is JSON")
 }
 
 /// A client; ended when dropped.
@@ -97,7 +117,6 @@ impl Client {
     }
 
     /// Listens for a time.
-    #[allow(dead_code, reason = "not every test file uses it")]
     pub fn listen(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
         while let Ok(said) = self
