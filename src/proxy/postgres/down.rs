@@ -3,7 +3,7 @@
 
 use super::{
     Over,
-    queue::{Farewell, Kind, LENGTH_MAX, Plan, Queue, State, may_be_undone},
+    queue::{Farewell, Kind, Plan, Queue, State, may_be_undone},
 };
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
@@ -185,6 +185,8 @@ impl<'a> Down<'a> {
         }
         self.send(end).await?;
         self.record_done().await;
+        // Answers have come, and with them room for more requests.
+        self.queue.room.notify_one();
         Ok(())
     }
 
@@ -307,7 +309,6 @@ impl<'a> Down<'a> {
                     status,
                     &mut self.at_ready,
                     &mut self.done,
-                    self.queue,
                     &self.session,
                     self.pid,
                     header.whole(),
@@ -672,25 +673,17 @@ fn copies_in(state: &mut State) {
 }
 
 /// The server is ready: everything up to what it was asked last is over.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site; a struct would only name them again"
-)]
 fn ready(
     state: &mut State,
     status: u8,
     at_ready: &mut Option<AtReady>,
     done: &mut Vec<Statement>,
-    queue: &Queue,
     session: &Session,
     pid: u32,
     bytes: usize,
 ) -> Step {
     state.status = status;
     state.copies_in = false;
-    if state.pending.len() >= LENGTH_MAX {
-        queue.room.notify_one();
-    }
     state.skip_executes(None, done);
     let is_local = |kind: Kind| kind == Kind::Local;
     let Some(mut front) = state.pending.pop_front_if(|front| !is_local(front.kind)) else {

@@ -812,3 +812,25 @@ async fn what_was_carried_out_within_a_transaction_is_taken_back_when_its_sessio
     ends(&mut client).await;
     assert_eq!(rig.attempt("DELETE").await.applied, Applied::No);
 }
+
+#[tokio::test]
+async fn no_more_is_passed_on_than_can_be_remembered_until_answers_come() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let sync = message(b'S', &[]);
+    let most = super::queue::LENGTH_MAX;
+    let sent = sync.repeat(most + 2);
+    let sending = tokio::spawn(async move {
+        client.write_all(&sent).await.expect("written");
+        client
+    });
+    expect(&mut server, &sync.repeat(most)).await;
+    let more = timeout(Duration::from_millis(300), server.read_u8()).await;
+    assert!(more.is_err(), "{more:?}");
+    let ready = message(b'Z', b"I");
+    let mut client = soon(sending).await.expect("all was sent");
+    for _ in 0..2 {
+        both(&mut server, &mut client, &ready).await;
+        expect(&mut server, &sync).await;
+    }
+}

@@ -89,6 +89,8 @@ enum Step {
     Pass,
     /// Ask the faults about it first.
     Ask(Kind, Box<Statement>),
+    /// Look at it again when some of the answers that are due have come.
+    Room,
 }
 
 impl<'a> Up<'a> {
@@ -194,6 +196,11 @@ impl<'a> Up<'a> {
                     end = 0;
                     self.ask(header, kind, statement).await?;
                 }
+                Step::Room => {
+                    self.send(end).await?;
+                    end = 0;
+                    self.queue.has_room().await;
+                }
             }
         }
         self.send(end).await
@@ -292,6 +299,9 @@ impl<'a> Up<'a> {
             b'S' => {
                 let mut state = self.queue.lock();
                 if !state.copies_in {
+                    if state.pending.len() >= super::queue::LENGTH_MAX {
+                        return Step::Room;
+                    }
                     state.pending.push_back(Pending {
                         kind: Kind::Sync,
                         statement: None,
