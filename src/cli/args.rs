@@ -54,8 +54,8 @@ Examples:
   brownout run scenarios/ --out target/brownout --jobs 4 --quiet
 
 The verdicts go to standard output, progress to standard error. Into --out go report.html,
-report.json, junit.xml, and for each scenario a folder with its history.jsonl and the output of
-what was started.")]
+report.json, junit.xml and summary.md, and for each scenario a folder with its history.jsonl and
+the output of what was started.")]
 pub struct Run {
     /// Scenario files, or folders with scenario files directly in them.
     #[arg(required = true, value_name = "PATH")]
@@ -135,7 +135,7 @@ pub struct Judge {
     /// Judges by this scenario's expectations; its phases must be those of the history.
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
-    /// Writes report.html, report.json and junit.xml there.
+    /// Writes report.html, report.json, junit.xml and summary.md there.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }

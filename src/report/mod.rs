@@ -11,6 +11,7 @@ pub(crate) mod layout;
 mod model;
 #[cfg(test)]
 pub(crate) mod sample;
+mod summary;
 mod terminal;
 mod timeline;
 mod trace;
@@ -40,7 +41,13 @@ pub struct ReportDef {
 }
 
 /// Every report, in the order written.
-pub const REPORTS: &[ReportDef] = &[terminal::TERMINAL, json::JSON, junit::JUNIT, html::HTML];
+pub const REPORTS: &[ReportDef] = &[
+    terminal::TERMINAL,
+    json::JSON,
+    junit::JUNIT,
+    summary::SUMMARY,
+    html::HTML,
+];
 
 /// The report for the terminal.
 pub fn terminal(report: &SuiteReport) -> Vec<u8> {

@@ -71,7 +71,7 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
         colour(scenario.status).bold(),
         &wrap(
             &format!("{} ", mark(scenario.status)),
-            &summary(scenario),
+            &tally(scenario),
             WIDTH,
         ),
     ));
@@ -245,7 +245,8 @@ fn during(verdict: &Verdict) -> String {
     }
 }
 
-fn injected(scenario: &ScenarioReport) -> String {
+/// The faults, and how often each acted.
+pub(super) fn injected(scenario: &ScenarioReport) -> String {
     if scenario.faults.is_empty() {
         return "nothing".to_owned();
     }
@@ -297,7 +298,8 @@ fn account(ledger: &LedgerReport) -> String {
 }
 
 /// One line: the verdict, and how many of each.
-fn summary(scenario: &ScenarioReport) -> String {
+/// How many verdicts there are of each status, in words.
+pub(super) fn tally(scenario: &ScenarioReport) -> String {
     let mut parts: Vec<String> = [
         (Status::Fail, "failed"),
         (Status::Inconclusive, "inconclusive"),
@@ -326,7 +328,7 @@ fn overview(report: &SuiteReport) -> String {
         &format!("{}\n", counted(report.scenarios.len() as u64, "scenario")),
     );
     for scenario in &report.scenarios {
-        let line = format!("{} — {}", scenario.file, summary(scenario));
+        let line = format!("{} — {}", scenario.file, tally(scenario));
         out.push_str(&painted(
             colour(scenario.status),
             &wrap(&format!("{} ", mark(scenario.status)), &line, WIDTH),
@@ -359,7 +361,8 @@ fn what_next(report: &SuiteReport) -> String {
     out
 }
 
-const fn mark(status: Status) -> &'static str {
+/// The sign of a status.
+pub(super) const fn mark(status: Status) -> &'static str {
     match status {
         Status::Pass => "✓",
         Status::Fail => "✗",
@@ -382,7 +385,8 @@ fn painted(style: Style, text: &str) -> String {
     format!("{style}{body}{style:#}{}", &text[body.len()..])
 }
 
-fn counted(count: u64, noun: &str) -> String {
+/// A number with its noun.
+pub(super) fn counted(count: u64, noun: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{s}")
 }
@@ -393,7 +397,8 @@ fn moment(at: Micros) -> String {
 }
 
 /// A duration, to the tenth of a second where it is longer than ten.
-fn span(micros: u64) -> String {
+/// A duration that nobody reads to the microsecond.
+pub(super) fn span(micros: u64) -> String {
     let step = match micros {
         0..1_000_000 => 1_000,
         1_000_000..10_000_000 => 10_000,
