@@ -8,6 +8,7 @@ proxy whose faults bring it about.
 
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -43,6 +44,21 @@ def fails(work, conn=None):
     except psycopg.Error as error:
         return describe(error, conn)
     return "no failure"
+
+
+def comes_true(query, *values):
+    """Waits until the server, asked by a session of its own, says so."""
+    with connect() as asking:
+        until = time.monotonic() + 30
+        while not asking.execute(query, values).fetchone()[0]:
+            assert time.monotonic() < until, query
+            time.sleep(0.005)
+
+
+def is_told(conn):
+    """Waits until the server has said something to an idle session."""
+    told, _, _ = select.select([conn.fileno()], [], [], 30)
+    assert told, "the server says nothing"
 
 
 def usable(conn):
@@ -102,7 +118,8 @@ def deadlock():
             other.execute("UPDATE t SET b = b WHERE a = 2")
             waits = threading.Thread(target=lambda: other.execute("UPDATE t SET b = b WHERE a = 1"))
             waits.start()
-            time.sleep(0.3)
+            waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = %s AND NOT granted)"
+            comes_true(waiting, other.info.backend_pid)
         try:
             conn.execute("UPDATE t SET b = b WHERE a = 2")
             said = "no failure"
@@ -210,7 +227,7 @@ def terminated():
         print("ready", file=sys.stderr, flush=True)
         if REAL:
             other.execute("SELECT pg_terminate_backend(%s)", [pid])
-            time.sleep(0.3)
+            is_told(conn)
         else:
             sys.stdin.readline()
         first = fails(lambda: conn.execute("SELECT 1"), conn)
@@ -237,8 +254,13 @@ def user_request():
     with connect() as other, connect() as conn:
         if REAL:
             pid = conn.info.backend_pid
-            cancels = threading.Timer(0.3, lambda: other.execute("SELECT pg_cancel_backend(%s)", [pid]))
-            cancels.start()
+
+            def cancel():
+                active = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
+                comes_true(active, pid)
+                other.execute("SELECT pg_cancel_backend(%s)", [pid])
+
+            threading.Thread(target=cancel).start()
         said = fails(lambda: conn.execute("UPDATE t SET b = b FROM (SELECT pg_sleep(20)) s"), conn)
         return [said, usable(conn)]
 
@@ -292,7 +314,7 @@ def no_database():
 def idle_session():
     def setup(_, conn):
         conn.execute("SET idle_session_timeout = '100ms'")
-        time.sleep(0.5)
+        is_told(conn)
 
     return when_ready(setup, None)
 
@@ -304,7 +326,7 @@ def idle_in_transaction():
         conn.execute("BEGIN")
         print("ready", file=sys.stderr, flush=True)
         if REAL:
-            time.sleep(0.5)
+            is_told(conn)
         else:
             sys.stdin.readline()
         first = fails(lambda: conn.execute("SELECT 1"), conn)
@@ -313,9 +335,9 @@ def idle_in_transaction():
 
 def crashed():
     """Another session's process is killed: the server ends all others as well."""
-    def setup(other, _):
+    def setup(other, conn):
         os.kill(other.info.backend_pid, signal.SIGKILL)
-        time.sleep(0.3)
+        is_told(conn)
 
     said = when_ready(setup, None)
     if REAL:
