@@ -15,6 +15,7 @@ mod summary;
 mod terminal;
 mod timeline;
 mod trace;
+mod words;
 
 pub use build::{Material, build, build_without_history};
 pub use model::{

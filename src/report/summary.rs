@@ -7,7 +7,7 @@
 use super::{
     ReportDef, ScenarioReport, SuiteReport,
     layout::harmless,
-    terminal::{counted, injected, mark, span, tally},
+    words::{account, counted, injected, mark, span, tally},
 };
 use crate::expectation::{Status, Verdict};
 
@@ -45,16 +45,11 @@ fn overview(report: &SuiteReport) -> String {
         .scenarios
         .iter()
         .map(|scenario| {
-            let tally = tally(scenario);
-            // The status has a column of its own.
-            let counts = tally
-                .split_once(": ")
-                .map_or(tally.as_str(), |(_, counts)| counts);
             format!(
                 "| {} | {} | {} | {} |\n",
                 verdict_word(scenario.status),
                 prose(&scenario.title),
-                prose(counts),
+                prose(&tally(scenario)),
                 span(scenario.duration_us)
             )
         })
@@ -101,7 +96,7 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
         out.push_str(&format!("\nInjected: {}.\n", prose(&injected(scenario))));
     }
     for ledger in &scenario.ledgers {
-        let line = format!("Ledger {}: {}.", ledger.name, ledger.summary());
+        let line = format!("Ledger {}.", account(ledger));
         out.push_str(&format!("\n{}\n", prose(&line)));
     }
     out.push_str(&format!("\nRun again: {}\n", code(&scenario.repeat)));

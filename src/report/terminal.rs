@@ -4,18 +4,18 @@
 //! bytes carry ANSI codes; whoever prints them to something that is not a terminal strips them.
 
 use super::{
-    LedgerReport, ReportDef, ScenarioReport, SuiteReport, UnlistedHostReport,
+    ReportDef, ScenarioReport, SuiteReport, UnlistedHostReport,
     layout::{WIDTH, harmless, indented, wrap},
+    words::{account, counted, injected, mark, span, tally},
 };
 use crate::{
     expectation::{Status, Verdict},
-    units::{Micros, format_duration},
+    units::Micros,
 };
 use anstyle::{AnsiColor, Style};
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets::NOTHING,
 };
-use std::time::Duration;
 
 /// The registry's entry.
 pub const TERMINAL: ReportDef = ReportDef {
@@ -71,7 +71,7 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
         colour(scenario.status).bold(),
         &wrap(
             &format!("{} ", mark(scenario.status)),
-            &tally(scenario),
+            &format!("{}: {}", scenario.status, tally(scenario)),
             WIDTH,
         ),
     ));
@@ -245,24 +245,6 @@ fn during(verdict: &Verdict) -> String {
     }
 }
 
-/// The faults, and how often each acted.
-pub(super) fn injected(scenario: &ScenarioReport) -> String {
-    if scenario.faults.is_empty() {
-        return "nothing".to_owned();
-    }
-    let fault = |fault: &super::FaultReport| match fault.hits {
-        0 => format!("{} never acted", fault.label),
-        1 => format!("{} acted once", fault.label),
-        hits => format!("{} acted {hits} times", fault.label),
-    };
-    scenario
-        .faults
-        .iter()
-        .map(fault)
-        .collect::<Vec<_>>()
-        .join("; ")
-}
-
 fn measured(scenario: &ScenarioReport) -> String {
     let operations: u64 = scenario
         .loads
@@ -288,47 +270,18 @@ fn measured(scenario: &ScenarioReport) -> String {
     parts.join(", ")
 }
 
-/// What became of a ledger's work, and why that may not be its end.
-fn account(ledger: &LedgerReport) -> String {
-    let mut text = format!("{}: {}", ledger.name, ledger.summary());
-    if let Some(why) = ledger.unsettled.first() {
-        text.push_str(&format!("; not settled: {}", harmless(why)));
-    }
-    text
-}
-
-/// One line: the verdict, and how many of each.
-/// How many verdicts there are of each status, in words.
-pub(super) fn tally(scenario: &ScenarioReport) -> String {
-    let mut parts: Vec<String> = [
-        (Status::Fail, "failed"),
-        (Status::Inconclusive, "inconclusive"),
-        (Status::Pass, "passed"),
-    ]
-    .into_iter()
-    .map(|(status, word)| (scenario.count(status), word))
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, word)| format!("{count} {word}"))
-    .collect();
-    if parts.is_empty() {
-        parts.push("nothing was judged".to_owned());
-    }
-    if !scenario.doubts.is_empty() {
-        parts.push("not every fault acted".to_owned());
-    }
-    if let Some(trouble) = &scenario.trouble {
-        parts.insert(0, trouble.kind.heading().to_owned());
-    }
-    format!("{}: {}", scenario.status, parts.join(", "))
-}
-
 fn overview(report: &SuiteReport) -> String {
     let mut out = painted(
         BOLD,
         &format!("{}\n", counted(report.scenarios.len() as u64, "scenario")),
     );
     for scenario in &report.scenarios {
-        let line = format!("{} — {}", scenario.file, tally(scenario));
+        let line = format!(
+            "{} — {}: {}",
+            scenario.file,
+            scenario.status,
+            tally(scenario)
+        );
         out.push_str(&painted(
             colour(scenario.status),
             &wrap(&format!("{} ", mark(scenario.status)), &line, WIDTH),
@@ -361,15 +314,6 @@ fn what_next(report: &SuiteReport) -> String {
     out
 }
 
-/// The sign of a status.
-pub(super) const fn mark(status: Status) -> &'static str {
-    match status {
-        Status::Pass => "✓",
-        Status::Fail => "✗",
-        Status::Inconclusive => "?",
-    }
-}
-
 fn colour(status: Status) -> Style {
     match status {
         Status::Pass => AnsiColor::Green,
@@ -385,26 +329,9 @@ fn painted(style: Style, text: &str) -> String {
     format!("{style}{body}{style:#}{}", &text[body.len()..])
 }
 
-/// A number with its noun.
-pub(super) fn counted(count: u64, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{s}")
-}
-
 /// A moment, to the millisecond.
 fn moment(at: Micros) -> String {
     format!("{:.3}s", at.as_secs_f64())
-}
-
-/// A duration, to the tenth of a second where it is longer than ten.
-/// A duration that nobody reads to the microsecond.
-pub(super) fn span(micros: u64) -> String {
-    let step = match micros {
-        0..1_000_000 => 1_000,
-        1_000_000..10_000_000 => 10_000,
-        _ => 100_000,
-    };
-    format_duration(Duration::from_micros((micros + step / 2) / step * step))
 }
 
 #[cfg(test)]

@@ -433,7 +433,7 @@ impl<'a> Up<'a> {
                 then.map(|(then, fault)| self.possible(&statement, then, fault))
             }
             Verdict::Reply(Reply::Postgres(error)) if !error.severity.ends_session() => {
-                if self.cannot_fail(&statement) {
+                if self.cannot_fail() {
                     statement.nobody_acted();
                     None
                 } else {
@@ -490,7 +490,7 @@ impl<'a> Up<'a> {
 
     /// Whether no error of a fault can meet the statement: its transaction has failed already, so
     /// that the server's own answer is the only one.
-    fn cannot_fail(&self, _statement: &Statement) -> bool {
+    fn cannot_fail(&self) -> bool {
         self.queue.lock().has_failed()
     }
 

@@ -4,12 +4,12 @@
 use super::{
     heading,
     plot::{Frame, HEIGHT, Plot, Scale, area, axis, line, numbers, times},
-    text::{counted, fault_name, moment, prose, short},
+    text::{fault_name, moment, prose, short},
 };
 use crate::{
     report::{
         DependencyReport, DependencySeries, FaultReport, LedgerSeries, Life, LifeSpan, LoadSeries,
-        ScenarioReport, State,
+        ScenarioReport, State, words::counted,
     },
     units::Micros,
 };

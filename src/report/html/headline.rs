@@ -3,11 +3,14 @@
 
 use super::{
     heading,
-    text::{counted, fault_name, moment, prose, span},
+    text::{fault_name, moment, prose, span},
 };
 use crate::{
     expectation::{Status, Verdict},
-    report::{PhaseReport, ScenarioReport},
+    report::{
+        PhaseReport, ScenarioReport,
+        words::{counted, mark},
+    },
     units::Micros,
 };
 use maud::{Markup, html};
@@ -17,12 +20,7 @@ const NAMED_MAX: usize = 3;
 
 /// A verdict as a mark and a word, so that its colour is not needed.
 pub fn badge(status: Status) -> Markup {
-    let mark = match status {
-        Status::Pass => "✓",
-        Status::Fail => "✗",
-        Status::Inconclusive => "?",
-    };
-    html! { span class={ "badge " (status) } { span aria-hidden="true" { (mark) } " " (status) } }
+    html! { span class={ "badge " (status) } { span aria-hidden="true" { (mark(status)) } " " (status) } }
 }
 
 /// One sentence.

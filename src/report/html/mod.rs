@@ -21,11 +21,11 @@ mod requirements;
 mod text;
 mod waterfall;
 
-use super::{ReportDef, ScenarioReport, SuiteReport};
+use super::{ReportDef, ScenarioReport, SuiteReport, words::counted};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use headline::{badge, why};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use text::{counted, prose, span};
+use text::{prose, span};
 
 /// The registry's entry.
 pub const HTML: ReportDef = ReportDef {

@@ -53,12 +53,6 @@ pub fn fault_name(id: u16) -> String {
     format!("F{}", u32::from(id) + 1)
 }
 
-/// A number with its noun.
-pub fn counted(count: u64, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{s}")
-}
-
 /// A part of a whole as percentage, never rounded up to all or down to nothing.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {

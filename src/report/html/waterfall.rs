@@ -1,8 +1,8 @@
 //! An operation or a call with its requests, one bar under the other.
 
-use super::text::{counted, fault_name, span};
+use super::text::{fault_name, span};
 use crate::{
-    report::{End, FaultReport, Part, Span, Trace},
+    report::{End, FaultReport, Part, Span, Trace, words::counted},
     units::Micros,
 };
 use maud::{Markup, html};

@@ -1,0 +1,81 @@
+//! The words that reports have in common.
+
+use super::{FaultReport, LedgerReport, ScenarioReport, layout::harmless};
+use crate::{expectation::Status, units::format_duration};
+use std::time::Duration;
+
+/// The sign of a status.
+pub const fn mark(status: Status) -> &'static str {
+    match status {
+        Status::Pass => "✓",
+        Status::Fail => "✗",
+        Status::Inconclusive => "?",
+    }
+}
+
+/// A number with its noun.
+pub fn counted(count: u64, noun: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{s}")
+}
+
+/// A duration, to the tenth of a second where it is longer than ten.
+pub fn span(micros: u64) -> String {
+    let step = match micros {
+        0..1_000_000 => 1_000,
+        1_000_000..10_000_000 => 10_000,
+        _ => 100_000,
+    };
+    format_duration(Duration::from_micros((micros + step / 2) / step * step))
+}
+
+/// How many verdicts there are of each status, in words.
+pub fn tally(scenario: &ScenarioReport) -> String {
+    let mut parts: Vec<String> = [
+        (Status::Fail, "failed"),
+        (Status::Inconclusive, "inconclusive"),
+        (Status::Pass, "passed"),
+    ]
+    .into_iter()
+    .map(|(status, word)| (scenario.count(status), word))
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, word)| format!("{count} {word}"))
+    .collect();
+    if parts.is_empty() {
+        parts.push("nothing was judged".to_owned());
+    }
+    if !scenario.doubts.is_empty() {
+        parts.push("not every fault acted".to_owned());
+    }
+    if let Some(trouble) = &scenario.trouble {
+        parts.insert(0, trouble.kind.heading().to_owned());
+    }
+    parts.join(", ")
+}
+
+/// The faults, and how often each acted.
+pub fn injected(scenario: &ScenarioReport) -> String {
+    if scenario.faults.is_empty() {
+        return "nothing".to_owned();
+    }
+    let fault = |fault: &FaultReport| match fault.hits {
+        0 => format!("{} never acted", fault.label),
+        1 => format!("{} acted once", fault.label),
+        hits => format!("{} acted {hits} times", fault.label),
+    };
+    scenario
+        .faults
+        .iter()
+        .map(fault)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// What became of a ledger's work, and why that may not be its end.
+pub fn account(ledger: &LedgerReport) -> String {
+    let mut text = format!("{}: {}", ledger.name, ledger.summary());
+    if let Some(why) = ledger.unsettled.first() {
+        text.push_str(&format!("; not settled: {}", harmless(why)));
+    }
+    text
+}
