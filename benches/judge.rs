@@ -94,6 +94,7 @@ fn scenario() -> Scenario {
             expectation: expectation.expect("it parses"),
             during: Vec::new(),
             span: 0..0,
+            extent: 0..0,
         });
     }
     scenario

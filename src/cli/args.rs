@@ -47,15 +47,15 @@ pub enum Command {
 
 /// `brownout run`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
+#[command(after_help = r#"Examples:
   brownout run scenarios/
   brownout run scenarios/ada-2017-s3.toml --system ./brownout.toml --seed 42
   brownout run scenarios/ --out target/brownout --jobs 4 --quiet
+  brownout run scenarios/ --annotations github --append-summary "$GITHUB_STEP_SUMMARY"
 
 The verdicts go to standard output, progress to standard error. Into --out go report.html,
 report.json, junit.xml and summary.md, and for each scenario a folder with its history.jsonl and
-the output of what was started.")]
+the output of what was started."#)]
 pub struct Run {
     /// Scenario files, or folders with scenario files directly in them.
     #[arg(required = true, value_name = "PATH")]
@@ -76,12 +76,34 @@ pub struct Run {
     /// scenario waits more than it works.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
+    /// Where results go as well.
+    #[command(flatten)]
+    pub publish: Publish,
     /// No progress, only the verdicts.
     #[arg(long, short)]
     pub quiet: bool,
     /// Progress with every detail.
     #[arg(long, short, conflicts_with = "quiet")]
     pub verbose: bool,
+}
+
+/// Where results go beside standard output and `--out`.
+#[derive(Debug, Args)]
+pub struct Publish {
+    /// Shows what did not pass beside the expectations in the files of a change, by lines on
+    /// standard output that the build server reads. Never done unasked.
+    #[arg(long, value_name = "SERVER")]
+    pub annotations: Option<Annotations>,
+    /// Appends the summary in Markdown to a file: on GitHub to "$GITHUB_STEP_SUMMARY".
+    #[arg(long, value_name = "FILE")]
+    pub append_summary: Option<PathBuf>,
+}
+
+/// The build servers that annotations can be made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Annotations {
+    /// Workflow commands of GitHub Actions.
+    Github,
 }
 
 /// `brownout check`.
@@ -138,6 +160,9 @@ pub struct Judge {
     /// Writes report.html, report.json, junit.xml and summary.md there.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Where results go as well.
+    #[command(flatten)]
+    pub publish: Publish,
 }
 
 /// `brownout list`.

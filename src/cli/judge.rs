@@ -1,6 +1,8 @@
 //! `brownout judge`: a recorded history judged again, on whichever machine.
 
-use super::{Exit, Failure, args::Judge, files, outputs::Outputs, paths::in_words, say};
+use super::{
+    Exit, Failure, args::Judge, files, outputs::Outputs, paths::in_words, publish::Publication,
+};
 use crate::{
     expectation,
     history::{History, HistoryError, Run},
@@ -16,12 +18,13 @@ pub fn judge(args: &Judge) -> Result<Exit, Failure> {
     let (scenario, system) = sources(&history.run, args.scenario.as_deref())?;
     fits(&history, &scenario, args.scenario.is_some())?;
     let mut outputs = args.out.as_deref().map(Outputs::open).transpose()?;
+    let publication = Publication::open(&args.publish)?;
     let one = judged(&history, &scenario, &system, &args.history);
     let mut suite = SuiteReport::new(history.run.began.clone(), history.run.seed, vec![one]);
     let written = outputs
         .as_mut()
         .map_or(Ok(()), |outputs| outputs.write(&mut suite));
-    say::data(&report::terminal(&suite))?;
+    publication.publish(&suite)?;
     written?;
     Ok(suite.status.into())
 }

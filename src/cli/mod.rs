@@ -17,6 +17,7 @@ mod outputs;
 mod paths;
 mod plan;
 mod progress;
+mod publish;
 mod run;
 mod say;
 mod schema;

@@ -5,7 +5,7 @@
 
 use super::{
     Exit, Failure, args::Run as Args, bug, files, files::Ready, interrupt::Interrupt,
-    outputs::Outputs, progress::Progress, say,
+    outputs::Outputs, progress::Progress, publish::Publication,
 };
 use crate::{
     expectation,
@@ -22,6 +22,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let ready = files::read(&args.paths, args.system.as_deref())?;
     let seed = args.seed.map_or_else(Seed::fresh, Seed);
     let mut outputs = Outputs::open(&args.out)?;
+    let publication = Publication::open(&args.publish)?;
     let tasks = tasks(ready, args, &outputs, seed)?;
     let progress = Progress::new(args.quiet, args.verbose);
     let began = jiff::Timestamp::now().to_string();
@@ -31,7 +32,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let reports = runtime.block_on(all(tasks, jobs(args), &progress))?;
     let mut suite = SuiteReport::new(began, seed.0, reports);
     let written = outputs.write(&mut suite);
-    say::data(&report::terminal(&suite))?;
+    publication.publish(&suite)?;
     written?;
     Ok(Exit::of_run(&suite))
 }

@@ -424,6 +424,7 @@ mod tests {
                 expectation,
                 during: vec![2],
                 span: 0..0,
+                extent: 0..0,
             });
             let mut all = rises_again(8_000).observations();
             let at = Micros::from_secs(41);

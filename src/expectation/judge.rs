@@ -45,7 +45,7 @@
 //! that began acted less often than its `min_hits`, or none of them acted at all, so that a
 //! scenario whose expectations do not ask for faults cannot pass without its outage.
 
-use super::{Expectation, Judgement, Scope, Status, Verdict, samples::part_of};
+use super::{Expectation, Judgement, Place, Scope, Status, Verdict, samples::part_of};
 use crate::{
     history::{History, View, Window},
     scenario::{Expect, FaultSpec, Phase, Scenario, System},
@@ -168,6 +168,7 @@ fn verdict<'a>(expect: &'a Expect, view: &View<'a>, unsteady: Option<&str>) -> V
             .collect(),
         reason,
         evidence: judgement.evidence,
+        place: Some(Place::of(&view.scenario.source, &expect.extent)),
     }
 }
 
@@ -485,6 +486,7 @@ mod tests {
             expectation,
             during: Vec::new(),
             span: 0..0,
+            extent: 0..0,
         }
     }
 

@@ -43,7 +43,7 @@ mod testing;
 
 pub use judge::{judge, judged_phases, run_doubts};
 pub use judgement::{EVIDENCE_MAX, Judgement};
-pub use verdict::{Evidence, Status, Subject, Verdict};
+pub use verdict::{Evidence, Place, Status, Subject, Verdict};
 
 use crate::{
     input::{Fields, Key, Problems},

@@ -555,6 +555,7 @@ mod tests {
             expectation,
             during: Vec::new(),
             span: 0..0,
+            extent: 0..0,
         });
         judge(&story.history(), &scenario, &system).remove(0)
     }

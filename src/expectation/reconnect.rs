@@ -503,6 +503,7 @@ mod tests {
                 expectation,
                 during: Vec::new(),
                 span: 0..0,
+                extent: 0..0,
             });
             let mut observations = story.observations();
             if aftermath {

@@ -110,6 +110,7 @@ pub fn judge_by(
         expectation,
         during,
         span: 0..0,
+        extent: 0..0,
     });
     judge(&story.history(), &scenario, &sample::system()).remove(0)
 }

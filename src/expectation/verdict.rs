@@ -2,6 +2,7 @@
 
 use crate::{
     history::{Attempt, Operation},
+    input::{Source, Span},
     units::Micros,
 };
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,32 @@ pub struct Verdict {
     /// The first few offending operations, calls or events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+    /// Where the expectation stands; not known of reports by a Brownout that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+/// Where an expectation stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The scenario's file, as typed.
+    pub file: String,
+    /// The line of its header, from 1.
+    pub line: u64,
+    /// Its last line.
+    pub end_line: u64,
+}
+
+impl Place {
+    /// The place of a span of a source.
+    pub fn of(source: &Source, span: &Span) -> Self {
+        let line = |offset| source.position(offset).0 as u64;
+        Self {
+            file: source.name.to_string(),
+            line: line(span.start),
+            end_line: line(span.end),
+        }
+    }
 }
 
 /// One thing that was seen.

@@ -2,7 +2,7 @@
 //! expectation. A fail is a `failure`; an inconclusive verdict, trouble of the run itself and faults
 //! that did not act are `error`s, because neither may count as passed.
 
-use super::{ReportDef, ScenarioReport, SuiteReport, Trouble};
+use super::{ReportDef, ScenarioReport, SuiteReport, Trouble, words::why};
 use crate::expectation::{Status, Verdict};
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 use std::{path::Path, time::Duration};
@@ -108,7 +108,7 @@ fn verdict_case(verdict: &Verdict, class: &str) -> TestCase {
     if verdict.status != Status::Pass {
         status
             .set_type(verdict.status.to_string())
-            .set_message(message(verdict));
+            .set_message(why(verdict));
     }
     let name = format!("{}: {}", verdict.id, verdict.that);
     let mut case = TestCase::new(name, status);
@@ -127,17 +127,6 @@ fn verdict_case(verdict: &Verdict, class: &str) -> TestCase {
         case.set_system_out(evidence(verdict));
     }
     case
-}
-
-fn message(verdict: &Verdict) -> String {
-    let figures = format!(
-        "required {}, measured {}",
-        verdict.required, verdict.measured
-    );
-    match &verdict.reason {
-        Some(reason) => format!("{reason} ({figures})"),
-        None => figures,
-    }
 }
 
 fn evidence(verdict: &Verdict) -> String {

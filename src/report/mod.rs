@@ -3,6 +3,7 @@
 //!
 //! A new report is one file and two adjacent lines here: its `mod` and its entry in [`REPORTS`].
 
+mod annotations;
 mod build;
 mod html;
 mod json;
@@ -17,6 +18,7 @@ mod timeline;
 mod trace;
 mod words;
 
+pub use annotations::{github_annotations, without_commands};
 pub use build::{Material, build, build_without_history};
 pub use model::{
     Attempts, BACKLOG_STEPS_MAX, BacklogReport, DependencyPhase, DependencyReport, FaultReport,
@@ -53,6 +55,11 @@ pub const REPORTS: &[ReportDef] = &[
 /// The report for the terminal.
 pub fn terminal(report: &SuiteReport) -> Vec<u8> {
     (terminal::TERMINAL.render)(report)
+}
+
+/// The summary in Markdown.
+pub fn summary(report: &SuiteReport) -> Vec<u8> {
+    (summary::SUMMARY.render)(report)
 }
 
 /// A word as a shell reads it back: plain where it can be, else in single quotes.

@@ -7,7 +7,7 @@ use super::{
     SuiteReport, Timeline, Trace, Trouble, TroubleKind,
 };
 use crate::{
-    expectation::{Evidence, Status, Verdict},
+    expectation::{Evidence, Place, Status, Verdict},
     history::Machine,
     units::Micros,
 };
@@ -84,6 +84,7 @@ fn verdicts() -> Vec<Verdict> {
             phases: vec!["S3 hangs".to_owned()],
             reason: None,
             evidence: Vec::new(),
+            place: Some(place(61, 68)),
         },
         Verdict {
             id: "ADA-1".to_owned(),
@@ -110,6 +111,7 @@ fn verdicts() -> Vec<Verdict> {
                     what: "PutObject models/9 #1: gave up after 17.2s".to_owned(),
                 },
             ],
+            place: Some(place(70, 75)),
         },
         Verdict {
             id: "ADA-12".to_owned(),
@@ -127,8 +129,17 @@ fn verdicts() -> Vec<Verdict> {
                     .to_owned(),
             ),
             evidence: Vec::new(),
+            place: Some(place(77, 83)),
         },
     ]
+}
+
+fn place(line: u64, end_line: u64) -> Place {
+    Place {
+        file: "scenarios/ada-2017-s3.toml".to_owned(),
+        line,
+        end_line,
+    }
 }
 
 fn phases() -> Vec<PhaseReport> {

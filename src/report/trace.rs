@@ -257,6 +257,7 @@ mod tests {
             phases: Vec::new(),
             reason: None,
             evidence: vec![find(&view)],
+            place: None,
         };
         traces(&view, &[verdict])
     }

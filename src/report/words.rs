@@ -1,7 +1,10 @@
 //! The words that reports have in common.
 
 use super::{FaultReport, LedgerReport, ScenarioReport, layout::harmless};
-use crate::{expectation::Status, units::format_duration};
+use crate::{
+    expectation::{Status, Verdict},
+    units::format_duration,
+};
 use std::time::Duration;
 
 /// The sign of a status.
@@ -51,6 +54,18 @@ pub fn tally(scenario: &ScenarioReport) -> String {
         parts.insert(0, trouble.kind.heading().to_owned());
     }
     parts.join(", ")
+}
+
+/// Why a verdict is no pass, with what was required and measured.
+pub fn why(verdict: &Verdict) -> String {
+    let figures = format!(
+        "required {}, measured {}",
+        verdict.required, verdict.measured
+    );
+    match &verdict.reason {
+        Some(reason) => format!("{reason} ({figures})"),
+        None => figures,
+    }
 }
 
 /// The faults, and how often each acted.

@@ -11,7 +11,7 @@ use crate::{
     input::{Fields, Item, Problems, Source, Span, hint_among},
     protocol::Protocol,
 };
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 /// The most expectations of a scenario.
 pub const EXPECTS_MAX: usize = 500;
@@ -94,8 +94,22 @@ fn expect<'a>(
         kind: def.name,
         expectation,
         during,
+        extent: span.start..last_byte(table).max(span.end),
         span,
     })
+}
+
+/// Where the last value of a table ends, tables within it included.
+fn last_byte(table: &DeTable<'_>) -> usize {
+    let ends = table.values().map(|value| match value.get_ref() {
+        DeValue::Table(inner) => last_byte(inner).max(value.span().end),
+        DeValue::Array(items) => {
+            let tables = items.iter().filter_map(|item| item.get_ref().as_table());
+            tables.map(last_byte).fold(value.span().end, usize::max)
+        }
+        _ => value.span().end,
+    });
+    ends.max().unwrap_or(0)
 }
 
 fn check_id(id: &Item<String>, source: &Source, once: &mut Once, problems: &mut Problems) {

@@ -472,4 +472,6 @@ pub struct Expect {
     pub during: Vec<usize>,
     /// Where it is declared.
     pub span: Span,
+    /// From its header to the end of its last value.
+    pub extent: Span,
 }

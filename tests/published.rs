@@ -1,0 +1,142 @@
+//! What would prove that other programs can rely on what is written for them: annotations point at
+//! the expectations in the scenario's file, and appended summaries leave what was there.
+//!
+//! Histories are made here from the sample story, so that nothing has to be run for it.
+
+mod harness;
+
+use brownout::history::{Observation, Outcome, sample::Story};
+use harness::Bench;
+use std::{fs, process::Output};
+
+const SCENARIO: &str = include_str!("cli/good.toml");
+const SYSTEM: &str = include_str!("cli/system.toml");
+
+/// The sample story with `ask` ending so during the outage.
+fn outage(outcome: Outcome) -> Story {
+    Story::new()
+        .healthy(0..10)
+        .load("ask", 10..30, 20, outcome, 20)
+        .load("train", 10..30, 20, Outcome::Ok, 20)
+        .healthy(30..60)
+}
+
+/// A folder with the history of a story of the sample scenario, whose file is `good.toml`.
+fn recorded(story: &Story) -> Bench {
+    let mut observations = story.observations();
+    let Some(Observation::Run(run)) = observations.first_mut() else {
+        panic!("the first entry is the header");
+    };
+    run.scenario = ("./tests/../good.toml".to_owned(), SCENARIO.to_owned());
+    run.system = ("system.toml".to_owned(), SYSTEM.to_owned());
+    let lines: Vec<String> = observations
+        .iter()
+        .map(|one| serde_json::to_string(one).expect("an observation is JSON") + "\n")
+        .collect();
+    Bench::new().file("history.jsonl", &lines.concat())
+}
+
+fn judge(bench: &Bench, args: &[&str], status: i32) -> Output {
+    let args = [&["judge", "history.jsonl"], args].concat();
+    let mut command = bench.command(&args);
+    let output = command
+        .env("GITHUB_WORKSPACE", bench.path().parent().expect("a parent"))
+        .output()
+        .expect("brownout starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{said}");
+    output
+}
+
+/// The lines of the sample scenario that hold the expectation of this id.
+fn lines_of(id: &str) -> (usize, usize) {
+    let lines: Vec<&str> = SCENARIO.lines().collect();
+    let named = lines
+        .iter()
+        .position(|line| line.contains(&format!("\"{id}\"")));
+    let named = named.expect("the expectation is there");
+    let last = lines[named..].iter().take_while(|line| !line.is_empty());
+    // Its header is the line before, and lines count from 1.
+    (named, named + last.count())
+}
+
+fn commands(output: &Output) -> Vec<String> {
+    let text = String::from_utf8(output.stdout.clone()).expect("text");
+    let (report, commands) =
+        text.split_once("::stop-commands::")
+            .map_or(("", text.as_str()), |(before, fenced)| {
+                let (token, rest) = fenced.split_once('\n').expect("a token");
+                let (_, after) = rest
+                    .split_once(&format!("\n::{token}::\n"))
+                    .expect("the fence has an end");
+                (before, after)
+            });
+    assert_eq!(report, "", "nothing stands before the fence");
+    commands.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn annotations_point_at_the_lines_of_the_expectation_from_the_root_of_the_repository() {
+    for (story, status, level, says) in [
+        (outage(Outcome::Failed), 1, "error", "ANSWERS fails"),
+        (
+            outage(Outcome::Ok).hits(0),
+            2,
+            "warning",
+            "ANSWERS is inconclusive",
+        ),
+    ] {
+        let bench = recorded(&story);
+        let output = judge(&bench, &["--annotations", "github"], status);
+        let commands = commands(&output);
+        let here = bench.path().file_name().expect("a name");
+        let (first, last) = lines_of("ANSWERS");
+        assert!(last > first + 3, "{first} to {last}");
+        let expected = format!(
+            "::{level} file={}/good.toml,line={first},endLine={last},title={says}%3A bots answer while the store hangs::",
+            here.to_string_lossy()
+        );
+        assert!(
+            commands.iter().any(|line| line.starts_with(&expected)),
+            "{expected}\n{commands:#?}"
+        );
+    }
+}
+
+#[test]
+fn without_being_asked_for_or_without_a_reason_nothing_is_annotated() {
+    let bench = recorded(&outage(Outcome::Failed));
+    let mut command = bench.command(&["judge", "history.jsonl"]);
+    let output = command
+        .env("GITHUB_ACTIONS", "true")
+        .output()
+        .expect("brownout starts");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("::"));
+    let passing = recorded(&outage(Outcome::Ok));
+    let output = judge(&passing, &["--annotations", "github"], 0);
+    assert_eq!(commands(&output), Vec::<String>::new());
+}
+
+#[test]
+fn a_summary_is_appended_to_what_others_have_written() {
+    let bench = recorded(&outage(Outcome::Failed)).file("job.md", "# Before\n");
+    for _ in 0..2 {
+        judge(&bench, &["--append-summary", "job.md"], 1);
+    }
+    let text = fs::read_to_string(bench.path().join("job.md")).expect("the file");
+    assert!(
+        text.starts_with("# Before\n# ✗ Outage rehearsal: fail\n"),
+        "{text}"
+    );
+    assert_eq!(text.matches("Outage rehearsal: fail").count(), 2);
+}
+
+#[test]
+fn a_summary_that_cannot_be_appended_is_said_before_anything_starts() {
+    let bench = recorded(&outage(Outcome::Ok));
+    for file in ["", "missing/job.md"] {
+        let output = judge(&bench, &["--append-summary", file], 64);
+        assert!(output.stdout.is_empty());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--append-summary"));
+    }
+}
