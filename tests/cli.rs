@@ -50,7 +50,16 @@ fn help_shows_every_command_and_examples() {
     let help = brownout(samples(), &["--help"]);
     assert_eq!(help.status, 0);
     insta::assert_snapshot!("help", help.out);
-    for command in ["run", "check", "plan", "judge", "list", "schema"] {
+    for command in [
+        "run",
+        "check",
+        "plan",
+        "judge",
+        "list",
+        "schema",
+        "completions",
+        "man",
+    ] {
         assert!(help.out.contains(&format!("\n  {command} ")), "{command}");
         let help = brownout(samples(), &[command, "--help"]);
         assert_eq!(help.status, 0);

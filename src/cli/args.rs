@@ -1,6 +1,8 @@
 //! What can be typed.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 use std::path::PathBuf;
 
 /// Rehearses outages: makes a system's dependencies fail the way real ones have failed, and says
@@ -43,6 +45,10 @@ pub enum Command {
     List(List),
     /// Print the JSON Schema of scenario or system files, for editors.
     Schema(Schema),
+    /// Print a script that completes what is typed, for a shell.
+    Completions(Completions),
+    /// Print the manual page, or that of one command.
+    Man(Man),
 }
 
 /// `brownout run`.
@@ -61,10 +67,10 @@ pub struct Run {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// The system under test, in place of the one that the scenario names.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub system: Option<PathBuf>,
     /// Where reports and histories go.
-    #[arg(long, value_name = "DIR", default_value = "brownout-report")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "brownout-report")]
     pub out: PathBuf,
     /// Repeats the decisions of the run that had this seed; a fresh one by default.
     #[arg(long, value_name = "N")]
@@ -120,7 +126,7 @@ pub struct Check {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// The system under test, in place of the one that the scenario names.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub system: Option<PathBuf>,
 }
 
@@ -135,7 +141,7 @@ pub struct Plan {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// The system under test, in place of the one that the scenario names.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub system: Option<PathBuf>,
     /// Shortens the phases by this factor, never the faults' own times.
     #[arg(long, value_name = "FACTOR", default_value = "1x", value_parser = speed)]
@@ -152,13 +158,13 @@ Examples:
 A history carries the files that it was made with; nothing else is needed.")]
 pub struct Judge {
     /// The history of a run, also of one that was killed.
-    #[arg(value_name = "HISTORY")]
+    #[arg(value_name = "HISTORY", value_hint = ValueHint::FilePath)]
     pub history: PathBuf,
     /// Judges by this scenario's expectations; its phases must be those of the history.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub scenario: Option<PathBuf>,
     /// Writes report.html, report.json, junit.xml and summary.md there.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// Where results go as well.
     #[command(flatten)]
@@ -210,6 +216,53 @@ pub enum SchemaFile {
     Scenario,
     /// The system under test.
     System,
+}
+
+/// `brownout completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout completions bash > ~/.local/share/bash-completion/completions/brownout
+  brownout completions zsh > ~/.zfunc/_brownout      with fpath+=~/.zfunc before compinit
+  brownout completions fish > ~/.config/fish/completions/brownout.fish")]
+pub struct Completions {
+    /// The shell that is to complete.
+    pub shell: Shell,
+}
+
+/// `brownout man`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout man > ~/.local/share/man/man1/brownout.1
+  brownout man run > ~/.local/share/man/man1/brownout-run.1
+  brownout man | man -l -                    read it without installing it")]
+pub struct Man {
+    /// The page of this command, in place of the one about Brownout as a whole.
+    #[arg(value_name = "COMMAND", value_parser = Suggested(super::man::pages), hide_possible_values = true)]
+    pub command: Option<String>,
+}
+
+/// A word that shells complete from these, and that the command itself answers where it is none of
+/// them.
+#[derive(Clone)]
+struct Suggested(fn() -> Vec<String>);
+
+impl TypedValueParser for Suggested {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new((self.0)().into_iter().map(PossibleValue::new)))
+    }
 }
 
 /// The slowest and the fastest that phases may go.

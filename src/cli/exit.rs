@@ -26,6 +26,17 @@ pub enum Exit {
     Interrupted,
 }
 
+/// Every status, the least important first.
+pub const ALL: &[Exit] = &[
+    Exit::Pass,
+    Exit::Inconclusive,
+    Exit::Fail,
+    Exit::Usage,
+    Exit::NotStarted,
+    Exit::Bug,
+    Exit::Interrupted,
+];
+
 impl Exit {
     /// The process's exit status.
     pub const fn code(self) -> u8 {
@@ -37,6 +48,19 @@ impl Exit {
             Self::NotStarted => 69,
             Self::Bug => 70,
             Self::Interrupted => 130,
+        }
+    }
+
+    /// What it says, as a fragment.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Pass => "everything that was required held, or the command did what it was told",
+            Self::Inconclusive => "nothing can be said about something that was required",
+            Self::Fail => "something that was required did not hold",
+            Self::Usage => "the command line or a file is wrong; nothing was started",
+            Self::NotStarted => "the system or a dependency could not be started or reached",
+            Self::Bug => "a bug in Brownout",
+            Self::Interrupted => "somebody interrupted it",
         }
     }
 
@@ -97,6 +121,7 @@ mod tests {
         ];
         all.sort();
         assert_eq!(all.map(Exit::code), [0, 2, 1, 64, 69, 70, 130]);
+        assert_eq!(all, ALL);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod args;
 mod bug;
 mod check;
+mod completions;
 mod exit;
 mod files;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod formats;
 mod interrupt;
 mod judge;
 mod list;
+mod man;
 mod outputs;
 mod paths;
 mod plan;
@@ -127,5 +129,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(&args),
         Command::Judge(args) => judge::judge(&args),
         Command::Schema(args) => schema::schema(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     }
 }
