@@ -1,5 +1,6 @@
 //! What would prove that other programs can rely on what is written for them: annotations point at
-//! the expectations in the scenario's file, and appended summaries leave what was there.
+//! the expectations in the scenario's file, appended summaries leave what was there, and `junit.xml`
+//! has the structure that build servers agree upon.
 //!
 //! Histories are made here from the sample story, so that nothing has to be run for it.
 
@@ -7,7 +8,11 @@ mod harness;
 
 use brownout::history::{Observation, Outcome, sample::Story};
 use harness::Bench;
-use std::{fs, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 const SCENARIO: &str = include_str!("cli/good.toml");
 const SYSTEM: &str = include_str!("cli/system.toml");
@@ -138,5 +143,47 @@ fn a_summary_that_cannot_be_appended_is_said_before_anything_starts() {
         let output = judge(&bench, &["--append-summary", file], 64);
         assert!(output.stdout.is_empty());
         assert!(String::from_utf8_lossy(&output.stderr).contains("--append-summary"));
+    }
+}
+
+/// The reports of a story that passes, one that fails and one that shows nothing, each with its
+/// folder.
+fn reports() -> Vec<(&'static str, Bench)> {
+    [
+        ("pass", outage(Outcome::Ok), 0),
+        ("fail", outage(Outcome::Failed), 1),
+        ("inconclusive", outage(Outcome::Ok).hits(0), 2),
+        ("cut short", outage(Outcome::Failed).ends(25, None), 2),
+    ]
+    .map(|(name, story, status)| {
+        let bench = recorded(&story);
+        judge(&bench, &["--out", "out"], status);
+        (name, bench)
+    })
+    .into()
+}
+
+/// What xmllint says of a file, held against the structure of JUnit files.
+fn checked(file: &Path) -> Output {
+    Command::new("xmllint")
+        .args(["--nonet", "--noout", "--schema"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/junit.xsd"))
+        .arg(file)
+        .output()
+        .expect("xmllint is missing: run tests/run, which installs it")
+}
+
+#[test]
+fn every_junit_file_has_the_structure_that_build_servers_read() {
+    for (name, bench) in reports() {
+        let file = bench.path().join("out/junit.xml");
+        let output = checked(&file);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {said}");
+        // What has been in such files and is not allowed.
+        let text = fs::read_to_string(&file).expect("the file");
+        let more = text.replace("</testcase>", "<properties/></testcase>");
+        fs::write(&file, more).expect("the file is written");
+        assert!(!checked(&file).status.success(), "{name}");
     }
 }

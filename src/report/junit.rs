@@ -1,11 +1,24 @@
 //! `junit.xml`, for build servers: a test suite for each scenario, a test case for each
 //! expectation. A fail is a `failure`; an inconclusive verdict, trouble of the run itself and faults
-//! that did not act are `error`s, because neither may count as passed.
+//! that did not act are `error`s, because neither may count as passed, as something skipped would.
+//!
+//! The file keeps to the structure that Jenkins' xUnit plugin checks (`junit-10.xsd`), but for two
+//! attributes of a test case: `file` and `line`, by which GitLab and the viewers for GitHub find the
+//! scenario. A case has no properties, which that structure does not know and no viewer shows: what
+//! was required and measured stands in its `system-out`, and of what is no pass, with the evidence,
+//! in the text of the `failure` or `error`, which is all that GitLab shows. Cases are grouped by the
+//! path of the scenario's file, as classes are by their packages.
 
-use super::{ReportDef, ScenarioReport, SuiteReport, Trouble, words::why};
-use crate::expectation::{Status, Verdict};
-use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
-use std::{path::Path, time::Duration};
+use super::{
+    ReportDef, ScenarioReport, SuiteReport, Trouble,
+    words::{account, injected, why},
+    xml::Element,
+};
+use crate::{
+    expectation::{Status, Verdict},
+    units::Micros,
+};
+use std::path::{Component, Path};
 
 /// The registry's entry.
 pub const JUNIT: ReportDef = ReportDef {
@@ -17,125 +30,254 @@ pub const JUNIT: ReportDef = ReportDef {
 
 /// Results to bytes.
 fn render(report: &SuiteReport) -> Vec<u8> {
-    let mut junit = Report::new("brownout");
-    let micros: u64 = report
-        .scenarios
-        .iter()
-        .map(|scenario| scenario.duration_us)
-        .sum();
-    junit.set_time(Duration::from_micros(micros));
-    junit.add_test_suites(report.scenarios.iter().map(test_suite));
-    let mut bytes = Vec::new();
-    junit
-        .serialize(&mut bytes)
-        .expect("XML is written to memory");
-    bytes
-}
-
-fn test_suite(scenario: &ScenarioReport) -> TestSuite {
-    let mut suite = TestSuite::new(&scenario.title);
-    suite.set_time(Duration::from_micros(scenario.duration_us));
-    for (name, value) in [
-        ("file", scenario.file.clone()),
-        ("system", scenario.system.clone()),
-        ("seed", scenario.seed.to_string()),
-        ("speed", scenario.speed.to_string()),
-        ("began", scenario.began.clone()),
-        ("status", scenario.status.to_string()),
-        ("repeat", scenario.repeat.clone()),
-    ] {
-        suite.add_property(Property::new(name, value));
-    }
-    if let Some(history) = &scenario.history {
-        suite.add_property(Property::new("history", history));
-    }
-    for ledger in &scenario.ledgers {
-        let name = format!("ledger {}", ledger.name);
-        suite.add_property(Property::new(name, ledger.summary()));
-    }
-    let class = class_name(&scenario.file);
-    if let Some(trouble) = &scenario.trouble {
-        suite.add_test_case(trouble_case(trouble, &class));
-    }
-    if !scenario.doubts.is_empty() {
-        suite.add_test_case(doubts_case(&scenario.doubts, &class));
-    }
-    suite.add_test_cases(
-        scenario
-            .verdicts
+    let suites: Vec<Suite> = report.scenarios.iter().map(Suite::of).collect();
+    let micros = report.scenarios.iter().map(|one| one.duration_us).sum();
+    let all: Vec<&Case> = suites.iter().flat_map(|suite| &suite.cases).collect();
+    let mut root = counted(Element::new("testsuites").with("name", "brownout"), &all)
+        .with("time", seconds(micros));
+    root.extend(
+        suites
             .iter()
-            .map(|verdict| verdict_case(verdict, &class)),
+            .enumerate()
+            .map(|(id, suite)| suite.element(id)),
     );
-    suite
+    root.document().into_bytes()
 }
 
-fn class_name(file: &str) -> String {
-    Path::new(file).file_stem().map_or_else(
-        || file.to_owned(),
-        |stem| stem.to_string_lossy().into_owned(),
-    )
+/// How a case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Passed,
+    Failed,
+    Errored,
 }
 
-fn trouble_case(trouble: &Trouble, class: &str) -> TestCase {
-    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-    status
-        .set_type(trouble.kind.heading())
-        .set_message(&trouble.message);
-    let mut case = TestCase::new("the scenario runs to its end", status);
-    case.set_classname(class);
-    if let Some(detail) = &trouble.detail {
-        case.set_system_out(detail);
+/// A test case.
+struct Case {
+    name: String,
+    micros: u64,
+    line: Option<u64>,
+    end: End,
+    /// What kind of failure or error.
+    kind: String,
+    /// In one line.
+    message: String,
+    /// All that is known of a failure or error.
+    text: String,
+    /// What was measured, whatever came of it.
+    output: String,
+}
+
+/// A scenario's cases.
+struct Suite<'a> {
+    scenario: &'a ScenarioReport,
+    cases: Vec<Case>,
+}
+
+impl<'a> Suite<'a> {
+    fn of(scenario: &'a ScenarioReport) -> Self {
+        let mut cases = Vec::new();
+        cases.extend(scenario.trouble.as_ref().map(trouble_case));
+        if !scenario.doubts.is_empty() {
+            cases.push(doubts_case(&scenario.doubts));
+        }
+        cases.extend(scenario.verdicts.iter().map(verdict_case));
+        Self { scenario, cases }
     }
-    case
+
+    fn element(&self, id: usize) -> Element {
+        let scenario = self.scenario;
+        let all: Vec<&Case> = self.cases.iter().collect();
+        // Those who wrote the structure allow neither fractions nor a zone; it is UTC.
+        let began = scenario.began.get(..19).unwrap_or(&scenario.began);
+        let mut suite = counted(
+            Element::new("testsuite").with("name", &scenario.title),
+            &all,
+        )
+        .with("skipped", 0)
+        .with("time", seconds(scenario.duration_us))
+        .with("timestamp", began)
+        .with("id", id)
+        .with("file", &scenario.file);
+        suite.extend([properties(scenario)]);
+        let class = class_name(&scenario.file);
+        suite.extend(self.cases.iter().map(|case| case.element(scenario, &class)));
+        suite.extend([Element::of_text("system-out", &account_of(scenario))]);
+        suite
+    }
 }
 
-fn doubts_case(doubts: &[String], class: &str) -> TestCase {
-    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-    status
-        .set_type(Status::Inconclusive.to_string())
-        .set_message(doubts.join("; "));
-    let mut case = TestCase::new("faults acted", status);
-    case.set_classname(class);
-    case
+impl Case {
+    fn element(&self, scenario: &ScenarioReport, class: &str) -> Element {
+        let mut case = Element::new("testcase")
+            .with("name", &self.name)
+            .with("classname", class)
+            .with("time", seconds(self.micros))
+            .with("file", &scenario.file);
+        if let Some(line) = self.line {
+            case = case.with("line", line);
+        }
+        let name = match self.end {
+            End::Passed => None,
+            End::Failed => Some("failure"),
+            End::Errored => Some("error"),
+        };
+        case.extend(name.map(|name| {
+            Element::of_text(name, &self.text)
+                .with("type", &self.kind)
+                .with("message", &self.message)
+        }));
+        if !self.output.is_empty() {
+            case.extend([Element::of_text("system-out", &self.output)]);
+        }
+        case
+    }
 }
 
-fn verdict_case(verdict: &Verdict, class: &str) -> TestCase {
-    let mut status = match verdict.status {
-        Status::Pass => TestCaseStatus::success(),
-        Status::Fail => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        Status::Inconclusive => TestCaseStatus::non_success(NonSuccessKind::Error),
-    };
-    if verdict.status != Status::Pass {
-        status
-            .set_type(verdict.status.to_string())
-            .set_message(why(verdict));
-    }
-    let name = format!("{}: {}", verdict.id, verdict.that);
-    let mut case = TestCase::new(name, status);
-    let (from, to) = verdict.window;
-    case.set_classname(class).set_time(to.since(from));
-    for (name, value) in [
-        ("kind", verdict.kind.clone()),
-        ("required", verdict.required.clone()),
-        ("measured", verdict.measured.clone()),
-        ("samples", verdict.count.to_string()),
-        ("phases", verdict.phases.join(", ")),
-    ] {
-        case.add_property(Property::new(name, value));
-    }
-    if !verdict.evidence.is_empty() {
-        case.set_system_out(evidence(verdict));
-    }
-    case
+/// How many cases there are and how many ended badly.
+fn counted(element: Element, cases: &[&Case]) -> Element {
+    let ended = |end| cases.iter().filter(|case| case.end == end).count();
+    element
+        .with("tests", cases.len())
+        .with("failures", ended(End::Failed))
+        .with("errors", ended(End::Errored))
 }
 
-fn evidence(verdict: &Verdict) -> String {
-    let lines: Vec<String> = verdict
-        .evidence
-        .iter()
-        .map(|seen| format!("{:.3}s {}", seen.at.as_secs_f64(), seen.what))
-        .collect();
+fn properties(scenario: &ScenarioReport) -> Element {
+    let mut properties = Element::new("properties");
+    let mut known = vec![
+        ("brownout.status", scenario.status.to_string()),
+        ("brownout.system", scenario.system.clone()),
+        ("brownout.seed", scenario.seed.to_string()),
+        ("brownout.speed", scenario.speed.to_string()),
+        ("brownout.began", scenario.began.clone()),
+        ("brownout.repeat", scenario.repeat.clone()),
+    ];
+    if let Some(history) = &scenario.history {
+        known.push(("brownout.history", history.clone()));
+    }
+    if !scenario.tags.is_empty() {
+        known.push(("brownout.tags", scenario.tags.join(" ")));
+    }
+    properties.extend(known.into_iter().map(|(name, value)| {
+        let property = Element::new("property");
+        property.with("name", name).with("value", value)
+    }));
+    properties
+}
+
+/// What happened in a scenario as a whole.
+fn account_of(scenario: &ScenarioReport) -> String {
+    let mut lines = Vec::new();
+    if scenario.phases.iter().any(|phase| phase.began.is_some()) {
+        lines.push(format!("injected: {}", injected(scenario)));
+    }
+    let ledgers = scenario.ledgers.iter();
+    lines.extend(ledgers.map(|ledger| format!("ledger {}", account(ledger))));
+    lines.push(format!("run again: {}", scenario.repeat));
     lines.join("\n")
+}
+
+/// The scenario's path as the name of a class in its package: `tests.outages.s3`.
+fn class_name(file: &str) -> String {
+    let path = Path::new(file).with_extension("");
+    let parts: Vec<String> = path
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_string_lossy().replace('.', "_")),
+            _ => None,
+        })
+        .collect();
+    parts.join(".")
+}
+
+fn trouble_case(trouble: &Trouble) -> Case {
+    let detail = trouble.detail.as_deref().unwrap_or_default();
+    Case {
+        name: "the scenario runs to its end".to_owned(),
+        micros: 0,
+        line: None,
+        end: End::Errored,
+        kind: trouble.kind.heading().to_owned(),
+        message: trouble.message.clone(),
+        text: format!("{}\n{detail}", trouble.message)
+            .trim_end()
+            .to_owned(),
+        output: String::new(),
+    }
+}
+
+fn doubts_case(doubts: &[String]) -> Case {
+    Case {
+        name: "faults acted".to_owned(),
+        micros: 0,
+        line: None,
+        end: End::Errored,
+        kind: Status::Inconclusive.to_string(),
+        message: doubts.join("; "),
+        text: doubts.join("\n"),
+        output: String::new(),
+    }
+}
+
+fn verdict_case(verdict: &Verdict) -> Case {
+    let (from, to) = verdict.window;
+    Case {
+        name: format!("{}: {}", verdict.id, verdict.that),
+        micros: Micros::from(to.since(from)).0,
+        line: verdict.place.as_ref().map(|place| place.line),
+        end: match verdict.status {
+            Status::Pass => End::Passed,
+            Status::Fail => End::Failed,
+            Status::Inconclusive => End::Errored,
+        },
+        kind: verdict.status.to_string(),
+        message: why(verdict),
+        text: explanation(verdict),
+        output: figures(verdict),
+    }
+}
+
+/// Why it is no pass, and what was seen.
+fn explanation(verdict: &Verdict) -> String {
+    let mut lines = Vec::new();
+    if let Some(reason) = &verdict.reason {
+        lines.push(format!("because   {reason}"));
+    }
+    lines.push(format!("required  {}", verdict.required));
+    lines.push(format!("measured  {}", verdict.measured));
+    for (nth, seen) in verdict.evidence.iter().enumerate() {
+        let name = if nth == 0 { "seen" } else { "" };
+        lines.push(format!("{name:<9} {} {}", moment(seen.at), seen.what));
+    }
+    if let Some(place) = &verdict.place {
+        lines.push(format!("at        {}:{}", place.file, place.line));
+    }
+    lines.join("\n")
+}
+
+/// What was required and measured, and when.
+fn figures(verdict: &Verdict) -> String {
+    let (from, to) = verdict.window;
+    let phases = verdict.phases.join(", ");
+    let during = format!("{phases} ({} to {})", moment(from), moment(to));
+    [
+        ("kind", verdict.kind.as_str()),
+        ("required", &verdict.required),
+        ("measured", &verdict.measured),
+        ("samples", &verdict.count.to_string()),
+        ("during", during.trim_start()),
+    ]
+    .map(|(name, value)| format!("{name:<9} {value}"))
+    .join("\n")
+}
+
+fn moment(at: Micros) -> String {
+    format!("{:.3}s", at.as_secs_f64())
+}
+
+fn seconds(micros: u64) -> String {
+    format!("{:.3}", Micros(micros).as_secs_f64())
 }
 
 #[cfg(test)]
@@ -153,10 +295,42 @@ mod tests {
     }
 
     #[test]
+    fn a_pass_a_fail_and_what_is_inconclusive_are_told_apart() {
+        insta::assert_snapshot!("passing", xml(&sample::all(Status::Pass)));
+        insta::assert_snapshot!("failing", xml(&sample::all(Status::Fail)));
+        insta::assert_snapshot!("inconclusive", xml(&sample::all(Status::Inconclusive)));
+    }
+
+    #[test]
+    fn only_a_pass_is_a_case_without_a_failure_or_error_and_nothing_is_skipped() {
+        for (status, failures, errors) in [
+            (Status::Pass, 0, 0),
+            (Status::Fail, 1, 0),
+            (Status::Inconclusive, 0, 1),
+        ] {
+            let text = xml(&sample::all(status));
+            let counts = format!("tests=\"1\" failures=\"{failures}\" errors=\"{errors}\"");
+            assert_eq!(text.matches(&counts).count(), 2, "{text}");
+            assert_eq!(text.matches("<failure ").count(), failures);
+            assert_eq!(text.matches("<error ").count(), errors);
+            assert!(!text.contains("<skipped"), "{text}");
+        }
+    }
+
+    #[test]
     fn markup_and_control_characters_in_evidence_stay_text() {
         let mut report = sample::suite();
         report.scenarios[0].verdicts[1].evidence[0].what = "<b>&\u{0}\u{1b}[31mred".to_owned();
         let text = xml(&report);
         assert!(text.contains("&lt;b&gt;&amp;red"), "{text}");
+    }
+
+    #[test]
+    fn scenarios_are_grouped_by_their_folders() {
+        assert_eq!(
+            class_name("./tests/outages/s3.v1.2.toml"),
+            "tests.outages.s3_v1_2"
+        );
+        assert_eq!(class_name("../s3.toml"), "s3");
     }
 }

@@ -17,6 +17,7 @@ mod terminal;
 mod timeline;
 mod trace;
 mod words;
+mod xml;
 
 pub use annotations::{github_annotations, without_commands};
 pub use build::{Material, build, build_without_history};

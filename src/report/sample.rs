@@ -26,6 +26,15 @@ pub fn suite() -> SuiteReport {
     report
 }
 
+/// One scenario of which everything has one status.
+pub fn all(status: Status) -> SuiteReport {
+    let mut scenario = judged();
+    scenario.doubts.clear();
+    scenario.verdicts.retain(|verdict| verdict.status == status);
+    scenario.status = ScenarioReport::merged(&scenario.verdicts, None, &[]);
+    SuiteReport::new("2026-11-22T02:20:00Z".to_owned(), 42, vec![scenario])
+}
+
 fn judged() -> ScenarioReport {
     let verdicts = verdicts();
     let doubts = vec![

@@ -228,25 +228,16 @@ mod tests {
         insta::assert_snapshot!(markdown(&sample::suite()));
     }
 
-    /// One scenario of which everything has one status.
-    fn all(status: Status) -> SuiteReport {
-        let mut scenario = sample::suite().scenarios.remove(0);
-        scenario.doubts.clear();
-        scenario.verdicts.retain(|verdict| verdict.status == status);
-        scenario.status = ScenarioReport::merged(&scenario.verdicts, None, &[]);
-        SuiteReport::new("2026-11-22T02:20:00Z".to_owned(), 42, vec![scenario])
-    }
-
     #[test]
     fn a_pass_a_fail_and_what_is_inconclusive_are_told_apart_at_once() {
-        insta::assert_snapshot!("passing", markdown(&all(Status::Pass)));
-        insta::assert_snapshot!("failing", markdown(&all(Status::Fail)));
-        insta::assert_snapshot!("inconclusive", markdown(&all(Status::Inconclusive)));
+        insta::assert_snapshot!("passing", markdown(&sample::all(Status::Pass)));
+        insta::assert_snapshot!("failing", markdown(&sample::all(Status::Fail)));
+        insta::assert_snapshot!("inconclusive", markdown(&sample::all(Status::Inconclusive)));
     }
 
     #[test]
     fn markup_from_the_wire_stays_text() {
-        let mut report = all(Status::Fail);
+        let mut report = sample::all(Status::Fail);
         let verdict = &mut report.scenarios[0].verdicts[0];
         verdict.that = "a | b <img src=x> `c|d` *e*\nf".to_owned();
         verdict.reason = Some("</summary><script>".to_owned());
