@@ -166,7 +166,7 @@ fn an_unknown_name_is_answered_with_the_nearest_one() {
 }
 
 #[test]
-fn schemas_are_json_schemas_of_either_file_or_both() {
+fn schemas_are_json_schemas_of_one_file_or_of_all() {
     let json = |args: &[&str]| -> serde_json::Value {
         let said = brownout(samples(), args);
         assert_eq!(said.status, 0);
@@ -178,6 +178,8 @@ fn schemas_are_json_schemas_of_either_file_or_both() {
     assert!(system["properties"]["dependency"].is_object(), "{system}");
     let both = json(&["schema"]);
     assert_eq!((&both["scenario"], &both["system"]), (&scenario, &system));
+    let report = json(&["schema", "report"]);
+    assert_eq!(&both["report"], &report);
 }
 
 /// Writes a history of the sample story into a folder, with the sample files in its header.

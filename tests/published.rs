@@ -1,6 +1,6 @@
 //! What would prove that other programs can rely on what is written for them: annotations point at
-//! the expectations in the scenario's file, appended summaries leave what was there, and `junit.xml`
-//! has the structure that build servers agree upon.
+//! the expectations in the scenario's file, appended summaries leave what was there, `report.json` is
+//! valid by the published schema, and `junit.xml` by the structure that build servers agree upon.
 //!
 //! Histories are made here from the sample story, so that nothing has to be run for it.
 
@@ -8,6 +8,7 @@ mod harness;
 
 use brownout::history::{Observation, Outcome, sample::Story};
 use harness::Bench;
+use serde_json::Value;
 use std::{
     fs,
     path::Path,
@@ -161,6 +162,29 @@ fn reports() -> Vec<(&'static str, Bench)> {
         (name, bench)
     })
     .into()
+}
+
+#[test]
+fn every_report_is_valid_by_the_schema_that_is_published_and_printed() {
+    let printed = Bench::new().brownout(&["schema", "report"]);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
+    let published = fs::read_to_string(path).expect("the schema is in docs");
+    assert_eq!(printed.stdout, published);
+    let schema: Value = serde_json::from_str(&published).expect("the schema is JSON");
+    assert!(jsonschema::draft202012::meta::is_valid(&schema));
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    for (name, bench) in reports() {
+        let text = fs::read(bench.path().join("out/report.json")).expect("a report");
+        let mut report: Value = serde_json::from_slice(&text).expect("the report is JSON");
+        let errors: Vec<String> = validator
+            .iter_errors(&report)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert_eq!(errors, Vec::<String>::new(), "{name}");
+        assert_eq!(schema["properties"]["version"]["const"], report["version"]);
+        report["scenarios"][0]["verdicts"][0]["unheard_of"] = true.into();
+        assert!(!validator.is_valid(&report), "{name}");
+    }
 }
 
 /// What xmllint says of a file, held against the structure of JUnit files.

@@ -43,7 +43,7 @@ pub enum Command {
     Judge(Judge),
     /// Show what files may name, with an example each.
     List(List),
-    /// Print the JSON Schema of scenario or system files, for editors.
+    /// Print the JSON Schema of scenario or system files, for editors, or of report.json.
     Schema(Schema),
     /// Print a script that completes what is typed, for a shell.
     Completions(Completions),
@@ -202,10 +202,11 @@ pub enum Subject {
 Examples:
   brownout schema scenario > scenario.schema.json
   brownout schema system > brownout.schema.json
+  brownout schema report > report.schema.json
 
-Without a name both are printed, in one object.")]
+Without a name all are printed, in one object.")]
 pub struct Schema {
-    /// Which of the two files.
+    /// Which file.
     pub file: Option<SchemaFile>,
 }
 
@@ -216,6 +217,8 @@ pub enum SchemaFile {
     Scenario,
     /// The system under test.
     System,
+    /// What a run leaves for other programs: report.json.
+    Report,
 }
 
 /// `brownout completions`.

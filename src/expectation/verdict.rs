@@ -10,6 +10,7 @@ use std::{fmt, sync::Arc};
 
 /// Pass, inconclusive, fail: in the order in which the worse wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// It held, and enough was measured to say so.
@@ -41,6 +42,7 @@ impl fmt::Display for Status {
 
 /// What became of one expectation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// The expectation's id.
     pub id: String,
@@ -73,6 +75,7 @@ pub struct Verdict {
 
 /// Where an expectation stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Place {
     /// The scenario's file, as typed.
     pub file: String,
@@ -96,6 +99,7 @@ impl Place {
 
 /// One thing that was seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// When.
     pub at: Micros,
@@ -108,6 +112,7 @@ pub struct Evidence {
 
 /// What a piece of evidence is about, so that it can be found in the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Subject {
     /// One request of a load or through the ingress.

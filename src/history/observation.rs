@@ -161,6 +161,7 @@ pub struct Run {
 
 /// The machine that a run took place on, as far as it bears on what was measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Machine {
     /// The operating system: `linux`, `macos`.
     pub os: String,

@@ -12,6 +12,7 @@ pub(crate) mod layout;
 mod model;
 #[cfg(test)]
 pub(crate) mod sample;
+mod schema;
 mod summary;
 mod terminal;
 mod timeline;
@@ -27,6 +28,7 @@ pub use model::{
     RecoveryReport, ScenarioReport, SuiteReport, Trouble, TroubleKind, UnlistedHostReport,
 };
 
+pub use schema::REPORT_SCHEMA;
 pub use timeline::{
     BINS_MAX, DependencySeries, Detected, LedgerSeries, Life, LifeSpan, LoadSeries, State, Timeline,
 };

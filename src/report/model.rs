@@ -17,6 +17,7 @@ pub const REPORT_VERSION: u32 = 1;
 
 /// Everything that one command ran or judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SuiteReport {
     /// [`REPORT_VERSION`].
     pub version: u32,
@@ -37,6 +38,7 @@ pub struct SuiteReport {
 
 /// One scenario against one system.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ScenarioReport {
     /// The scenario's title.
     pub title: String,
@@ -107,6 +109,7 @@ pub struct ScenarioReport {
 
 /// A host that the system asked the forward proxy for though no dependency lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UnlistedHostReport {
     /// The host and its port.
     pub host: String,
@@ -118,6 +121,7 @@ pub struct UnlistedHostReport {
 
 /// What kept a scenario from running to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Trouble {
     /// What kind of trouble.
     pub kind: TroubleKind,
@@ -130,6 +134,7 @@ pub struct Trouble {
 
 /// The kinds of trouble, each with an exit status of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum TroubleKind {
     /// The system or a dependency could not be started or reached.
@@ -156,6 +161,7 @@ impl TroubleKind {
 
 /// A phase as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PhaseReport {
     /// Its name.
     pub name: String,
@@ -174,6 +180,7 @@ pub struct PhaseReport {
 
 /// A fault as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FaultReport {
     /// Its number in the file, from 0: how a history names it.
     pub id: u16,
@@ -197,6 +204,7 @@ pub struct FaultReport {
 
 /// How many operations ended in which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Outcomes {
     /// Answered as required.
     pub ok: u64,
@@ -217,6 +225,7 @@ impl Outcomes {
 
 /// A load as it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LoadReport {
     /// Its name.
     pub name: String,
@@ -236,6 +245,7 @@ pub struct LoadReport {
 
 /// A load in one phase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LoadPhase {
     /// The phase.
     pub phase: String,
@@ -251,6 +261,7 @@ pub struct LoadPhase {
 
 /// A dependency as its proxy saw it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DependencyReport {
     /// Its name.
     pub name: String,
@@ -269,6 +280,7 @@ pub struct DependencyReport {
 
 /// A dependency in one phase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DependencyPhase {
     /// The phase.
     pub phase: String,
@@ -278,6 +290,7 @@ pub struct DependencyPhase {
 
 /// How many requests on the wire ended in which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attempts {
     /// All of them.
     pub total: u64,
@@ -298,6 +311,7 @@ pub struct Attempts {
 /// What became of the work of a ledger over the whole run. `accepted` is the sum of `delivered`,
 /// `lost`, `waiting`, `dropped` and `without_id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LedgerReport {
     /// Its name.
     pub name: String,
@@ -342,6 +356,7 @@ pub const BACKLOG_STEPS_MAX: usize = 240;
 
 /// How much accepted work was waiting to be delivered over time: the drain curve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BacklogReport {
     /// The length of a step, a multiple of 100 ms. The first begins with the run.
     pub every_us: u64,
@@ -383,6 +398,7 @@ impl LedgerReport {
 
 /// What became of the system after the last fault was lifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecoveryReport {
     /// When the last fault was lifted.
     pub lifted: Micros,
@@ -395,6 +411,7 @@ pub struct RecoveryReport {
 
 /// The incident that a scenario replays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IncidentReport {
     /// Whose.
     pub who: String,

@@ -7,7 +7,7 @@ use super::{
     SuiteReport, Timeline, Trace, Trouble, TroubleKind,
 };
 use crate::{
-    expectation::{Evidence, Place, Status, Verdict},
+    expectation::{Evidence, Place, Status, Subject, Verdict},
     history::Machine,
     units::Micros,
 };
@@ -108,14 +108,21 @@ fn verdicts() -> Vec<Verdict> {
             reason: Some("2 of 3 calls held on for longer".to_owned()),
             evidence: vec![
                 Evidence {
-                    about: None,
+                    about: Some(Subject::Call {
+                        dependency: "s3".into(),
+                        connection: 3,
+                        began: Micros::from_millis(10_213),
+                    }),
                     at: Micros::from_millis(10_213),
                     what: "PutObject models/7 #3: still open after 19.787s, when the fault was \
                            lifted"
                         .to_owned(),
                 },
                 Evidence {
-                    about: None,
+                    about: Some(Subject::Operation {
+                        load: "ask".into(),
+                        nth: 412,
+                    }),
                     at: Micros::from_millis(12_001),
                     what: "PutObject models/9 #1: gave up after 17.2s".to_owned(),
                 },

@@ -1,0 +1,214 @@
+//! The JSON Schema of `report.json`, as it is published: `docs/report.schema.json`.
+//!
+//! The file is made from the types of the model, their documentation included, by a test that also
+//! keeps it in step: `UPDATE_DOCS=1 cargo test report::schema`. Whoever adds a field to the model
+//! does no more than that. The schema is strict: a field that it does not know is an error, so that a
+//! report is read by the schema of the Brownout that wrote it or of a later one.
+
+/// JSON Schema (draft 2020-12) of `report.json`.
+pub const REPORT_SCHEMA: &str = include_str!("../../docs/report.schema.json");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{REPORT_VERSION, REPORTS, SuiteReport, UnlistedHostReport, sample};
+    use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
+    use serde_json::{Map, Value, json};
+    use std::{collections::BTreeSet, path::Path};
+
+    /// The schema made of the types.
+    fn made() -> Value {
+        let settings = SchemaSettings::draft2020_12()
+            .for_serialize()
+            .with_transform(RecursiveTransform(strict as fn(&mut Schema)))
+            .with_transform(RecursiveTransform(plain as fn(&mut Schema)));
+        let root = settings
+            .into_generator()
+            .into_root_schema_for::<SuiteReport>();
+        let Value::Object(made) = root.to_value() else {
+            panic!("a schema is an object");
+        };
+        let mut schema = Map::new();
+        schema.insert("$schema".to_owned(), made["$schema"].clone());
+        schema.insert(
+            "$id".to_owned(),
+            format!("urn:brownout:report:{REPORT_VERSION}").into(),
+        );
+        schema.insert(
+            "title".to_owned(),
+            "report.json of Brownout: what was required, what was measured and what happened"
+                .into(),
+        );
+        schema.extend(made.into_iter().filter(|(key, _)| key != "title"));
+        schema["properties"]["version"]["const"] = REPORT_VERSION.into();
+        Value::Object(schema)
+    }
+
+    /// Nothing but the fields that are known; each table says so, variants as well.
+    fn strict(schema: &mut Schema) {
+        if schema.get("properties").is_some() {
+            schema.insert("additionalProperties".to_owned(), false.into());
+        }
+    }
+
+    /// Descriptions without the brackets that link to other parts of the source.
+    fn plain(schema: &mut Schema) {
+        let Some(Value::String(text)) = schema.get_mut("description") else {
+            return;
+        };
+        *text = text
+            .replace("[`", "`")
+            .replace("`]", "`")
+            .replace('\n', " ");
+    }
+
+    fn written() -> Value {
+        serde_json::from_str(REPORT_SCHEMA).unwrap()
+    }
+
+    #[test]
+    fn the_published_schema_is_in_step_with_the_model() {
+        let made = format!("{:#}\n", made());
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
+            std::fs::write(path, &made).unwrap();
+            return;
+        }
+        for (number, (written, made)) in REPORT_SCHEMA.lines().zip(made.lines()).enumerate() {
+            let line = number + 1;
+            assert_eq!(
+                written, made,
+                "docs/report.schema.json:{line}; UPDATE_DOCS=1 writes it anew"
+            );
+        }
+        assert!(REPORT_SCHEMA == made, "it has another end");
+    }
+
+    /// A report with every field that there is.
+    fn full() -> SuiteReport {
+        let mut report = sample::suite();
+        let scenario = &mut report.scenarios[0];
+        scenario.unlisted_hosts.push(UnlistedHostReport {
+            host: "api.example.org:443".to_owned(),
+            count: 3,
+            passed: false,
+        });
+        report
+    }
+
+    fn rendered(report: &SuiteReport) -> Value {
+        let json = REPORTS.iter().find(|def| def.name == "json").unwrap();
+        serde_json::from_slice(&(json.render)(report)).unwrap()
+    }
+
+    /// What is wrong with a report, each by its place.
+    fn errors(report: &Value) -> Vec<String> {
+        let validator = jsonschema::draft202012::new(&written()).unwrap();
+        let errors = validator.iter_errors(report);
+        errors
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect()
+    }
+
+    #[test]
+    fn reports_are_valid_and_the_sample_has_every_field() {
+        let report = rendered(&full());
+        assert_eq!(errors(&report), Vec::<String>::new());
+        let mut seen = BTreeSet::new();
+        fields(&report, &mut seen);
+        let mut declared = BTreeSet::new();
+        declarations(&written(), &mut declared);
+        let unseen: Vec<&String> = declared.difference(&seen).collect();
+        assert!(
+            unseen.is_empty(),
+            "the sample report fills every field, but for {unseen:?}"
+        );
+    }
+
+    /// The names of all fields of a value.
+    fn fields(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(object) => {
+                found.extend(object.keys().cloned());
+                object.values().for_each(|inner| fields(inner, found));
+            }
+            Value::Array(items) => items.iter().for_each(|inner| fields(inner, found)),
+            _ => {}
+        }
+    }
+
+    /// The names of all fields that a schema declares.
+    fn declarations(schema: &Value, found: &mut BTreeSet<String>) {
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            found.extend(properties.keys().cloned());
+        }
+        match schema {
+            Value::Object(object) => object.values().for_each(|inner| declarations(inner, found)),
+            Value::Array(items) => items.iter().for_each(|inner| declarations(inner, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn a_field_too_many_or_too_few_or_of_another_sort_is_an_error() {
+        let good = rendered(&full());
+        let changed = |pointer: &str, change: &dyn Fn(&mut Value)| {
+            let mut report = good.clone();
+            change(report.pointer_mut(pointer).unwrap());
+            errors(&report)
+        };
+        let tables = [
+            "",
+            "/scenarios/0",
+            "/scenarios/0/verdicts/1",
+            "/scenarios/0/verdicts/1/place",
+            "/scenarios/0/verdicts/1/evidence/0",
+            "/scenarios/0/verdicts/1/evidence/0/about",
+            "/scenarios/0/loads/0/phases/0/outcomes",
+            "/scenarios/0/ledgers/0/backlog",
+            "/scenarios/0/machine",
+        ];
+        for table in tables {
+            let more = changed(table, &|value| value["surprise"] = json!(1));
+            assert!(
+                more.iter().any(|error| error.contains("surprise")),
+                "{table}: {more:?}"
+            );
+        }
+        for (table, field) in [
+            ("", "version"),
+            ("", "scenarios"),
+            ("/scenarios/0", "verdicts"),
+            ("/scenarios/0/verdicts/0", "status"),
+            ("/scenarios/0/faults/0", "hits"),
+            ("/scenarios/0/verdicts/1/evidence/1/about", "nth"),
+        ] {
+            let fewer = changed(table, &|value| {
+                value.as_object_mut().unwrap().remove(field).unwrap();
+            });
+            assert!(!fewer.is_empty(), "{table} without {field}");
+        }
+        for (value, other) in [
+            ("/version", json!(REPORT_VERSION + 1)),
+            ("/scenarios/0/status", json!("passed")),
+            ("/scenarios/0/verdicts/0/window", json!([1])),
+            ("/scenarios/0/duration_us", json!(-1)),
+            ("/scenarios/1/trouble/kind", json!("not started")),
+        ] {
+            let wrong = changed(value, &|value| *value = other.clone());
+            assert!(!wrong.is_empty(), "{value} as {other}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_missing_is_what_a_report_leaves_out() {
+        let schema = written();
+        let required = |name: &str| schema["$defs"][name]["required"].clone();
+        let verdict = required("Verdict");
+        let has = |field: &str| verdict.as_array().unwrap().contains(&json!(field));
+        assert!(
+            has("measured") && !has("reason") && !has("evidence"),
+            "{verdict}"
+        );
+    }
+}
