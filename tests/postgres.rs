@@ -353,6 +353,15 @@ const STATEMENTS: &[(&str, &str)] = &[
         "temp_file_limit",
         "error = '53400'\nwhen = { text = '*generate_series*' }",
     ),
+    (
+        "piped_commit",
+        "error = '23503'\nmessage = 'insert or update on table \"checked\" violates foreign key constraint \"checked_a_fkey\"'\ndetail = 'Key (a)=(9) is not present in table \"t\".'\nwhen = { operation = 'COMMIT' }",
+    ),
+    // In an open transaction an error undoes what was done, also where it was done.
+    (
+        "piped_insert",
+        "error = '23505'\nmessage = 'duplicate key value violates unique constraint \"piped_pkey\"'\ndetail = 'Key (a)=(1) already exists.'\napplied = 'yes'\nwhen = { text = '*(3)*' }",
+    ),
     ("slots", "error = '53300'"),
     ("reserved", "error = 'reserved_slots'"),
     ("role_limit", "error = 'role_limit'"),
@@ -384,6 +393,30 @@ async fn faults_look_to_the_client_as_the_servers_own_failures_do() {
         );
         assert!(hit[0].code.is_some(), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_asked_for_within_a_pipeline_is_replaced_at_once() {
+    let server = started().await;
+    let rig = Rig::new(&server, |_| {});
+    let active = rig.put(
+        "kind = 'error'\non = 'db'\nerror = '57014'\napplied = 'yes'\nwhen = { text = '*RETURNING*' }",
+    );
+    let seen = case("fault", "flushed", rig.conninfo(), || {}).await;
+    let seen: serde_json::Value = serde_json::from_str(&seen).expect("JSON");
+    assert_eq!(seen[0][0][0], "QueryCanceled", "{seen}");
+    assert_eq!(seen[1], serde_json::json!([7]), "the session goes on");
+    // The client is told of neither, and the server has carried out both.
+    assert_eq!(seen[2], serde_json::json!([2]), "{seen}");
+    assert_eq!(active.hits(), 1);
+    let attempts = rig.attempts().await;
+    let inserts = attempts
+        .iter()
+        .filter(|attempt| &*attempt.operation == "INSERT");
+    let inserts: Vec<_> = inserts
+        .map(|attempt| (attempt.code.as_deref(), attempt.applied))
+        .collect();
+    assert_eq!(inserts, [(Some("57014"), Applied::Yes); 2]);
 }
 
 /// What ends sessions that are idle, with the client's case and what it gets first.

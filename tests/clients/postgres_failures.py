@@ -189,6 +189,60 @@ def pipeline():
         return [said, usable(conn), conn.execute("SELECT count(*) FROM piped").fetchone()]
 
 
+def piped(*texts):
+    """A transaction within one pipeline, begun, done and ended before any Sync: what it meets, the
+    state it leaves behind, and what remains of it."""
+    with connect() as conn:
+        conn.execute(
+            "DROP TABLE IF EXISTS checked; DROP TABLE IF EXISTS piped; CREATE TABLE piped (a int PRIMARY KEY);"
+            " CREATE TABLE checked (a int REFERENCES t(a) DEFERRABLE INITIALLY DEFERRED);"
+            " INSERT INTO piped VALUES (1)"
+        )
+
+        def work():
+            with conn.pipeline() as pipeline:
+                for text in texts:
+                    conn.execute(text)
+                pipeline.sync()
+
+        said = fails(work, conn)
+        state = pq.TransactionStatus(conn.info.transaction_status).name
+        rows = [usable(conn)]
+        for table in ("piped", "checked"):
+            rows.append(conn.execute(f"SELECT count(*) FROM {table}").fetchone())
+        return [said, state, rows]
+
+
+def piped_commit():
+    """The COMMIT fails, by a constraint that is checked only then."""
+    return piped(
+        "BEGIN", "INSERT INTO piped VALUES (2)", f"INSERT INTO checked VALUES ({9 if REAL else 1})", "COMMIT", "SELECT 1"
+    )
+
+
+def piped_insert():
+    """A statement in it fails: the COMMIT is skipped."""
+    return piped("BEGIN", "INSERT INTO piped VALUES (2)", f"INSERT INTO piped VALUES ({1 if REAL else 3})", "COMMIT")
+
+
+def flushed():
+    """Asks for an answer in the midst of a pipeline, then goes on with it."""
+    signal.alarm(30)
+    with connect() as conn:
+        conn.execute("DROP TABLE IF EXISTS piped; CREATE TABLE piped (a int PRIMARY KEY)")
+        met = []
+
+        def work():
+            with conn.pipeline() as pipeline:
+                first = "INSERT INTO piped VALUES (1) RETURNING a"
+                met.append(fails(lambda: conn.execute(first).fetchone()))
+                conn.execute("INSERT INTO piped VALUES (2)")
+                pipeline.sync()
+
+        met.append(fails(work, conn))
+        return [met, usable(conn), conn.execute("SELECT count(*) FROM piped").fetchone()]
+
+
 def slots():
     """Every slot of the server is taken."""
     held = []

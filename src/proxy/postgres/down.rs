@@ -3,7 +3,7 @@
 
 use super::{
     Over,
-    queue::{Farewell, Kind, Plan, Queue, State, may_be_undone},
+    queue::{Farewell, Kind, Plan, Queue, State, chains, may_be_undone},
 };
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
@@ -36,6 +36,22 @@ const ERROR_BYTES: usize = 4 * 1024;
 /// of an object and of its rows, has 39.
 const TAG_BYTES: usize = 48;
 
+impl Drop for AtReady {
+    /// The session ended before anything could be done: nothing says whether the server has made
+    /// good what it carried out.
+    fn drop(&mut self) {
+        for statement in self.statement.iter_mut().chain(&mut self.later) {
+            if statement.is_applied() && may_be_undone(statement) {
+                statement.upstream_answered(Applied::Unknown);
+            }
+        }
+    }
+}
+
+/// The most statements of a pipeline that wait for how its session ends; of the oldest beyond them
+/// is said that they were cut off.
+const LATER_MAX: usize = 1_000;
+
 /// Passes on what the server answers.
 pub(super) struct Down<'a> {
     upstream: Inlet<ReadHalf<UpstreamStream>>,
@@ -51,7 +67,8 @@ pub(super) struct Down<'a> {
     passing: usize,
     /// Bytes of the message that is being left out.
     dropping: usize,
-    /// What is to be done at the next `ReadyForQuery`; until then answers are left out.
+    /// What is to be done at the next `ReadyForQuery`, or as soon as the client asks for what is
+    /// answered; until it is ready answers are left out.
     at_ready: Option<AtReady>,
     /// Statements whose answers are whole, to be recorded once they have left.
     done: Vec<Statement>,
@@ -61,7 +78,57 @@ pub(super) struct Down<'a> {
 struct AtReady {
     then: Then,
     fault: FaultId,
+    /// The statement, once its own answer is whole.
     statement: Option<Box<Statement>>,
+    /// Later ones of its pipeline, whose answers are left out too.
+    later: Vec<Box<Statement>>,
+    /// Whether the client was told the error already, as it had asked for what was answered.
+    is_said: bool,
+}
+
+impl AtReady {
+    /// The error that the client is told, where its session goes on.
+    fn error(&self) -> Option<&ErrorReply> {
+        match &self.then {
+            Then::Reply(Reply::Postgres(error)) if !error.severity.ends_session() => Some(error),
+            _ => None,
+        }
+    }
+
+    /// A later statement of the pipeline is over: for the client it was never carried out, as the
+    /// one before it failed.
+    fn leaves_out(
+        &mut self,
+        mut statement: Box<Statement>,
+        state: &mut State,
+        done: &mut Vec<Statement>,
+    ) {
+        statement.acted(&[self.fault]);
+        if let Some(error) = self.error() {
+            statement.code(&*error.code);
+            return state.keep(statement, done);
+        }
+        self.later.push(statement);
+        if self.later.len() > LATER_MAX {
+            self.later.remove(0).finish(AttemptEnd::Cut);
+        }
+    }
+
+    /// The code that the client is told of.
+    fn code(&self) -> Option<&str> {
+        self.error().map(|error| &*error.code)
+    }
+
+    /// Ends the later statements with the session, without whose `Sync` or `COMMIT` the server
+    /// takes back what they did.
+    fn end_later(&mut self, end: AttemptEnd, is_taken_back: bool) {
+        for mut statement in self.later.drain(..) {
+            if is_taken_back && may_be_undone(&statement) {
+                statement.upstream_answered(Applied::No);
+            }
+            statement.finish(end);
+        }
+    }
 }
 
 /// What is to be done with the message at hand.
@@ -78,6 +145,8 @@ enum Step {
     Late(Duration, FaultId),
     /// What was decided for the next `ReadyForQuery`, which it is.
     Act,
+    /// The same in its stead, as the client has asked for what is answered.
+    ActNow,
 }
 
 impl<'a> Down<'a> {
@@ -116,6 +185,7 @@ impl<'a> Down<'a> {
     async fn session(&mut self) -> Result<(), Over> {
         loop {
             self.pass_on().await?;
+            self.act_on_flush().await?;
             self.end_locally().await?;
             tokio::select! {
                 biased;
@@ -248,7 +318,7 @@ impl<'a> Down<'a> {
             Step::EndAfter(error) => {
                 self.send(header.whole().min(self.upstream.bytes().len()))
                     .await?;
-                let front = self.queue.lock().pending.pop_front();
+                let front = self.queue.lock().pop();
                 let statement = front.and_then(|front| front.statement);
                 let farewell = Farewell::Error(error);
                 return Err(self.say_farewell(statement, farewell, Closing::Fin).await);
@@ -267,7 +337,27 @@ impl<'a> Down<'a> {
                     }
                 }
             }
-            Step::Act => return self.act(header).await,
+            Step::Act => {
+                self.act(Some(header.whole())).await?;
+                self.passing = header.whole();
+            }
+            Step::ActNow => {
+                self.act(None).await?;
+                self.dropping = header.whole();
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what was decided, if the client has asked for what was answered since the statement's
+    /// own answer was whole.
+    async fn act_on_flush(&mut self) -> Result<(), Over> {
+        let is_due = self.at_ready.as_ref().is_some_and(|at_ready| {
+            at_ready.statement.is_some() && !self.queue.lock().awaits_flush
+        });
+        // In the middle of a message nothing can be said.
+        if is_due && self.passing == 0 {
+            self.act(None).await?;
         }
         Ok(())
     }
@@ -294,6 +384,8 @@ impl<'a> Down<'a> {
                         then,
                         fault,
                         statement: None,
+                        later: Vec::new(),
+                        is_said: false,
                     });
                 }
                 None => {}
@@ -301,6 +393,9 @@ impl<'a> Down<'a> {
         }
         let is_left_out =
             is_asked && self.at_ready.is_some() || is_of_failing(&mut state, header.kind);
+        let has_statement =
+            |at_ready: &Option<AtReady>| at_ready.as_ref().is_some_and(|at| at.statement.is_some());
+        let (is_flushed, had_statement) = (state.is_flushed(), has_statement(&self.at_ready));
         let step = match header.kind {
             b'Z' => {
                 let status = body.first().copied().unwrap_or(b'I');
@@ -340,11 +435,17 @@ impl<'a> Down<'a> {
             }
             _ => None,
         };
-        if let Some(step) = step {
-            return step;
+        if !had_statement && has_statement(&self.at_ready) {
+            if is_flushed {
+                return Step::ActNow;
+            }
+            state.awaits_flush = true;
         }
         if is_left_out {
             return Step::Drop;
+        }
+        if let Some(step) = step {
+            return step;
         }
         let last = self.done.last_mut();
         if let Some(statement) = state.statement().or(last).filter(|_| is_asked) {
@@ -353,73 +454,77 @@ impl<'a> Down<'a> {
         Step::Pass
     }
 
-    /// Does what was decided for this `ReadyForQuery`: the server has carried the statement out.
-    async fn act(&mut self, header: Header) -> Result<(), Over> {
-        let Some(AtReady {
-            then,
-            fault,
-            statement,
-        }) = self.at_ready.take()
-        else {
-            self.passing = header.whole();
+    /// The server has carried the statement out: does what was decided about its answer. `ready`:
+    /// the bytes of the `ReadyForQuery` that comes behind it, if the server is ready.
+    async fn act(&mut self, ready: Option<usize>) -> Result<(), Over> {
+        let Some(mut at_ready) = self.at_ready.take() else {
             return Ok(());
         };
-        let Some(mut statement) = statement else {
-            self.passing = header.whole();
+        let Some(mut statement) = at_ready.statement.take() else {
             return Ok(());
         };
-        let ends_session = !matches!(
-            &then,
-            Then::Reply(Reply::Postgres(error)) if error.severity == Severity::Error
-        );
-        if ends_session && self.queue.lock().status != b'I' {
-            // Its transaction ends with the session.
+        if let Some(error) = at_ready.error() {
+            let bytes = self.bytes_of(error, &statement);
+            statement.code(&*error.code);
+            statement.add_down(bytes.len() + ready.unwrap_or(0));
+            self.send_own(&bytes).await?;
+            if ready.is_some() {
+                self.done.push(*statement);
+            } else {
+                self.queue.lock().keep(statement, &mut self.done);
+                at_ready.is_said = true;
+                self.at_ready = Some(at_ready);
+            }
+            return Ok(());
+        }
+        let is_in_transaction = self.queue.lock().status != b'I';
+        let is_taken_back = is_in_transaction || ready.is_none();
+        if is_in_transaction || is_taken_back && may_be_undone(&statement) {
+            // What it belongs to ends with the session.
             statement.upstream_answered(Applied::No);
         }
-        match then {
-            Then::Reply(Reply::Postgres(error)) if error.severity == Severity::Error => {
-                let bytes = self.bytes_of(&error, &statement);
-                statement.code(&*error.code);
-                statement.add_down(bytes.len() + header.whole());
-                self.send_own(&bytes).await?;
-                self.passing = header.whole();
-                self.done.push(*statement);
-                Ok(())
-            }
-            Then::Reply(Reply::Postgres(error)) => {
-                let farewell = Farewell::Error(error);
-                Err(self
-                    .say_farewell(Some(statement), farewell, Closing::Fin)
-                    .await)
-            }
-            Then::Reply(Reply::Garbage(bytes)) => {
-                let farewell = Farewell::Bytes(bytes);
-                Err(self
-                    .say_farewell(Some(statement), farewell, Closing::Fin)
-                    .await)
-            }
+        let (over, end) = self.end_session(&at_ready, statement).await;
+        at_ready.end_later(end, is_taken_back);
+        Err(over)
+    }
+
+    /// Ends the session in place of a statement's answer; says how, and how later statements of
+    /// its pipeline end.
+    async fn end_session(
+        &mut self,
+        at_ready: &AtReady,
+        mut statement: Box<Statement>,
+    ) -> (Over, AttemptEnd) {
+        let farewell = match &at_ready.then {
+            Then::Reply(Reply::Postgres(error)) => Farewell::Error(error.clone()),
+            Then::Reply(Reply::Garbage(bytes)) => Farewell::Bytes(bytes.clone()),
             Then::Lose => {
-                let faults = [fault];
-                tokio::select! {
+                let faults = [at_ready.fault];
+                let end = tokio::select! {
                     biased;
-                    _ = self.life.client_left() => statement.finish(AttemptEnd::GaveUp),
+                    _ = self.life.client_left() => AttemptEnd::GaveUp,
                     () = lifted(&mut self.faults, &faults) => {
                         statement.released();
-                        statement.finish(AttemptEnd::Unfinished);
+                        AttemptEnd::Unfinished
                     }
-                }
-                Err(Over::ByFault(Closing::Fin))
+                };
+                statement.finish(end);
+                return (Over::ByFault(Closing::Fin), end);
             }
-            Then::Close(closing) => {
+            then => {
+                // No byte, and what only answers of HTTP can meet.
+                let closing = match then {
+                    Then::Close(closing) => *closing,
+                    _ => Closing::Fin,
+                };
                 statement.finish(AttemptEnd::Cut);
-                Err(Over::ByFault(closing))
+                return (Over::ByFault(closing), AttemptEnd::Cut);
             }
-            // No byte, and what only answers of HTTP can meet.
-            _ => {
-                statement.finish(AttemptEnd::Cut);
-                Err(Over::ByFault(Closing::Fin))
-            }
-        }
+        };
+        let said = self
+            .say_farewell(Some(statement), farewell, Closing::Fin)
+            .await;
+        (said, AttemptEnd::Cut)
     }
 
     fn bytes_of(&self, error: &ErrorReply, statement: &Statement) -> Vec<u8> {
@@ -429,11 +534,7 @@ impl<'a> Down<'a> {
 
     /// Ends the session if the statement that is due ends it, and no answer is due before.
     async fn end_locally(&mut self) -> Result<(), Over> {
-        let front = self
-            .queue
-            .lock()
-            .pending
-            .pop_front_if(|front| front.kind == Kind::Local);
+        let front = self.queue.lock().pop_if(|front| front.kind == Kind::Local);
         let Some(front) = front else {
             return Ok(());
         };
@@ -498,7 +599,7 @@ impl<'a> Down<'a> {
         if error.severity != Severity::Warning {
             self.life.said(&error.code);
         }
-        let front = self.queue.lock().pending.pop_front();
+        let front = self.queue.lock().pop();
         let mut statement = front.and_then(|front| front.statement);
         if let Some(statement) = &mut statement {
             statement.acted(&self.life.faults());
@@ -564,8 +665,10 @@ fn complete(
     }
     let kind = front.kind;
     let mut operation: Arc<str> = "".into();
+    let mut goes_on = false;
     if let Some(statement) = &mut front.statement {
         operation = Arc::clone(statement.operation());
+        goes_on = is_end(body) && chains(statement.text());
         // The server answers so to the end of a transaction that has failed, and to a text that
         // takes back what its first statement did.
         let is_undone = body.starts_with(b"ROLLBACK\0")
@@ -586,10 +689,24 @@ fn complete(
         (_, body) if body.starts_with(b"ROLLBACK\0") => state.settle(Applied::No, done),
         _ => {}
     }
+    match &*operation {
+        "ROLLBACK TO" => {}
+        _ if is_end(body) && !goes_on => state.status = b'I',
+        _ if body.starts_with(b"BEGIN\0") || body.starts_with(b"START TRANSACTION\0") => {
+            state.status = b'T';
+        }
+        _ => {}
+    }
     if kind == Kind::Execute {
-        let statement = state.pending.pop_front().and_then(|front| front.statement);
+        let statement = state.pop().and_then(|front| front.statement);
         over(state, statement, at_ready, done);
     }
+}
+
+/// Whether a tag says that a transaction has ended.
+fn is_end(body: &[u8]) -> bool {
+    let ends: [&[u8]; 3] = [b"COMMIT\0", b"ROLLBACK\0", b"PREPARE TRANSACTION\0"];
+    ends.iter().any(|tag| body.starts_with(tag))
 }
 
 /// A statement is over, or is to be when the server is ready.
@@ -603,8 +720,11 @@ fn over(
         return;
     };
     match at_ready {
-        Some(at_ready) if at_ready.statement.is_none() => at_ready.statement = Some(statement),
-        _ => state.keep(statement, done),
+        None => state.keep(statement, done),
+        Some(at_ready) if at_ready.is_said || at_ready.statement.is_some() => {
+            at_ready.leaves_out(statement, state, done);
+        }
+        Some(at_ready) => at_ready.statement = Some(statement),
     }
 }
 
@@ -627,11 +747,12 @@ fn error(
         let mut bytes = Vec::new();
         if let Some(statement) = &mut front.statement {
             bytes = reply.bytes(session, pid, statement.operation(), statement.table());
+            statement.upstream_answered(Applied::No);
             statement.code(&*reply.code);
             statement.add_down(bytes.len());
         }
         if kind == Kind::Execute {
-            let statement = state.pending.pop_front().and_then(|front| front.statement);
+            let statement = state.pop().and_then(|front| front.statement);
             over(state, statement, at_ready, done);
             state.skip_executes(Some(&reply.code), done);
         }
@@ -650,9 +771,10 @@ fn error(
         }
     }
     if kind == Kind::Execute {
-        let statement = state.pending.pop_front().and_then(|front| front.statement);
+        let statement = state.pop().and_then(|front| front.statement);
         over(state, statement, at_ready, done);
-        state.skip_executes(code, done);
+        let told = at_ready.as_ref().and_then(AtReady::code);
+        state.skip_executes(told.or(code), done);
     }
     None
 }
@@ -663,12 +785,8 @@ fn copies_in(state: &mut State) {
     let is_execute = state
         .front()
         .is_some_and(|front| front.kind == Kind::Execute);
-    let next_is_sync = state
-        .pending
-        .get(1)
-        .is_some_and(|next| next.kind == Kind::Sync);
-    if is_execute && next_is_sync {
-        state.pending.remove(1);
+    if is_execute {
+        state.forget_sync();
     }
 }
 
@@ -686,7 +804,8 @@ fn ready(
     state.copies_in = false;
     state.skip_executes(None, done);
     let is_local = |kind: Kind| kind == Kind::Local;
-    let Some(mut front) = state.pending.pop_front_if(|front| !is_local(front.kind)) else {
+    state.awaits_flush = false;
+    let Some(mut front) = state.pop_if(|front| !is_local(front.kind)) else {
         return Step::Pass;
     };
     let mut step = Step::Pass;
@@ -695,6 +814,7 @@ fn ready(
             // The server did not fail though it was made to.
             Some(Plan::Fail(reply)) => {
                 let error = reply.bytes(session, pid, statement.operation(), statement.table());
+                statement.upstream_answered(Applied::No);
                 statement.code(&*reply.code);
                 statement.add_down(error.len());
                 step = Step::Before(error);
@@ -707,6 +827,14 @@ fn ready(
         if at_ready.is_none() {
             statement.add_down(bytes);
         }
+    }
+    let is_undone = status == b'I' && state.batch_has_failed;
+    if let Some(statement) = at_ready.as_mut().and_then(|at| at.statement.as_mut())
+        && is_undone
+        && may_be_undone(statement)
+    {
+        // Something later in its pipeline failed in the server itself.
+        statement.upstream_answered(Applied::No);
     }
     over(state, front.statement.take(), at_ready, done);
     if status == b'I' {

@@ -108,7 +108,12 @@ pub(super) struct Queue {
 /// See [`Queue`].
 pub(super) struct State {
     pub(super) pending: VecDeque<Pending>,
-    /// The transaction's state in the last `ReadyForQuery`: `I`, `T` or `E`.
+    /// Behind how many of them the client has asked for what was answered until then (`Flush`).
+    flushed: usize,
+    /// Whether something is decided about an answer that is done when the client next asks so.
+    pub(super) awaits_flush: bool,
+    /// The transaction's state in the last `ReadyForQuery`, or after what was begun or ended since:
+    /// `I`, `T` or `E`.
     pub(super) status: u8,
     /// Statements that were carried out in a transaction which is still open: applied is what is
     /// committed.
@@ -126,6 +131,8 @@ impl Queue {
         Self {
             state: Mutex::new(State {
                 pending: VecDeque::from([first]),
+                flushed: 0,
+                awaits_flush: false,
                 status: b'I',
                 unsettled: VecDeque::new(),
                 before_savepoint: None,
@@ -213,6 +220,14 @@ fn may_be_several(text: &str) -> bool {
     text.len() + 4 > TEXT_BYTES_MAX || text.trim_end_matches(is_end).contains(';')
 }
 
+/// Whether the end of a transaction begins the next one: `COMMIT AND CHAIN`.
+pub(super) fn chains(text: &str) -> bool {
+    let words: Vec<&str> = text.split([' ', '\t', '\r', '\n', ';']).collect();
+    words
+        .windows(2)
+        .any(|pair| pair[0].eq_ignore_ascii_case("AND") && pair[1].eq_ignore_ascii_case("CHAIN"))
+}
+
 /// Whether a transaction could take back what it did.
 pub(super) fn may_be_undone(statement: &Statement) -> bool {
     !READING.contains(&&**statement.operation())
@@ -286,6 +301,74 @@ impl State {
         done.extend(self.unsettled.drain(kept..).map(|statement| *statement));
     }
 
+    /// The state in which the server will find a request that is sent now, as far as what is due
+    /// before it tells: the transaction's, and whether it skips everything up to the next `Sync`.
+    pub(super) fn ahead(&self) -> (u8, bool) {
+        let mut status = self.status;
+        let mut skips = self.batch_has_failed;
+        for pending in &self.pending {
+            let statement = match (pending.kind, &pending.statement) {
+                (Kind::Query, Some(statement)) if may_be_several(statement.text()) => continue,
+                (Kind::Query, Some(statement)) => statement,
+                (Kind::Execute, Some(statement)) if !skips => statement,
+                (Kind::Sync, _) => {
+                    skips = false;
+                    continue;
+                }
+                _ => continue,
+            };
+            let fails = matches!(pending.plan, Some(Plan::Fail(_)));
+            skips = fails && pending.kind == Kind::Execute;
+            status = match (&**statement.operation(), status) {
+                ("COMMIT", _) if fails => b'I',
+                (_, b'T') if fails => b'E',
+                (_, status) if fails => status,
+                ("BEGIN", b'I') => b'T',
+                ("COMMIT" | "ROLLBACK", b'T' | b'E') if chains(statement.text()) => b'T',
+                ("COMMIT" | "ROLLBACK", _) => b'I',
+                (_, status) => status,
+            };
+        }
+        (status, skips)
+    }
+
+    /// Takes out the first request whose answer is due.
+    pub(super) fn pop(&mut self) -> Option<Pending> {
+        self.flushed = self.flushed.saturating_sub(1);
+        self.pending.pop_front()
+    }
+
+    /// As [`State::pop`], if it is such a one.
+    pub(super) fn pop_if(&mut self, is_wanted: impl FnOnce(&Pending) -> bool) -> Option<Pending> {
+        self.pending.front().filter(|front| is_wanted(front))?;
+        self.pop()
+    }
+
+    /// Takes out a `Sync` which the server does not answer, behind the `Execute` at the front.
+    pub(super) fn forget_sync(&mut self) {
+        if self
+            .pending
+            .get(1)
+            .is_some_and(|next| next.kind == Kind::Sync)
+        {
+            self.pending.remove(1);
+            if self.flushed > 1 {
+                self.flushed -= 1;
+            }
+        }
+    }
+
+    /// The client asks for what was answered until now. True if that is waited for.
+    pub(super) fn flush(&mut self) -> bool {
+        self.flushed = self.pending.len();
+        std::mem::take(&mut self.awaits_flush)
+    }
+
+    /// Whether the client has asked so behind the first request whose answer is due.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flushed > 0
+    }
+
     /// The first request whose answer is due.
     pub(super) fn front(&mut self) -> Option<&mut Pending> {
         self.pending.front_mut()
@@ -303,10 +386,17 @@ impl State {
             .front()
             .is_some_and(|pending| pending.kind == Kind::Execute)
         {
-            let Some(mut statement) = self.pending.pop_front().and_then(|next| next.statement)
-            else {
+            let Some(next) = self.pop() else {
                 continue;
             };
+            let Some(mut statement) = next.statement else {
+                continue;
+            };
+            match next.plan {
+                Some(Plan::After(_, fault)) => statement.did_not_act(fault),
+                Some(Plan::Fail(_)) => statement.nobody_acted(),
+                _ => {}
+            }
             statement.upstream_answered(Applied::No);
             if let Some(code) = code {
                 statement.code(code);

@@ -834,3 +834,220 @@ async fn no_more_is_passed_on_than_can_be_remembered_until_answers_come() {
         expect(&mut server, &sync).await;
     }
 }
+
+fn parse(text: &str) -> Vec<u8> {
+    message(b'P', &[b"\0", text.as_bytes(), b"\0\0\0"].concat())
+}
+
+/// What executes a statement in the extended protocol.
+fn execute(text: &str) -> Vec<u8> {
+    [parse(text), message(b'B', &[0; 8]), message(b'E', &[0; 5])].concat()
+}
+
+/// What the server answers to it.
+fn executed(tag: &str) -> Vec<u8> {
+    let tag = [tag.as_bytes(), b"\0"].concat();
+    [message(b'1', b""), message(b'2', b""), message(b'C', &tag)].concat()
+}
+
+/// What is sent for it when it is made to fail so.
+fn made_to_fail(text: &str, failing: Vec<u8>) -> Vec<u8> {
+    [parse(text), message(b'B', &[0; 8]), failing].concat()
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_ends_the_transaction_also_within_one_pipeline() {
+    use crate::protocol::postgres::failing;
+    let sync = message(b'S', b"");
+    // Whether the BEGIN was answered before the COMMIT came.
+    for is_answered in [true, false] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        rig.put("COMMIT", End::Reply(error("40001")));
+        let before = [execute("BEGIN"), execute("INSERT INTO t VALUES (1)")].concat();
+        let answers = [executed("BEGIN"), executed("INSERT 0 1")].concat();
+        both(&mut client, &mut server, &before).await;
+        if is_answered {
+            both(&mut server, &mut client, &answers).await;
+        }
+        let commit = [execute("COMMIT"), sync.clone()].concat();
+        client.write_all(&commit).await.expect("written");
+        let sent = made_to_fail("COMMIT", failing::execute_commit());
+        expect(&mut server, &[sent, sync.clone()].concat()).await;
+        if !is_answered {
+            both(&mut server, &mut client, &answers).await;
+        }
+        let own = [executed("ROLLBACK"), message(b'3', b"")].concat();
+        let answer = [own, failed(b'I')].concat();
+        let begins = [message(b'1', b""), message(b'2', b"")].concat();
+        server
+            .write_all(&[&begins[..], &answer].concat())
+            .await
+            .expect("written");
+        let seen = [said("40001", "COMMIT", ""), message(b'Z', b"I")].concat();
+        expect(&mut client, &seen).await;
+        let insert = rig.attempt("INSERT").await;
+        assert_eq!((insert.code, insert.applied), (None, Applied::No));
+    }
+}
+
+#[tokio::test]
+async fn an_error_within_a_pipelined_transaction_undoes_the_statement_also_afterwards() {
+    use crate::protocol::postgres::failing;
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    rig.put("INSERT", End::Forward(Then::Reply(error("57014"))));
+    let insert = "INSERT INTO t VALUES (1)";
+    let rest = [execute("COMMIT"), message(b'S', b"")].concat();
+    let whole = [execute("BEGIN"), execute(insert), rest.clone()].concat();
+    client.write_all(&whole).await.expect("written");
+    let sent = [
+        execute("BEGIN"),
+        made_to_fail(insert, failing::execute()),
+        rest,
+    ]
+    .concat();
+    expect(&mut server, &sent).await;
+    both(&mut server, &mut client, &executed("BEGIN")).await;
+    server.write_all(&failed(b'E')).await.expect("written");
+    let seen = [said("57014", "INSERT", "t"), message(b'Z', b"E")].concat();
+    expect(&mut client, &seen).await;
+    let insert = rig.attempt("INSERT").await;
+    assert_eq!(
+        (insert.applied, &insert.faults[..]),
+        (Applied::No, &[FaultId(3)][..])
+    );
+    let commit = rig.attempt("COMMIT").await;
+    assert_eq!(commit.applied, Applied::No);
+}
+
+#[tokio::test]
+async fn what_a_pipeline_skips_no_fault_acts_on() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let active = rig.put("UPDATE", End::Reply(error("57014")));
+    let update = "UPDATE t SET a = 1";
+    let whole = [execute(update), execute(update), message(b'S', b"")].concat();
+    client.write_all(&whole).await.expect("written");
+    let failing = crate::protocol::postgres::failing::execute();
+    let sent = [
+        made_to_fail(update, failing),
+        execute(update),
+        message(b'S', b""),
+    ]
+    .concat();
+    expect(&mut server, &sent).await;
+    server.write_all(&failed(b'I')).await.expect("written");
+    let seen = [said("57014", "UPDATE", "t"), message(b'Z', b"I")].concat();
+    expect(&mut client, &seen).await;
+    assert_eq!(rig.attempt("UPDATE").await.faults, [FaultId(3)]);
+    let skipped = rig.attempt("UPDATE").await;
+    assert_eq!(skipped.code.as_deref(), Some("57014"));
+    assert!(skipped.faults.is_empty());
+    assert_eq!(active.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_flushes_waits_for_no_sync() {
+    let flush = message(b'H', b"");
+    let insert = execute("INSERT INTO t VALUES (1)");
+    let delete = execute("DELETE FROM t");
+    // Whether it asks before the server has answered, or after.
+    for asks_first in [true, false] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        rig.put("INSERT", End::Forward(Then::Reply(error("57014"))));
+        both(&mut client, &mut server, &insert).await;
+        if asks_first {
+            both(&mut client, &mut server, &flush).await;
+        }
+        let answer = executed("INSERT 0 1");
+        server.write_all(&answer).await.expect("written");
+        if !asks_first {
+            let silent = timeout(Duration::from_millis(100), client.read(&mut [0])).await;
+            assert!(silent.is_err(), "it has not asked");
+            both(&mut client, &mut server, &flush).await;
+        }
+        expect(&mut client, &said("57014", "INSERT", "t")).await;
+        // The server carries out what follows; the client must not hear of it before its Sync.
+        let rest = [delete.clone(), message(b'S', b"")].concat();
+        both(&mut client, &mut server, &rest).await;
+        let answer = [executed("DELETE 1"), message(b'Z', b"I")].concat();
+        server.write_all(&answer).await.expect("written");
+        expect(&mut client, &message(b'Z', b"I")).await;
+        for operation in ["INSERT", "DELETE"] {
+            let attempt = rig.attempt(operation).await;
+            assert_eq!(attempt.code.as_deref(), Some("57014"), "{operation}");
+            assert_eq!(
+                (attempt.applied, attempt.end),
+                (Applied::Yes, AttemptEnd::Answered)
+            );
+            assert_eq!(attempt.faults, [FaultId(3)], "{operation}");
+        }
+        rig.switch.heal();
+        both(&mut client, &mut server, &query("SELECT 1")).await;
+        both(&mut server, &mut client, &done("SELECT 1", b'I')).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_ends_before_its_sync_has_done_nothing() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    rig.put("INSERT", End::Forward(Then::Close(Closing::Fin)));
+    let insert = execute("INSERT INTO t VALUES (1)");
+    let flush = message(b'H', b"");
+    both(&mut client, &mut server, &[insert, flush].concat()).await;
+    server
+        .write_all(&executed("INSERT 0 1"))
+        .await
+        .expect("written");
+    ends(&mut client).await;
+    let attempt = rig.attempt("INSERT").await;
+    assert_eq!(
+        (attempt.applied, attempt.end),
+        (Applied::No, AttemptEnd::Cut)
+    );
+}
+
+#[tokio::test]
+async fn later_statements_of_a_pipeline_whose_answer_is_replaced_are_told_of_as_they_were() {
+    for (then, code, end, seen) in [
+        (
+            Then::Reply(error("57014")),
+            Some("57014"),
+            AttemptEnd::Answered,
+            [said("57014", "INSERT", "t"), message(b'Z', b"I")].concat(),
+        ),
+        (Then::Reply(Reply::Empty), None, AttemptEnd::Cut, Vec::new()),
+    ] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        rig.put("INSERT", End::Forward(then));
+        let whole = [
+            execute("INSERT INTO t VALUES (1)"),
+            execute("DELETE FROM t"),
+            message(b'S', b""),
+        ];
+        both(&mut client, &mut server, &whole.concat()).await;
+        let answers = [
+            executed("INSERT 0 1"),
+            executed("DELETE 1"),
+            message(b'Z', b"I"),
+        ];
+        server.write_all(&answers.concat()).await.expect("written");
+        expect(&mut client, &seen).await;
+        let mut seen = 0;
+        while seen < 2 {
+            let Some(Observation::Attempt(attempt)) = soon(rig.observations.recv()).await else {
+                continue;
+            };
+            if matches!(&*attempt.operation, "INSERT" | "DELETE") {
+                assert_eq!(attempt.code.as_deref(), code, "{attempt:?}");
+                assert_eq!((attempt.applied, attempt.end), (Applied::Yes, end));
+                assert_eq!(attempt.faults, [FaultId(3)]);
+                seen += 1;
+            }
+        }
+    }
+}

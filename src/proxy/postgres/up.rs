@@ -2,7 +2,7 @@
 
 use super::{
     Over, Waiting,
-    queue::{Farewell, Kind, Pending, Plan, Queue, State},
+    queue::{Farewell, Kind, Pending, Plan, Queue},
 };
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
@@ -310,6 +310,12 @@ impl<'a> Up<'a> {
                 }
                 Step::Pass
             }
+            b'H' => {
+                if self.queue.lock().flush() {
+                    self.queue.local.notify_one();
+                }
+                Step::Pass
+            }
             b'd' => {
                 if let Some(statement) = self.queue.lock().statement() {
                     statement.add_up(whole);
@@ -433,7 +439,7 @@ impl<'a> Up<'a> {
                 then.map(|(then, fault)| self.possible(&statement, then, fault))
             }
             Verdict::Reply(Reply::Postgres(error)) if !error.severity.ends_session() => {
-                if self.cannot_fail() {
+                if self.cannot_fail(kind) {
                     statement.nobody_acted();
                     None
                 } else {
@@ -479,7 +485,7 @@ impl<'a> Up<'a> {
         match then {
             Then::Reply(Reply::Postgres(error))
                 if error.severity == Severity::Error
-                    && self.queue.lock().is_in_transaction()
+                    && self.is_in_transaction()
                     && !is_commit(statement) =>
             {
                 Plan::Fail(error)
@@ -488,10 +494,16 @@ impl<'a> Up<'a> {
         }
     }
 
+    /// Whether the server will find the statement at hand in an open transaction.
+    fn is_in_transaction(&self) -> bool {
+        self.queue.lock().ahead().0 == b'T'
+    }
+
     /// Whether no error of a fault can meet the statement: its transaction has failed already, so
-    /// that the server's own answer is the only one.
-    fn cannot_fail(&self) -> bool {
-        self.queue.lock().has_failed()
+    /// that the server's own answer is the only one, or its pipeline has, so that there is none.
+    fn cannot_fail(&self, kind: Kind) -> bool {
+        let (status, skips) = self.queue.lock().ahead();
+        status == b'E' || skips && kind == Kind::Execute
     }
 
     /// Lets the server fail in the statement's stead.
@@ -502,7 +514,7 @@ impl<'a> Up<'a> {
         statement: Box<Statement>,
         plan: Option<Plan>,
     ) -> Result<(), Over> {
-        let ends = is_commit(&statement) && self.queue.lock().is_in_transaction();
+        let ends = is_commit(&statement) && self.is_in_transaction();
         let bytes = match (kind, ends) {
             (Kind::Execute, false) => failing::execute(),
             (Kind::Execute, true) => failing::execute_commit(),
@@ -535,17 +547,6 @@ impl<'a> Up<'a> {
             statement,
             plan,
         });
-    }
-}
-
-impl State {
-    fn is_in_transaction(&self) -> bool {
-        self.status == b'T'
-    }
-
-    /// Whether the transaction has failed, as far as the answers until now say it.
-    fn has_failed(&self) -> bool {
-        self.status == b'E' && self.pending.is_empty()
     }
 }
 
