@@ -93,6 +93,9 @@ pub struct Limits {
     pub handshake: Duration,
     /// Time that a connection closed by FIN waits for the client's own FIN.
     pub linger: Duration,
+    /// Time in which a database must take back a transaction of which its client is told so; then
+    /// both connections are reset.
+    pub undo: Duration,
 }
 
 impl Default for Limits {
@@ -104,6 +107,7 @@ impl Default for Limits {
             connect: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
             linger: Duration::from_secs(2),
+            undo: Duration::from_secs(10),
         }
     }
 }

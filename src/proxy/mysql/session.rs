@@ -34,6 +34,7 @@ use std::{
 use tokio::{
     io::{ReadHalf, WriteHalf, split},
     sync::watch,
+    time::timeout,
 };
 
 /// Prepared statements that are known by their number; of further ones the kind is `EXECUTE`.
@@ -770,49 +771,42 @@ impl<'a> Session<'a> {
         mut statement: Statement,
     ) -> Result<(), Over> {
         let made = make(reply, sequence, false);
-        if let Err(over) = self.undo(&made).await {
-            statement.finish(AttemptEnd::UpstreamFailed);
-            return Err(over);
+        match self.undo(&made).await {
+            Ok(()) => {}
+            Err(Ended::Client) => {
+                statement.gave_up();
+                return Err(Over::client_gone());
+            }
+            Err(Ended::Upstream(over)) => {
+                statement.finish(AttemptEnd::UpstreamFailed);
+                return Err(over);
+            }
         }
         say(&made, &mut statement, &mut self.to_client).await
     }
 
-    /// Rolls back at the server what the client is told was rolled back.
-    async fn undo(&mut self, made: &Made) -> Result<(), Over> {
+    /// Rolls back at the server what the client is told was rolled back. Waits no longer than it
+    /// may, and not for a client that has gone: the server rolls back when its session ends.
+    async fn undo(&mut self, made: &Made) -> Result<(), Ended> {
         let ends = made
             .def
             .is_some_and(|def| def.leaves == Leaves::NoTransaction);
         if !ends || !self.transaction.is_open() {
             return Ok(());
         }
-        let closed = |error: &io::Error| Over::upstream_closed(Some(error));
-        write(&mut self.to_upstream, &packet(0, b"\x03ROLLBACK"))
-            .await
-            .map_err(|error| closed(&error))?;
-        let mut answer = Answer::new(Shape::Results, self.deprecates_eof);
-        loop {
-            if let Some(packet) = Packet::begin(self.upstream.bytes())
-                && packet.is_whole()
-            {
-                let size = packet.bytes();
-                let step = answer.packet(packet.len, packet.payload);
-                self.upstream.consume(size);
-                match step {
-                    Ok(Step::Over) if answer.error().is_none() => {
-                        self.transaction.taken_back();
-                        return Ok(());
-                    }
-                    Ok(Step::GoesOn) => continue,
-                    Ok(_) => return Err(Over::cut("upstream did not roll back", Closing::Reset)),
-                    Err(broken) => return Err(Over::upstream_broke(broken)),
-                }
-            }
-            match self.upstream.fill().await {
-                Ok(1..) => {}
-                Ok(0) => return Err(Over::upstream_closed(None)),
-                Err(error) => return Err(closed(&error)),
-            }
+        let limit = self.desk.shared.config.limits.undo;
+        let answer = Answer::new(Shape::Results, self.deprecates_eof);
+        let rolling = roll_back(&mut self.upstream, &mut self.to_upstream, answer);
+        tokio::select! {
+            biased;
+            rolled = timeout(limit, rolling) => rolled.unwrap_or_else(|_| {
+                let how = "upstream did not roll back in time";
+                Err(Over::cut(how, Closing::Reset))
+            }).map_err(Ended::Upstream)?,
+            () = gone(&mut self.client) => return Err(Ended::Client),
         }
+        self.transaction.taken_back();
+        Ok(())
     }
 
     /// Cuts the connection as a fault wants it, after its time where it has one.
@@ -831,6 +825,38 @@ impl<'a> Session<'a> {
         }
         statement.finish(AttemptEnd::Cut);
         Over::cut(cut_words(closing), closing)
+    }
+}
+
+/// Sends a `ROLLBACK` of ours, and waits for its answer.
+async fn roll_back(
+    upstream: &mut Inlet<ReadHalf<UpstreamStream>>,
+    to_upstream: &mut WriteHalf<UpstreamStream>,
+    mut answer: Answer,
+) -> Result<(), Over> {
+    let closed = |error: &io::Error| Over::upstream_closed(Some(error));
+    write(to_upstream, &packet(0, b"\x03ROLLBACK"))
+        .await
+        .map_err(|error| closed(&error))?;
+    loop {
+        if let Some(packet) = Packet::begin(upstream.bytes())
+            && packet.is_whole()
+        {
+            let size = packet.bytes();
+            let step = answer.packet(packet.len, packet.payload);
+            upstream.consume(size);
+            match step {
+                Ok(Step::Over) if answer.error().is_none() => return Ok(()),
+                Ok(Step::GoesOn) => continue,
+                Ok(_) => return Err(Over::cut("upstream did not roll back", Closing::Reset)),
+                Err(broken) => return Err(Over::upstream_broke(broken)),
+            }
+        }
+        match upstream.fill().await {
+            Ok(1..) => {}
+            Ok(0) => return Err(Over::upstream_closed(None)),
+            Err(error) => return Err(closed(&error)),
+        }
     }
 }
 

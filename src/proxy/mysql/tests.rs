@@ -61,6 +61,10 @@ struct Rig {
 
 impl Rig {
     async fn new() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    async fn with(limits: Limits) -> Self {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (recorder, observed) = Recorder::channel(10_000);
         let switch = Switch::new();
@@ -78,7 +82,7 @@ impl Rig {
             virtual_host: None,
             capture: BTreeMap::new(),
             key: None,
-            limits: Limits::default(),
+            limits,
             seed: Seed(1),
         };
         let proxy = Proxy::start(config, switch.clone(), recorder.clone()).unwrap();
@@ -370,6 +374,53 @@ async fn a_deadlock_is_rolled_back_at_the_server_and_a_lock_wait_is_not() {
     };
     let wanted = [None, Some("1205"), None, Some("1213"), Some("1213"), None];
     assert_eq!(codes, wanted.map(|code| code.map(str::to_owned)));
+}
+
+/// A session whose server was asked to roll back, for a client that is to be told of a deadlock.
+async fn rolling_back(rig: &mut Rig) -> (Peer, Peer) {
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "begin", &packet(1, OK_OPEN)).await;
+    assert_eq!(&*rig.attempt().await.operation, "BEGIN");
+    rig.arm("kind = 'error'\nerror = '1213'");
+    client.send(query("update t set a = 1")).await;
+    server.expect(query("ROLLBACK")).await;
+    (client, server)
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_roll_back_in_time_is_not_waited_for() {
+    let limits = Limits {
+        undo: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let mut rig = Rig::with(limits).await;
+    let (mut client, _server) = rolling_back(&mut rig).await;
+    client.expect_reset().await;
+    let seen = rig.attempt().await;
+    assert_eq!(
+        (&*seen.operation, seen.end, seen.applied),
+        ("UPDATE", AttemptEnd::UpstreamFailed, Applied::No)
+    );
+    let how = loop {
+        if let Some(Observation::Connection(connection)) =
+            soon("an observation", rig.observed.recv()).await
+        {
+            break connection.how;
+        }
+    };
+    assert_eq!(how, "upstream did not roll back in time");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_transaction_is_rolled_back_is_noticed() {
+    let mut rig = Rig::new().await;
+    let (client, mut server) = rolling_back(&mut rig).await;
+    let left = std::time::Instant::now();
+    drop(client);
+    server.expect_fin().await;
+    let seen = rig.attempt().await;
+    assert_eq!((seen.end, seen.applied), (AttemptEnd::GaveUp, Applied::No));
+    assert!(left.elapsed() < Limits::default().undo, "not by the bound");
 }
 
 #[tokio::test]
