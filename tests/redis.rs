@@ -62,10 +62,7 @@ impl Redis {
 
     /// A connection of the operator's.
     fn operator(&self) -> Operator {
-        let stream = TcpStream::connect(self.address()).expect("a connection");
-        let patience = Some(servers::PATIENCE);
-        stream.set_read_timeout(patience).expect("a time limit");
-        Operator(BufReader::new(stream))
+        Operator::of(self.address())
     }
 }
 
@@ -73,6 +70,13 @@ impl Redis {
 struct Operator(BufReader<TcpStream>);
 
 impl Operator {
+    fn of(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("a connection");
+        let patience = Some(servers::PATIENCE);
+        stream.set_read_timeout(patience).expect("a time limit");
+        Self(BufReader::new(stream))
+    }
+
     fn send(&mut self, line: &str) {
         let line = format!("{line}\r\n");
         self.0.get_mut().write_all(line.as_bytes()).expect("sent");
@@ -228,9 +232,78 @@ async fn a_read_only_replica_and_one_without_its_master_are_the_same() {
         "no",
     ]);
     // Who writes to it is told that it is read-only all the same.
-    same(&stale, &error("MASTERDOWN"), &["get"]).await;
+    let whats = ["get", "ping", "set", "mset", "transaction"];
+    same(&stale, &error("MASTERDOWN"), &whats).await;
     same(&stale, &error("READONLY"), &["set"]).await;
+    let healthy = Redis::start(&[]);
+    let front = Fronted::start(Protocol::Redis, healthy.address(), None);
+    front.arm(&error("MASTERDOWN"));
+    let compared = tokio::task::spawn_blocking(move || {
+        let refused = |answer: &str| {
+            let words = ["-MASTERDOWN ", "-READONLY "];
+            words
+                .iter()
+                .any(|word| answer.starts_with(word))
+                .then(|| answer.to_owned())
+        };
+        let mut real = stale.operator();
+        let mut ours = Operator::of(front.proxy.address());
+        let seen = OF_A_REPLICA.iter().map(|line| {
+            let expected = refused(&real.says(line));
+            assert_eq!(refused(&ours.says(line)), expected, "{line}");
+            expected.map(|answer| answer.split(' ').next().unwrap_or_default().to_owned())
+        });
+        let seen: Vec<_> = seen.collect();
+        let count = |word: Option<&str>| {
+            let said = seen.iter().filter(|said| said.as_deref() == word);
+            said.count()
+        };
+        (
+            count(Some("-MASTERDOWN")),
+            count(Some("-READONLY")),
+            count(None),
+        )
+    });
+    let (down, read_only, served) = compared.await.expect("compared");
+    assert!(
+        down >= 10 && read_only >= 8 && served >= 6,
+        "{down} {read_only} {served}"
+    );
 }
+
+/// Commands with answers of one line, which a replica treats in different ways.
+const OF_A_REPLICA: &[&str] = &[
+    "GET k",
+    "EXISTS k",
+    "TTL k",
+    "TYPE k",
+    "KEYS *",
+    "DBSIZE",
+    "PING",
+    "RANDOMKEY",
+    "PFCOUNT k",
+    "STRLEN k",
+    "SORT_RO k",
+    "SET k v",
+    "DEL k",
+    "UNLINK k",
+    "GETEX k",
+    "SORT k",
+    "LPUSH k v",
+    "EXPIRE k 1",
+    "FLUSHALL",
+    "XGROUP CREATE k g 0",
+    "INFO replication",
+    "ECHO a",
+    "SELECT 0",
+    "PUBLISH a b",
+    "WATCH k",
+    "UNWATCH",
+    "MULTI",
+    "DISCARD",
+    "EVAL \"return 1\" 0",
+    "COMMAND COUNT",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_server_is_the_same() {

@@ -152,6 +152,23 @@ impl Only {
             Self::Postgres(scope) => scope.concerns(call),
         }
     }
+
+    /// What a call is answered that it concerns. A replica that must not serve stale data tells
+    /// whoever writes that it is read-only all the same; measured on Redis 7.0.
+    fn answer(self, reply: &Reply, call: &Call) -> Reply {
+        match (self, reply) {
+            (Self::Redis(Meets::Stale), Reply::Redis { close, .. })
+                if meets(Meets::Writing, &call.operation) =>
+            {
+                Reply::Redis {
+                    name: "READONLY".to_owned(),
+                    rest: None,
+                    close: *close,
+                }
+            }
+            _ => reply.clone(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -173,7 +190,10 @@ impl Behaviour for Error {
             return Some(Decision::end(End::Reply(self.reply.clone())));
         }
         let concerns = self.only.concerns(call);
-        concerns.then(|| self.applies.decide(self.reply.clone(), context))
+        concerns.then(|| {
+            let reply = self.only.answer(&self.reply, call);
+            self.applies.decide(reply, context)
+        })
     }
 
     fn acts(&self) -> Acts {

@@ -385,11 +385,10 @@ impl<'a> Down<'a> {
     /// A command in a transaction: what becomes of it `EXEC` says.
     fn wait_for_exec(&mut self, mut statement: Statement) {
         statement.upstream_answered(Applied::Unknown);
-        statement.over();
         if self.transaction.len() < TRANSACTION_MAX {
             self.transaction.push(statement);
         } else {
-            statement.finish(AttemptEnd::Answered);
+            self.answered.push(statement);
         }
     }
 
@@ -432,7 +431,12 @@ impl<'a> Down<'a> {
     fn decide_transaction(&mut self, applied: impl Fn(u32) -> Applied) {
         for (nth, mut statement) in self.transaction.drain(..).enumerate() {
             statement.upstream_answered(applied(u32::try_from(nth).unwrap_or(u32::MAX)));
-            statement.finish(AttemptEnd::Answered);
+            if statement.is_over() {
+                statement.finish(AttemptEnd::Answered);
+            } else {
+                // Its `+QUEUED` has yet to leave.
+                self.answered.push(statement);
+            }
         }
     }
 
@@ -536,6 +540,9 @@ impl<'a> Down<'a> {
         self.upstream.consume(taken);
         let mut is_gone = written.is_err();
         let mut has_left = None;
+        if !is_gone {
+            self.queued_are_over().await;
+        }
         for mut statement in self.answered.drain(..) {
             if !is_gone {
                 statement.settle().await;
@@ -556,6 +563,17 @@ impl<'a> Down<'a> {
         Ok(())
     }
 
+    /// What was answered `+QUEUED` until now is over: that has left for the client.
+    async fn queued_are_over(&mut self) {
+        let newest = self.transaction.iter().rev();
+        let new = newest.take_while(|statement| !statement.is_over()).count();
+        let first = self.transaction.len() - new;
+        for statement in &mut self.transaction[first..] {
+            statement.settle().await;
+            statement.over();
+        }
+    }
+
     fn upstream_closed(&self, error: Option<&io::Error>) -> Over {
         if self.queue.gone.is_cancelled() {
             return Over::client_gone();
@@ -570,6 +588,8 @@ impl<'a> Down<'a> {
 
     /// The connection is over in the midst of something.
     fn abandon(&mut self, end: AttemptEnd) {
+        // They were answered `+QUEUED`, and nothing became of them.
+        self.decide_transaction(|_| Applied::No);
         let current = self.current.take().and_then(|current| current.statement);
         for mut statement in current.into_iter().chain(self.answered.drain(..)) {
             match end {
@@ -577,8 +597,6 @@ impl<'a> Down<'a> {
                 end => statement.finish(end),
             }
         }
-        // They were answered `+QUEUED`, and nothing became of them.
-        self.decide_transaction(|_| Applied::No);
     }
 }
 

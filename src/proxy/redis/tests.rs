@@ -328,6 +328,44 @@ async fn what_became_of_a_transactions_commands_exec_says() {
 }
 
 #[tokio::test]
+async fn a_queued_command_is_over_when_its_answer_has_left() {
+    // Answered one by one, or all at once.
+    for at_once in [false, true] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        ask(&mut client, &mut server, "GET k", "$-1\r\n").await;
+        rig.arm("kind = 'latency'\ndelay = '200ms'\nby = 'connection'");
+        let lines = [
+            ("MULTI", "+OK\r\n"),
+            ("DEL a", "+QUEUED\r\n"),
+            ("EXEC", "*1\r\n:1\r\n"),
+        ];
+        if at_once {
+            let sent: Vec<u8> = lines.iter().flat_map(|(line, _)| command(line)).collect();
+            client.send(&sent).await;
+            server.expect(&sent).await;
+            let answers: String = lines.iter().map(|(_, answer)| *answer).collect();
+            server.send(&answers).await;
+            client.expect(&answers).await;
+        } else {
+            for (line, answer) in lines {
+                ask(&mut client, &mut server, line, answer).await;
+            }
+        }
+        for operation in ["GET", "MULTI", "DEL", "EXEC"] {
+            let seen = rig.attempt().await;
+            assert_eq!(&*seen.operation, operation);
+            assert_eq!(
+                (seen.applied, seen.end),
+                (Applied::Yes, AttemptEnd::Answered)
+            );
+            let held = seen.ended.since(seen.began) >= Duration::from_millis(200);
+            assert_eq!(held, operation != "GET", "{seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn exec_that_is_turned_away_gives_up_its_transaction() {
     let keys = "kind = 'error'\nerror = 'READONLY'\nwhen = { operation = 'EXEC' }";
     let rig = Rig::under(keys).await;
