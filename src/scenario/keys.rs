@@ -156,7 +156,7 @@ pub(super) const DEPENDENCY: &[Key] = &[
     Key::required(
         "upstream",
         Shape::Text,
-        "what stands behind the proxy: \"embedded\", \"embedded:sink\", \"host:port\", a URL, or \"instance:NAME\"",
+        "what stands behind the proxy: \"embedded\", \"embedded:sink\", \"host:port\", a URL, or \"instance:NAME\"; the embedded PostgreSQL lets one session write at a time: one that a fault holds inside a transaction stops all other writers, each until its lock_timeout (30s at most), when it gets 55P03",
     ),
     Key::optional(
         "tls",

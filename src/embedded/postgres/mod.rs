@@ -14,6 +14,7 @@
 mod database;
 mod frame;
 mod infer;
+mod kept;
 mod refusal;
 mod session;
 mod sql;

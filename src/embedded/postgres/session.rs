@@ -8,6 +8,7 @@
 use super::{
     database::{Client, Database, WriteLock},
     frame::{self, Bind, Outbox, Request, Target},
+    kept::Kept,
     refusal::Refusal,
     sql,
     statement::{Column, Deed, Statement, understand},
@@ -24,8 +25,8 @@ use std::{
     time::Duration,
 };
 
-/// The most prepared statements and the most portals of a session.
-const NAMED_MAX: usize = 10_000;
+/// The most settings of a session.
+const SETTINGS_MAX: usize = 10_000;
 
 /// The most bytes of one result; PostgreSQL would go on, this server holds it in memory.
 const RESULT_MAX: usize = 64 * 1024 * 1024;
@@ -77,8 +78,8 @@ pub(super) struct Session {
     writing: Option<WriteLock>,
     /// How many savepoints are set.
     savepoints: usize,
-    statements: BTreeMap<String, Arc<Statement>>,
-    portals: BTreeMap<String, Portal>,
+    statements: Kept<Arc<Statement>>,
+    portals: Kept<Portal>,
     settings: BTreeMap<String, String>,
     lock_within: Duration,
     /// After an error everything is skipped until `Sync`.
@@ -103,8 +104,8 @@ impl Session {
             block: Block::Idle,
             writing: None,
             savepoints: 0,
-            statements: BTreeMap::new(),
-            portals: BTreeMap::new(),
+            statements: Kept::new("prepared statements"),
+            portals: Kept::new("portals"),
             settings,
             lock_within: LOCK_WITHIN,
             skipping: false,
@@ -337,20 +338,18 @@ impl Session {
                 "cannot insert multiple commands into a prepared statement",
             ));
         }
-        if !name.is_empty() && self.statements.contains_key(&name) {
+        if !name.is_empty() && self.statements.get(&name).is_some() {
             return Err(Refusal::new(
                 "42P05",
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
-        if self.statements.len() >= NAMED_MAX {
-            return Err(Refusal::new("53400", "too many prepared statements"));
-        }
         let statement = match statements.pop() {
             Some(tokens) => self.understood(tokens, types)?,
             None => Statement::empty(),
         };
-        self.statements.insert(name, Arc::new(statement));
+        self.statements
+            .insert(name, sql.len(), Arc::new(statement))?;
         self.out.bare(b'1');
         Ok(())
     }
@@ -379,21 +378,20 @@ impl Session {
                 ),
             ));
         }
+        let bytes = bind.parameters.iter().flatten().map(|value| value.len());
+        let bytes = bytes.sum();
         let parameters = bind.parameters.iter().zip(&statement.parameters);
         let parameters = parameters.enumerate().map(|(at, (bytes, kind))| {
             parameter(bytes.as_ref(), kind, is_binary(&bind.parameter_formats, at))
         });
         let parameters = parameters.collect::<Result<_, _>>()?;
-        if self.portals.len() >= NAMED_MAX {
-            return Err(Refusal::new("53400", "too many portals"));
-        }
         let portal = Portal {
             statement,
             parameters,
             formats: bind.result_formats,
             rest: None,
         };
-        self.portals.insert(bind.portal, portal);
+        self.portals.insert(bind.portal, bytes, portal)?;
         self.out.bare(b'2');
         Ok(())
     }
@@ -453,6 +451,8 @@ impl Session {
         } else {
             rows.split_off(rows_max)
         };
+        self.portals
+            .resize(name, rest.iter().map(BytesMut::len).sum())?;
         for row in &rows {
             self.row(&statement.columns, row);
         }
@@ -551,7 +551,7 @@ impl Session {
                 Some(milliseconds) => Duration::from_millis(milliseconds).min(LOCK_WITHIN),
             };
         }
-        if self.settings.len() < NAMED_MAX {
+        if self.settings.len() < SETTINGS_MAX {
             let known = self
                 .settings
                 .keys()

@@ -292,6 +292,32 @@ async fn several_statements_in_one_query_are_one_transaction() {
 }
 
 #[tokio::test]
+async fn prepared_statements_are_bounded_in_bytes() {
+    let server = start(SCHEMA);
+    let client = connect(&server).await;
+    let text = format!("SELECT '{}'", "x".repeat(15 * 1024 * 1024));
+    let mut kept = Vec::new();
+    let refused = loop {
+        match client.prepare(&text).await {
+            Ok(statement) => kept.push(statement),
+            Err(error) => break error,
+        }
+        assert!(kept.len() < 10, "no bound");
+    };
+    assert_eq!(state(&refused), "53400");
+    let said = refused.as_db_error().expect("by the server").message();
+    assert!(
+        said.starts_with("prepared statements of more than"),
+        "{said}"
+    );
+    assert_eq!(kept.len(), 4);
+    // Whoever closes some may prepare again.
+    kept.pop();
+    client.batch_execute("SELECT 1").await.expect("closed");
+    client.prepare(&text).await.expect("there is room");
+}
+
+#[tokio::test]
 async fn who_writes_waits_for_who_writes_as_long_as_it_will() {
     let server = start(SCHEMA);
     let (first, second) = (connect(&server).await, connect(&server).await);
