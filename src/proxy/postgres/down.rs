@@ -698,7 +698,7 @@ fn complete(
         _ => {}
     }
     if kind == Kind::Execute {
-        let statement = state.pop().and_then(|front| front.statement);
+        let statement = pop_statement(state);
         over(state, statement, at_ready, done);
     }
 }
@@ -707,6 +707,17 @@ fn complete(
 fn is_end(body: &[u8]) -> bool {
     let ends: [&[u8]; 3] = [b"COMMIT\0", b"ROLLBACK\0", b"PREPARE TRANSACTION\0"];
     ends.iter().any(|tag| body.starts_with(tag))
+}
+
+/// Takes out the statement whose answer is whole. What was decided about it and not begun is not
+/// done any more: its answer is left out already.
+fn pop_statement(state: &mut State) -> Option<Box<Statement>> {
+    let front = state.pop()?;
+    let mut statement = front.statement?;
+    if let Some(Plan::After(_, fault)) = front.plan {
+        statement.did_not_act(fault);
+    }
+    Some(statement)
 }
 
 /// A statement is over, or is to be when the server is ready.
@@ -752,7 +763,7 @@ fn error(
             statement.add_down(bytes.len());
         }
         if kind == Kind::Execute {
-            let statement = state.pop().and_then(|front| front.statement);
+            let statement = pop_statement(state);
             over(state, statement, at_ready, done);
             state.skip_executes(Some(&reply.code), done);
         }
@@ -771,7 +782,7 @@ fn error(
         }
     }
     if kind == Kind::Execute {
-        let statement = state.pop().and_then(|front| front.statement);
+        let statement = pop_statement(state);
         over(state, statement, at_ready, done);
         let told = at_ready.as_ref().and_then(AtReady::code);
         state.skip_executes(told.or(code), done);

@@ -13,7 +13,7 @@ use crate::{
     proxy::{Config, Limits, Proxy, UpstreamAddress, tls},
     seed::Seed,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::ErrorKind, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -514,6 +514,31 @@ async fn a_commit_of_a_failed_transaction_is_not_applied() {
     both(&mut client, &mut server, &query("COMMIT")).await;
     both(&mut server, &mut client, &done("ROLLBACK", b'I')).await;
     assert_eq!(rig.attempt("COMMIT").await.applied, Applied::No);
+}
+
+#[tokio::test]
+async fn whoever_came_just_before_a_restart_closed_the_listener_is_reset() {
+    let rig = Rig::new().await;
+    let text = "kind = 'restart'\non = 'x'\nstopping = '3s'\ndown = '60s'";
+    rig.switch.set(sample::set(text, Protocol::Postgres));
+    let mut early = rig.connect().await;
+    early.write_all(&startup()).await.expect("written");
+    expect(&mut early, &said("shutting_down", "CONNECT", "")).await;
+    ends(&mut early).await;
+    // Let in, and not served before the listener is gone.
+    let mut late = rig.connect().await;
+    let refused = async {
+        while !matches!(TcpStream::connect(rig.proxy.address()).await, Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(refused).await;
+    // It may have been reset already.
+    let _ = late.write_all(&startup()).await;
+    let read = soon(late.read(&mut [0])).await;
+    let kind = read.map_err(|error| error.kind());
+    assert_eq!(kind, Err(ErrorKind::ConnectionReset));
 }
 
 #[tokio::test]
@@ -1050,4 +1075,23 @@ async fn later_statements_of_a_pipeline_whose_answer_is_replaced_are_told_of_as_
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_fault_acts_on_one_answer_of_a_pipeline() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let active = rig.put("INSERT", End::Forward(Then::Reply(error("57014"))));
+    let insert = execute("INSERT INTO t VALUES (1)");
+    let whole = [insert.clone(), insert, message(b'S', b"")].concat();
+    both(&mut client, &mut server, &whole).await;
+    let answers = [
+        executed("INSERT 0 1"),
+        executed("INSERT 0 1"),
+        message(b'Z', b"I"),
+    ];
+    server.write_all(&answers.concat()).await.expect("written");
+    let seen = [said("57014", "INSERT", "t"), message(b'Z', b"I")].concat();
+    expect(&mut client, &seen).await;
+    assert_eq!(active.hits(), 1);
 }
