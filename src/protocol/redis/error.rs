@@ -152,6 +152,16 @@ pub fn find_error(name: &str) -> Option<&'static ErrorDef> {
     ERRORS.iter().find(|def| def.name == name)
 }
 
+/// The commands that run scripts and functions.
+const SCRIPTS: &[&str] = &[
+    "EVAL",
+    "EVALSHA",
+    "EVALSHA_RO",
+    "EVAL_RO",
+    "FCALL",
+    "FCALL_RO",
+];
+
 /// Whether a server in this state answers a command so.
 pub fn meets(meets: Meets, operation: &str) -> bool {
     if operation == CONNECT {
@@ -165,7 +175,8 @@ pub fn meets(meets: Meets, operation: &str) -> bool {
         Meets::NeedingMemory => is(commands::Command::needs_memory),
         Meets::Loading => !is(commands::Command::works_while_loading),
         Meets::Busy => !is(commands::Command::works_while_busy),
-        Meets::Stale => !is(commands::Command::works_while_stale),
+        // Such a server lets scripts in, and then does not run them.
+        Meets::Stale => !is(commands::Command::works_while_stale) || SCRIPTS.contains(&operation),
         Meets::Keyed => is(commands::Command::has_keys),
         Meets::Unauthenticated => !is(commands::Command::works_before_auth),
         Meets::LoggingIn => matches!(operation, "AUTH" | "HELLO"),
@@ -309,7 +320,7 @@ mod tests {
                 &["PING", "GET"],
                 &["SCRIPT", "SHUTDOWN", "AUTH"],
             ),
-            (Meets::Stale, &["GET", "SET"], &["INFO", "PUBLISH"]),
+            (Meets::Stale, &["GET", "SET", "EVAL"], &["INFO", "PUBLISH"]),
             (
                 Meets::Keyed,
                 &["GET", "EVAL", "XREAD"],
