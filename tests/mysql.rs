@@ -480,6 +480,134 @@ async fn real_failures_and_ours_are_the_same_to_pymysql() {
     same(&healthy, &error(1040), "connect", &full).await;
 }
 
+/// Every error that was measured on MariaDB 10.11: its number, SQLSTATE and text, what PyMySQL does,
+/// and of which class its exception is.
+const MEASURED: &[(u16, &str, &str, &str, &str)] = &[
+    (
+        1040,
+        "",
+        "Too many connections",
+        "connect",
+        "OperationalError",
+    ),
+    (
+        1205,
+        "HY000",
+        "Lock wait timeout exceeded; try restarting transaction",
+        "update",
+        "OperationalError",
+    ),
+    (
+        1213,
+        "40001",
+        "Deadlock found when trying to get lock; try restarting transaction",
+        "update",
+        "OperationalError",
+    ),
+    (
+        1290,
+        "HY000",
+        "The MariaDB server is running with the --read-only option so it cannot execute this statement",
+        "update",
+        "OperationalError",
+    ),
+    (
+        1317,
+        "70100",
+        "Query execution was interrupted",
+        "select",
+        "OperationalError",
+    ),
+    (
+        1969,
+        "70100",
+        "Query execution was interrupted (max_statement_time exceeded)",
+        "select",
+        "OperationalError",
+    ),
+];
+
+/// Errors that are known and were not measured.
+const NOT_MEASURED: &[u16] = &[1045, 1053, 1129, 1203, 1226, 1927, 3024];
+
+/// What clients say themselves of a connection that is gone, with the fault that brings it about.
+const OF_THE_CLIENT: &[(&str, &str, &str)] = &[
+    (
+        "(2013, 'Lost connection to MySQL server during query')",
+        "select",
+        "kind = \"close\"\nwhen = { operation = \"SELECT\" }",
+    ),
+    (
+        "(2003, \"Can't connect to MySQL server on '127.0.0.1'",
+        "connect",
+        "kind = \"refuse\"",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_measured_error_is_sent_byte_for_byte_and_understood_by_pymysql() {
+    use brownout::protocol::mysql::{ERRORS, error::error_packet, find_error};
+    let healthy = started(&[]).await;
+    for (errno, state, text, what, class) in MEASURED {
+        let is_greeting = state.is_empty();
+        let marker = if is_greeting { "" } else { "#" };
+        let said = [marker.as_bytes(), state.as_bytes(), text.as_bytes()].concat();
+        let length = u8::try_from(said.len() + 3).expect("short");
+        let sequence = u8::from(!is_greeting);
+        let head = [length, 0, 0, sequence, 0xff];
+        let expected = [&head[..], &errno.to_le_bytes(), &said].concat();
+        let def = find_error(&errno.to_string()).expect("a known error");
+        let bytes = error_packet(def, None, sequence, is_greeting);
+        assert_eq!(bytes, expected, "{}", bytes.escape_ascii());
+
+        let front = Fronted::start(Protocol::Mysql, healthy.address(), None);
+        front.arm(&error(*errno));
+        if is_greeting {
+            let address = front.proxy.address();
+            let reading = tokio::task::spawn_blocking(move || {
+                let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+                let patience = Some(servers::PATIENCE);
+                stream.set_read_timeout(patience).expect("a time limit");
+                let mut bytes = Vec::new();
+                stream.read_to_end(&mut bytes).expect("the end");
+                bytes
+            });
+            assert_eq!(reading.await.expect("it was read"), expected);
+        }
+        let seen = exception(front.port(), what).await;
+        let begins = format!("(<class 'pymysql.err.{class}'>");
+        assert!(seen.starts_with(&begins), "{errno}: {seen}");
+        assert!(
+            seen.contains(&format!("({errno}, ")) && seen.contains(text),
+            "{seen}"
+        );
+    }
+    for (said, what, fault) in OF_THE_CLIENT {
+        let front = Fronted::start(Protocol::Mysql, healthy.address(), None);
+        front.arm(fault);
+        if *what == "connect" {
+            let address = front.proxy.address();
+            let waiting = tokio::task::spawn_blocking(move || {
+                until("the refusal", || {
+                    std::net::TcpStream::connect(address).err()
+                });
+            });
+            waiting.await.expect("it is refused");
+        }
+        let seen = exception(front.port(), what).await;
+        assert!(
+            seen.starts_with("(<class 'pymysql.err.OperationalError'>"),
+            "{seen}"
+        );
+        assert!(seen.contains(said), "{seen}");
+    }
+    let mut listed: Vec<u16> = MEASURED.iter().map(|row| row.0).collect();
+    listed.extend(NOT_MEASURED);
+    listed.sort_unstable();
+    let known: Vec<u16> = ERRORS.iter().map(|def| def.errno).collect();
+    assert_eq!(listed, known);
+}
+
 /// What a client gets whose statement is killed.
 async fn killed(server: &MariaDb, how: &str) -> String {
     let asking = tokio::spawn(exception(server.port, "sleep"));

@@ -82,10 +82,18 @@ impl Operator {
         self.0.get_mut().write_all(line.as_bytes()).expect("sent");
     }
 
-    fn says(&mut self, line: &str) -> String {
-        self.send(line);
+    /// The first line of an answer, its end included; without a command, of what is said unasked.
+    fn line(&mut self, line: &str) -> String {
+        if !line.is_empty() {
+            self.send(line);
+        }
         let mut answer = String::new();
         self.0.read_line(&mut answer).expect("an answer");
+        answer
+    }
+
+    fn says(&mut self, line: &str) -> String {
+        let mut answer = self.line(line);
         if let Some(len) = answer
             .strip_prefix('$')
             .and_then(|len| len.trim().parse::<usize>().ok())
@@ -189,6 +197,198 @@ async fn a_spoilt_transaction_leaves_nothing_behind_and_the_connection_usable() 
         .map(|one| one.applied)
         .collect();
     assert_eq!(incremented, [Applied::No, Applied::Yes]);
+}
+
+/// An error that was measured on Redis 7.0.
+struct Measured {
+    /// The fault, without its kind.
+    fault: &'static str,
+    /// What is said to the server, and what it answers, the last of which is the error.
+    lines: &'static [(&'static str, &'static str)],
+    /// What redis-py does, and of which class its exception is.
+    client: (&'static str, &'static str),
+}
+
+const fn measured(
+    fault: &'static str,
+    lines: &'static [(&'static str, &'static str)],
+    what: &'static str,
+    class: &'static str,
+) -> Measured {
+    Measured {
+        fault,
+        lines,
+        client: (what, class),
+    }
+}
+
+const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.";
+const LOADING: &str = "-LOADING Redis is loading the dataset in memory";
+const BUSY: &str =
+    "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+const READONLY: &str = "-READONLY You can't write against a read only replica.";
+const MASTERDOWN: &str =
+    "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+const CLUSTERDOWN: &str = "-CLUSTERDOWN Hash slot not served";
+
+/// Every one of them. Known and not measured are `ASK`, `TRYAGAIN` and `CLUSTERDOWN The cluster is
+/// down`.
+const MEASURED: &[Measured] = &[
+    measured(
+        "error = 'LOADING'",
+        &[("PING", LOADING)],
+        "ping",
+        "BusyLoadingError",
+    ),
+    measured("error = 'BUSY'", &[("PING", BUSY)], "ping", "ResponseError"),
+    measured(
+        "error = 'OOM'",
+        &[("GET k", "$-1"), ("SET k v", OOM)],
+        "set",
+        "OutOfMemoryError",
+    ),
+    measured(
+        "error = 'OOM'",
+        &[
+            ("MULTI", "+OK"),
+            ("SET k v", OOM),
+            (
+                "EXEC",
+                "-EXECABORT Transaction discarded because of previous errors.",
+            ),
+        ],
+        "transaction",
+        "OutOfMemoryError",
+    ),
+    measured(
+        "error = 'READONLY'",
+        &[("GET k", "$-1"), ("SET k v", READONLY)],
+        "set",
+        "ReadOnlyError",
+    ),
+    measured(
+        "error = 'MASTERDOWN'",
+        &[("GET k", MASTERDOWN)],
+        "get",
+        "MasterDownError",
+    ),
+    measured(
+        "error = 'MASTERDOWN'",
+        &[("SET k v", READONLY)],
+        "set",
+        "ReadOnlyError",
+    ),
+    measured(
+        "error = 'CLUSTERDOWN'",
+        &[("GET k", CLUSTERDOWN)],
+        "get",
+        "ClusterDownError",
+    ),
+    measured(
+        "error = 'MOVED'\nmessage = '127.0.0.1:6381'",
+        &[("GET wv", "-MOVED 3999 127.0.0.1:6381")],
+        "get",
+        "MovedError",
+    ),
+    measured(
+        "error = 'CROSSSLOT'",
+        &[(
+            "MGET a b",
+            "-CROSSSLOT Keys in request don't hash to the same slot",
+        )],
+        "mset",
+        "ClusterCrossSlotError",
+    ),
+    measured(
+        "error = 'max-clients'\nwhen = { operation = 'CONNECT' }",
+        &[("", "-ERR max number of clients reached")],
+        "accepted",
+        "ConnectionError",
+    ),
+    measured(
+        "error = 'NOAUTH'",
+        &[("GET k", "-NOAUTH Authentication required.")],
+        "get",
+        "AuthenticationError",
+    ),
+    measured(
+        "error = 'WRONGPASS'",
+        &[(
+            "AUTH wrong",
+            "-WRONGPASS invalid username-password pair or user is disabled.",
+        )],
+        "login",
+        "AuthenticationError",
+    ),
+    measured(
+        "error = 'NOREPLICAS'",
+        &[("SET k v", "-NOREPLICAS Not enough good replicas to write.")],
+        "set",
+        "ResponseError",
+    ),
+    measured(
+        "error = 'MISCONF'",
+        &[(
+            "SET k v",
+            "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
+        )],
+        "set",
+        "ResponseError",
+    ),
+    measured(
+        "error = 'UNKILLABLE'",
+        &[(
+            "SCRIPT KILL",
+            "-UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+        )],
+        "kill",
+        "ResponseError",
+    ),
+    measured(
+        "error = 'ERR'\nmessage = 'Script killed by user with SCRIPT KILL... script: 0, on @user_script:1.'\nwhen = { operation = 'EVAL' }",
+        &[(
+            "EVAL x 0",
+            "-ERR Script killed by user with SCRIPT KILL... script: 0, on @user_script:1.",
+        )],
+        "loop",
+        "ResponseError",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_measured_error_is_sent_byte_for_byte_and_understood_by_redis_py() {
+    let redis = Redis::start(&[]);
+    for Measured {
+        fault,
+        lines,
+        client: (what, class),
+    } in MEASURED
+    {
+        let front = Fronted::start(Protocol::Redis, redis.address(), None);
+        front.arm(&format!("kind = \"error\"\n{fault}"));
+        let address = front.proxy.address();
+        let saying = tokio::task::spawn_blocking(move || {
+            let mut operator = Operator::of(address);
+            let said = lines.iter().map(|(line, _)| operator.line(line));
+            said.collect::<Vec<_>>()
+        });
+        let said = saying.await.expect("it answered");
+        let expected: Vec<String> = lines
+            .iter()
+            .map(|(_, line)| format!("{line}\r\n"))
+            .collect();
+        assert_eq!(said, expected, "{fault}");
+        let seen = exception(front.port(), what).await;
+        let begins = format!("(<class 'redis.exceptions.{class}'>");
+        assert!(seen.starts_with(&begins), "{fault}: {seen}");
+    }
+    // Every error that is known stands in the table, but for those.
+    for def in brownout::protocol::redis::ERRORS {
+        let name = format!("error = '{}'", def.name);
+        let is_known = MEASURED.iter().any(|row| row.fault.starts_with(&name));
+        let is_left_out = matches!(def.name, "ASK" | "TRYAGAIN" | "EXECABORT");
+        assert!(is_known != is_left_out, "{}", def.name);
+    }
 }
 
 /// The exception from a real server in trouble, and from our fault on a healthy one.
