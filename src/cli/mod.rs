@@ -23,6 +23,7 @@ mod publish;
 mod run;
 mod say;
 mod schema;
+mod so_far;
 
 pub use exit::Exit;
 

@@ -1,7 +1,9 @@
 //! What a person sees while a run goes on, all of it on standard error: on a terminal a few lines
 //! that keep changing, elsewhere a dated line for whatever happens, nothing with `--quiet`.
 
+use super::so_far::{Preview, SoFar, Told, changed};
 use crate::{
+    expectation::Verdict,
     report::layout::{WIDTH, wrap},
     run::{Event, Events, FaultTick, LoadTick},
     units::{Micros, format_duration},
@@ -61,8 +63,16 @@ impl Progress {
         self.bars.suspend(|| super::say::note(text));
     }
 
+    /// Says where verdicts are others than those that were told while the run went on.
+    pub fn correct(&self, name: Option<&str>, told: &Told, verdicts: &[Verdict]) {
+        let name = name.map_or_else(String::new, |name| format!("{name}: "));
+        for line in changed(told, verdicts) {
+            self.announce(&format!("{name}{line}"));
+        }
+    }
+
     /// Watches one scenario. `name` stands before its lines where several run side by side.
-    pub fn watch(&self, name: Option<&str>) -> (Events, Watch) {
+    pub fn watch(&self, name: Option<&str>, preview: Preview) -> (Events, Watch) {
         if self.shows == Shows::Nothing {
             return (Events::nobody(), Watch::default());
         }
@@ -72,6 +82,7 @@ impl Progress {
             progress: self.clone(),
             name: name.map(str::to_owned),
             narrator: Narrator::new(self.verbose),
+            so_far: SoFar::new(preview),
             bar: None,
             over: Arc::clone(&over),
         };
@@ -87,16 +98,26 @@ impl Progress {
 #[derive(Debug, Default)]
 pub struct Watch {
     over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Told>>,
+}
+
+impl Watch {
+    /// Ends watching; the verdicts that were told while the run went on.
+    pub fn close(mut self) -> Told {
+        self.join()
+    }
+
+    fn join(&mut self) -> Told {
+        self.over.store(true, Ordering::SeqCst);
+        let told = self.thread.take().and_then(|thread| thread.join().ok());
+        // A panic in it has been reported by the hook.
+        told.unwrap_or_default()
+    }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            // A panic in it has been reported by the hook.
-            let _ = thread.join();
-        }
+        self.join();
     }
 }
 
@@ -105,12 +126,13 @@ struct Screen {
     progress: Progress,
     name: Option<String>,
     narrator: Narrator,
+    so_far: SoFar,
     bar: Option<ProgressBar>,
     over: Arc<AtomicBool>,
 }
 
 impl Screen {
-    fn show(mut self, receiver: &Receiver<Event>) {
+    fn show(mut self, receiver: &Receiver<Event>) -> Told {
         let mut latest = (Micros(0), Instant::now());
         loop {
             match receiver.recv_timeout(REDRAW_EVERY) {
@@ -119,8 +141,10 @@ impl Screen {
                     for line in self.narrator.tell(&event) {
                         self.line(event.at(), &line);
                     }
-                    if matches!(event, Event::ScenarioStarted { .. }) {
-                        self.bar = self.new_bar();
+                    match event {
+                        Event::ScenarioStarted { .. } => self.bar = self.new_bar(),
+                        Event::PhaseBegan { at, index, .. } => self.so_far.phase_began(at, index),
+                        _ => {}
                     }
                 }
                 // The run may keep a clone of its events in a task that is being dropped.
@@ -128,11 +152,16 @@ impl Screen {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.redraw(latest.0 + latest.1.elapsed());
+            let now = latest.0 + latest.1.elapsed();
+            for line in self.so_far.poll(now) {
+                self.line(now, &line);
+            }
+            self.redraw(now);
         }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+        self.so_far.into_told()
     }
 
     fn line(&self, at: Micros, text: &str) {
@@ -177,9 +206,22 @@ impl Screen {
                 state.set_pos(passed);
             });
         }
-        bar.set_message(self.narrator.standing(now).join("\n"));
+        let mut lines = self.narrator.standing(now);
+        lines.extend(self.so_far.standing().map(|line| format!("  {line}")));
+        let room = columns().saturating_sub(1);
+        let lines: Vec<String> = lines.iter().map(|line| clipped(line, room)).collect();
+        bar.set_message(lines.join("\n"));
         bar.tick();
     }
+}
+
+/// As much of a line as there is room for: one that wraps would be drawn anew below itself.
+fn clipped(line: &str, room: usize) -> String {
+    if line.chars().count() <= room {
+        return line.to_owned();
+    }
+    let kept: String = line.chars().take(room.saturating_sub(1)).collect();
+    kept.trim_end().to_owned() + "…"
 }
 
 /// How wide the terminal is now; it may be resized at any time.
@@ -497,6 +539,12 @@ mod tests {
             told(&mut Narrator::new(true), &events)[1..],
             ["ask under 0.1/s ok; hang on store acted once", "port 4711"]
         );
+    }
+
+    #[test]
+    fn a_line_that_stands_never_wraps() {
+        assert_eq!(clipped("phase 1 of 3", 12), "phase 1 of 3");
+        assert_eq!(clipped("phase 1 of 30", 12), "phase 1 of…");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::{
     Exit, Failure, args::Run as Args, bug, files, files::Ready, interrupt::Interrupt,
-    outputs::Outputs, progress::Progress, publish::Publication,
+    outputs::Outputs, progress::Progress, publish::Publication, so_far, so_far::Preview,
 };
 use crate::{
     expectation,
@@ -121,14 +121,33 @@ async fn one(task: Task, progress: &Progress, interrupt: &Interrupt) -> Scenario
     if interrupt.asked() {
         return not_begun(&task, interrupted("before its turn came"));
     }
-    let (events, watch) = progress.watch(task.name.as_deref());
+    let (events, watch) = progress.watch(task.name.as_deref(), preview(&task));
     let outcome = carried_through(&task, &events, interrupt).await;
-    drop((events, watch));
+    drop(events);
+    let told = watch.close();
     let judging = Arc::clone(&task);
     // Judging keeps a processor busy; other scenarios' phases must not wait for it.
-    tokio::task::spawn_blocking(move || judged(&judging, outcome))
+    let report = tokio::task::spawn_blocking(move || judged(&judging, outcome))
         .await
-        .unwrap_or_else(|_| not_begun(&task, a_bug()))
+        .unwrap_or_else(|_| not_begun(&task, a_bug()));
+    progress.correct(task.name.as_deref(), &told, &report.verdicts);
+    report
+}
+
+/// What it takes to judge a task while it is being carried out.
+fn preview(task: &Arc<Task>) -> Preview {
+    let Ready {
+        scenario, system, ..
+    } = &task.ready;
+    let judging = Arc::clone(task);
+    let judge = move |over| {
+        let Ready {
+            scenario, system, ..
+        } = &judging.ready;
+        let path = judging.options.folder.join("history.jsonl");
+        so_far::judged(&path, scenario, system, over)
+    };
+    Preview::new(scenario, system, Arc::new(judge))
 }
 
 /// Runs it, or gives up at once where somebody asked twice: whatever was started is ended as the

@@ -256,6 +256,10 @@ impl Expectation for Drain {
         }
     }
 
+    fn needs_the_end(&self) -> bool {
+        true
+    }
+
     fn required(&self) -> String {
         let mut bounds = Vec::new();
         bounds.extend(

@@ -231,6 +231,10 @@ impl Expectation for FreshFirst {
         }))
     }
 
+    fn needs_the_end(&self) -> bool {
+        true
+    }
+
     fn required(&self) -> String {
         let mut bounds = Vec::new();
         bounds.extend(self.below.map(format_duration));

@@ -78,6 +78,39 @@ pub fn judge(history: &History, scenario: &Scenario, system: &System) -> Vec<Ver
         .collect()
 }
 
+/// The verdicts so far of a run that goes on, of which this many phases are over: on the expectations
+/// that are judged over these phases alone and need not wait for the end of the run. What was still
+/// open when the history was read is not among what they rest on, so a verdict may yet change.
+pub fn judge_so_far(
+    history: &History,
+    scenario: &Scenario,
+    system: &System,
+    over: usize,
+) -> Vec<Verdict> {
+    let view = View::new(history, scenario, system);
+    let unsteady = unsteady(&view);
+    scenario
+        .expects
+        .iter()
+        .filter(|expect| can_be_judged(expect, scenario, over))
+        .map(|expect| verdict(expect, &view, unsteady.as_deref()))
+        .collect()
+}
+
+/// Whether an expectation can be judged when this many phases are over, whatever follows.
+pub fn can_be_judged(expect: &Expect, scenario: &Scenario, over: usize) -> bool {
+    let judged = judged_phases(expect, scenario);
+    let has_fault = |index: &usize| !scenario.phases[*index].faults.is_empty();
+    let mut rests_on = judged.clone();
+    if expect.expectation.needs_faults() && !judged.iter().any(has_fault) {
+        // Whether any fault acted is known when the last of them is lifted.
+        rests_on.extend((0..scenario.phases.len()).filter(has_fault));
+    }
+    !judged.is_empty()
+        && rests_on.iter().all(|phase| *phase < over)
+        && !expect.expectation.needs_the_end()
+}
+
 /// Why the run as a whole shows less than it seems to, whatever is expected of it: one sentence for
 /// each fault of a phase that began which did not act as often as it had to.
 pub fn run_doubts(history: &History, scenario: &Scenario, system: &System) -> Vec<String> {
@@ -487,6 +520,45 @@ mod tests {
             during: Vec::new(),
             span: 0..0,
             extent: 0..0,
+        }
+    }
+
+    #[test]
+    fn what_is_judged_so_far_rests_on_phases_that_are_over() {
+        let mut scenario = crate::history::sample::scenario();
+        let during = |text: &str, during: Vec<usize>| Expect {
+            during,
+            ..expect(text)
+        };
+        let ledger = "kind = \"nothing-lost\"\nledger = \"work\"";
+        // Each with how many of the three phases must be over.
+        for (expect, over) in [
+            (expect(EXPECT), Some(2)),
+            (during(EXPECT, vec![0]), Some(2)),
+            (during("kind = \"alive\"", vec![0]), Some(1)),
+            (during(EXPECT, vec![1, 2]), None),
+            (expect("kind = \"alive\""), None),
+            (expect("kind = \"recovery\"\nwithin = \"25s\""), None),
+            (during(ledger, vec![1]), None),
+        ] {
+            let first = (0..3).find(|over| can_be_judged(&expect, &scenario, *over));
+            assert_eq!(first, over, "{expect:?}");
+            scenario.expects.push(expect);
+        }
+        let system = crate::history::sample::system();
+        for story in [passing(), failing()] {
+            let whole = judge(&story.history(), &scenario, &system);
+            // The run goes on: its last phase has begun five seconds ago.
+            let history = story.ends(35, None).history();
+            for (over, count) in [(0, 0), (1, 1), (2, 3)] {
+                let so_far = judge_so_far(&history, &scenario, &system, over);
+                assert_eq!(so_far.len(), count);
+            }
+            let so_far = judge_so_far(&history, &scenario, &system, 2);
+            let statuses = |verdicts: &[Verdict]| -> Vec<Status> {
+                verdicts.iter().take(2).map(|one| one.status).collect()
+            };
+            assert_eq!(statuses(&so_far), statuses(&whole));
         }
     }
 

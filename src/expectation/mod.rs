@@ -41,7 +41,7 @@ mod wire;
 #[cfg(test)]
 mod testing;
 
-pub use judge::{judge, judged_phases, run_doubts};
+pub use judge::{can_be_judged, judge, judge_so_far, judged_phases, run_doubts};
 pub use judgement::{EVIDENCE_MAX, Judgement};
 pub use verdict::{Evidence, Place, Status, Subject, Verdict};
 
@@ -84,6 +84,12 @@ pub trait Expectation: Send + Sync + fmt::Debug {
     /// its phases makes it inconclusive. True for all but a few (`alive`, probes before).
     fn needs_faults(&self) -> bool {
         true
+    }
+
+    /// Whether nothing can be said before the run is over, whichever phases are judged: ledgers are
+    /// watched to its end.
+    fn needs_the_end(&self) -> bool {
+        false
     }
 
     /// Whether a pass says something only while this instance runs: who is dead sends no storm and

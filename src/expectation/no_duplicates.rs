@@ -106,6 +106,10 @@ impl Expectation for NoDuplicates {
         }))
     }
 
+    fn needs_the_end(&self) -> bool {
+        true
+    }
+
     fn required(&self) -> String {
         let text = format!(
             "nothing of {} delivered more often than asked for",

@@ -300,6 +300,10 @@ impl Expectation for NothingLost {
         }
     }
 
+    fn needs_the_end(&self) -> bool {
+        true
+    }
+
     fn required(&self) -> String {
         let mut text = format!(
             "everything accepted in {} is delivered",

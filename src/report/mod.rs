@@ -33,6 +33,7 @@ pub use timeline::{
     BINS_MAX, DependencySeries, Detected, LedgerSeries, Life, LifeSpan, LoadSeries, State, Timeline,
 };
 pub use trace::{End, Part, SPANS_MAX, Span, Trace, traces};
+pub use words::why;
 
 /// A kind of report.
 pub struct ReportDef {
