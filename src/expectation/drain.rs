@@ -15,16 +15,11 @@ use super::{
     ledgers::{CLASS, LEDGER, Work, shows_nothing},
 };
 use crate::{
-    history::{Curve, View, Window},
+    history::{BACKLOG_STEP, Curve, Drained, View, Window},
     input::{Fields, Key, Problems, Shape},
-    scenario::Phase,
     units::{Micros, format_duration},
 };
 use std::time::Duration;
-
-/// How far apart the backlog is looked at, and how long it must stay shallow.
-const STEP: Duration = Duration::from_millis(100);
-const SHALLOW: Duration = Duration::from_secs(1);
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "drain",
@@ -77,8 +72,11 @@ fn parse(
     let ratio = fields.number("at_most_ratio", problems);
     let monotone = fields.duration("monotone", problems);
     let down_to = fields.integer("down_to", problems);
-    if monotone.is_some_and(|window| window < STEP) {
-        let message = format!("`monotone` must be at least {}", format_duration(STEP));
+    if monotone.is_some_and(|window| window < BACKLOG_STEP) {
+        let message = format!(
+            "`monotone` must be at least {}",
+            format_duration(BACKLOG_STEP)
+        );
         fields.problem(problems, "monotone", message, None);
         return None;
     }
@@ -101,58 +99,6 @@ fn parse(
         monotone,
         down_to: down_to.map(i64::unsigned_abs),
     }))
-}
-
-/// The depths at every step of a window, its first moment included.
-fn depths(curve: &Curve, window: Window) -> Vec<(Micros, u64)> {
-    let steps = window.length().as_millis() / STEP.as_millis();
-    let moment = |step| window.from + STEP * u32::try_from(step).unwrap_or(u32::MAX);
-    (0..=steps)
-        .map(moment)
-        .map(|at| (at, curve.at(at)))
-        .collect()
-}
-
-/// When a backlog was drained for good, and when and how deep it had risen again before.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Drained {
-    at: Option<Micros>,
-    rose: Option<(Micros, u64)>,
-}
-
-/// When the backlog was shallow for [`SHALLOW`], and not deeper again for as long.
-fn drained(depths: &[(Micros, u64)], shallow: u64) -> Drained {
-    let mut drained = Drained::default();
-    let mut since: Option<(bool, Micros)> = None;
-    for (at, depth) in depths {
-        let is_deep = *depth > shallow;
-        let start = match since {
-            Some((was_deep, start)) if was_deep == is_deep => start,
-            _ => *at,
-        };
-        since = Some((is_deep, start));
-        if at.since(start) < SHALLOW {
-            continue;
-        }
-        if !is_deep {
-            drained.at.get_or_insert(start);
-        } else if drained.at.take().is_some() {
-            drained.rose = Some((*at, *depth));
-        }
-    }
-    drained
-}
-
-/// Until when a drained backlog must stay so: until the load changes or a fault comes into force
-/// after the aftermath, or the end.
-fn until(view: &View<'_>, lifted: Micros, end: Micros) -> Micros {
-    let next = view.history.phases.iter().find(|span| {
-        let another = |phase: &Phase| {
-            !phase.aftermath && (!phase.faults.is_empty() || !phase.loads.is_empty())
-        };
-        span.began >= lifted && view.phase(span).is_some_and(another)
-    });
-    next.map_or(end, |span| span.began.min(end))
 }
 
 impl Drain {
@@ -197,17 +143,11 @@ impl Expectation for Drain {
         let armed = view.history.faults.iter().map(|span| span.armed).min();
         let armed = armed.unwrap_or(lifted);
         let curve = account.curve(|entry| self.work.has(entry.class));
-        let steady = view
-            .steady()
-            .into_iter()
-            .flat_map(|window| depths(&curve, window));
-        let deepest = steady.map(|(_, depth)| depth).max().unwrap_or(0);
-        let shallow = self.down_to.unwrap_or(deepest);
-        let outage = depths(&curve, Window::new(armed, lifted));
+        let shallow = self.down_to.unwrap_or_else(|| curve.usual(view));
+        let outage = curve.depths(Window::new(armed, lifted));
         let peak = outage.iter().map(|(_, depth)| *depth).max().unwrap_or(0);
-        let window = Window::new(lifted, until(view, lifted, account.end));
-        let after = depths(&curve, window);
-        let Drained { at: when, rose } = drained(&after, shallow);
+        let window = view.draining(lifted, account.end);
+        let Drained { at: when, rose } = Drained::of(&curve.depths(window), shallow);
         let seen = window.length();
         let took = when.map(|at| at.since(lifted));
         let measured = match took {

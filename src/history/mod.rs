@@ -4,6 +4,7 @@
 //! texts of scenario and system, so that a history can be judged on another machine and after
 //! `kill -9`. Times are microseconds since the run began ([`Micros`](crate::units::Micros)).
 
+mod backlog;
 mod call;
 mod error;
 mod index;
@@ -18,6 +19,7 @@ mod writer;
 
 pub mod sample;
 
+pub use backlog::{BACKLOG_STEP, Drained};
 pub use call::LogicalCall;
 pub use error::HistoryError;
 pub use index::{FaultSpan, History, Missed, PhaseSpan, UNLISTED_MAX, UnlistedHost};

@@ -6,11 +6,11 @@
 //! entry for each bin. Pure: counts, and judges nothing.
 
 use crate::{
-    history::{Attempt, AttemptEnd, Curve, History, Operation, Outcome, View, Window},
+    history::{Attempt, AttemptEnd, Drained, History, Operation, Outcome, View, Window},
     scenario::{Dependency, Ledger},
     units::Micros,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 /// The most bins.
 pub const BINS_MAX: u64 = 240;
@@ -99,7 +99,8 @@ pub struct LedgerSeries {
     pub waiting: Vec<u64>,
     /// The most that was waiting since the first fault, and when that was so first.
     pub peak: (u64, Micros),
-    /// When after the outage no more was waiting than the steady phases had at their worst.
+    /// When after the outage no more was waiting than the steady phases had at their worst, for good:
+    /// as `drain` has it.
     pub drained: Option<Micros>,
     /// From when draining counts; `None` if the outage never ended.
     pub outage_ended: Option<Micros>,
@@ -316,14 +317,11 @@ fn ledger(ledger: &Ledger, view: &View<'_>, axis: Axis) -> Option<LedgerSeries> 
     let armed = view.history.faults.iter().map(|span| span.armed).min();
     let since = armed.unwrap_or_default();
     let outage_ended = view.outage_ended();
-    let steady = view.steady().into_iter();
-    let usual = steady.flat_map(|window| depths(&curve, window));
-    let shallow = usual.map(|(_, depth)| depth).max().unwrap_or(0);
-    let all = depths(&curve, Window::new(since, account.end));
+    let all = curve.depths(Window::new(since, account.end));
     let deeper = |peak: (u64, Micros), (at, depth)| if depth > peak.0 { (depth, at) } else { peak };
     let drained = outage_ended.and_then(|ended| {
-        let after = depths(&curve, Window::new(ended, account.end));
-        shallow_since(&after, shallow)
+        let after = curve.depths(view.draining(ended, account.end));
+        Drained::of(&after, curve.usual(view)).at
     });
     Some(LedgerSeries {
         name: ledger.name.to_string(),
@@ -333,37 +331,6 @@ fn ledger(ledger: &Ledger, view: &View<'_>, axis: Axis) -> Option<LedgerSeries> 
         left: curve.at(account.end),
         waiting,
     })
-}
-
-/// How often a backlog is looked at, as `drain` does.
-const STEP: Duration = Duration::from_millis(100);
-
-/// How long a backlog must stay shallow to count as drained, as with `drain`.
-const SHALLOW: Duration = Duration::from_secs(1);
-
-/// How much was waiting at every step of a window, its first moment included.
-fn depths(curve: &Curve, window: Window) -> Vec<(Micros, u64)> {
-    let steps = window.length().as_micros() / STEP.as_micros();
-    (0..=u64::try_from(steps).unwrap_or(u64::MAX))
-        .map(|step| Micros(window.from.0 + step * Micros::from(STEP).0))
-        .map(|at| (at, curve.at(at)))
-        .collect()
-}
-
-/// The first moment from which no more than `shallow` was waiting for [`SHALLOW`].
-fn shallow_since(depths: &[(Micros, u64)], shallow: u64) -> Option<Micros> {
-    let mut since: Option<Micros> = None;
-    for (at, depth) in depths {
-        if *depth > shallow {
-            since = None;
-            continue;
-        }
-        let start = *since.get_or_insert(*at);
-        if at.since(start) >= SHALLOW {
-            return Some(start);
-        }
-    }
-    None
 }
 
 fn lives(history: &History) -> Vec<Life> {
