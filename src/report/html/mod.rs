@@ -122,7 +122,7 @@ fn overview(report: &SuiteReport) -> Markup {
                 p { "Nothing was run, so nothing is shown." }
             }
             div.scroll tabindex="0" role="group" aria-label="all scenarios" {
-                table.plain {
+                table.plain.cards {
                     thead { tr {
                         th scope="col" { "Verdict" }
                         th scope="col" { "Scenario" }
@@ -131,17 +131,16 @@ fn overview(report: &SuiteReport) -> Markup {
                         th.number scope="col" { "Steady again after" }
                         th.number scope="col" { "Took" }
                     } }
-                    tbody {
-                        @for (nth, one) in report.scenarios.iter().enumerate() {
-                            tr {
-                                td { (badge(one.status)) }
-                                th scope="row" { a href={ "#s" (nth + 1) } { (one.title) } }
-                                td { (one.system) }
-                                td.number { (met(one)) }
-                                td.number { (steady_again(one)) }
-                                td.number { (span(one.duration_us)) }
-                            }
-                        }
+                    // Each scenario has a body of its own: on a narrow screen it is a card.
+                    @for (nth, one) in report.scenarios.iter().enumerate() {
+                        tbody { tr {
+                            td { (badge(one.status)) }
+                            th scope="row" { a href={ "#s" (nth + 1) } { (one.title) } }
+                            td data-label="System" { (one.system) }
+                            td.number data-label="Met" { (met(one)) }
+                            td.number data-label="Steady again" { (steady_again(one)) }
+                            td.number data-label="Took" { (span(one.duration_us)) }
+                        } }
                     }
                 }
             }
