@@ -9,6 +9,7 @@ mod call;
 mod error;
 mod index;
 mod ledger;
+mod line;
 mod observation;
 mod read;
 mod recorder;

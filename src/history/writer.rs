@@ -4,7 +4,7 @@
 //! grow without end: beyond its limit it keeps what frames the run (phases, faults, processes) and
 //! drops the rest, counted.
 
-use super::{HistoryError, Observation, Recorder};
+use super::{HistoryError, Observation, Recorder, line};
 use crate::units::Micros;
 use std::{
     fs::File,
@@ -82,10 +82,9 @@ impl<W: Write> Writer<W> {
             return Ok(false);
         }
         self.line.clear();
-        serde_json::to_writer(&mut self.line, observation)
+        line::push(&mut self.line, observation)
             .map_err(io::Error::from)
             .map_err(|source| self.failed(source))?;
-        self.line.push(b'\n');
         self.out
             .write_all(&self.line)
             .map_err(|source| self.failed(source))?;
