@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{HashMap, VecDeque},
+    fmt::{self, Write},
     sync::Arc,
 };
 
@@ -27,14 +28,14 @@ pub struct Call {
     /// statements their table, unless the dependency's file says what else.
     pub key: Arc<str>,
     /// The HTTP method; empty for statements.
-    pub method: Arc<str>,
+    pub method: Text,
     /// The path and query exactly as on the wire, or the statement's text, cut off at
     /// [`TEXT_BYTES_MAX`].
-    pub target: Arc<str>,
+    pub target: Text,
     /// The first table that a statement names; empty where there is none.
-    pub table: Arc<str>,
+    pub table: Text,
     /// The `Host` (or `:authority`); empty for statements.
-    pub host: Arc<str>,
+    pub host: Text,
     /// Header names (lower case) and values, at most as many as the proxy's head limit allows.
     pub headers: Headers,
     /// The logical call's name: unique within the run and dependency, the same for its attempts.
@@ -74,9 +75,9 @@ pub struct Recognised {
     /// What it is asked of.
     pub key: Arc<str>,
     /// The first table that it names.
-    pub table: Arc<str>,
+    pub table: Text,
     /// Its text.
-    pub text: Arc<str>,
+    pub text: Text,
 }
 
 /// The operation under which the acceptance of a connection is decided about and observed, where
@@ -104,13 +105,13 @@ impl Call {
         } = recognised;
         let (occurrence, attempt) = tracker.number(&operation, &key, None, None);
         Self {
-            id: format!("{operation} {key} #{occurrence}").into(),
+            id: tracker.name(&operation, &key, occurrence),
             operation,
             key,
             table,
-            method: "".into(),
+            method: Text::default(),
             target: text,
-            host: "".into(),
+            host: Text::default(),
             headers: Headers::default(),
             sdk_id: None,
             occurrence,
@@ -122,21 +123,53 @@ impl Call {
     }
 }
 
+/// A text that is shared, and costs nothing while it is empty: most requests have few of those that
+/// a request may have.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Text(Option<Arc<str>>);
+
+impl std::ops::Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl<T: Into<Arc<str>> + AsRef<str>> From<T> for Text {
+    fn from(text: T) -> Self {
+        Self((!text.as_ref().is_empty()).then(|| text.into()))
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
 /// The headers of a request: names in lower case, values as on the wire, in the order sent and
 /// with repeats. All of them share one text, because a request has twenty and there are many
 /// requests.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Headers {
-    text: Arc<str>,
+    text: Text,
     /// Where each name and each value ends, one after the other.
-    ends: Arc<[u32]>,
+    ends: Option<Arc<[u32]>>,
 }
 
 impl Headers {
     /// The headers, in the order sent.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut start = 0;
-        self.ends.chunks_exact(2).map(move |ends| {
+        let ends = self.ends.as_deref().unwrap_or_default();
+        ends.chunks_exact(2).map(move |ends| {
             let (name, value) = (ends[0] as usize, ends[1] as usize);
             let header = (&self.text[start..name], &self.text[name..value]);
             start = value;
@@ -148,15 +181,6 @@ impl Headers {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter()
             .find_map(|(known, value)| (known == name).then_some(value))
-    }
-}
-
-impl Default for Headers {
-    fn default() -> Self {
-        Self {
-            text: "".into(),
-            ends: Arc::new([]),
-        }
     }
 }
 
@@ -179,7 +203,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
         }
         Self {
             text: text.into(),
-            ends: ends.into(),
+            ends: Some(ends.into()),
         }
     }
 }
@@ -200,7 +224,12 @@ pub struct CallTracker {
     floor: u64,
     /// The highest number given.
     highest: u64,
-    occurrences: HashMap<(Arc<str>, Arc<str>), u64>,
+    /// By operation and key.
+    occurrences: HashMap<Arc<str>, HashMap<Arc<str>, u64>>,
+    /// How many these are.
+    names: usize,
+    /// Where a call's name is put together.
+    scratch: String,
     by_sdk_id: HashMap<Arc<str>, (u64, u32)>,
     order: VecDeque<Arc<str>>,
 }
@@ -224,17 +253,7 @@ impl CallTracker {
             *attempts = declared.unwrap_or(*attempts + 1);
             return (*occurrence, *attempts);
         }
-        if self.occurrences.len() >= Self::LIMIT {
-            self.occurrences.clear();
-            self.floor = self.highest;
-        }
-        let count = self
-            .occurrences
-            .entry((Arc::clone(operation), Arc::clone(key)))
-            .or_insert(self.floor);
-        *count += 1;
-        self.highest = self.highest.max(*count);
-        let (occurrence, attempt) = (*count, declared.unwrap_or(1));
+        let (occurrence, attempt) = (self.count(operation, key), declared.unwrap_or(1));
         if let Some(id) = sdk_id {
             if self.order.len() >= Self::LIMIT
                 && let Some(oldest) = self.order.pop_front()
@@ -245,6 +264,34 @@ impl CallTracker {
             self.by_sdk_id.insert(Arc::clone(id), (occurrence, attempt));
         }
         (occurrence, attempt)
+    }
+
+    /// The portable name of a call.
+    pub fn name(&mut self, operation: &str, key: &str, occurrence: u64) -> Arc<str> {
+        self.scratch.clear();
+        // A string takes everything.
+        let _ = write!(self.scratch, "{operation} {key} #{occurrence}");
+        Arc::from(&*self.scratch)
+    }
+
+    fn count(&mut self, operation: &Arc<str>, key: &Arc<str>) -> u64 {
+        let known = self.occurrences.get_mut(&**operation);
+        let count = match known.and_then(|keys| keys.get_mut(&**key)) {
+            Some(count) => count,
+            None => {
+                if self.names >= Self::LIMIT {
+                    self.occurrences.clear();
+                    self.names = 0;
+                    self.floor = self.highest;
+                }
+                self.names += 1;
+                let keys = self.occurrences.entry(Arc::clone(operation)).or_default();
+                keys.entry(Arc::clone(key)).or_insert(self.floor)
+            }
+        };
+        *count += 1;
+        self.highest = self.highest.max(*count);
+        *count
     }
 }
 
@@ -274,7 +321,9 @@ mod tests {
         for n in 0..CallTracker::LIMIT {
             number(&mut tracker, &format!("/{n}"), None);
         }
-        assert!(tracker.occurrences.len() <= CallTracker::LIMIT);
+        assert!(tracker.names <= CallTracker::LIMIT);
+        let remembered: usize = tracker.occurrences.values().map(HashMap::len).sum();
+        assert_eq!(tracker.names, remembered);
         assert_eq!(number(&mut tracker, "/first", None), (3, 1));
     }
 

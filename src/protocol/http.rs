@@ -61,9 +61,9 @@ pub fn identify<'a>(
     let sdk_id: Option<Arc<str>> = identity.id.map(Arc::from);
     let (occurrence, attempt) = tracker.number(&operation, &key, sdk_id.as_ref(), identity.attempt);
     Call {
-        id: format!("{operation} {key} #{occurrence}").into(),
+        id: tracker.name(&operation, &key, occurrence),
         method: if *method == *operation {
-            Arc::clone(&operation)
+            Arc::clone(&operation).into()
         } else {
             method.into()
         },

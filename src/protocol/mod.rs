@@ -14,7 +14,7 @@ pub mod sql;
 pub mod websocket;
 
 pub use call::{
-    Applied, CONNECT, Call, CallTracker, Headers, Place, Recognised, SILENT, TEXT_BYTES_MAX,
+    Applied, CONNECT, Call, CallTracker, Headers, Place, Recognised, SILENT, TEXT_BYTES_MAX, Text,
 };
 
 pub use retry::{asks_for_retry, speaks_of_data};

@@ -102,7 +102,7 @@ pub fn recognise(text: &[u8], dialect: Dialect) -> Recognised {
     Recognised {
         operation: shared_kind(kind),
         key: Arc::clone(&table),
-        table,
+        table: table.into(),
         text: text.into(),
     }
 }

@@ -240,22 +240,69 @@ pub fn meaning(operation: &str, arguments: &Arguments, bytes: &[u8]) -> Meaning 
     }
 }
 
-/// What faults and histories see of a command: its name in capitals, and its first key, or with
-/// `argument` the argument of that number. The arguments of commands that carry passwords are
-/// never a key.
+/// What faults and histories see of a command: see [`Names::recognise`].
 pub fn recognise(arguments: &Arguments, bytes: &[u8], argument: Option<usize>) -> Recognised {
-    let mut buffer = [0; NAME_BYTES_MAX];
-    let name = capitals(arguments.get(bytes, 0).unwrap_or_default(), &mut buffer);
-    let key = match argument {
-        _ if carries_secrets(name) => None,
-        Some(nth) => arguments.get(bytes, nth),
-        None => first_key(name, arguments, bytes),
-    };
-    Recognised {
-        operation: name.into(),
-        key: key.map_or_else(|| Arc::from(""), kept),
-        table: Arc::from(""),
-        text: Arc::from(""),
+    Names::default().recognise(arguments, bytes, argument)
+}
+
+/// What is known of the command that was recognised last. Kept by whoever recognises many: a client
+/// that is in a hurry asks the same again and again.
+#[derive(Debug, Default)]
+pub struct Names {
+    last: Option<Name>,
+}
+
+/// A command by its name.
+#[derive(Debug)]
+struct Name {
+    /// As it was sent.
+    sent: Box<[u8]>,
+    /// In capitals.
+    operation: Arc<str>,
+    first_key: FirstKey,
+    carries_secrets: bool,
+}
+
+impl Names {
+    /// What faults and histories see of a command: its name in capitals, and its first key, or
+    /// with `argument` the argument of that number. The arguments of commands that carry passwords
+    /// are never a key.
+    pub fn recognise(
+        &mut self,
+        arguments: &Arguments,
+        bytes: &[u8],
+        argument: Option<usize>,
+    ) -> Recognised {
+        let name = self.name(arguments.get(bytes, 0).unwrap_or_default());
+        let key = match argument {
+            _ if name.carries_secrets => None,
+            Some(nth) => arguments.get(bytes, nth),
+            None => first_key(name.first_key, arguments, bytes),
+        };
+        Recognised {
+            operation: Arc::clone(&name.operation),
+            key: key.map_or_else(Arc::default, kept),
+            ..Recognised::default()
+        }
+    }
+
+    fn name(&mut self, sent: &[u8]) -> &Name {
+        let sent = &sent[..sent.len().min(NAME_BYTES_MAX)];
+        let known = self.last.take().filter(|last| *last.sent == *sent);
+        self.last.insert(known.unwrap_or_else(|| Name::new(sent)))
+    }
+}
+
+impl Name {
+    fn new(sent: &[u8]) -> Self {
+        let mut buffer = [0; NAME_BYTES_MAX];
+        let name = capitals(sent, &mut buffer);
+        Self {
+            sent: sent.into(),
+            operation: name.into(),
+            first_key: commands::find(name).map_or(FirstKey::At(1), |command| command.first_key),
+            carries_secrets: carries_secrets(name),
+        }
     }
 }
 
@@ -274,7 +321,7 @@ fn carries_secrets(name: &str) -> bool {
     matches!(name, "AUTH" | "HELLO" | "ACL" | "CONFIG" | "MIGRATE")
 }
 
-fn first_key<'a>(name: &str, arguments: &Arguments, bytes: &'a [u8]) -> Option<&'a [u8]> {
+fn first_key<'a>(at: FirstKey, arguments: &Arguments, bytes: &'a [u8]) -> Option<&'a [u8]> {
     let get = |nth: usize| arguments.get(bytes, nth);
     let is = |nth, word: &str| {
         get(nth).is_some_and(|bytes: &[u8]| bytes.eq_ignore_ascii_case(word.as_bytes()))
@@ -284,7 +331,7 @@ fn first_key<'a>(name: &str, arguments: &Arguments, bytes: &'a [u8]) -> Option<&
             .find(|nth| is(*nth, word))
             .map(|nth| nth + 1)
     };
-    match commands::find(name).map_or(FirstKey::At(1), |command| command.first_key) {
+    match at {
         FirstKey::Nowhere => None,
         FirstKey::At(nth) => get(usize::from(nth)),
         FirstKey::Counted(nth) => {
@@ -354,6 +401,20 @@ mod tests {
         ] {
             let expected = (operation.to_owned(), key.to_owned());
             assert_eq!(recognised(line, None), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_known_is_recognised_as_one_that_is_not() {
+        let mut names = Names::default();
+        let mut arguments = Arguments::default();
+        for line in [
+            "get a", "get b", "GET c", "PING", "get d", "getx e", "AUTH s", "AUTH t", "get f",
+        ] {
+            let bytes = array(&line.split(' ').collect::<Vec<_>>());
+            arguments.read(&bytes).expect("a command");
+            let seen = names.recognise(&arguments, &bytes, None);
+            assert_eq!(seen, recognise(&arguments, &bytes, None), "{line}");
         }
     }
 
