@@ -34,6 +34,11 @@ impl Switch {
         Arc::clone(&self.sender.borrow())
     }
 
+    /// Whether the set in force counts what is over: see [`FaultSet::counts`].
+    pub fn counts(&self) -> bool {
+        self.sender.borrow().counts()
+    }
+
     /// A receiver that is told of every change.
     pub fn subscribe(&self) -> watch::Receiver<Arc<FaultSet>> {
         self.sender.subscribe()

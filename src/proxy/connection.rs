@@ -106,8 +106,8 @@ impl Shared {
 
     /// Tells the faults that a request is over on which these acted.
     pub(crate) fn request_ended(&self, call: &Call, acted: &[FaultId], bytes: u64) {
-        let set = self.switch.current();
-        if set.counts() {
+        if self.switch.counts() {
+            let set = self.switch.current();
             set.ended(call, acted, bytes, self.now());
         }
     }
@@ -186,6 +186,8 @@ pub(crate) struct Accepted {
 #[derive(Debug)]
 pub(crate) struct Life {
     wire: Arc<Wire>,
+    shared: Arc<Shared>,
+    dependency: Arc<str>,
     how: Mutex<Option<String>>,
     faults: Mutex<BTreeSet<FaultId>>,
     farewell: Mutex<Option<Farewell>>,
@@ -224,9 +226,11 @@ impl Drop for HeldRequests<'_> {
 }
 
 impl Life {
-    fn new(wire: Arc<Wire>) -> Self {
+    fn new(wire: Arc<Wire>, shared: &Arc<Shared>) -> Self {
         Self {
             wire,
+            shared: Arc::clone(shared),
+            dependency: Arc::from(&*shared.config.dependency),
             how: Mutex::default(),
             faults: Mutex::default(),
             farewell: Mutex::default(),
@@ -236,6 +240,17 @@ impl Life {
             last_code: Mutex::default(),
             dismissed: Notify::new(),
         }
+    }
+
+    /// What all connections share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The dependency's name, in this connection's own copy: each of its observations counts who
+    /// holds it, and a count that all connections change at once is slow.
+    pub(super) fn dependency(&self) -> &Arc<str> {
+        &self.dependency
     }
 
     /// Notes how the connection is left, before the engine's future is dropped.
@@ -477,7 +492,7 @@ pub(super) async fn live(
     let open = Open::new(Arc::clone(&shared));
     let limits = &shared.config.limits;
     let wire = Arc::new(Wire::new(Socket::Tcp(tcp), limits.held_bytes));
-    let life = Arc::new(Life::new(Arc::clone(&wire)));
+    let life = Arc::new(Life::new(Arc::clone(&wire), &shared));
     let farewell = tokio::select! {
         biased;
         () = stopping.cancelled() => Farewell::Drop,

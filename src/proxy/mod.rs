@@ -30,6 +30,8 @@ mod sockets;
 mod splice;
 mod statement;
 mod station;
+#[cfg(test)]
+mod tally;
 pub mod tls;
 mod upstream;
 mod wire;

@@ -22,7 +22,6 @@ use tokio::sync::watch;
 
 /// One statement with its answer.
 pub(super) struct Statement {
-    shared: Arc<Shared>,
     life: Arc<Life>,
     call: Call,
     began: Micros,
@@ -60,7 +59,6 @@ impl Statement {
     ) -> Self {
         let call = Call::statement(recognised, connection, &mut shared.calls.lock());
         Self {
-            shared: Arc::clone(shared),
             life: Arc::clone(life),
             call,
             began,
@@ -106,7 +104,7 @@ impl Statement {
 
     /// It is over now for the client, and what became of it is yet to be known.
     pub(super) fn over(&mut self) {
-        self.ended = Some(self.shared.now());
+        self.ended = Some(self.life.shared().now());
     }
 
     /// The client gave up, when it closed its direction or now.
@@ -123,9 +121,21 @@ impl Statement {
     /// Counts bytes to the client, the first of which leave now unless some have left before.
     pub(super) fn add_down(&mut self, bytes: usize) {
         if bytes > 0 && self.first_byte.is_none() {
-            self.first_byte = Some(self.shared.now());
+            self.first_byte = Some(self.life.shared().now());
         }
         self.bytes_down += bytes as u64;
+    }
+
+    /// Counts bytes to the client that leave with the next write: see [`Statement::leaves`].
+    pub(super) fn count_down(&mut self, bytes: usize) {
+        self.bytes_down += bytes as u64;
+    }
+
+    /// The bytes that were counted leave at this moment, unless none were or some have left before.
+    pub(super) fn leaves(&mut self, at: Micros) {
+        if self.bytes_down > 0 {
+            self.first_byte.get_or_insert(at);
+        }
     }
 
     /// The dependency was sent the whole statement.
@@ -232,20 +242,30 @@ impl Statement {
 
     /// Ends it now, unless it has ended.
     pub(super) fn finish(&mut self, end: AttemptEnd) {
+        self.finish_at(end, self.life.shared().now());
+    }
+
+    /// Ends it at this moment, unless it has ended: of many at once the clock is read once.
+    pub(super) fn finish_at(&mut self, end: AttemptEnd, at: Micros) {
         if self.is_recorded {
             return;
         }
         self.is_recorded = true;
         self.settle_answer();
         let bytes = self.bytes_up + self.bytes_down;
-        self.shared.request_ended(&self.call, &self.faults, bytes);
-        let attempt = self.attempt(end);
-        self.shared.recorder.record(Observation::Attempt(attempt));
+        self.life
+            .shared()
+            .request_ended(&self.call, &self.faults, bytes);
+        let attempt = self.attempt(end, at);
+        self.life
+            .shared()
+            .recorder
+            .record(Observation::Attempt(attempt));
     }
 
-    fn captured(&self) -> BTreeMap<String, String> {
-        let mut captured = self.captured.clone();
-        for (name, capture) in &self.shared.config.capture {
+    fn take_captured(&mut self) -> BTreeMap<String, String> {
+        let mut captured = std::mem::take(&mut self.captured);
+        for (name, capture) in &self.life.shared().config.capture {
             if matches!(capture, Capture::Key) {
                 captured.insert(name.clone(), self.call.key.to_string());
             }
@@ -253,7 +273,8 @@ impl Statement {
         captured
     }
 
-    fn attempt(&self, end: AttemptEnd) -> Attempt {
+    fn attempt(&mut self, end: AttemptEnd, at: Micros) -> Attempt {
+        let captured = self.take_captured();
         let call = &self.call;
         let applied = match self.answer {
             Some(applied) => applied,
@@ -261,7 +282,7 @@ impl Statement {
             None => Applied::No,
         };
         Attempt {
-            dependency: Arc::clone(&self.shared.config.dependency),
+            dependency: Arc::clone(self.life.dependency()),
             connection: call.connection,
             call: Arc::clone(&call.id),
             by_sdk_id: false,
@@ -271,24 +292,24 @@ impl Statement {
             key: Arc::clone(&call.key),
             began: self.began,
             first_byte: self.first_byte,
-            ended: self.ended.unwrap_or_else(|| self.shared.now()),
+            ended: self.ended.unwrap_or(at),
             end,
             status: None,
-            code: self.code.clone(),
+            code: self.code.take(),
             applied,
             rows: self.rows,
-            faults: self.faults.clone(),
+            faults: std::mem::take(&mut self.faults),
             released: self.released,
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,
-            captured: self.captured(),
+            captured,
         }
     }
 }
 
 impl Asked for Statement {
     fn now(&self) -> Micros {
-        self.shared.now()
+        self.life.shared().now()
     }
 
     fn call(&self) -> Option<&Call> {
@@ -305,7 +326,7 @@ impl Asked for Statement {
     }
 
     fn station(&self) -> Option<&Arc<Station>> {
-        Some(&self.shared.station)
+        Some(&self.life.shared().station)
     }
 
     fn acted(&mut self, faults: &[FaultId]) {
@@ -321,7 +342,7 @@ impl Asked for Statement {
     }
 
     fn released(&mut self) {
-        self.released = Some(self.shared.now());
+        self.released = Some(self.life.shared().now());
     }
 
     fn will_act_on_answer(&mut self, fault: FaultId) {

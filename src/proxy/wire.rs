@@ -341,7 +341,7 @@ impl Wire {
         };
         loop {
             if tcp.poll_read_ready(cx)?.is_pending() {
-                state.engine_reads = Some(cx.waker().clone());
+                keep(&mut state.engine_reads, cx);
                 return Poll::Pending;
             }
             match tcp.try_io(tokio::io::Interest::READABLE, || work(tcp)) {
@@ -368,7 +368,7 @@ impl Wire {
         };
         loop {
             if tcp.poll_write_ready(cx)?.is_pending() {
-                state.engine_writes = Some(cx.waker().clone());
+                keep(&mut state.engine_writes, cx);
                 return Poll::Pending;
             }
             match tcp.try_io(tokio::io::Interest::WRITABLE, || work(tcp)) {
@@ -411,7 +411,7 @@ impl Wire {
 
     fn poll_drive(&self, cx: &mut Context<'_>) -> Driven {
         let mut state = self.state.lock();
-        state.driver = Some(cx.waker().clone());
+        keep(&mut state.driver, cx);
         let due = if state.clear {
             None
         } else {
@@ -561,14 +561,14 @@ impl Wire {
             let before = buf.filled().len();
             let result = self.socket.poll_read(cx, buf);
             if result.is_pending() {
-                state.engine_reads = Some(cx.waker().clone());
+                keep(&mut state.engine_reads, cx);
             }
             let count = buf.filled().len() - before;
             self.bytes_up.fetch_add(count as u64, Ordering::Relaxed);
             return result;
         }
         if state.hold == Hold::Both {
-            state.engine_reads = Some(cx.waker().clone());
+            keep(&mut state.engine_reads, cx);
             return Poll::Pending;
         }
         if state.up_ready.is_empty() {
@@ -603,7 +603,7 @@ impl Wire {
                 {
                     return Poll::Ready(Err(kind.into()));
                 }
-                state.engine_reads = Some(cx.waker().clone());
+                keep(&mut state.engine_reads, cx);
                 if state.up_due != due {
                     state.up_due = due;
                     wake(&mut state.driver);
@@ -624,7 +624,7 @@ impl Wire {
         if state.clear {
             let result = self.socket.poll_write(cx, buf);
             match &result {
-                Poll::Pending => state.engine_writes = Some(cx.waker().clone()),
+                Poll::Pending => keep(&mut state.engine_writes, cx),
                 Poll::Ready(Ok(count)) => {
                     self.bytes_down.fetch_add(*count as u64, Ordering::Relaxed);
                     state.written += *count as u64;
@@ -635,7 +635,7 @@ impl Wire {
         }
         let count = state.down.room(self.held_bytes).min(buf.len());
         if count == 0 && !buf.is_empty() {
-            state.engine_writes = Some(cx.waker().clone());
+            keep(&mut state.engine_writes, cx);
             return Poll::Pending;
         }
         state
@@ -663,6 +663,14 @@ impl Wire {
 enum Driven {
     Ended(Ending),
     Waits(Option<Instant>),
+}
+
+/// Keeps who is to be woken; mostly it is known already.
+fn keep(waker: &mut Option<Waker>, cx: &Context<'_>) {
+    match waker {
+        Some(known) => known.clone_from(cx.waker()),
+        None => *waker = Some(cx.waker().clone()),
+    }
 }
 
 fn wake(waker: &mut Option<Waker>) {
@@ -806,6 +814,8 @@ impl Socket {
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        #[cfg(test)]
+        super::tally::wrote();
         match self {
             Self::Tcp(tcp) => loop {
                 ready!(tcp.poll_write_ready(cx))?;

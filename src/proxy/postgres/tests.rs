@@ -10,7 +10,7 @@ use crate::{
         Applied, Call, Protocol,
         postgres::{ErrorReply, find_error, message, query},
     },
-    proxy::{Config, Limits, Proxy, UpstreamAddress, tls},
+    proxy::{Config, Limits, Proxy, UpstreamAddress, tally::take_writes, tls},
     seed::Seed,
 };
 use std::{collections::BTreeMap, io::ErrorKind, sync::Arc, time::Duration};
@@ -210,6 +210,36 @@ async fn a_statement_passes_and_is_observed() {
     assert_eq!(attempt.code, None);
     assert_eq!(attempt.bytes_up, query("SELECT a FROM s.T").len() as u64);
     assert_eq!(attempt.bytes_down, done("SELECT 1", b'I').len() as u64);
+}
+
+#[tokio::test]
+async fn a_pipeline_costs_one_write_each_way() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    take_writes();
+    let one = [
+        message(b'P', b"\0SELECT a FROM t\0\0\0"),
+        message(b'B', &[0; 8]),
+        message(b'D', b"P\0"),
+        message(b'E', &[0; 5]),
+    ];
+    let asked = [one.concat().repeat(16), message(b'S', b"")].concat();
+    both(&mut client, &mut server, &asked).await;
+    assert_eq!(take_writes(), 1);
+    let one = [
+        message(b'1', b""),
+        message(b'2', b""),
+        message(b'n', b""),
+        message(b'C', b"SELECT 1\0"),
+    ];
+    let answers = [one.concat().repeat(16), message(b'Z', b"I")].concat();
+    both(&mut server, &mut client, &answers).await;
+    assert_eq!(take_writes(), 1);
+    for nth in 1..=16 {
+        let seen = rig.attempt("SELECT").await;
+        assert_eq!(*seen.call, format!("SELECT t #{nth}"));
+        assert!(seen.bytes_down > 0 && seen.first_byte.is_some());
+    }
 }
 
 #[tokio::test]

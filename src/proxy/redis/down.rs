@@ -38,6 +38,10 @@ const TRANSACTION_MAX: usize = 10_000;
 const BATCH_MAX: usize = 256;
 
 /// The half of a connection that passes answers.
+#[expect(
+    clippy::vec_box,
+    reason = "statements come boxed, and to move them is what costs"
+)]
 pub(super) struct Down<'a> {
     desk: &'a Desk,
     queue: &'a Queue,
@@ -52,9 +56,9 @@ pub(super) struct Down<'a> {
     /// The message under way, once it is known what it is.
     current: Option<Current>,
     /// Commands that are answered with the next write.
-    answered: Vec<Statement>,
+    answered: Vec<Box<Statement>>,
     /// Commands that wait for `EXEC`.
-    transaction: Vec<Statement>,
+    transaction: Vec<Box<Statement>>,
     is_resp3: bool,
     is_subscribed: bool,
 }
@@ -62,10 +66,16 @@ pub(super) struct Down<'a> {
 /// A message under way.
 struct Current {
     /// Whose answer it is; `None`: nobody asked for it.
-    statement: Option<Statement>,
+    statement: Option<Box<Statement>>,
     kind: Kind,
     answer: Said,
     fate: Fate,
+}
+
+impl Current {
+    fn statement(&mut self) -> Option<&mut Statement> {
+        self.statement.as_deref_mut()
+    }
 }
 
 /// What the dependency says, in short.
@@ -348,7 +358,7 @@ impl<'a> Down<'a> {
             Some(Current { statement, .. }) => {
                 self.taken += scanned;
                 if let Some(statement) = statement {
-                    statement.add_down(scanned);
+                    statement.count_down(scanned);
                 }
             }
             None => {}
@@ -383,8 +393,9 @@ impl<'a> Down<'a> {
     }
 
     /// A command in a transaction: what becomes of it `EXEC` says.
-    fn wait_for_exec(&mut self, mut statement: Statement) {
+    fn wait_for_exec(&mut self, mut statement: Box<Statement>) {
         statement.upstream_answered(Applied::Unknown);
+        statement.leaves(self.desk.shared.now());
         if self.transaction.len() < TRANSACTION_MAX {
             self.transaction.push(statement);
         } else {
@@ -457,7 +468,11 @@ impl<'a> Down<'a> {
     }
 
     /// Does what is done in place of an answer.
-    async fn instead(&mut self, mut statement: Statement, instead: Instead) -> Result<(), Over> {
+    async fn instead(
+        &mut self,
+        mut statement: Box<Statement>,
+        instead: Instead,
+    ) -> Result<(), Over> {
         match instead {
             Instead::Answer(bytes) => {
                 let ours = Ours::Answer {
@@ -491,7 +506,7 @@ impl<'a> Down<'a> {
     }
 
     /// Gives an answer of ours.
-    async fn ours(&mut self, mut statement: Statement, ours: Ours) -> Result<(), Over> {
+    async fn ours(&mut self, mut statement: Box<Statement>, ours: Ours) -> Result<(), Over> {
         match ours {
             Ours::Answer {
                 bytes,
@@ -536,25 +551,38 @@ impl<'a> Down<'a> {
         if taken == 0 && self.answered.is_empty() {
             return Ok(());
         }
+        let now = self.desk.shared.now();
+        let under_way = self.current.iter_mut().filter_map(Current::statement);
+        for statement in under_way.chain(self.answered.iter_mut().map(AsMut::as_mut)) {
+            statement.leaves(now);
+        }
         let written = write(self.client, &self.upstream.bytes()[..taken]).await;
         self.upstream.consume(taken);
-        let mut is_gone = written.is_err();
+        self.finish_answered(written.is_err()).await
+    }
+
+    /// Ends the commands whose answers were written, or could not be.
+    async fn finish_answered(&mut self, mut is_gone: bool) -> Result<(), Over> {
+        let mut now = self.desk.shared.now();
+        let is_clear = self.desk.life.is_clear();
         let mut has_left = None;
         if !is_gone {
             self.queued_are_over().await;
         }
         for mut statement in self.answered.drain(..) {
-            if !is_gone {
+            if !is_gone && !is_clear {
                 statement.settle().await;
+                now = self.desk.shared.now();
             }
             if statement.has_left() && has_left.is_none() {
                 has_left = Some(self.desk.life.is_client_reset().await);
                 is_gone |= has_left == Some(true);
+                now = self.desk.shared.now();
             }
             if is_gone {
                 statement.gave_up();
             } else {
-                statement.finish(AttemptEnd::Answered);
+                statement.finish_at(AttemptEnd::Answered, now);
             }
         }
         if is_gone {

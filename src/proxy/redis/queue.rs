@@ -20,7 +20,7 @@ pub(super) const TURNS_MAX: usize = 65_536;
 /// A command that was sent on.
 pub(super) struct Awaited {
     /// Its observation.
-    pub(super) statement: Statement,
+    pub(super) statement: Box<Statement>,
     /// What is to happen to its answer.
     pub(super) then: Option<(Then, FaultId)>,
     /// What its answer is like.
@@ -60,7 +60,7 @@ pub(super) enum Turn {
     /// The dependency's.
     Theirs(Awaited),
     /// Ours.
-    Ours(Statement, Ours),
+    Ours(Box<Statement>, Ours),
 }
 
 impl Turn {
@@ -149,7 +149,7 @@ impl Queue {
     }
 
     /// Takes the next turn if it is ours.
-    pub(super) fn take_ours(&self) -> Option<(Statement, Ours)> {
+    pub(super) fn take_ours(&self) -> Option<(Box<Statement>, Ours)> {
         match self.take(|turn| matches!(turn, Turn::Ours(..)))? {
             Turn::Ours(statement, ours) => Some((statement, ours)),
             Turn::Theirs(_) => None,

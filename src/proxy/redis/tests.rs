@@ -5,7 +5,7 @@ use crate::{
     fault::{FaultSet, Switch, sample},
     history::{Attempt, AttemptEnd, Connection, Observation, Recorder},
     protocol::{Applied, Protocol},
-    proxy::{Config, Limits, Proxy, UpstreamAddress, tls},
+    proxy::{Config, Limits, Proxy, UpstreamAddress, tally::take_writes, tls},
     scenario::KeyFrom,
     seed::Seed,
 };
@@ -198,6 +198,27 @@ async fn commands_and_answers_pass_in_order_and_are_observed() {
         assert_eq!(seen.code.as_deref(), code);
         assert_eq!((seen.applied, seen.end), (applied, AttemptEnd::Answered));
         assert!(seen.bytes_up > 0 && seen.bytes_down > 0 && seen.first_byte.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_pipeline_costs_one_write_each_way() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "PING", "+PONG\r\n").await;
+    take_writes();
+    let (asked, answers) = (command("GET k").repeat(16), "$1\r\nv\r\n".repeat(16));
+    client.send(&asked).await;
+    server.expect(&asked).await;
+    assert_eq!(take_writes(), 1);
+    server.send(&answers).await;
+    client.expect(&answers).await;
+    assert_eq!(take_writes(), 1);
+    assert_eq!(&*rig.attempt().await.operation, "PING");
+    for nth in 1..=16 {
+        let seen = rig.attempt().await;
+        assert_eq!(*seen.call, format!("GET k #{nth}"));
+        assert_eq!((seen.bytes_down, seen.first_byte.is_some()), (7, true));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         redis::{
             error::{exec_aborted, find_error},
             frame::Scanner,
-            request::{Arguments, BadCommand, Meaning, Read, meaning, recognise},
+            request::{Arguments, BadCommand, Meaning, Names, Read, meaning},
         },
     },
     proxy::{
@@ -76,6 +76,7 @@ pub(super) struct Up<'a> {
     faults: watch::Receiver<Arc<FaultSet>>,
     held_by: watch::Receiver<Vec<FaultId>>,
     arguments: Arguments,
+    names: Names,
     transaction: Transaction,
     replies: Replies,
     /// Turns of commands that are not sent on yet.
@@ -90,7 +91,7 @@ pub(super) struct Up<'a> {
 
 /// A command that was recognised.
 struct Command {
-    statement: Statement,
+    statement: Box<Statement>,
     meaning: Meaning,
     /// How many of its bytes are there.
     len: usize,
@@ -116,6 +117,7 @@ impl<'a> Up<'a> {
             client,
             upstream,
             arguments: Arguments::default(),
+            names: Names::default(),
             transaction: Transaction::None,
             replies: Replies::On,
             batch: Vec::new(),
@@ -221,11 +223,11 @@ impl<'a> Up<'a> {
             Some(KeyFrom::Argument(nth)) => Some(nth),
             _ => None,
         };
-        let recognised = recognise(&self.arguments, bytes, argument);
+        let recognised = self.names.recognise(&self.arguments, bytes, argument);
         let meaning = meaning(&recognised.operation, &self.arguments, bytes);
         let began = self.part_since.take().unwrap_or(self.read_at);
         let (life, connection) = (&self.desk.life, self.desk.connection);
-        let mut statement = Statement::new(shared, life, connection, recognised, began);
+        let mut statement = Box::new(Statement::new(shared, life, connection, recognised, began));
         statement.add_up(len);
         Command {
             statement,
@@ -340,7 +342,7 @@ impl<'a> Up<'a> {
             inlet: &mut *self.client,
             keep: command.len,
         };
-        let verdict = decide(&mut command.statement, &mut self.faults, &mut waiting).await;
+        let verdict = decide(&mut *command.statement, &mut self.faults, &mut waiting).await;
         self.client.set_room_max(ROOM_MAX);
         match verdict {
             Verdict::Forward(then) => self.forward(command, then).await,
@@ -362,7 +364,7 @@ impl<'a> Up<'a> {
         }
     }
 
-    fn last(&mut self, statement: Statement, ours: Ours) {
+    fn last(&mut self, statement: Box<Statement>, ours: Ours) {
         self.queue.push(&mut vec![Turn::Ours(statement, ours)]);
     }
 
@@ -573,7 +575,8 @@ impl<'a> Up<'a> {
         };
         let (shared, life) = (&self.desk.shared, &self.desk.life);
         let connection = self.desk.connection;
-        let mut statement = Statement::new(shared, life, connection, recognised, self.read_at);
+        let began = self.read_at;
+        let mut statement = Box::new(Statement::new(shared, life, connection, recognised, began));
         statement.code("ERR");
         let ours = Ours::Answer {
             bytes: format!("-ERR Protocol error: {bad}\r\n").into(),
