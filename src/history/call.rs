@@ -78,7 +78,7 @@ pub(super) fn group(attempts: &[Attempt]) -> Vec<LogicalCall> {
             by_id.get(&attempt.call).copied()
         } else {
             let candidates = open.entry(likeness(attempt)).or_default();
-            continued(&calls, candidates, attempt)
+            continued(&calls, attempts, candidates, attempt)
         };
         let number = match known {
             Some(number) => {
@@ -107,6 +107,7 @@ fn likeness(attempt: &Attempt) -> Likeness<'_> {
 /// before it began. Those that failed too long ago are forgotten.
 fn continued(
     calls: &[LogicalCall],
+    attempts: &[Attempt],
     candidates: &mut Vec<usize>,
     attempt: &Attempt,
 ) -> Option<usize> {
@@ -115,9 +116,20 @@ fn continued(
         .iter()
         .enumerate()
         .filter(|(_, number)| calls[**number].ended <= attempt.began)
+        .filter(|(_, number)| {
+            let last = calls[**number].attempts.last();
+            last.is_some_and(|last| follows(attempts[*last as usize].attempt, attempt.attempt))
+        })
         .max_by_key(|(_, number)| calls[**number].ended)
         .map(|(place, _)| place)?;
     Some(candidates.swap_remove(place))
+}
+
+/// Whether attempt `number` can be the next after attempt `last`. Where a client numbers its attempts
+/// without naming its calls, a 1 after a higher number begins a call; where none are numbered, all
+/// are 1.
+const fn follows(last: u32, number: u32) -> bool {
+    (last == 1 && number == 1) || number == last.saturating_add(1)
 }
 
 #[cfg(test)]
@@ -157,6 +169,23 @@ mod tests {
         .map(|build| build.done());
         assert_eq!(sizes(&attempts), [3, 1]);
         assert!(!group(&attempts)[0].by_sdk_id);
+    }
+
+    #[test]
+    fn a_client_that_numbers_its_attempts_is_believed() {
+        let numbered = |began: u64, number: u32| {
+            let mut one = attempt("s3", began, began + 10).status(500).done();
+            one.attempt = number;
+            one
+        };
+        let attempts = [
+            numbered(0, 1),
+            numbered(100, 2),
+            numbered(200, 3),
+            numbered(300, 1),
+            numbered(400, 2),
+        ];
+        assert_eq!(sizes(&attempts), [3, 2]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     fault::FaultId,
-    protocol::{Applied, asks_for_retry, speaks_of_data},
+    protocol::{Applied, RetryAfter, asks_for_retry, speaks_of_data},
     units::{Micros, format_duration},
 };
 use serde::{Deserialize, Serialize};
@@ -299,6 +299,9 @@ pub struct Attempt {
     /// Which faults acted on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultId>,
+    /// The times that its answer asked the client to wait before it comes again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_after: Vec<RetryAfter>,
     /// When the fault that held it was lifted, if one was: beyond this moment it says nothing
     /// about the client's patience (the attempt is censored here).
     #[serde(default, skip_serializing_if = "Option::is_none")]

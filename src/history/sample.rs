@@ -489,6 +489,7 @@ pub fn attempt(dependency: &str, began: u64, ended: u64) -> AttemptBuilder {
         applied: Applied::Yes,
         rows: None,
         faults: Vec::new(),
+        retry_after: Vec::new(),
         released: None,
         bytes_up: 0,
         bytes_down: 0,

@@ -97,7 +97,11 @@ fn split_target(target: &str) -> (Option<&str>, &str) {
 }
 
 /// What a client's SDK says of itself: `amz-sdk-invocation-id` and `amz-sdk-request` of Amazon's,
-/// `x-ms-client-request-id` of Microsoft's, whose attempts are not numbered.
+/// `gccl-invocation-id` and `gccl-attempt-count` within `x-goog-api-client` of Google's,
+/// `x-ms-client-request-id` of Microsoft's, whose attempts are not numbered, `x-stainless-retry-count`
+/// of OpenAI's and others by the same generator, which count retries and name no call, and
+/// `Idempotency-Key`, which is the same for all attempts of one call by its own definition
+/// (draft-ietf-httpapi-idempotency-key-header; so sends Stripe's).
 struct Identity<'a> {
     id: Option<&'a str>,
     attempt: Option<u32>,
@@ -114,7 +118,18 @@ impl<'a> Identity<'a> {
         for (name, value) in headers.iter() {
             match name {
                 "amz-sdk-invocation-id" => identity.id = Some(value),
-                "x-ms-client-request-id" if identity.id.is_none() => identity.id = Some(value),
+                "x-ms-client-request-id" | "idempotency-key" if identity.id.is_none() => {
+                    identity.id = Some(value);
+                }
+                "x-goog-api-client" => {
+                    identity.id = identity.id.or(product(value, "gccl-invocation-id"));
+                    let count = product(value, "gccl-attempt-count");
+                    identity.attempt = identity.attempt.or(count.and_then(positive));
+                }
+                "x-stainless-retry-count" => {
+                    let retries: Option<u32> = value.trim().parse().ok();
+                    identity.attempt = retries.and_then(|retries| retries.checked_add(1));
+                }
                 "amz-sdk-request" => {
                     identity.attempt = parameter(value, "attempt");
                     identity.max = parameter(value, "max");
@@ -124,6 +139,16 @@ impl<'a> Identity<'a> {
         }
         identity
     }
+}
+
+/// The version of one product out of `gccl/3.1 gccl-attempt-count/2`.
+fn product<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+    let mut products = value.split_ascii_whitespace();
+    products.find_map(|product| product.strip_prefix(name)?.strip_prefix('/'))
+}
+
+fn positive(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|number| *number > 0)
 }
 
 /// One number out of `attempt=1; max=3`.
@@ -517,6 +542,26 @@ mod tests {
         let both = [("amz-sdk-invocation-id", "a"), azure[0]];
         let call = identified(Protocol::Http, "/a", &both);
         assert_eq!(call.sdk_id.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn the_sdks_of_others_name_and_number_their_attempts() {
+        let google = "gl-python/3.12 gccl/3.1 gccl-invocation-id/u-1 gccl-attempt-count/2";
+        for (headers, id, attempt) in [
+            ([("x-goog-api-client", google)], Some("u-1"), 2),
+            ([("x-stainless-retry-count", "0")], None, 1),
+            ([("x-stainless-retry-count", "2")], None, 3),
+            ([("x-stainless-retry-count", "4294967295")], None, 1),
+            ([("Idempotency-Key", "k-1")], Some("k-1"), 1),
+            ([("x-goog-api-client", "gccl-attempt-count/0")], None, 1),
+        ] {
+            let call = identified(Protocol::Http, "/a", &headers);
+            assert_eq!(
+                (call.sdk_id.as_deref(), call.attempt),
+                (id, attempt),
+                "{headers:?}"
+            );
+        }
     }
 
     #[test]

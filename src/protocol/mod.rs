@@ -17,7 +17,7 @@ pub use call::{
     Applied, CONNECT, Call, CallTracker, Headers, Place, Recognised, SILENT, TEXT_BYTES_MAX, Text,
 };
 
-pub use retry::{asks_for_retry, speaks_of_data};
+pub use retry::{RETRY_HEADERS, RetryAfter, asks_for_retry, retry_after, speaks_of_data};
 
 use std::fmt;
 

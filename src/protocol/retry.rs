@@ -1,4 +1,49 @@
-//! What the error codes of databases say: "not now" rather than "no", and of what they speak.
+//! What answers say about another try: the error codes of databases ("not now" rather than "no", and
+//! of what they speak), and the headers that name a time.
+
+use crate::units::Micros;
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+
+/// A time that an answer asked its client to wait before it comes again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryAfter {
+    /// The header that said so, one of [`RETRY_HEADERS`].
+    pub header: Arc<str>,
+    /// How long, in microseconds.
+    pub delay_us: u64,
+}
+
+/// The headers that name a time to wait, in lower case, each with its unit: seconds in HTTP's own
+/// (RFC 9110, 10.2.3), milliseconds in those of AWS and of OpenAI.
+pub const RETRY_HEADERS: &[(&str, Duration)] = &[
+    ("retry-after", Duration::from_secs(1)),
+    ("retry-after-ms", Duration::from_millis(1)),
+    ("x-amz-retry-after", Duration::from_millis(1)),
+];
+
+/// The longest wait that is believed: a day.
+const WAIT_MAX: Duration = Duration::from_secs(86_400);
+
+/// The time to wait that a header names, if it is one of [`RETRY_HEADERS`] and names it as a number.
+/// HTTP's other form, a date, says nothing without the client's clock, and is passed over.
+pub fn retry_after(name: &str, value: &str) -> Option<RetryAfter> {
+    let known = |(header, _): &&(&str, Duration)| header.eq_ignore_ascii_case(name);
+    let (header, unit) = RETRY_HEADERS.iter().find(known)?;
+    let count: f64 = value.trim().parse().ok()?;
+    let fits = count >= 0.0 && unit.as_secs_f64() * count <= WAIT_MAX.as_secs_f64();
+    fits.then(|| RetryAfter {
+        header: (*header).into(),
+        delay_us: Micros::from(unit.mul_f64(count)).0,
+    })
+}
+
+impl RetryAfter {
+    /// How long.
+    pub const fn delay(&self) -> Duration {
+        Duration::from_micros(self.delay_us)
+    }
+}
 
 /// Whether an error of this code asks to be tried again, as far as a server can say so: it was
 /// overloaded, shutting down, read-only for now, or the statement lost a race.
@@ -65,6 +110,28 @@ pub fn speaks_of_data(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_to_wait_is_read_in_its_headers_own_unit() {
+        let read = |name, value| retry_after(name, value).map(|one| one.delay());
+        assert_eq!(read("Retry-After", "2"), Some(Duration::from_secs(2)));
+        assert_eq!(
+            read("x-amz-retry-after", "1500"),
+            Some(Duration::from_millis(1_500))
+        );
+        assert_eq!(read("retry-after-ms", " 0 "), Some(Duration::ZERO));
+        for value in [
+            "",
+            "-1",
+            "soon",
+            "NaN",
+            "1e300",
+            "Fri, 07 Nov 2025 21:19:55 GMT",
+        ] {
+            assert_eq!(read("retry-after", value), None, "{value}");
+        }
+        assert_eq!(read("date", "2"), None);
+    }
 
     #[test]
     fn data_that_do_not_fit_are_told_from_a_database_that_is_not_well() {

@@ -299,6 +299,7 @@ impl Statement {
             applied,
             rows: self.rows,
             faults: std::mem::take(&mut self.faults),
+            retry_after: Vec::new(),
             released: self.released,
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     fault::{FaultId, FaultSet, Reply, Switch},
     history::{Attempt, AttemptEnd, Observation, Operation, Outcome, Recorder, Source},
-    protocol::{Applied, Call, Protocol, http as messages, pusher},
+    protocol::{Applied, Call, Protocol, RETRY_HEADERS, http as messages, pusher},
     proxy::{
         conduct::Farewell,
         connection::{Life, Refusal, Shared},
@@ -284,6 +284,7 @@ impl Desk {
     pub(super) fn wants(&self, header: &str) -> bool {
         match self {
             Self::Dependency { shared, .. } if shared.config.protocol == Protocol::Pusher && header.eq_ignore_ascii_case("sec-websocket-extensions") => true,
+            Self::Dependency { .. } if names_a_wait(header) => true,
             Self::Dependency { shared, .. } => shared.config.capture.values().any(|capture| {
                 matches!(capture, Capture::ResponseHeader(name) if name.eq_ignore_ascii_case(header))
             }),
@@ -330,6 +331,12 @@ impl Desk {
     }
 }
 
+/// Whether a header of an answer asks its client to wait.
+fn names_a_wait(header: &str) -> bool {
+    let mut names = RETRY_HEADERS.iter();
+    names.any(|(name, _)| name.eq_ignore_ascii_case(header))
+}
+
 /// What of a target may be shown: a query may carry a signature, an authority a password.
 fn path(target: &str) -> &str {
     let target = target.split('?').next().unwrap_or_default();
@@ -369,6 +376,7 @@ fn attempt(
         code: None,
         applied: tally.applied(),
         faults: exchange.faults.clone(),
+        retry_after: exchange.retry_after(),
         released: exchange.released,
         bytes_up: tally.up.load(Ordering::Relaxed),
         rows: None,

@@ -8,7 +8,7 @@ use super::desk::{Desk, Subject};
 use crate::{
     fault::{FaultId, FaultSet},
     history::AttemptEnd,
-    protocol::{Applied, Call},
+    protocol::{Applied, Call, RetryAfter, retry_after},
     proxy::{connection::Refusal, decide::Asked, sockets::Entered, station::Station},
     units::Micros,
 };
@@ -196,6 +196,8 @@ pub(super) struct Exchange {
     pub(super) sample: Sample,
     /// The answer's headers that the desk wants.
     pub(super) answer_headers: Vec<(Box<str>, Box<[u8]>)>,
+    /// The times to wait that a fault's answer named, in place of the dependency's.
+    told: Option<Vec<RetryAfter>>,
     /// The protocol's own code with which the dependency or a fault refused it.
     pub(super) code: Option<Arc<str>>,
     /// Its place among the WebSockets that are open, once it is to become one.
@@ -222,6 +224,7 @@ impl Exchange {
             tally: Arc::new(tally),
             sample: Sample::default(),
             answer_headers: Vec::new(),
+            told: None,
             code: None,
             socket: None,
             faults: Vec::new(),
@@ -251,6 +254,23 @@ impl Exchange {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// A fault answers with these headers.
+    pub(super) fn tells<'a>(&mut self, headers: impl Iterator<Item = (&'a str, &'a str)>) {
+        let told = headers.filter_map(|(name, value)| retry_after(name, value));
+        self.told = Some(told.collect());
+    }
+
+    /// The times that the answer asked the client to wait.
+    pub(super) fn retry_after(&self) -> Vec<RetryAfter> {
+        if let Some(told) = &self.told {
+            return told.clone();
+        }
+        let headers = self.answer_headers.iter();
+        headers
+            .filter_map(|(name, value)| retry_after(name, std::str::from_utf8(value).ok()?))
+            .collect()
     }
 
     /// Takes back that a fault acted: it could not be carried out.

@@ -457,6 +457,8 @@ pub(super) async fn write_reply<W: AsyncWrite + Unpin>(
             } else {
                 answer
             };
+            let headers = answer.headers.iter();
+            exchange.tells(headers.map(|(name, value)| (&**name, &**value)));
             exchange.desk.mark();
             client.write_all(&answer.http1()).await?;
             client.flush().await?;

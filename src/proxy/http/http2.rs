@@ -310,6 +310,8 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
                 return Err(Broken::Cut(Closing::Reset));
             }
         };
+        let headers = answer.headers.iter();
+        exchange.tells(headers.map(|(name, value)| (&**name, &**value)));
         let body = answer.body_sent();
         let mut response = Response::builder().status(answer.status);
         for (name, value) in answer.http2_headers() {
