@@ -14,6 +14,7 @@
 //!   its problems in one go. They know nothing of the rest.
 //! - [`protocol`]: bytes to messages and error replies; no sockets.
 //! - [`fault`]: events to decisions; never waits.
+//! - [`policy`]: history to what clients did: time-outs, attempts, back-off; pure.
 //! - [`expectation`]: history to verdicts; pure.
 //! - [`scenario`]: files to a valid scenario and its timeline.
 //! - [`history`]: what happened, written as it happens.
@@ -31,6 +32,7 @@ pub mod fault;
 pub mod history;
 pub mod input;
 pub mod load;
+pub mod policy;
 pub mod process;
 pub mod protocol;
 pub mod proxy;

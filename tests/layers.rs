@@ -23,15 +23,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fault",
             "history",
             "input",
+            "policy",
             "protocol",
             "seed",
             "units",
         ],
     ),
     ("history", &["fault", "protocol", "scenario", "units"]),
+    // What clients did is told by the history alone; a system's file may declare it beforehand.
+    (
+        "policy",
+        &["history", "input", "protocol", "scenario", "units"],
+    ),
     (
         "expectation",
-        &["fault", "history", "input", "protocol", "scenario", "units"],
+        &[
+            "fault", "history", "input", "policy", "protocol", "scenario", "units",
+        ],
     ),
     (
         "proxy",
@@ -41,7 +49,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("process", &["history", "units"]),
     ("embedded", &["history", "protocol"]),
     ("reference", &["embedded", "seed"]),
-    ("report", &["expectation", "history", "scenario", "units"]),
+    (
+        "report",
+        &["expectation", "history", "policy", "scenario", "units"],
+    ),
     (
         "run",
         &[

@@ -8,7 +8,6 @@ mod alive;
 mod amplification;
 mod attempts;
 mod back_off;
-mod beat;
 mod cadence;
 mod calls;
 mod converged;
@@ -32,7 +31,6 @@ mod probe;
 mod ramp;
 mod reconnect;
 mod recovery;
-mod samples;
 mod success_rate;
 mod verdict;
 mod whose;
@@ -47,6 +45,7 @@ pub use verdict::{Evidence, Place, Status, Subject, Verdict};
 
 use crate::{
     input::{Fields, Key, Problems},
+    policy::{beat, samples},
     protocol::Protocol,
 };
 use std::{fmt, sync::Arc, time::Duration};

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     history::{Connection, View, Window},
     input::{Fields, Key, Problems, Shape},
+    policy::connections::{any_closed, fewest_open, open_at, usual},
     units::{Micros, Rate, format_duration},
 };
 use std::time::Duration;
@@ -218,22 +219,6 @@ fn outage_began(view: &View<'_>) -> Micros {
     armed.min().unwrap_or_default()
 }
 
-/// Whether any was closed in a window.
-fn any_closed(connections: &[&Connection], window: Window) -> bool {
-    connections.iter().any(|one| window.contains(one.closed))
-}
-
-/// The fewest that were open at any moment of a window: after one was closed, or at its beginning.
-fn fewest_open(connections: &[&Connection], window: Window) -> usize {
-    let closed = connections.iter().map(|one| one.closed);
-    closed
-        .filter(|at| window.contains(*at))
-        .chain([window.from])
-        .map(|at| open_at(connections, at))
-        .min()
-        .unwrap_or(0)
-}
-
 /// Whether the connections that were opened at these moments came each by itself.
 fn jittered(judgement: Judgement, moments: &[Micros], most: usize, least: f64) -> Judgement {
     if let Some(waves) = waves(moments, most, PEAK_OVER) {
@@ -265,26 +250,6 @@ fn jittered(judgement: Judgement, moments: &[Micros], most: usize, least: f64) -
             between.len()
         ))
     }
-}
-
-/// How many were open at a moment.
-fn open_at(connections: &[&Connection], at: Micros) -> usize {
-    let open = |one: &&&Connection| one.opened <= at && at < one.closed;
-    connections.iter().filter(open).count()
-}
-
-/// The median number open, looked at each second of the windows.
-fn usual(connections: &[&Connection], windows: &[Window]) -> usize {
-    let mut counts: Vec<u64> = windows
-        .iter()
-        .flat_map(|window| window.seconds())
-        .map(|second| open_at(connections, second.to) as u64)
-        .collect();
-    let middle = counts.len() / 2;
-    if counts.is_empty() {
-        return 0;
-    }
-    usize::try_from(*counts.select_nth_unstable(middle).1).unwrap_or(0)
 }
 
 impl Expectation for Reconnect {

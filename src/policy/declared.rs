@@ -1,0 +1,541 @@
+//! A policy in words of a file: what a client's owner says it does, and whether that is what was seen.
+//!
+//! The same keys stand in `[dependency.NAME.policy]` of a system, where they declare, and in an
+//! expectation of the kind `policy`, where they require. A number that was measured agrees with one
+//! that is written where it is within a tenth (times) or a fifth (bases, caps), which is what
+//! measuring a real client can bear. What the samples do not tell is open, and no agreement.
+
+use super::{Aspect, BackOff, Basis, Claim, Finding, Jitter, Law};
+use crate::{
+    input::{Fields, Key, Problems, Shape},
+    units::{Micros, format_duration},
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, time::Duration};
+
+/// How far a time may be off, as a part of it.
+const TIME_PART: f64 = 0.1;
+
+/// How far a time may be off besides, in microseconds: timers and a busy machine.
+const TIME_SLACK_US: f64 = 50_000.0;
+
+/// How far a base or a cap may be off, as a part of it.
+const BASE_PART: f64 = 0.2;
+
+/// How far a factor may be off, as a part of it.
+const FACTOR_PART: f64 = 0.1;
+
+/// The keys of a policy.
+pub const KEYS: &[Key] = &[
+    Key::optional(
+        "timeout",
+        Shape::Duration,
+        "how long an attempt is waited for until the first byte of its answer",
+    ),
+    Key::optional(
+        "connect_timeout",
+        Shape::Duration,
+        "how long a connection is waited for that is accepted and says nothing",
+    ),
+    Key::optional(
+        "gives_up_within",
+        Shape::Duration,
+        "the longest that a failing call typically takes, attempts and pauses together",
+    ),
+    Key::optional(
+        "attempts",
+        Shape::Integer(1, 1_000_000),
+        "how often a failing call is tried",
+    ),
+    Key::optional(
+        "back_off",
+        Shape::OneOf(&["none", "fixed", "linear", "exponential", "growing"]),
+        "how pauses grow; `growing` is linear or exponential, which two pauses cannot tell",
+    ),
+    Key::optional("base", Shape::Duration, "the first pause, before jitter"),
+    Key::optional(
+        "factor",
+        Shape::Number(0.1, 100.0),
+        "by how much an exponential pause grows each time",
+    ),
+    Key::optional("cap", Shape::Duration, "the longest pause, before jitter"),
+    Key::optional(
+        "jitter",
+        Shape::AnyOf(&[
+            Shape::Bool,
+            Shape::OneOf(&[
+                "none",
+                "full",
+                "equal",
+                "proportional",
+                "additive",
+                "decorrelated",
+            ]),
+        ]),
+        "how pauses are spread at random, or whether they are",
+    ),
+    Key::optional(
+        "honours_retry_after",
+        Shape::Bool,
+        "whether it waits as long as answers ask it to",
+    ),
+    Key::optional(
+        "retry_budget",
+        Shape::Integer(1, 1_000_000),
+        "how many retries in a row it makes before it makes none",
+    ),
+    Key::optional(
+        "repeats_unsafe",
+        Shape::Bool,
+        "whether it repeats what is not idempotent or was refused for good",
+    ),
+    Key::optional(
+        "hedges",
+        Shape::Bool,
+        "whether it sends a second attempt beside one that is open",
+    ),
+    Key::optional(
+        "opens_after",
+        Shape::Integer(1, 1_000_000),
+        "after how many failures its circuit breaker opens",
+    ),
+    Key::optional(
+        "probes_every",
+        Shape::Duration,
+        "how long an open breaker lets nothing through",
+    ),
+    Key::optional(
+        "reconnects_in_lock_step",
+        Shape::Bool,
+        "whether connections come back in waves",
+    ),
+];
+
+/// A policy as written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Declared {
+    wants: Vec<Want>,
+}
+
+/// One line of it.
+#[derive(Debug, Clone, PartialEq)]
+struct Want {
+    key: &'static str,
+    rule: Rule,
+}
+
+/// What one line says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rule {
+    Timeout(Duration),
+    ConnectTimeout(Duration),
+    GivesUpWithin(Duration),
+    Attempts(u64),
+    Law(&'static str),
+    Base(Duration),
+    Factor(f64),
+    Cap(Duration),
+    Jitter(Jitter),
+    Jittered(bool),
+    RetryAfter(bool),
+    RetryBudget(u64),
+    Repeats(bool),
+    Hedges(bool),
+    OpensAfter(u64),
+    ProbesEvery(Duration),
+    LockStep(bool),
+}
+
+/// Whether something is as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// What was seen agrees.
+    Agrees,
+    /// What was seen does not tell.
+    Open,
+    /// What was seen contradicts.
+    Contradicts,
+}
+
+/// What became of one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its key.
+    pub key: &'static str,
+    /// What it says, in words: `attempts = 3`.
+    pub written: String,
+    /// Whether that is so.
+    pub standing: Standing,
+    /// What was seen, or why nothing can be said, the worst first.
+    pub seen: Vec<Seen>,
+    /// How many samples say so.
+    pub samples: u64,
+}
+
+/// What one claim says to a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// When the first of what it rests on began.
+    pub at: Micros,
+    /// What, in words.
+    pub what: String,
+    /// Whether it agrees.
+    pub standing: Standing,
+}
+
+impl Declared {
+    /// Reads the [`KEYS`]; `None` where something is wrong with them.
+    pub fn read(fields: &Fields<'_>, problems: &mut Problems) -> Option<Self> {
+        let before = problems.as_slice().len();
+        let mut wants = Vec::new();
+        for key in KEYS.iter().filter(|key| fields.has(key.name)) {
+            let rule = rule(key.name, fields, problems);
+            wants.extend(rule.map(|rule| Want {
+                key: key.name,
+                rule,
+            }));
+        }
+        (problems.as_slice().len() == before).then_some(Self { wants })
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.wants.is_empty()
+    }
+
+    /// Both together; what `other` says besides comes last.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.wants.extend(other.wants.iter().cloned());
+        self
+    }
+
+    /// Holds what is claimed against every line.
+    pub fn hold(&self, claims: &[Claim]) -> Vec<Answer> {
+        self.wants.iter().map(|want| want.hold(claims)).collect()
+    }
+}
+
+impl fmt::Display for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<String> = self.wants.iter().map(Want::written).collect();
+        f.write_str(&words.join(", "))
+    }
+}
+
+fn rule(key: &'static str, fields: &Fields<'_>, problems: &mut Problems) -> Option<Rule> {
+    let mut time = || fields.duration(key, problems);
+    Some(match key {
+        "timeout" => Rule::Timeout(time()?),
+        "connect_timeout" => Rule::ConnectTimeout(time()?),
+        "gives_up_within" => Rule::GivesUpWithin(time()?),
+        "base" => Rule::Base(time()?),
+        "cap" => Rule::Cap(time()?),
+        "probes_every" => Rule::ProbesEvery(time()?),
+        "attempts" => Rule::Attempts(fields.integer(key, problems)?.unsigned_abs()),
+        "retry_budget" => Rule::RetryBudget(fields.integer(key, problems)?.unsigned_abs()),
+        "opens_after" => Rule::OpensAfter(fields.integer(key, problems)?.unsigned_abs()),
+        "factor" => Rule::Factor(fields.number(key, problems)?),
+        "back_off" => Rule::Law(fields.word(key, problems)?.value),
+        "honours_retry_after" => Rule::RetryAfter(fields.bool(key, problems)?),
+        "repeats_unsafe" => Rule::Repeats(fields.bool(key, problems)?),
+        "hedges" => Rule::Hedges(fields.bool(key, problems)?),
+        "reconnects_in_lock_step" => Rule::LockStep(fields.bool(key, problems)?),
+        "jitter" => return jitter(key, fields, problems),
+        _ => unreachable!("every key of a policy is read"),
+    })
+}
+
+fn jitter(key: &'static str, fields: &Fields<'_>, problems: &mut Problems) -> Option<Rule> {
+    if let Some(wanted) = fields.bool(key, &mut Problems::default()) {
+        return Some(Rule::Jittered(wanted));
+    }
+    let text = fields.text(key, problems)?;
+    let known = Jitter::ALL
+        .iter()
+        .find(|jitter| jitter.name() == text.value);
+    if known.is_none() {
+        let names: Vec<&str> = Jitter::ALL.iter().map(|jitter| jitter.name()).collect();
+        let hint = format!("true, false, or one of: {}", names.join(", "));
+        fields.problem(
+            problems,
+            key,
+            format!("unknown jitter `{}`", text.value),
+            hint,
+        );
+    }
+    known.copied().map(Rule::Jitter)
+}
+
+impl Want {
+    fn written(&self) -> String {
+        let key = self.key;
+        match self.rule {
+            Rule::Timeout(time)
+            | Rule::ConnectTimeout(time)
+            | Rule::GivesUpWithin(time)
+            | Rule::Base(time)
+            | Rule::Cap(time)
+            | Rule::ProbesEvery(time) => format!("{key} = {}", format_duration(time)),
+            Rule::Attempts(count) | Rule::RetryBudget(count) | Rule::OpensAfter(count) => {
+                format!("{key} = {count}")
+            }
+            Rule::Factor(factor) => format!("{key} = {factor}"),
+            Rule::Law(name) => format!("{key} = {name}"),
+            Rule::Jitter(jitter) => format!("{key} = {jitter}"),
+            Rule::Jittered(is)
+            | Rule::RetryAfter(is)
+            | Rule::Repeats(is)
+            | Rule::Hedges(is)
+            | Rule::LockStep(is) => format!("{key} = {is}"),
+        }
+    }
+
+    fn hold(&self, claims: &[Claim]) -> Answer {
+        let told = claims.iter().filter_map(|claim| {
+            let standing = self.rule.of(claim)?;
+            Some((claim, standing))
+        });
+        let mut seen = Vec::new();
+        let mut samples = 0;
+        for (claim, standing) in told {
+            samples += claim.samples;
+            // Attempts put together by time are no proof of a wrong number.
+            let guess = claim.basis == Basis::Grouped && standing == Standing::Contradicts;
+            let mut what = format!("{}: {} {}", claim.subject(), claim.heading(), claim.finding);
+            if guess {
+                what.push_str(", unless these are requests of their own: the client sends no id");
+            }
+            seen.push(Seen {
+                at: claim.window.0,
+                what,
+                standing: if guess { Standing::Open } else { standing },
+            });
+        }
+        let standing = standing_of(&seen);
+        seen.sort_by_key(|one| std::cmp::Reverse(one.standing));
+        Answer {
+            key: self.key,
+            written: self.written(),
+            standing,
+            seen,
+            samples,
+        }
+    }
+}
+
+/// One contradiction is enough, and so is one agreement where nothing contradicts or is a guess that
+/// would.
+fn standing_of(seen: &[Seen]) -> Standing {
+    let is = |standing| seen.iter().any(|one| one.standing == standing);
+    let doubted = seen
+        .iter()
+        .any(|one| one.standing == Standing::Open && one.what.contains("unless these are"));
+    if is(Standing::Contradicts) {
+        Standing::Contradicts
+    } else if is(Standing::Agrees) && !doubted {
+        Standing::Agrees
+    } else {
+        Standing::Open
+    }
+}
+
+impl Rule {
+    /// What a claim says to it; `None` where it is about something else.
+    fn of(self, claim: &Claim) -> Option<Standing> {
+        let is_about = match self {
+            Self::Timeout(_) => claim.aspect == Aspect::FirstByteTimeout,
+            Self::ConnectTimeout(_) => claim.aspect == Aspect::ConnectTimeout,
+            Self::GivesUpWithin(_) => {
+                claim.aspect == Aspect::WholeCall
+                    || matches!(claim.finding, Finding::AtLeast { .. })
+            }
+            Self::Attempts(_) => claim.aspect == Aspect::Attempts,
+            Self::Law(_)
+            | Self::Base(_)
+            | Self::Factor(_)
+            | Self::Cap(_)
+            | Self::Jitter(_)
+            | Self::Jittered(_) => claim.aspect == Aspect::BackOff,
+            Self::RetryAfter(_) => claim.aspect == Aspect::RetryAfter,
+            Self::RetryBudget(_) => claim.aspect == Aspect::RetryBudget,
+            Self::Repeats(_) => matches!(
+                claim.aspect,
+                Aspect::RetriesNonIdempotent | Aspect::RetriesRefused
+            ),
+            Self::Hedges(_) => claim.aspect == Aspect::Hedges,
+            Self::OpensAfter(_) => claim.aspect == Aspect::BreakerOpens,
+            Self::ProbesEvery(_) => claim.aspect == Aspect::BreakerProbes,
+            Self::LockStep(_) => claim.aspect == Aspect::LockStep,
+        };
+        is_about.then(|| self.to(&claim.finding))
+    }
+
+    fn to(self, finding: &Finding) -> Standing {
+        match (self, finding) {
+            (_, Finding::Unknown { .. }) => Standing::Open,
+            (Self::GivesUpWithin(bound), _) => within(bound, finding),
+            (
+                Self::Timeout(wanted) | Self::ConnectTimeout(wanted) | Self::ProbesEvery(wanted),
+                _,
+            ) => time_is(wanted, finding),
+            (Self::Attempts(wanted) | Self::OpensAfter(wanted), Finding::Count { .. }) => {
+                count_is(wanted, finding)
+            }
+            (Self::RetryBudget(wanted), Finding::Budget { .. }) => budget_is(wanted, finding),
+            (_, Finding::BackOff(law)) => self.to_law(law),
+            (Self::Hedges(wanted), Finding::Time { .. }) => agrees(wanted),
+            (
+                Self::RetryAfter(wanted)
+                | Self::Repeats(wanted)
+                | Self::Hedges(wanted)
+                | Self::LockStep(wanted),
+                Finding::Does { does, .. },
+            ) => agrees(wanted == *does),
+            _ => Standing::Open,
+        }
+    }
+
+    fn to_law(self, law: &BackOff) -> Standing {
+        let number = |known: Option<(u64, u64, u64)>, wanted: Duration| {
+            let wanted = Micros::from(wanted).0 as f64;
+            known.map_or(Standing::Open, |(value, low, high)| {
+                interval(
+                    value as f64,
+                    low as f64,
+                    high as f64,
+                    wanted,
+                    BASE_PART,
+                    0.0,
+                )
+            })
+        };
+        match self {
+            Self::Law(name) => among(&law.laws, &|one| match name {
+                "growing" => matches!(one, Law::Linear | Law::Exponential),
+                name => one.name() == name,
+            }),
+            Self::Jitter(wanted) => among(&law.jitters, &|one| *one == wanted),
+            Self::Jittered(wanted) => among(&law.jitters, &|one| (*one != Jitter::None) == wanted),
+            Self::Base(wanted) => number(law.base_us, wanted),
+            Self::Cap(wanted) => number(law.cap_us.map(|cap| (cap, cap, cap)), wanted),
+            Self::Factor(wanted) => law.factor.map_or(Standing::Open, |factor| {
+                agrees((factor / wanted - 1.0).abs() <= FACTOR_PART)
+            }),
+            _ => Standing::Open,
+        }
+    }
+}
+
+const fn agrees(is_so: bool) -> Standing {
+    if is_so {
+        Standing::Agrees
+    } else {
+        Standing::Contradicts
+    }
+}
+
+/// All that is possible agrees, or none of it, or it is open.
+fn among<T>(possible: &[T], is_meant: &dyn Fn(&T) -> bool) -> Standing {
+    match possible.iter().filter(|one| is_meant(one)).count() {
+        0 => Standing::Contradicts,
+        count if count == possible.len() => Standing::Agrees,
+        _ => Standing::Open,
+    }
+}
+
+/// Whether a measured value agrees with a written one, contradicts it with its whole interval, or
+/// neither.
+fn interval(value: f64, low: f64, high: f64, wanted: f64, part: f64, slack: f64) -> Standing {
+    let (least, most) = (wanted / (1.0 + part) - slack, wanted * (1.0 + part) + slack);
+    if least <= value && value <= most {
+        Standing::Agrees
+    } else if high < least || low > most {
+        Standing::Contradicts
+    } else {
+        Standing::Open
+    }
+}
+
+fn time_is(wanted: Duration, finding: &Finding) -> Standing {
+    let wanted = Micros::from(wanted).0 as f64;
+    match *finding {
+        Finding::Time {
+            value_us,
+            low_us,
+            high_us,
+            ..
+        } => interval(
+            value_us as f64,
+            low_us as f64,
+            high_us as f64,
+            wanted,
+            TIME_PART,
+            TIME_SLACK_US,
+        ),
+        Finding::AtLeast { value_us } => {
+            if value_us as f64 > wanted * (1.0 + TIME_PART) + TIME_SLACK_US {
+                Standing::Contradicts
+            } else {
+                Standing::Open
+            }
+        }
+        _ => Standing::Open,
+    }
+}
+
+fn within(bound: Duration, finding: &Finding) -> Standing {
+    let bound = Micros::from(bound).0;
+    match *finding {
+        Finding::Time { high_us, .. } if high_us <= bound => Standing::Agrees,
+        Finding::Time { low_us, .. } if low_us > bound => Standing::Contradicts,
+        Finding::AtLeast { value_us } if value_us > bound => Standing::Contradicts,
+        _ => Standing::Open,
+    }
+}
+
+fn count_is(wanted: u64, finding: &Finding) -> Standing {
+    match *finding {
+        Finding::Count { value, high, .. } if value != wanted || high > wanted => {
+            Standing::Contradicts
+        }
+        Finding::Count { low, .. } if low < wanted => Standing::Open,
+        _ => Standing::Agrees,
+    }
+}
+
+fn budget_is(wanted: u64, finding: &Finding) -> Standing {
+    match *finding {
+        Finding::Budget {
+            retries,
+            slack,
+            or_changed,
+            ..
+        } => {
+            if retries.abs_diff(wanted) > slack {
+                Standing::Contradicts
+            } else if or_changed || slack > 0 {
+                Standing::Open
+            } else {
+                Standing::Agrees
+            }
+        }
+        _ => Standing::Open,
+    }
+}
+
+impl Answer {
+    /// In one sentence: `attempts = 3, but GetObject of s3 (error): attempts a call 5`.
+    pub fn sentence(&self) -> String {
+        let seen = self.seen.first().map(|one| &*one.what);
+        match (self.standing, seen) {
+            (Standing::Agrees, _) => format!("{} agrees with what was seen", self.written),
+            (Standing::Open, None) => format!("{} is open: nothing was seen of it", self.written),
+            (Standing::Open, Some(why)) => format!("{} is open: {why}", self.written),
+            (Standing::Contradicts, why) => {
+                format!("{}, but {}", self.written, why.unwrap_or("not so"))
+            }
+        }
+    }
+}

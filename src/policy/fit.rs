@@ -1,0 +1,669 @@
+//! Fits the laws of pauses to pauses: which law, which jitter, which base.
+//!
+//! Every combination of law, factor, jitter and cap is tried at its most likely base (maximum
+//! likelihood). A pause is drawn from the jitter's range (uniform), plus what the client and the
+//! network take, plus a little noise (logistic, three scales); one in fifty may be anything, so
+//! that a stalled machine does not decide. Combinations are compared by Schwarz's criterion (G.
+//! Schwarz, "Estimating the Dimension of a Model", 1978): −2·ln L + parameters·ln n, whose
+//! differences weigh them as exp(−½Δ) (Kass and Raftery, "Bayes Factors", 1995). What has less
+//! than a twentieth of the weight is ruled out; where more than one law or jitter is left, the
+//! pauses do not tell. The base's interval holds all bases of what is left that are at most e³
+//! times less likely than the best (for the end of a uniform range that is 95 % exactly, elsewhere
+//! more).
+
+use super::{
+    claim::BackOff,
+    law::{Jitter, Law},
+};
+use std::collections::BTreeMap;
+
+/// A pause before the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pause {
+    /// Which of its call, from 1.
+    pub nth: usize,
+    /// How long, in seconds.
+    pub seconds: f64,
+    /// The pause before it, in seconds.
+    pub before: Option<f64>,
+}
+
+/// The fewest pauses of one number that anything is made of.
+const EACH_MIN: usize = 3;
+
+/// The most pauses that are looked at: evenly chosen, if there are more.
+const PAUSES_MAX: usize = 240;
+
+/// Pauses of at most this, in seconds, are none: the client takes as long to make a request.
+const AT_ONCE: f64 = 0.015;
+
+/// The factors of exponential laws that are told apart: those in use, 1.6 being gRPC's.
+const FACTORS: &[f64] = &[1.25, 1.5, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0, 10.0];
+
+/// The increments of linear laws, as parts of the base.
+const INCREMENTS: &[f64] = &[0.5, 1.0, 2.0];
+
+/// The parts of the pause that proportional jitter adds and takes away: 1/7 is a quarter taken from
+/// the whole.
+const PARTS: &[f64] = &[0.1, 1.0 / 7.0, 0.2, 0.25, 0.5];
+
+/// What clients and networks take besides, in seconds.
+const OVERHEADS: &[f64] = &[0.0, 0.002, 0.005, 0.01, 0.02, 0.05];
+
+/// What they take on the average, as is believed before anything is seen (exponential): of a pause
+/// that is always the same nothing tells how much of it is overhead.
+const OVERHEAD_MEAN: f64 = 0.005;
+
+/// How much that varies, in seconds.
+const NOISES: &[f64] = &[0.0005, 0.002, 0.008];
+
+/// How much a timer varies, as a part of its time.
+const TIMER_PART: f64 = 0.003;
+
+/// How many pauses may be anything.
+const STRAY: f64 = 0.02;
+
+/// The most strays that a law that fits may leave.
+const STRAYS_MAX: f64 = 0.2;
+
+/// A law with less weight is ruled out.
+const WEIGHT_MIN: f64 = 0.05;
+
+/// What is less likely than the best by more than this, in natural logarithms, is ruled out.
+const LIKELY: f64 = 3.0;
+
+/// How many combinations are looked at closely.
+const FINALISTS_MAX: usize = 40;
+
+/// How far a base may be off, as a factor, before none is claimed.
+const BASE_FACTOR_MAX: f64 = 1.25;
+
+/// One combination.
+#[derive(Debug, Clone)]
+struct Model {
+    law: Law,
+    /// The factor of an exponential law, the increment of a linear one.
+    factor: f64,
+    jitter: Spread,
+    /// From which pause on the cap holds.
+    capped_from: Option<usize>,
+}
+
+/// A jitter with its parameter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Spread {
+    None,
+    Full,
+    Equal,
+    Part(f64),
+    Added(f64),
+    Decorrelated,
+}
+
+/// A combination at its most likely base.
+#[derive(Debug, Clone)]
+struct Fit {
+    model: Model,
+    base: f64,
+    cap: Option<f64>,
+    overhead: f64,
+    noise: f64,
+    score: f64,
+}
+
+/// What pauses say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fitted {
+    /// A law, or several that fit.
+    Law(BackOff),
+    /// Nothing, for this reason.
+    Unknown(String),
+}
+
+/// The law of pauses.
+pub fn fit(pauses: &[Pause]) -> Fitted {
+    let count = pauses.len();
+    let Some(last) = last_number(pauses) else {
+        return Fitted::Unknown(format!(
+            "{count} pauses, fewer than {EACH_MIN} of them first ones"
+        ));
+    };
+    let mut pauses: Vec<Pause> = pauses
+        .iter()
+        .copied()
+        .filter(|one| one.nth <= last)
+        .collect();
+    if (1..=last).all(|nth| median(of(&pauses, nth)) <= AT_ONCE) {
+        return Fitted::Law(none());
+    }
+    thin(&mut pauses);
+    let sample = Sample::new(pauses, last);
+    let finalists = sample.finalists();
+    let Some(best) = finalists.first() else {
+        return Fitted::Unknown(format!("{count} pauses fit none of the known laws"));
+    };
+    if sample.strays(best) > STRAYS_MAX {
+        return Fitted::Unknown(format!("{count} pauses fit none of the known laws"));
+    }
+    Fitted::Law(sample.conclude(&finalists))
+}
+
+/// Leaves every n-th pause of each number where there are too many.
+fn thin(pauses: &mut Vec<Pause>) {
+    let step = pauses.len().div_ceil(PAUSES_MAX);
+    let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
+    pauses.retain(|pause| {
+        let count = seen.entry(pause.nth).or_default();
+        *count += 1;
+        (*count - 1).is_multiple_of(step)
+    });
+}
+
+fn none() -> BackOff {
+    BackOff {
+        laws: vec![Law::None],
+        jitters: vec![Jitter::None],
+        factor: None,
+        base_us: None,
+        cap_us: None,
+    }
+}
+
+/// The greatest number of a pause up to which there are enough of each.
+fn last_number(pauses: &[Pause]) -> Option<usize> {
+    let enough = |nth: &usize| of(pauses, *nth).count() >= EACH_MIN;
+    (1..).take_while(enough).last()
+}
+
+fn of(pauses: &[Pause], nth: usize) -> impl Iterator<Item = f64> {
+    let own = pauses.iter().filter(move |one| one.nth == nth);
+    own.map(|one| one.seconds)
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// The pauses that laws are tried on.
+struct Sample {
+    pauses: Vec<Pause>,
+    /// The greatest number of a pause.
+    last: usize,
+    /// The shortest.
+    least: f64,
+    /// The longest, which strays are not expected to exceed.
+    span: f64,
+}
+
+impl Sample {
+    fn new(pauses: Vec<Pause>, last: usize) -> Self {
+        let times = || pauses.iter().map(|one| one.seconds);
+        Self {
+            least: times().fold(f64::INFINITY, f64::min),
+            span: times().fold(0.0, f64::max).max(0.001) * 1.5,
+            last,
+            pauses,
+        }
+    }
+
+    /// Every combination.
+    fn models(&self) -> Vec<Model> {
+        let shapes = self.shapes();
+        let spreads = self.spreads();
+        let mut models = Vec::new();
+        for (law, factor) in shapes {
+            let mut caps = vec![None];
+            if law != Law::Fixed {
+                // At least two pauses at the cap show it.
+                caps.extend((2..self.last).map(Some));
+            }
+            for capped_from in caps {
+                // A fixed pause with an amount on top is a proportional one.
+                let meant = spreads
+                    .iter()
+                    .filter(|jitter| law != Law::Fixed || !matches!(jitter, Spread::Added(_)));
+                models.extend(meant.map(|jitter| Model {
+                    law,
+                    factor,
+                    jitter: *jitter,
+                    capped_from,
+                }));
+            }
+        }
+        if self.last > 1 {
+            models.push(Model {
+                law: Law::Exponential,
+                factor: 3.0,
+                jitter: Spread::Decorrelated,
+                capped_from: None,
+            });
+        }
+        models
+    }
+
+    /// Laws with their factors. With one pause a call they are all alike.
+    fn shapes(&self) -> Vec<(Law, f64)> {
+        let mut shapes = vec![(Law::Fixed, 1.0)];
+        if self.last > 1 {
+            shapes.extend(INCREMENTS.iter().map(|part| (Law::Linear, *part)));
+            shapes.extend(FACTORS.iter().map(|factor| (Law::Exponential, *factor)));
+        }
+        shapes
+    }
+
+    fn spreads(&self) -> Vec<Spread> {
+        let mut spreads = vec![Spread::None, Spread::Full, Spread::Equal];
+        spreads.extend(PARTS.iter().map(|part| Spread::Part(*part)));
+        let range = self.range();
+        if self.last > 1 && range > AT_ONCE {
+            let parts = [0.9, 0.96, 1.0, 1.05, 1.12];
+            spreads.extend(parts.iter().map(|part| Spread::Added(range * part)));
+        }
+        spreads
+    }
+
+    /// How far pauses of one number lie apart, on the average of the numbers: the range that a
+    /// uniform distribution must have for that, (n + 1)/(n − 1) times what is seen.
+    fn range(&self) -> f64 {
+        let ranges = (1..=self.last).map(|nth| {
+            let (mut low, mut high, mut count) = (f64::INFINITY, 0.0f64, 0.0);
+            for seconds in of(&self.pauses, nth) {
+                (low, high, count) = (low.min(seconds), high.max(seconds), count + 1.0);
+            }
+            (high - low) * (count + 1.0) / (count - 1.0f64).max(1.0)
+        });
+        ranges.sum::<f64>() / self.last as f64
+    }
+
+    /// The combinations that fit best, the best first, each with what it can be.
+    fn finalists(&self) -> Vec<Fit> {
+        let overheads = [0.0, self.least.min(0.01)];
+        let mut fits: Vec<Fit> = self
+            .models()
+            .into_iter()
+            .filter_map(|model| self.best(&model, &overheads, &NOISES[1..], false))
+            .collect();
+        fits.sort_by(|one, other| one.score.total_cmp(&other.score));
+        fits.truncate(FINALISTS_MAX);
+        let overheads: Vec<f64> = OVERHEADS
+            .iter()
+            .copied()
+            .filter(|overhead| *overhead <= self.least)
+            .collect();
+        let mut fits: Vec<Fit> = fits
+            .into_iter()
+            .filter_map(|fit| self.best(&fit.model, &overheads, NOISES, true))
+            .collect();
+        fits.sort_by(|one, other| one.score.total_cmp(&other.score));
+        fits
+    }
+
+    /// A combination at its best, over overheads and noises.
+    fn best(&self, model: &Model, overheads: &[f64], noises: &[f64], fine: bool) -> Option<Fit> {
+        let mut best: Option<Fit> = None;
+        for overhead in overheads {
+            for noise in noises {
+                let Some(found) = self.at(model, *overhead, *noise, fine) else {
+                    continue;
+                };
+                if best.as_ref().is_none_or(|known| found.score < known.score) {
+                    best = Some(found);
+                }
+            }
+        }
+        best
+    }
+
+    /// A combination at its most likely base.
+    fn at(&self, model: &Model, overhead: f64, noise: f64, fine: bool) -> Option<Fit> {
+        let from = model.capped_from.unwrap_or(usize::MAX);
+        let place = Place {
+            model,
+            overhead,
+            noise,
+            span: self.span,
+        };
+        let (below, at_cap): (Vec<Pause>, Vec<Pause>) =
+            self.pauses.iter().partition(|one| one.nth < from);
+        let (base, mut likelihood) = place.most_likely(&below, fine)?;
+        let cap = match model.capped_from {
+            None => None,
+            Some(from) => {
+                let flat = Model {
+                    law: Law::Fixed,
+                    ..model.clone()
+                };
+                let place = Place {
+                    model: &flat,
+                    ..place
+                };
+                let (cap, more) = place.most_likely(&at_cap, fine)?;
+                likelihood += more;
+                let (before, after) = (model.growth(from - 1), model.growth(from));
+                if cap < base * before * 0.99 || cap > base * after * 1.05 {
+                    return None;
+                }
+                Some(cap)
+            }
+        };
+        let weight = (self.pauses.len() as f64).ln();
+        likelihood -= overhead / OVERHEAD_MEAN;
+        Some(Fit {
+            score: model.parameters() * weight - 2.0 * likelihood,
+            model: model.clone(),
+            base,
+            cap,
+            overhead,
+            noise,
+        })
+    }
+
+    /// The share of the pauses that a fit takes for strays.
+    fn strays(&self, fit: &Fit) -> f64 {
+        let place = Place::of(fit, self.span);
+        let floor = STRAY / (1.0 - STRAY) / self.span;
+        let strays = self.pauses.iter().filter(|pause| {
+            let scale = fit.scale(pause.nth);
+            place.density(pause, scale) < floor
+        });
+        strays.count() as f64 / self.pauses.len() as f64
+    }
+
+    /// What is left when what does not fit is ruled out.
+    fn conclude(&self, fits: &[Fit]) -> BackOff {
+        let least = fits[0].score;
+        let weight = |fit: &Fit| (-(fit.score - least) / 2.0).exp();
+        // The best of each law with each jitter stands for all of them.
+        let mut pairs: Vec<(Law, Jitter, f64)> = Vec::new();
+        for fit in fits {
+            let (law, jitter) = (fit.model.law, fit.model.jitter.name());
+            if !pairs.iter().any(|pair| (pair.0, pair.1) == (law, jitter)) {
+                pairs.push((law, jitter, weight(fit)));
+            }
+        }
+        let whole: f64 = pairs.iter().map(|pair| pair.2).sum();
+        let share = |chosen: &dyn Fn(&(Law, Jitter, f64)) -> bool| {
+            let own = pairs.iter().filter(|pair| chosen(pair));
+            own.map(|pair| pair.2).sum::<f64>() / whole
+        };
+        let mut laws = Law::ALL.to_vec();
+        if self.last > 1 {
+            laws.retain(|law| share(&|pair| pair.0 == *law) >= WEIGHT_MIN);
+        } else {
+            laws.retain(|law| *law != Law::None);
+        }
+        let mut jitters = Jitter::ALL.to_vec();
+        jitters.retain(|jitter| share(&|pair| pair.1 == *jitter) >= WEIGHT_MIN);
+        let left: Vec<&Fit> = fits
+            .iter()
+            .filter(|fit| weight(fit) / whole >= WEIGHT_MIN)
+            .collect();
+        BackOff {
+            factor: factor(&laws, fits),
+            base_us: self.base(&left, &fits[0]),
+            cap_us: cap(&left),
+            laws,
+            jitters,
+        }
+    }
+
+    /// The base with its interval, where it is known to a fifth.
+    fn base(&self, left: &[&Fit], best: &Fit) -> Option<(u64, u64, u64)> {
+        let (mut low, mut high) = (best.base, best.base);
+        for fit in left {
+            let (least, most) = self.bases(fit);
+            (low, high) = (low.min(least), high.max(most));
+        }
+        let micros = |seconds: f64| (seconds * 1e6).round() as u64;
+        let is_known = best.base <= low * BASE_FACTOR_MAX && high <= best.base * BASE_FACTOR_MAX;
+        is_known.then(|| (micros(best.base), micros(low), micros(high)))
+    }
+
+    /// The least and the greatest base that are about as likely as the best of a fit.
+    fn bases(&self, fit: &Fit) -> (f64, f64) {
+        let from = fit.model.capped_from.unwrap_or(usize::MAX);
+        let place = Place::of(fit, self.span);
+        let below: Vec<Pause> = self
+            .pauses
+            .iter()
+            .copied()
+            .filter(|one| one.nth < from)
+            .collect();
+        let most = place.likelihood(&below, fit.base);
+        let reach = |step: f64| {
+            let mut base = fit.base;
+            for _ in 0..60 {
+                if place.likelihood(&below, base * step) < most - LIKELY {
+                    break;
+                }
+                base *= step;
+            }
+            base
+        };
+        (reach(0.99), reach(1.01))
+    }
+}
+
+/// The factor, where the law is known and another factor is out of the question.
+fn factor(laws: &[Law], fits: &[Fit]) -> Option<f64> {
+    let [law @ (Law::Exponential | Law::Linear)] = laws else {
+        return None;
+    };
+    let own = || fits.iter().filter(|fit| fit.model.law == *law);
+    let best = own().next()?;
+    let other = own().find(|fit| fit.model.factor != best.model.factor);
+    let is_far = other.is_none_or(|other| other.score > best.score + 2.0 * LIKELY);
+    is_far.then_some(best.model.factor)
+}
+
+/// The cap, where all that is left has one, of the best.
+fn cap(left: &[&Fit]) -> Option<u64> {
+    let caps: Option<Vec<f64>> = left.iter().map(|fit| fit.cap).collect();
+    caps?.first().map(|cap| (cap * 1e6).round() as u64)
+}
+
+impl Model {
+    /// The n-th pause before jitter, as a multiple of the base.
+    fn growth(&self, nth: usize) -> f64 {
+        let before = nth as f64 - 1.0;
+        match self.law {
+            Law::None | Law::Fixed => 1.0,
+            Law::Linear => 1.0 + self.factor * before,
+            Law::Exponential => self.factor.powf(before),
+        }
+    }
+
+    /// How many numbers it was free to choose.
+    fn parameters(&self) -> f64 {
+        let law = if self.law == Law::Fixed { 0.0 } else { 1.0 };
+        let jitter = match self.jitter {
+            Spread::None | Spread::Full | Spread::Equal => 0.0,
+            // It has no factor to choose.
+            Spread::Decorrelated => -1.0,
+            Spread::Part(_) | Spread::Added(_) => 1.0,
+        };
+        let cap = if self.capped_from.is_some() { 1.0 } else { 0.0 };
+        1.0 + law + jitter + cap
+    }
+}
+
+impl Fit {
+    /// What the n-th pause is a multiple of.
+    fn scale(&self, nth: usize) -> f64 {
+        match (self.model.capped_from, self.cap) {
+            (Some(from), Some(cap)) if nth >= from => cap / self.model.growth(nth),
+            _ => self.base,
+        }
+    }
+}
+
+impl Spread {
+    const fn name(self) -> Jitter {
+        match self {
+            Self::None => Jitter::None,
+            Self::Full => Jitter::Full,
+            Self::Equal => Jitter::Equal,
+            Self::Part(_) => Jitter::Proportional,
+            Self::Added(_) => Jitter::Additive,
+            Self::Decorrelated => Jitter::Decorrelated,
+        }
+    }
+
+    /// The mean of what is drawn: a part of the pause, and what is added to it.
+    const fn mean(self) -> (f64, f64) {
+        match self {
+            Self::None | Self::Part(_) => (1.0, 0.0),
+            Self::Full => (0.5, 0.0),
+            Self::Equal => (0.75, 0.0),
+            Self::Added(most) => (1.0, most / 2.0),
+            Self::Decorrelated => (1.0, 0.0),
+        }
+    }
+}
+
+/// A combination with all but its base.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    model: &'a Model,
+    overhead: f64,
+    noise: f64,
+    span: f64,
+}
+
+impl<'a> Place<'a> {
+    fn of(fit: &'a Fit, span: f64) -> Self {
+        Self {
+            model: &fit.model,
+            overhead: fit.overhead,
+            noise: fit.noise,
+            span,
+        }
+    }
+
+    /// The most likely base and how likely it is.
+    fn most_likely(&self, pauses: &[Pause], fine: bool) -> Option<(f64, f64)> {
+        let (middle, highest) = self.guesses(pauses);
+        let around: &[f64] = if fine {
+            &[0.8, 0.86, 0.92, 0.96, 1.0, 1.04, 1.08, 1.15, 1.25]
+        } else {
+            &[0.93, 1.0, 1.07]
+        };
+        let near = around.iter().map(|factor| middle * factor);
+        let above = [0.98, 1.0, 1.03].iter().map(|factor| highest * factor);
+        let mut best = (0.0, f64::NEG_INFINITY);
+        for base in near.chain(above) {
+            let likelihood = self.likelihood(pauses, base);
+            if likelihood > best.1 {
+                best = (base, likelihood);
+            }
+        }
+        if fine {
+            for step in [0.02, 0.01, 0.005, 0.002, 0.001] {
+                for base in [best.0 * (1.0 - step), best.0 * (1.0 + step)] {
+                    let likelihood = self.likelihood(pauses, base);
+                    if likelihood > best.1 {
+                        best = (base, likelihood);
+                    }
+                }
+            }
+        }
+        best.1.is_finite().then_some(best)
+    }
+
+    /// Two bases to begin with: by the median of the pauses, and by the longest.
+    fn guesses(&self, pauses: &[Pause]) -> (f64, f64) {
+        let net = pauses.iter().map(|pause| pause.seconds - self.overhead);
+        if self.model.jitter == Spread::Decorrelated {
+            // The shortest of many pauses is the base itself.
+            let least = net.fold(f64::INFINITY, f64::min).max(1e-5);
+            return (least / 1.07, least);
+        }
+        let (part, added) = self.model.jitter.mean();
+        let growth = |pause: &Pause| self.model.growth(pause.nth);
+        let scaled = net.zip(pauses).map(|(own, pause)| (own, growth(pause)));
+        let scaled: Vec<(f64, f64)> = scaled.collect();
+        let own = scaled.iter();
+        let middle = median(own.map(|(own, growth)| (own - added) / part / growth));
+        let tops = scaled.iter();
+        let tops = tops.map(|(own, growth)| (own - 2.0 * added) / growth);
+        (middle.max(1e-5), tops.fold(1e-5, f64::max))
+    }
+
+    /// The logarithm of the likelihood of pauses with a base.
+    fn likelihood(&self, pauses: &[Pause], base: f64) -> f64 {
+        let stray = STRAY / self.span;
+        let each = pauses.iter().map(|pause| {
+            let own = (1.0 - STRAY) * self.density(pause, base);
+            (own + stray).ln()
+        });
+        each.sum()
+    }
+
+    /// How dense pauses lie at this one.
+    fn density(&self, pause: &Pause, base: f64) -> f64 {
+        let time = pause.seconds - self.overhead;
+        let whole = base * self.model.growth(pause.nth);
+        let (low, high) = match self.model.jitter {
+            Spread::None => (whole, whole),
+            Spread::Full => (0.0, whole),
+            Spread::Equal => (whole / 2.0, whole),
+            Spread::Part(part) => (whole * (1.0 - part), whole * (1.0 + part)),
+            Spread::Added(most) => (whole, whole + most),
+            Spread::Decorrelated => {
+                let before = pause.before.map_or(base, |before| before - self.overhead);
+                (base, (before * 3.0).max(base * 1.001))
+            }
+        };
+        let noise = self.noise + TIMER_PART * high;
+        if high - low < 1e-6 {
+            let tail = (-((time - low) / noise).abs()).exp();
+            return tail / (noise * (1.0 + tail) * (1.0 + tail));
+        }
+        (logistic((time - low) / noise) - logistic((time - high) / noise)) / (high - low)
+    }
+}
+
+fn logistic(value: f64) -> f64 {
+    1.0 / (1.0 + (-value).exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(seconds: &[f64]) -> Vec<Pause> {
+        let pause = |seconds: &f64| Pause {
+            nth: 1,
+            seconds: *seconds,
+            before: None,
+        };
+        seconds.iter().map(pause).collect()
+    }
+
+    #[test]
+    fn two_pauses_show_no_law() {
+        assert!(matches!(fit(&first(&[0.1, 0.1])), Fitted::Unknown(_)));
+        assert!(matches!(fit(&[]), Fitted::Unknown(_)));
+    }
+
+    #[test]
+    fn pauses_of_a_few_milliseconds_are_none() {
+        assert_eq!(
+            fit(&first(&[0.002, 0.004, 0.003, 0.04])),
+            Fitted::Law(none())
+        );
+    }
+
+    #[test]
+    fn with_one_pause_a_call_all_laws_are_alike() {
+        let Fitted::Law(found) = fit(&first(&[0.2, 0.2003, 0.2011, 0.2002, 0.2004])) else {
+            panic!("a law");
+        };
+        assert_eq!(found.law(), None);
+        assert_eq!(found.laws.len(), 3);
+        let (base, ..) = found.base_us.expect("a base");
+        assert!((190_000..210_000).contains(&base), "{base}");
+    }
+}

@@ -1,0 +1,247 @@
+//! How long a client waits, by stage.
+//!
+//! A time-out is seen where the client closes the connection. A wait that was still going on when
+//! its fault was lifted is *censored*: it lasted at least that long, so that no time-out can be
+//! claimed that is longer, and where no wait ended, "never within what could be seen" is all there
+//! is. What the proxy sees begins with the request's first byte: a client that waits for a `100
+//! Continue` before it sends its body shows a time-out that is longer by that wait.
+//!
+//! A connect time-out proper leaves nothing at a proxy that accepts. It is claimed of connections
+//! that were accepted and whose client left without a request and without having been sent a byte,
+//! as in a TLS handshake that never ends, and where the protocol begins with a greeting.
+
+use super::{
+    ClaimDef,
+    claim::{Aspect, Basis, Cause, Claim, Finding, time},
+    interval::median,
+    material::{Group, GroupName, Material},
+    samples::SAMPLES_MIN,
+};
+use crate::{
+    history::{Attempt, AttemptEnd, Connection},
+    protocol::CONNECT,
+    units::Micros,
+};
+use std::{collections::HashSet, sync::Arc};
+
+pub(super) const DEF: ClaimDef = ClaimDef {
+    name: "give-up",
+    summary: "how long the client waits: for a connection, a first byte, the rest, and a whole call",
+    infer,
+};
+
+/// How far waits may lie apart, as a part of their median, before they are no one time-out.
+const SPREAD_MAX: f64 = 0.15;
+
+/// Waits that end within this time of each other end together, however short they are, in seconds:
+/// what timers and a busy machine add.
+const TOGETHER: f64 = 0.05;
+
+/// Waits of one kind.
+#[derive(Default)]
+struct Waits {
+    /// Those that the client ended, in seconds.
+    ended: Vec<f64>,
+    /// How long the others could be seen.
+    censored: Vec<f64>,
+}
+
+fn infer(material: &Material<'_>) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    for group in &material.groups {
+        claims.extend(patience(group));
+        claims.extend(whole_call(group));
+    }
+    claims.extend(never(material));
+    claims.extend(connect(material));
+    claims
+}
+
+/// How long single attempts were waited for.
+fn patience(group: &Group<'_>) -> Vec<Claim> {
+    if group.name.cause != Cause::NoAnswer {
+        return Vec::new();
+    }
+    let (mut first, mut rest) = (Waits::default(), Waits::default());
+    let attempts = group.calls.iter().flat_map(|call| &call.hit.attempts);
+    for attempt in attempts.filter(|one| !one.settled()) {
+        match attempt.first_byte {
+            None => first.add(attempt, attempt.began),
+            Some(at) => rest.add(attempt, at),
+        }
+    }
+    let first_aspect = if *group.name.operation == *CONNECT {
+        Aspect::ConnectTimeout
+    } else {
+        Aspect::FirstByteTimeout
+    };
+    let stages = [(first, first_aspect), (rest, Aspect::BetweenBytesTimeout)];
+    let seen = stages.into_iter().filter(|(waits, _)| !waits.is_empty());
+    seen.map(|(waits, aspect)| {
+        let samples = waits.ended.len().max(waits.censored.len()) as u64;
+        let claim = group.claim(aspect, waits.finding(), samples);
+        Claim {
+            basis: Basis::Seen,
+            ..claim
+        }
+    })
+    .collect()
+}
+
+/// How long calls that were given up took.
+fn whole_call(group: &Group<'_>) -> Option<Claim> {
+    let given_up = group.given_up();
+    let times: Vec<f64> = given_up
+        .map(|call| call.hit.spell().time.as_secs_f64())
+        .collect();
+    if let Some(claim) = group.too_few(Aspect::WholeCall, times.len(), "calls were given up") {
+        return Some(claim);
+    }
+    let finding = median(&times)?.time();
+    Some(group.claim(Aspect::WholeCall, finding, times.len() as u64))
+}
+
+/// Operations whose attempts were held until their fault was lifted, and none of which was given up.
+fn never(material: &Material<'_>) -> Vec<Claim> {
+    let known: HashSet<&str> = material
+        .groups
+        .iter()
+        .filter(|group| group.name.cause == Cause::NoAnswer)
+        .map(|group| &*group.name.operation)
+        .collect();
+    let history = material.view.history;
+    let attempts = history.attempts_of(&material.dependency.name);
+    let mut operations: Vec<&Arc<str>> = attempts.iter().map(|one| &one.operation).collect();
+    operations.sort_unstable();
+    operations.dedup();
+    let silent = operations
+        .into_iter()
+        .filter(|name| !known.contains(&***name));
+    silent
+        .filter_map(|operation| {
+            let own = attempts.iter().filter(|one| one.operation == *operation);
+            let held: Vec<&Attempt> = own
+                .filter(|one| was_held(one) && material.view.contains(one.began))
+                .collect();
+            never_of(material, operation, &held)
+        })
+        .collect()
+}
+
+fn never_of(material: &Material<'_>, operation: &Arc<str>, held: &[&Attempt]) -> Option<Claim> {
+    let mut waits = Waits::default();
+    for attempt in held {
+        waits.add(attempt, attempt.began);
+    }
+    let window = (held.first()?.began, held.iter().map(|one| one.ended).max()?);
+    let name = GroupName {
+        dependency: Arc::clone(&material.dependency.name),
+        operation: Arc::clone(operation),
+        cause: Cause::NoAnswer,
+        window,
+        basis: Basis::Seen,
+    };
+    let finding = waits.finding();
+    Some(name.claim(Aspect::FirstByteTimeout, finding, held.len() as u64))
+}
+
+/// Whether nothing was sent to the client until the fault was lifted or the run ended.
+fn was_held(attempt: &Attempt) -> bool {
+    let silent_until = attempt.released.unwrap_or(attempt.ended);
+    let is_silent = attempt.first_byte.is_none_or(|at| at >= silent_until);
+    !attempt.faults.is_empty()
+        && is_silent
+        && (attempt.released.is_some() || attempt.end == AttemptEnd::Unfinished)
+}
+
+/// How long connections that nothing was said on were waited for.
+fn connect(material: &Material<'_>) -> Option<Claim> {
+    let history = material.view.history;
+    let name = &material.dependency.name;
+    let used: HashSet<u64> = history
+        .attempts_of(name)
+        .iter()
+        .map(|one| one.connection)
+        .collect();
+    let left = |one: &&Connection| {
+        one.dependency == *name
+            && !one.faults.is_empty()
+            && one.bytes_down == 0
+            && one.how == "client closed"
+            && !used.contains(&one.connection)
+    };
+    let left: Vec<&Connection> = history.connections.iter().filter(left).collect();
+    let window = (
+        left.first()?.opened,
+        left.iter().map(|one| one.closed).max()?,
+    );
+    let mut waits = Waits::default();
+    for one in &left {
+        waits.ended.push(one.closed.since(one.opened).as_secs_f64());
+    }
+    let claim = material.claim(
+        Aspect::ConnectTimeout,
+        window,
+        waits.finding(),
+        left.len() as u64,
+    );
+    Some(Claim {
+        cause: Some(Cause::NoAnswer),
+        ..claim
+    })
+}
+
+impl Waits {
+    /// Adds the wait of an attempt since a moment.
+    fn add(&mut self, attempt: &Attempt, since: Micros) {
+        let until = attempt.released.unwrap_or(attempt.ended);
+        let time = until.since(since).as_secs_f64();
+        if attempt.released.is_some() || attempt.end != AttemptEnd::GaveUp {
+            self.censored.push(time);
+        } else {
+            self.ended.push(time);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ended.is_empty() && self.censored.is_empty()
+    }
+
+    fn finding(&self) -> Finding {
+        let unknown = |why: String| Finding::Unknown { why };
+        let longest = self.censored.iter().copied().fold(0.0, f64::max);
+        let count = self.ended.len() as u64;
+        if self.ended.is_empty() && self.censored.len() as u64 >= SAMPLES_MIN {
+            return Finding::AtLeast {
+                value_us: (longest * 1e6) as u64,
+            };
+        }
+        let Some(found) = median(&self.ended).filter(|_| count >= SAMPLES_MIN) else {
+            let cut = self.censored.len();
+            return unknown(format!(
+                "{count} waits ended of at least {SAMPLES_MIN}, {cut} more were cut short"
+            ));
+        };
+        let words = |seconds: f64| time((seconds * 1e6) as u64);
+        let mut sorted = self.ended.clone();
+        sorted.sort_by(f64::total_cmp);
+        // One in ten may stray either way.
+        let stray = sorted.len() / 10;
+        let (low, high) = (sorted[stray], sorted[sorted.len() - 1 - stray]);
+        if high - low > (SPREAD_MAX * found.value).max(TOGETHER) {
+            return unknown(format!(
+                "{count} waits ended after {} to {}, at no one time",
+                words(low),
+                words(high)
+            ));
+        }
+        if longest > found.value * (1.0 + SPREAD_MAX) + TOGETHER {
+            return unknown(format!(
+                "{count} waits ended after {}, and others were seen to last {}",
+                words(found.value),
+                words(longest)
+            ));
+        }
+        found.time()
+    }
+}

@@ -1,0 +1,404 @@
+//! What claims are made from: the calls of one dependency, told apart by what is asked and by what
+//! went wrong, and cut where the behaviour changed.
+//!
+//! Clients treat one trouble other than another: a time-out is no refusal, and an AWS client waits
+//! twenty times longer before it repeats what was throttled. So calls whose attempts met with
+//! different troubles are left out rather than mixed.
+
+use super::{
+    budget,
+    calls::Hit,
+    change,
+    claim::{Aspect, Basis, Cause, Claim, Finding, time},
+    samples::SAMPLES_MIN,
+};
+use crate::{
+    history::{Attempt, AttemptEnd, View, Window},
+    scenario::Dependency,
+    units::Micros,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A client that closes so soon after an instance ended did not give up: it ended.
+const DEATH: Duration = Duration::from_secs(1);
+
+/// How often the calls of one operation and cause are cut at most.
+const CUTS_MAX: usize = 3;
+
+/// The error codes that say "too much" with another status than 429, as botocore's standard mode
+/// lists them (`retries/standard.py`), and those of databases for the same.
+const THROTTLING_CODES: &[&str] = &[
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottledException",
+    "TooManyRequestsException",
+    "ProvisionedThroughputExceededException",
+    "TransactionInProgressException",
+    "RequestLimitExceeded",
+    "BandwidthLimitExceeded",
+    "LimitExceededException",
+    "RequestThrottled",
+    "SlowDown",
+    "PriorRequestNotComplete",
+    "EC2ThrottledException",
+    "53300",
+    "1040",
+    "1203",
+];
+
+/// What the clients of one dependency did.
+pub struct Material<'a> {
+    /// The history.
+    pub view: &'a View<'a>,
+    /// The dependency.
+    pub dependency: &'a Dependency,
+    /// Its failing calls, told apart; within each group by when they began.
+    pub groups: Vec<Group<'a>>,
+    /// Where behaviour changed.
+    pub shifts: Vec<Shift>,
+    /// When instances ended.
+    pub deaths: Vec<Micros>,
+}
+
+/// Calls for one operation that met with one trouble, in a stretch without a change.
+#[derive(Clone)]
+pub struct Group<'a> {
+    /// What they have in common.
+    pub name: GroupName,
+    /// The calls.
+    pub calls: Vec<Failing<'a>>,
+    /// Where the client stopped trying again, as with a retry budget that is spent.
+    pub spent: Option<budget::Spent>,
+}
+
+/// What the calls of a group have in common.
+#[derive(Debug, Clone)]
+pub struct GroupName {
+    /// The dependency.
+    pub dependency: Arc<str>,
+    /// The operation.
+    pub operation: Arc<str>,
+    /// The trouble.
+    pub cause: Cause,
+    /// From the beginning of the first to the end of the last.
+    pub window: (Micros, Micros),
+    /// How their attempts are known.
+    pub basis: Basis,
+}
+
+/// A change of behaviour.
+pub struct Shift {
+    /// Of which calls.
+    pub group: GroupName,
+    /// When.
+    pub at: Micros,
+    /// What changed, in words.
+    pub what: String,
+    /// How probable that is where nothing changed.
+    pub chance: f64,
+    /// How many samples say so.
+    pub samples: u64,
+}
+
+/// A call that failed at least once.
+#[derive(Clone)]
+pub struct Failing<'a> {
+    /// The call with its attempts.
+    pub hit: Hit<'a>,
+    /// Whether the client was done with it while it failed: it gave up.
+    pub gave_up: bool,
+}
+
+impl GroupName {
+    /// A claim about its calls.
+    pub fn claim(&self, aspect: Aspect, finding: Finding, samples: u64) -> Claim {
+        Claim {
+            dependency: Arc::clone(&self.dependency),
+            operation: Some(Arc::clone(&self.operation)),
+            cause: Some(self.cause),
+            window: self.window,
+            aspect,
+            detail: None,
+            finding,
+            samples,
+            basis: self.basis,
+        }
+    }
+}
+
+impl Failing<'_> {
+    /// How often it was tried.
+    pub fn count(&self) -> usize {
+        self.hit.attempts.len()
+    }
+
+    /// The pauses between its attempts, in seconds.
+    pub fn pauses(&self) -> impl Iterator<Item = f64> {
+        let pairs = self.hit.attempts.windows(2);
+        pairs.map(|pair| pair[1].began.since(pair[0].ended).as_secs_f64())
+    }
+}
+
+/// What went wrong with an attempt; `None` where nothing did, or where it cannot be told.
+pub fn cause(attempt: &Attempt, deaths: &[Micros]) -> Option<Cause> {
+    let died = |at: &Micros| *at <= attempt.ended + DEATH && attempt.ended <= *at + DEATH;
+    match attempt.end {
+        AttemptEnd::Unfinished => None,
+        AttemptEnd::GaveUp if attempt.released.is_some() || deaths.iter().any(died) => None,
+        AttemptEnd::GaveUp => Some(Cause::NoAnswer),
+        AttemptEnd::Cut | AttemptEnd::UpstreamFailed => Some(Cause::Cut),
+        AttemptEnd::Answered if attempt.settled() => None,
+        AttemptEnd::Answered => {
+            let code = attempt.code.as_deref();
+            let throttled = attempt.status == Some(429)
+                || code.is_some_and(|code| THROTTLING_CODES.contains(&code));
+            Some(if throttled {
+                Cause::Throttled
+            } else {
+                Cause::Error
+            })
+        }
+    }
+}
+
+impl<'a> Material<'a> {
+    /// What is known of a dependency, by its name.
+    pub fn of(view: &'a View<'a>, dependency: &str) -> Option<Self> {
+        let mut dependencies = view.system.dependencies.iter();
+        let dependency = dependencies.find(|one| *one.name == *dependency)?;
+        let deaths = deaths(view);
+        let mut troubled: BTreeMap<(Arc<str>, Cause), Vec<Failing<'a>>> = BTreeMap::new();
+        let end = view.history.over();
+        let attempts = view.history.attempts_of(&dependency.name);
+        let calls = view.history.calls_of(&dependency.name);
+        let meant = |began: Micros| began <= end && view.contains(began);
+        for call in calls.iter().filter(|call| meant(call.began)) {
+            let own: Vec<&Attempt> = call
+                .attempts
+                .iter()
+                .map(|index| &attempts[*index as usize])
+                .collect();
+            let Some(cause) = only_cause(&own, &deaths) else {
+                continue;
+            };
+            let operation = Arc::clone(&own[0].operation);
+            let hit = Hit::of(view.history, call, own);
+            let gave_up = !call.settled && !hit.cut_short();
+            let failing = Failing { hit, gave_up };
+            troubled
+                .entry((operation, cause))
+                .or_default()
+                .push(failing);
+        }
+        let mut material = Self {
+            view,
+            dependency,
+            groups: Vec::new(),
+            shifts: Vec::new(),
+            deaths,
+        };
+        for ((operation, cause), mut calls) in troubled {
+            leave_open(&mut calls, end);
+            let spent = budget::spent(&calls);
+            let name = name(&dependency.name, operation, cause, &calls);
+            material.add(Group { name, calls, spent }, 0);
+        }
+        Some(material)
+    }
+
+    /// A claim about the dependency as a whole.
+    pub fn claim(
+        &self,
+        aspect: Aspect,
+        window: (Micros, Micros),
+        finding: Finding,
+        samples: u64,
+    ) -> Claim {
+        Claim {
+            dependency: Arc::clone(&self.dependency.name),
+            operation: None,
+            cause: None,
+            window,
+            aspect,
+            detail: None,
+            finding,
+            samples,
+            basis: Basis::Seen,
+        }
+    }
+
+    /// From the first attempt that failed to the end of the last one, by itself or by a fault.
+    pub fn trouble(&self) -> Option<Window> {
+        let attempts = self.view.history.attempts_of(&self.dependency.name);
+        let over = self.view.history.over();
+        let mut failed = attempts
+            .iter()
+            .filter(|one| one.began < over && cause(one, &self.deaths).is_some());
+        let first = failed.next()?;
+        let last = failed.map(|one| one.ended).max().unwrap_or(first.ended);
+        Some(Window::new(first.began, last.max(first.ended)))
+    }
+
+    /// Adds a group, cut where its behaviour changed.
+    fn add(&mut self, group: Group<'a>, cuts: usize) {
+        let found = (cuts < CUTS_MAX).then(|| group.shift()).flatten();
+        let Some((index, shift)) = found else {
+            self.groups.push(group);
+            return;
+        };
+        self.shifts.push(shift);
+        let Group { name, calls, spent } = group;
+        let (before, after) = calls.split_at(index);
+        for part in [before, after] {
+            let name = self::name(
+                &name.dependency,
+                Arc::clone(&name.operation),
+                name.cause,
+                part,
+            );
+            let calls = part.to_vec();
+            self.add(Group { name, calls, spent }, cuts + 1);
+        }
+    }
+}
+
+impl<'a> Group<'a> {
+    /// The calls that the client gave up while it still tried as often as it does.
+    pub fn given_up(&self) -> impl Iterator<Item = &Failing<'a>> {
+        let spent = self.spent.map_or(Micros(u64::MAX), |spent| spent.at);
+        let calls = self.calls.iter();
+        calls.filter(move |call| call.gave_up && call.hit.call.began < spent)
+    }
+
+    /// A claim about its calls.
+    pub fn claim(&self, aspect: Aspect, finding: Finding, samples: u64) -> Claim {
+        self.name.claim(aspect, finding, samples)
+    }
+
+    /// That `samples` of something do not tell.
+    pub fn unknown(&self, aspect: Aspect, why: impl Into<String>, samples: u64) -> Claim {
+        self.claim(aspect, Finding::Unknown { why: why.into() }, samples)
+    }
+
+    /// That these are too few, if they are.
+    pub fn too_few(&self, aspect: Aspect, samples: usize, what: &str) -> Option<Claim> {
+        let samples = samples as u64;
+        (samples < SAMPLES_MIN).then(|| {
+            let why = format!("{samples} {what} of at least {SAMPLES_MIN}");
+            self.unknown(aspect, why, samples)
+        })
+    }
+
+    /// The clearest change within its calls: the first call after it, and what changed.
+    fn shift(&self) -> Option<(usize, Shift)> {
+        let spent = self.spent.map_or(Micros(u64::MAX), |spent| spent.at);
+        let count = |call: &Failing<'_>| {
+            let counts = call.gave_up && call.hit.call.began < spent;
+            counts.then(|| call.count() as f64)
+        };
+        let pause = |call: &Failing<'_>| call.pauses().next();
+        let patience = |call: &Failing<'_>| {
+            let first = call.hit.attempts[0];
+            let waited = self.name.cause == Cause::NoAnswer && first.first_byte.is_none();
+            waited.then(|| first.duration().as_secs_f64())
+        };
+        let plain = |value: f64| format!("{value}");
+        let as_time = |value: f64| time((value * 1e6) as u64);
+        let found = [
+            self.step("attempts a call", &count, &plain),
+            self.step("first pause", &pause, &as_time),
+            self.step("first-byte time-out", &patience, &as_time),
+        ];
+        let told = found.into_iter().flatten();
+        told.min_by(|one, other| one.1.chance.total_cmp(&other.1.chance))
+    }
+
+    /// A change in one number that some of its calls have.
+    fn step(
+        &self,
+        what: &str,
+        value: &dyn Fn(&Failing<'_>) -> Option<f64>,
+        words: &dyn Fn(f64) -> String,
+    ) -> Option<(usize, Shift)> {
+        let with = self.calls.iter().enumerate();
+        let (places, series): (Vec<usize>, Vec<f64>) = with
+            .filter_map(|(place, call)| Some((place, value(call)?)))
+            .unzip();
+        let change = change::find(&series)?;
+        let place = places[change.index];
+        let shift = Shift {
+            group: self.name.clone(),
+            at: self.calls[place].hit.call.began,
+            what: format!(
+                "{what} {} before, {} after",
+                words(change.before),
+                words(change.after)
+            ),
+            chance: change.chance,
+            samples: series.len() as u64,
+        };
+        Some((place, shift))
+    }
+}
+
+/// When instances ended, on their own account or not.
+fn deaths(view: &View<'_>) -> Vec<Micros> {
+    let events = view.history.processes.iter();
+    events
+        .filter(|event| matches!(&*event.event, "exited" | "killed" | "stopped" | "stopping"))
+        .map(|event| event.at)
+        .collect()
+}
+
+/// The one trouble that all failing attempts of a call met with; an answer that settles it may come
+/// last.
+fn only_cause(attempts: &[&Attempt], deaths: &[Micros]) -> Option<Cause> {
+    let last = attempts.len().checked_sub(1)?;
+    let mut only = None;
+    for (index, attempt) in attempts.iter().enumerate() {
+        match cause(attempt, deaths) {
+            Some(found) if only.is_none_or(|known| known == found) => only = Some(found),
+            None if index == last => {}
+            _ => return None,
+        }
+    }
+    only
+}
+
+/// Takes back that calls were given up whose client may have been about to try again when the run
+/// ended: those that failed less than the longest pause before it.
+fn leave_open(calls: &mut [Failing<'_>], end: Micros) {
+    let pauses = calls.iter().flat_map(Failing::pauses);
+    let longest = pauses.fold(0.0, f64::max);
+    let patience = Duration::from_secs_f64(longest);
+    for call in calls {
+        call.gave_up &= call.hit.call.ended + patience <= end;
+    }
+}
+
+fn name(
+    dependency: &Arc<str>,
+    operation: Arc<str>,
+    cause: Cause,
+    calls: &[Failing<'_>],
+) -> GroupName {
+    let began = calls.iter().map(|call| call.hit.call.began).min();
+    let ended = calls.iter().map(|call| call.hit.call.ended).max();
+    let by_id = calls.iter().all(|call| call.hit.call.by_sdk_id);
+    let numbered = calls.iter().any(|call| {
+        let attempts = &call.hit.attempts;
+        attempts.len() > 1 && attempts.iter().skip(1).all(|one| one.attempt > 1)
+    });
+    GroupName {
+        dependency: Arc::clone(dependency),
+        operation,
+        cause,
+        window: (began.unwrap_or_default(), ended.unwrap_or_default()),
+        basis: if by_id || numbered {
+            Basis::Headers
+        } else {
+            Basis::Grouped
+        },
+    }
+}

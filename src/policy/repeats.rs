@@ -1,0 +1,148 @@
+//! Whether a client repeats what it must not: what may have been carried out and would be carried out
+//! twice, and what was refused for good.
+
+use super::{
+    ClaimDef,
+    claim::{Aspect, Basis, Claim, Finding},
+    material::Material,
+    samples::SAMPLES_MIN,
+};
+use crate::{
+    history::{Attempt, AttemptEnd, LogicalCall},
+    protocol::{Applied, Protocol},
+    units::Micros,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+pub(super) const DEF: ClaimDef = ClaimDef {
+    name: "repeats",
+    summary: "whether the client repeats what is not idempotent, and what was refused for good",
+    infer,
+};
+
+/// Operations that, carried out twice, do something twice: of HTTP those that RFC 9110, 9.2.2 does
+/// not call idempotent, of S3 those that make a new upload or object by their own choice of name,
+/// of SQL and Redis those that add to what is there.
+fn adds(protocol: Protocol, operation: &str) -> bool {
+    let names: &[&str] = match protocol {
+        Protocol::Http | Protocol::Pusher => &["POST", "PATCH"],
+        Protocol::S3 => &["CreateMultipartUpload", "PostObject"],
+        Protocol::Postgres | Protocol::Mysql => &["INSERT"],
+        Protocol::Redis => &[
+            "APPEND",
+            "DECR",
+            "DECRBY",
+            "HINCRBY",
+            "HINCRBYFLOAT",
+            "INCR",
+            "INCRBY",
+            "INCRBYFLOAT",
+            "LPOP",
+            "LPUSH",
+            "PUBLISH",
+            "RPOP",
+            "RPUSH",
+            "SPOP",
+            "XADD",
+        ],
+        Protocol::Tcp => &[],
+    };
+    names.contains(&operation)
+}
+
+/// How often something could have been repeated, and was.
+struct Count {
+    part: u64,
+    whole: u64,
+    window: (Micros, Micros),
+    by_id: bool,
+}
+
+fn infer(material: &Material<'_>) -> Vec<Claim> {
+    let protocol = material.dependency.protocol;
+    let history = material.view.history;
+    let name = &material.dependency.name;
+    let attempts = history.attempts_of(name);
+    let mut twice: BTreeMap<Arc<str>, Count> = BTreeMap::new();
+    let mut refused: BTreeMap<Arc<str>, Count> = BTreeMap::new();
+    let calls = history.calls_of(name).iter();
+    for call in calls.filter(|call| material.view.contains(call.began)) {
+        for (place, index) in call.attempts.iter().enumerate() {
+            let attempt = &attempts[*index as usize];
+            let again = place + 1 < call.attempts.len();
+            if adds(protocol, &attempt.operation) && is_ambiguous(attempt) {
+                count(&mut twice, attempt, call, again);
+            }
+            if call.by_sdk_id && is_refused(attempt) {
+                count(&mut refused, attempt, call, again);
+            }
+        }
+    }
+    let claims = |counts: BTreeMap<Arc<str>, Count>, aspect: Aspect| {
+        let counts = counts.into_iter();
+        counts.map(move |(operation, count)| Claim {
+            operation: Some(operation),
+            basis: if count.by_id {
+                Basis::Headers
+            } else {
+                Basis::Grouped
+            },
+            ..material.claim(
+                aspect,
+                count.window,
+                finding(&count, aspect, protocol),
+                count.whole,
+            )
+        })
+    };
+    claims(twice, Aspect::RetriesNonIdempotent)
+        .chain(claims(refused, Aspect::RetriesRefused))
+        .collect()
+}
+
+/// Whether an attempt failed though it may have been carried out.
+fn is_ambiguous(attempt: &Attempt) -> bool {
+    attempt.failed() && attempt.end != AttemptEnd::Unfinished && attempt.applied != Applied::No
+}
+
+/// Whether an attempt was answered with an error that another try does not mend.
+fn is_refused(attempt: &Attempt) -> bool {
+    attempt.settled() && attempt.status.is_some_and(|status| status >= 400)
+}
+
+fn count(
+    counts: &mut BTreeMap<Arc<str>, Count>,
+    attempt: &Attempt,
+    call: &LogicalCall,
+    again: bool,
+) {
+    let own = counts
+        .entry(Arc::clone(&attempt.operation))
+        .or_insert(Count {
+            part: 0,
+            whole: 0,
+            window: (attempt.began, attempt.ended),
+            by_id: true,
+        });
+    own.whole += 1;
+    own.part += u64::from(again);
+    own.window.1 = own.window.1.max(attempt.ended);
+    own.by_id &= call.by_sdk_id;
+}
+
+fn finding(count: &Count, aspect: Aspect, protocol: Protocol) -> Finding {
+    let unknown = |why: String| Finding::Unknown { why };
+    // The id of a call of plain HTTP may be an `Idempotency-Key`, with which a repetition is safe.
+    if aspect == Aspect::RetriesNonIdempotent && protocol == Protocol::Http && count.by_id {
+        return unknown("calls bear an id, by which the server may know them again".to_owned());
+    }
+    if count.whole < SAMPLES_MIN {
+        let whole = count.whole;
+        return unknown(format!("seen {whole} times of at least {SAMPLES_MIN}"));
+    }
+    Finding::Does {
+        does: count.part > 0,
+        part: count.part,
+        whole: count.whole,
+    }
+}

@@ -1,0 +1,115 @@
+//! Whether a client waits as long as an answer asks it to.
+//!
+//! A pause as long as was asked is a sign of obedience only where the client would have come sooner
+//! of its own accord: where it is known to pause as long anyway, nothing is claimed. AWS clients
+//! heed `x-amz-retry-after` for five seconds at the most and do not look at `Retry-After`; so each
+//! header is looked at by itself, and a wait that was asked for by two tells of both.
+
+use super::{
+    ClaimDef,
+    claim::{Aspect, Claim, Finding},
+    interval::median,
+    material::{Group, Material},
+};
+use crate::protocol::RETRY_HEADERS;
+
+pub(super) const DEF: ClaimDef = ClaimDef {
+    name: "retry-after",
+    summary: "whether the client waits as long as answers ask (Retry-After, x-amz-retry-after)",
+    infer,
+};
+
+/// So much of the time that was asked must have passed: timers are no finer.
+const KEPT: f64 = 0.98;
+
+/// A pause of the client's own of at least this part of what was asked cannot be told from one that
+/// was asked for.
+const OWN_PART: f64 = 0.5;
+
+/// A pause behind an answer that asked for one.
+struct Asked {
+    /// Seconds.
+    wanted: f64,
+    /// Seconds.
+    waited: f64,
+}
+
+fn infer(material: &Material<'_>) -> Vec<Claim> {
+    let groups = material.groups.iter();
+    groups
+        .flat_map(|group| {
+            let headers = RETRY_HEADERS.iter();
+            headers.filter_map(|(header, _)| honoured(material, group, header))
+        })
+        .collect()
+}
+
+fn honoured(material: &Material<'_>, group: &Group<'_>, header: &str) -> Option<Claim> {
+    let aspect = Aspect::RetryAfter;
+    let asked: Vec<Asked> = asked(group, header);
+    if asked.is_empty() {
+        return None;
+    }
+    let named = |claim: Claim| Claim {
+        detail: Some(header.to_owned()),
+        ..claim
+    };
+    let samples = asked.len() as u64;
+    if let Some(claim) = group.too_few(
+        aspect,
+        asked.len(),
+        "answers asked for a wait and were followed by another attempt",
+    ) {
+        return Some(named(claim));
+    }
+    let kept = asked.iter().filter(|one| one.waited >= KEPT * one.wanted);
+    let part = kept.count() as u64;
+    let wanted = asked.iter().map(|one| one.wanted).fold(0.0, f64::max);
+    if let Some(own) = own_pause(material, group)
+        && own >= OWN_PART * wanted
+        && part * 2 > samples
+    {
+        let why = format!("the client pauses for {own:.3}s without being asked");
+        return Some(named(group.unknown(aspect, why, samples)));
+    }
+    let finding = Finding::Does {
+        does: part * 10 >= samples * 9,
+        part,
+        whole: samples,
+    };
+    Some(named(group.claim(aspect, finding, samples)))
+}
+
+fn asked(group: &Group<'_>, header: &str) -> Vec<Asked> {
+    let mut asked = Vec::new();
+    for call in &group.calls {
+        for (attempt, waited) in call.hit.attempts.iter().zip(call.pauses()) {
+            let told = attempt.retry_after.iter();
+            let own = told.filter(|one| *one.header == *header);
+            asked.extend(own.map(|one| Asked {
+                wanted: one.delay().as_secs_f64(),
+                waited,
+            }));
+        }
+    }
+    asked.retain(|one| one.wanted > 0.0);
+    asked
+}
+
+/// The median pause of the same operation where nothing was asked, if there were enough of them.
+fn own_pause(material: &Material<'_>, group: &Group<'_>) -> Option<f64> {
+    let same = material
+        .groups
+        .iter()
+        .filter(|other| other.name.operation == group.name.operation);
+    let mut own = Vec::new();
+    for call in same.flat_map(|group| &group.calls) {
+        let pauses = call.hit.attempts.iter().zip(call.pauses());
+        own.extend(
+            pauses
+                .filter(|(attempt, _)| attempt.retry_after.is_empty())
+                .map(|(_, pause)| pause),
+        );
+    }
+    (own.len() >= 3).then(|| median(&own).map(|found| found.value))?
+}
