@@ -27,6 +27,7 @@ mod names;
 mod no_duplicates;
 mod nothing_lost;
 mod obeys_codes;
+mod policy;
 mod probe;
 mod ramp;
 mod reconnect;
@@ -203,6 +204,7 @@ pub const EXPECTATIONS: &[ExpectationDef] = &[
     in_flight::DEF,
     reconnect::DEF,
     back_off::DEF,
+    policy::DEF,
     memory::DEF,
     alert::DEF,
     cadence::DEF,

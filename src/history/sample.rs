@@ -673,6 +673,7 @@ fn dependency(name: &str, protocol: Protocol, role: Option<&str>) -> Dependency 
         app: None,
         key: None,
         hosts: Vec::new(),
+        policy: None,
         capture: BTreeMap::new(),
         span: 0..0,
     }

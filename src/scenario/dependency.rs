@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     input::{Fields, Item, Problems},
+    policy::Declared,
     protocol::{PROTOCOLS, Protocol},
 };
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -76,6 +77,7 @@ fn one(
         app: app(table, protocol, &upstream, problems),
         key: key(table, spoken, problems),
         capture: captures(table, Side::Dependency(spoken), problems),
+        policy: policy(table, problems),
         hosts: hosts::read(table, protocol, problems),
         upstream,
         span: table.span.clone(),
@@ -312,6 +314,12 @@ fn key(table: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Optio
 fn key_number(text: &str) -> Option<usize> {
     let number = text.parse().ok()?;
     (1..=KEY_NUMBER_MAX).contains(&number).then_some(number)
+}
+
+/// What its clients are said to do.
+fn policy(table: &Fields<'_>, problems: &mut Problems) -> Option<Declared> {
+    let fields = table.table("policy", problems)?;
+    Declared::read(&fields, problems).filter(|policy| !policy.is_empty())
 }
 
 fn schema(table: &Fields<'_>, upstream: &Upstream, problems: &mut Problems) -> Option<String> {

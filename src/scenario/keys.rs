@@ -2,6 +2,7 @@
 
 use crate::{
     input::{Key, Shape},
+    policy::POLICY_KEYS,
     protocol::PROTOCOLS,
 };
 
@@ -202,6 +203,11 @@ pub(super) const DEPENDENCY: &[Key] = &[
         "capture",
         Shape::TextMap,
         "what is kept of each request, by name: \"header:x-amz-meta-version\", \"response-header:etag\", \"key\"; of SQL \"key\", \"parameter:1\"; of pusher also \"json:/data/id\" of each message on a WebSocket and of each body that publishes one, through data that is a text of JSON",
+    ),
+    Key::optional(
+        "policy",
+        Shape::Table(POLICY_KEYS),
+        "what its clients do by their settings, to be held against what is seen: { timeout = \"2s\", attempts = 3 }",
     ),
     Key::optional(
         "hosts",

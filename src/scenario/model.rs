@@ -5,6 +5,7 @@ use crate::{
     expectation::Expectation,
     fault::{Behaviour, FaultId, Gate},
     input::{Source, Span},
+    policy::Declared,
     protocol::Protocol,
     units::Rate,
 };
@@ -130,6 +131,8 @@ pub struct Dependency {
     pub key: Option<KeyFrom>,
     /// What is kept of each request, by name.
     pub capture: BTreeMap<String, Capture>,
+    /// What its owner says its clients do.
+    pub policy: Option<Declared>,
     /// Hosts that are wired into libraries: the forward proxy leads them here.
     pub hosts: Vec<HostPattern>,
     /// Where it is declared.

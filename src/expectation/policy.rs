@@ -1,0 +1,281 @@
+//! `policy`: a client does what is required of it, or what its owner declared, as far as that can be
+//! inferred from the wire.
+//!
+//! Each key is held against every claim about it (see [`crate::policy`]) that is made of the calls of
+//! the judged phases: of every operation and every trouble, unless `operation` or `after` say which.
+//! One claim that contradicts fails, unless it rests on a guess which requests make a call; a key of
+//! which no claim could be made is open, and leaves the expectation inconclusive.
+
+use super::{Expectation, ExpectationDef, Judgement, Name, Names, names};
+use crate::{
+    history::View,
+    input::{Fields, Key, Problems, Shape},
+    policy::{Answer, Cause, Claim, Declared, POLICY_KEYS, Standing, infer_of},
+};
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "policy",
+    summary: "a client's time-outs, attempts, back-off, breaker are as required, or as its system's file declares",
+    example: "[[expect]]\nid       = \"ADA-5\"\nthat     = \"the object store's client backs off\"\nkind     = \"policy\"\non       = \"object-store\"\nattempts = 3\nback_off = \"growing\"\njitter   = true\n",
+    keys: KEYS,
+    parse,
+};
+
+const OWN: [Key; 4] = [
+    Key::required(
+        "on",
+        Shape::Text,
+        "the role or dependency whose clients are meant",
+    ),
+    Key::optional(
+        "operation",
+        Shape::TextOrTexts,
+        "only calls of this operation",
+    ),
+    Key::optional(
+        "after",
+        Shape::OneOf(&["no-answer", "throttled", "error", "cut"]),
+        "only calls whose attempts met with this",
+    ),
+    Key::optional(
+        "declared",
+        Shape::Bool,
+        "whether what the system's file declares of the dependency is required too (false)",
+    ),
+];
+
+/// The expectation's own keys, then those of every policy.
+const KEYS: &[Key] = &{
+    let mut keys = [OWN[0]; OWN.len() + POLICY_KEYS.len()];
+    let mut index = 0;
+    while index < keys.len() {
+        keys[index] = if index < OWN.len() {
+            OWN[index]
+        } else {
+            POLICY_KEYS[index - OWN.len()]
+        };
+        index += 1;
+    }
+    keys
+};
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct Policy {
+    on: Name,
+    operations: Vec<String>,
+    after: Option<Cause>,
+    declared: bool,
+    required: Declared,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let on = names::dependency(fields, "on", names, problems);
+    let operations = names::operations(fields, "operation", problems);
+    let after = fields.word("after", problems);
+    let declared = fields.bool("declared", problems).unwrap_or(false);
+    let required = Declared::read(fields, problems)?;
+    if required.is_empty() && !declared {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} requires nothing", fields.name()),
+            "say `attempts = 3`, `back_off = \"exponential\"`, `timeout = \"2s\"` …, or `declared = true`"
+                .to_owned(),
+        );
+        return None;
+    }
+    let after = after.map(|word| match word.value {
+        "no-answer" => Cause::NoAnswer,
+        "throttled" => Cause::Throttled,
+        "cut" => Cause::Cut,
+        _ => Cause::Error,
+    });
+    Some(Box::new(Policy {
+        on: on?,
+        operations,
+        after,
+        declared,
+        required,
+    }))
+}
+
+impl Policy {
+    fn means(&self, claim: &Claim) -> bool {
+        let operation = claim.operation.as_deref();
+        let is_meant = |name: &str| self.operations.iter().any(|one| one == name);
+        (self.operations.is_empty() || operation.is_none_or(is_meant))
+            && (self.after.is_none() || claim.cause.is_none() || claim.cause == self.after)
+    }
+
+    /// What is required of one dependency.
+    fn of(&self, view: &View<'_>, dependency: &str) -> Declared {
+        let declared = view.system.dependencies.iter();
+        let declared = declared
+            .filter(|one| self.declared && *one.name == *dependency)
+            .find_map(|one| one.policy.as_ref());
+        match declared {
+            Some(declared) => self.required.clone().and(declared),
+            None => self.required.clone(),
+        }
+    }
+}
+
+/// What a line of the policy does to the judgement.
+fn weigh(judgement: Judgement, answer: &Answer) -> Judgement {
+    let worst = answer.seen.iter();
+    let evidence = worst
+        .filter(|one| one.standing == answer.standing)
+        .map(|one| (one.at, one.what.clone()));
+    match answer.standing {
+        Standing::Agrees => judgement,
+        Standing::Open => judgement.inconclusive(answer.sentence()),
+        Standing::Contradicts => judgement.fail(answer.sentence()).with(evidence),
+    }
+}
+
+impl Expectation for Policy {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let mut answers = Vec::new();
+        for dependency in view.dependencies(&self.on) {
+            let mut claims = infer_of(view, dependency);
+            claims.retain(|claim| self.means(claim));
+            answers.extend(self.of(view, dependency).hold(&claims));
+        }
+        let agree = answers
+            .iter()
+            .filter(|one| one.standing == Standing::Agrees);
+        let measured = match answers.iter().find(|one| one.standing != Standing::Agrees) {
+            Some(answer) => answer.sentence(),
+            None => {
+                let words: Vec<&str> = agree.map(|one| &*one.written).collect();
+                format!("as required: {}", words.join(", "))
+            }
+        };
+        let count = answers.iter().map(|answer| answer.samples).max();
+        let judgement = Judgement::new(view.window(), count.unwrap_or(0), measured);
+        if answers.is_empty() {
+            return judgement.inconclusive(format!(
+                "the system's file declares no policy of `{}`",
+                self.on
+            ));
+        }
+        answers.iter().fold(judgement, weigh)
+    }
+
+    fn required(&self) -> String {
+        let operations = names::of_operations(&self.operations);
+        let mut words: Vec<String> = Vec::new();
+        if !self.required.is_empty() {
+            words.push(self.required.to_string());
+        }
+        if self.declared {
+            words.push("what its system's file declares".to_owned());
+        }
+        format!("{operations}calls to `{}`: {}", self.on, words.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{
+        expectation::Status,
+        history::sample::{Story, attempt},
+    };
+
+    /// Eight failing calls of so many attempts, 100 ms and 200 ms apart, that name themselves or not.
+    fn story(attempts: u32, by_id: bool) -> Story {
+        let mut story = Story::new().healthy(0..60);
+        for call in 0..8u64 {
+            let mut at = 11_000 + call * 2_000;
+            for number in 1..=attempts {
+                let one = attempt("s3", at, at + 10).status(500).hit();
+                let id = format!("bucket/{call}");
+                story = story.attempt(if by_id {
+                    one.sdk(&id, number)
+                } else {
+                    one.key(&id)
+                });
+                at += 10 + 100 * 2u64.pow(number - 1);
+            }
+        }
+        story
+    }
+
+    #[track_caller]
+    fn is(keys: &str, story: &Story, status: Status) {
+        let verdict = check(&format!("kind = \"policy\"\non = \"s3\"\n{keys}"), story);
+        assert_eq!(verdict.status, status, "{keys}: {verdict:#?}");
+    }
+
+    #[test]
+    fn what_was_seen_agrees_contradicts_or_does_not_tell() {
+        let client = story(4, true);
+        for (keys, status) in [
+            ("attempts = 4", Status::Pass),
+            ("attempts = 3", Status::Fail),
+            ("back_off = \"exponential\"", Status::Pass),
+            ("back_off = \"growing\"", Status::Pass),
+            ("back_off = \"linear\"", Status::Fail),
+            ("back_off = \"fixed\"", Status::Fail),
+            ("base = \"100ms\"", Status::Pass),
+            ("base = \"200ms\"", Status::Fail),
+            ("factor = 2", Status::Pass),
+            ("jitter = false", Status::Pass),
+            ("jitter = \"full\"", Status::Fail),
+            ("gives_up_within = \"1s\"", Status::Pass),
+            ("gives_up_within = \"500ms\"", Status::Fail),
+            ("timeout = \"2s\"", Status::Inconclusive),
+            ("honours_retry_after = true", Status::Inconclusive),
+            ("opens_after = 5", Status::Inconclusive),
+            (
+                "attempts = 4\noperation = \"GetObject\"",
+                Status::Inconclusive,
+            ),
+            ("attempts = 4\nafter = \"throttled\"", Status::Inconclusive),
+            ("attempts = 4\nafter = \"error\"", Status::Pass),
+        ] {
+            is(keys, &client, status);
+        }
+        // Two pauses that double fit a linear law as well.
+        is(
+            "back_off = \"exponential\"",
+            &story(3, true),
+            Status::Inconclusive,
+        );
+        is("back_off = \"growing\"", &story(3, true), Status::Pass);
+    }
+
+    #[test]
+    fn a_guess_is_enough_to_agree_and_not_to_contradict() {
+        is("attempts = 4", &story(4, false), Status::Pass);
+        is("attempts = 3", &story(4, false), Status::Inconclusive);
+    }
+
+    #[test]
+    fn without_calls_that_failed_nothing_is_known() {
+        let story = Story::new().healthy(0..60);
+        is("attempts = 3", &story, Status::Inconclusive);
+    }
+
+    #[test]
+    fn what_is_declared_must_be_there() {
+        is("declared = true", &story(4, true), Status::Inconclusive);
+    }
+
+    #[test]
+    fn something_must_be_required() {
+        let nothing = "kind = \"policy\"\non = \"s3\"";
+        assert_eq!(problems(nothing), ["expectation requires nothing"]);
+        let wrong = format!("{nothing}\njitter = \"fulll\"\nback_off = \"squared\"");
+        assert_eq!(
+            problems(&wrong),
+            ["unknown back_off `squared`", "unknown jitter `fulll`"]
+        );
+    }
+}
