@@ -2,9 +2,10 @@
 //! nothing.
 
 use super::{
-    Attempts, BACKLOG_STEPS_MAX, BacklogReport, DependencyPhase, DependencyReport, FaultReport,
-    IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes, PhaseReport, RecoveryReport,
-    ScenarioReport, Timeline, Trouble, TroubleKind, UnlistedHostReport, traces,
+    Attempts, BACKLOG_STEPS_MAX, BacklogReport, DeclaredReport, DependencyPhase, DependencyReport,
+    FaultReport, IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes, POLICIES_VERSION,
+    PhaseReport, PoliciesReport, RecoveryReport, ScenarioReport, Timeline, Trouble, TroubleKind,
+    UnlistedHostReport, traces,
 };
 use crate::{
     expectation::{Status, Verdict, run_doubts},
@@ -12,6 +13,7 @@ use crate::{
         Account, Attempt, AttemptEnd, COMPLETED, Criteria, History, Operation, Outcome, Run,
         Steady, View, Window,
     },
+    policy::infer_of,
     scenario::{Dependency, Scenario, System},
     units::Micros,
 };
@@ -64,6 +66,7 @@ pub fn build(material: Material<'_>) -> ScenarioReport {
         dependencies: dependencies(system, history, &phases),
         phases,
         unlisted_hosts: unlisted_hosts(history),
+        policies: policies(&view),
         ledgers: ledgers(&View::new(history, scenario, system)),
         recovery: recovery(history, scenario, system),
         history: file,
@@ -81,6 +84,30 @@ fn unlisted_hosts(history: &History) -> Vec<UnlistedHostReport> {
             passed: seen.passed,
         })
         .collect()
+}
+
+/// What clients did, where anything can be said of it.
+fn policies(view: &View<'_>) -> Option<PoliciesReport> {
+    let (mut claims, mut declared) = (Vec::new(), Vec::new());
+    for dependency in &view.system.dependencies {
+        let own = infer_of(view, &dependency.name);
+        let policy = dependency.policy.as_ref();
+        let answers = policy.map_or_else(Vec::new, |policy| policy.hold(&own));
+        declared.extend(answers.into_iter().map(|answer| DeclaredReport {
+            dependency: dependency.name.to_string(),
+            key: answer.key.to_owned(),
+            seen: answer.sentence(),
+            standing: answer.standing,
+            declared: answer.written,
+        }));
+        claims.extend(own);
+    }
+    let is_something = !claims.is_empty() || !declared.is_empty();
+    is_something.then_some(PoliciesReport {
+        version: POLICIES_VERSION,
+        claims,
+        declared,
+    })
 }
 
 /// The report of a scenario whose system never ran, so that there is no history worth reading.
@@ -115,6 +142,7 @@ fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
         loads: Vec::new(),
         dependencies: Vec::new(),
         ledgers: Vec::new(),
+        policies: None,
         recovery: None,
         incident: scenario.incident.as_ref().map(|incident| IncidentReport {
             who: incident.who.clone(),

@@ -23,9 +23,10 @@ mod xml;
 pub use annotations::{github_annotations, without_commands};
 pub use build::{Material, build, build_without_history};
 pub use model::{
-    Attempts, BACKLOG_STEPS_MAX, BacklogReport, DependencyPhase, DependencyReport, FaultReport,
-    IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes, PhaseReport, REPORT_VERSION,
-    RecoveryReport, ScenarioReport, SuiteReport, Trouble, TroubleKind, UnlistedHostReport,
+    Attempts, BACKLOG_STEPS_MAX, BacklogReport, DeclaredReport, DependencyPhase, DependencyReport,
+    FaultReport, IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes, POLICIES_VERSION,
+    PhaseReport, PoliciesReport, REPORT_VERSION, RecoveryReport, ScenarioReport, SuiteReport,
+    Trouble, TroubleKind, UnlistedHostReport,
 };
 
 pub use schema::REPORT_SCHEMA;

@@ -8,6 +8,7 @@ use super::{Timeline, Trace};
 use crate::{
     expectation::{Status, Verdict},
     history::Machine,
+    policy::{Claim, Standing},
     units::Micros,
 };
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,9 @@ pub struct ScenarioReport {
     /// The ledgers: what became of accepted work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ledgers: Vec<LedgerReport>,
+    /// What the system's clients did, as inferred from the wire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<PoliciesReport>,
     /// What became of the system after the last fault was lifted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryReport>,
@@ -394,6 +398,37 @@ impl LedgerReport {
         let deepest = self.backlog.deepest.iter().max().unwrap_or(&0);
         format!("{}; at most {deepest} waited at a time", parts.join(", "))
     }
+}
+
+/// The version of [`PoliciesReport`]: its findings may come to be told apart in other ways while the
+/// rest of the report stays as it is.
+pub const POLICIES_VERSION: u32 = 1;
+
+/// What the system's clients did, as inferred from the wire.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoliciesReport {
+    /// [`POLICIES_VERSION`].
+    pub version: u32,
+    /// What is claimed, by dependency in the order of the system's file.
+    pub claims: Vec<Claim>,
+    /// What the system's file declares of its clients, held against the claims.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declared: Vec<DeclaredReport>,
+}
+
+/// One line of a declared policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeclaredReport {
+    /// The dependency.
+    pub dependency: String,
+    /// The key.
+    pub key: String,
+    /// What is written, in words.
+    pub declared: String,
+    /// Whether it is so.
+    pub standing: Standing,
+    /// What was seen, in one sentence.
+    pub seen: String,
 }
 
 /// What became of the system after the last fault was lifted.

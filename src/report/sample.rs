@@ -1,14 +1,16 @@
 //! One report that has everything in it, for the golden tests of all renderers.
 
 use super::{
-    Attempts, BacklogReport, DependencyPhase, DependencyReport, DependencySeries, Detected, End,
-    FaultReport, IncidentReport, LedgerReport, LedgerSeries, Life, LifeSpan, LoadPhase, LoadReport,
-    LoadSeries, Outcomes, Part, PhaseReport, RecoveryReport, ScenarioReport, Span, State,
-    SuiteReport, Timeline, Trace, Trouble, TroubleKind,
+    Attempts, BacklogReport, DeclaredReport, DependencyPhase, DependencyReport, DependencySeries,
+    Detected, End, FaultReport, IncidentReport, LedgerReport, LedgerSeries, Life, LifeSpan,
+    LoadPhase, LoadReport, LoadSeries, Outcomes, POLICIES_VERSION, Part, PhaseReport,
+    PoliciesReport, RecoveryReport, ScenarioReport, Span, State, SuiteReport, Timeline, Trace,
+    Trouble, TroubleKind,
 };
 use crate::{
     expectation::{Evidence, Place, Status, Subject, Verdict},
     history::Machine,
+    policy::{Aspect, BackOff, Basis, Cause, Claim, Finding, Jitter, Law, Standing},
     units::Micros,
 };
 
@@ -57,6 +59,7 @@ fn judged() -> ScenarioReport {
         loads: vec![load()],
         dependencies: vec![dependency()],
         ledgers: vec![ledger()],
+        policies: Some(policies()),
         recovery: Some(RecoveryReport {
             lifted: Micros::from_secs(30),
             steady: Some(Micros::from_millis(33_250)),
@@ -76,6 +79,63 @@ fn judged() -> ScenarioReport {
         machine: Some(machine()),
         timeline: timeline(),
         traces: traces(),
+    }
+}
+
+fn policies() -> PoliciesReport {
+    let claim = |aspect, finding, samples| Claim {
+        dependency: "s3".into(),
+        operation: Some("PutObject".into()),
+        cause: Some(Cause::NoAnswer),
+        window: (Micros::from_secs(10), Micros::from_secs(29)),
+        aspect,
+        detail: None,
+        finding,
+        samples,
+        basis: Basis::Headers,
+    };
+    let back_off = BackOff {
+        laws: vec![Law::Linear, Law::Exponential],
+        jitters: vec![Jitter::Full],
+        factor: None,
+        base_us: Some((50_200, 46_100, 57_300)),
+        cap_us: None,
+    };
+    let count = Finding::Count {
+        value: 3,
+        low: 3,
+        high: 3,
+    };
+    PoliciesReport {
+        version: POLICIES_VERSION,
+        claims: vec![
+            claim(Aspect::Attempts, count, 24),
+            claim(
+                Aspect::FirstByteTimeout,
+                Finding::Time {
+                    value_us: 2_004_000,
+                    low_us: 2_001_000,
+                    high_us: 2_012_000,
+                    confidence: 0.967,
+                },
+                72,
+            ),
+            claim(Aspect::BackOff, Finding::BackOff(back_off), 48),
+            claim(
+                Aspect::BetweenBytesTimeout,
+                Finding::Unknown {
+                    why: "2 waits ended of at least 3, 0 more were cut short".to_owned(),
+                },
+                2,
+            ),
+        ],
+        declared: vec![DeclaredReport {
+            dependency: "s3".to_owned(),
+            key: "attempts".to_owned(),
+            declared: "attempts = 5".to_owned(),
+            standing: Standing::Contradicts,
+            seen: "attempts = 5, but PutObject of s3 (no answer): attempts a call 3".to_owned(),
+        }],
     }
 }
 
@@ -374,6 +434,7 @@ fn not_started() -> ScenarioReport {
         loads: Vec::new(),
         dependencies: Vec::new(),
         ledgers: Vec::new(),
+        policies: None,
         recovery: None,
         incident: None,
         story: None,

@@ -6,10 +6,11 @@
 use super::{
     ReportDef, ScenarioReport, SuiteReport, UnlistedHostReport,
     layout::{WIDTH, harmless, indented, wrap},
-    words::{account, counted, injected, mark, span, tally},
+    words::{account, conduct, counted, injected, mark, span, tally},
 };
 use crate::{
     expectation::{Status, Verdict},
+    policy::Standing,
     units::Micros,
 };
 use anstyle::{AnsiColor, Style};
@@ -67,6 +68,7 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
             out.push_str(&wrap("ledger    ", &account(ledger), WIDTH));
         }
     }
+    out.push_str(&policies(scenario));
     out.push_str(&painted(
         colour(scenario.status).bold(),
         &wrap(
@@ -268,6 +270,34 @@ fn measured(scenario: &ScenarioReport) -> String {
         });
     }
     parts.join(", ")
+}
+
+/// What clients did, the operations of which most is known first, and where that is not what the
+/// system's file declares.
+fn policies(scenario: &ScenarioReport) -> String {
+    const SHOWN_MAX: usize = 6;
+    let Some(policies) = &scenario.policies else {
+        return String::new();
+    };
+    let lines = conduct(&policies.claims);
+    let shown = lines.iter().take(SHOWN_MAX);
+    let mut out: String = shown
+        .map(|line| wrap("policy    ", &harmless(line), WIDTH))
+        .collect();
+    if lines.len() > SHOWN_MAX {
+        let more = format!("and {} more, in report.json", lines.len() - SHOWN_MAX);
+        out.push_str(&wrap("policy    ", &more, WIDTH));
+    }
+    let wrong = policies
+        .declared
+        .iter()
+        .filter(|line| line.standing == Standing::Contradicts);
+    for line in wrong {
+        let text = format!("{} is declared with {}", line.dependency, line.seen);
+        let style = colour(Status::Inconclusive);
+        out.push_str(&painted(style, &wrap("! ", &harmless(&text), WIDTH)));
+    }
+    out
 }
 
 fn overview(report: &SuiteReport) -> String {

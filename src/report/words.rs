@@ -3,9 +3,10 @@
 use super::{FaultReport, LedgerReport, ScenarioReport, layout::harmless};
 use crate::{
     expectation::{Status, Verdict},
+    policy::Claim,
     units::format_duration,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The sign of a status.
 pub const fn mark(status: Status) -> &'static str {
@@ -93,4 +94,22 @@ pub fn account(ledger: &LedgerReport) -> String {
         text.push_str(&format!("; not settled: {}", harmless(why)));
     }
     text
+}
+
+/// What is known of clients, a line for each dependency, operation and trouble, those with most
+/// samples first.
+pub fn conduct(claims: &[Claim]) -> Vec<String> {
+    let mut subjects: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
+    for claim in claims.iter().filter(|claim| claim.is_known()) {
+        let own = subjects.entry(claim.subject()).or_default();
+        own.0 = own.0.max(claim.samples);
+        let text = format!("{} {}", claim.heading(), claim.finding);
+        own.1.push(text);
+    }
+    let mut lines: Vec<(u64, String)> = subjects
+        .into_iter()
+        .map(|(subject, (samples, parts))| (samples, format!("{subject}: {}", parts.join("; "))))
+        .collect();
+    lines.sort_by_key(|(samples, _)| std::cmp::Reverse(*samples));
+    lines.into_iter().map(|(_, line)| line).collect()
 }
