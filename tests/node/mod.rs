@@ -16,7 +16,7 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder of the packages. A missing one is a failure and not a skip.
-fn modules() -> PathBuf {
+pub fn modules() -> PathBuf {
     std::env::var_os("BROWNOUT_TEST_NODE_MODULES")
         .map(PathBuf::from)
         .or_else(|| {
