@@ -55,6 +55,8 @@ fn help_shows_every_command_and_examples() {
         "check",
         "plan",
         "judge",
+        "diff",
+        "report",
         "list",
         "schema",
         "completions",

@@ -30,6 +30,8 @@ struct Known {
     as_it_was: &'static str,
     /// Exactly what it fails; the scenario's head says the same.
     fails: &'static [&'static str],
+    /// Whether the remedied system is in no measure worse, so that a comparison is green.
+    costs_nothing: bool,
 }
 
 impl Known {
@@ -46,6 +48,45 @@ impl Known {
         assert_eq!(answer.fail, set(self.fails), "{}", answer.said);
         assert_eq!(answer.inconclusive, set(&[]), "{}", answer.said);
         assert_eq!(answer.exit, Some(1), "{}", answer.said);
+    }
+
+    /// A comparison of the two names every requirement that was remedied, either way round.
+    fn the_comparison_names_what_was_remedied(&self) {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, answers) in [("was", &*AS_IT_WAS), ("is", &*REMEDIED)] {
+            let file = folder.path().join(name).with_extension("json");
+            std::fs::write(file, &answers[self.scenario].report).expect("the report is written");
+        }
+        for (old, new, change, other) in [
+            ("was", "is", "better", "worse"),
+            ("is", "was", "worse", "better"),
+        ] {
+            let output = Command::new(env!("CARGO_BIN_EXE_brownout"))
+                .arg("diff")
+                .args([old, new].map(|name| format!("{name}.json")))
+                .args(["--format", "json"])
+                .current_dir(folder.path())
+                .output()
+                .expect("the binary starts");
+            let said = String::from_utf8_lossy(&output.stdout);
+            let diff: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+            let rows = diff["scenarios"][0]["rows"].as_array().expect("rows");
+            let named = |change: &str| -> BTreeSet<String> {
+                rows.iter()
+                    .filter(|row| row["section"] == "requirements" && row["change"] == change)
+                    .filter_map(|row| row["of"].as_str().map(str::to_owned))
+                    .collect()
+            };
+            assert_eq!(named(change), set(self.fails), "{said}");
+            assert_eq!(named(other), set(&[]), "{said}");
+            let is_worse = rows.iter().any(|row| row["change"] == "worse");
+            assert_eq!(output.status.code(), Some(i32::from(is_worse)), "{said}");
+            // A remedy may cost something elsewhere; Ada's costs nothing.
+            assert!(
+                !is_worse || change == "worse" || !self.costs_nothing,
+                "{said}"
+            );
+        }
     }
 
     fn the_head_of_the_scenario_says_the_same(&self) {
@@ -103,7 +144,7 @@ fn answers(system: impl Fn(&Known) -> &'static str) -> BTreeMap<&'static str, An
     answers
 }
 
-/// The table, and the three tests of each scenario.
+/// The table, and the tests of each scenario.
 macro_rules! known_answers {
     ($($name:ident: $known:expr;)*) => {
         const ALL: &[Known] = &[$($known),*];
@@ -120,6 +161,11 @@ macro_rules! known_answers {
             #[test]
             fn the_system_as_it_was_fails_for_exactly_the_known_reasons() {
                 KNOWN.the_system_as_it_was_fails_for_exactly_the_known_reasons();
+            }
+
+            #[test]
+            fn the_comparison_names_what_was_remedied() {
+                KNOWN.the_comparison_names_what_was_remedied();
             }
 
             #[test]
@@ -141,6 +187,7 @@ known_answers! {
             "ADA-1", "ADA-2", "ADA-4", "ADA-5", "ADA-6", "ADA-8", "ADA-9", "ADA-10", "ADA-11",
             "ADA-12", "ADA-12-alert", "ADA-13", "ADA-15", "ADA-17",
         ],
+        costs_nothing: true,
     };
     meya_2017: Known {
         scenario: "meya-2017-s3.toml",
@@ -152,6 +199,7 @@ known_answers! {
             "MEY17-4-customers", "MEY17-5", "MEY17-5-latency", "MEY17-5-fallback", "MEY17-8",
             "MEY17-8-writes", "MEY17-9", "MEY17-11",
         ],
+        costs_nothing: false,
     };
     snapengage_2015: Known {
         scenario: "snapengage-2015-quota.toml",
@@ -162,6 +210,7 @@ known_answers! {
             "SNP-1", "SNP-2", "SNP-4", "SNP-4-fallback", "SNP-6", "SNP-7", "SNP-9", "SNP-10",
             "SNP-10-loop",
         ],
+        costs_nothing: false,
     };
     batch_2025: Known {
         scenario: "batch-2025-database.toml",
@@ -171,6 +220,7 @@ known_answers! {
         fails: &[
             "BAT-2", "BAT-4", "BAT-5", "BAT-7", "BAT-8", "BAT-9", "BAT-10", "BAT-11", "BAT-12",
         ],
+        costs_nothing: false,
     };
     meya_2021: Known {
         scenario: "meya-2021-logs-db.toml",
@@ -182,6 +232,7 @@ known_answers! {
             "MEY21-3-shed", "MEY21-4", "MEY21-5", "MEY21-5-wait", "MEY21-6-bots", "MEY21-7",
             "MEY21-8", "MEY21-9", "MEY21-10",
         ],
+        costs_nothing: false,
     };
 }
 
@@ -209,6 +260,7 @@ struct Answer {
     inconclusive: BTreeSet<String>,
     reasons: String,
     said: String,
+    report: String,
 }
 
 fn scenarios() -> PathBuf {
@@ -238,8 +290,8 @@ fn answer(output: &Output, report: &Path) -> Answer {
     );
     let text = std::fs::read_to_string(report)
         .unwrap_or_else(|error| panic!("no report ({error}):\n{said}"));
-    let report: serde_json::Value = serde_json::from_str(&text).expect("the report is JSON");
-    let verdicts = report["scenarios"][0]["verdicts"]
+    let parsed: serde_json::Value = serde_json::from_str(&text).expect("the report is JSON");
+    let verdicts = parsed["scenarios"][0]["verdicts"]
         .as_array()
         .expect("a scenario has verdicts");
     let with = |status: &str| {
@@ -260,6 +312,7 @@ fn answer(output: &Output, report: &Path) -> Answer {
             .collect::<Vec<_>>()
             .join("; "),
         said,
+        report: text,
     }
 }
 

@@ -41,6 +41,10 @@ pub enum Command {
     Plan(Plan),
     /// Judge a recorded history again.
     Judge(Judge),
+    /// Compare two runs: what changed, and whether that is more than chance.
+    Diff(Diff),
+    /// Render a saved run again, also by a template of your own.
+    Report(Report),
     /// Show what files may name, with an example each.
     List(List),
     /// Print the JSON Schema of scenario or system files, for editors, or of report.json.
@@ -171,6 +175,79 @@ pub struct Judge {
     pub publish: Publish,
 }
 
+/// `brownout diff`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout diff main/brownout-report brownout-report
+  brownout diff old/report.json new/report.json --format markdown >> \"$GITHUB_STEP_SUMMARY\"
+  brownout diff old/ new/ --out diff.html --noise 30%
+
+Scenarios are matched by their file, requirements by their id. Shares and counts are tested
+exactly (Fisher's test, the binomial test), percentiles by the operations beyond them; operations
+that share their second count for less where they share their fate. The chance that anything at
+all is called a change where nothing changed is at most 5 % (Holm). What a run has only once,
+like the time until it was steady again, has no interval: it must differ by half and by 5 s.
+
+Exit status: 0 no regression, 1 a requirement that passed does not, or a measure is worse, 2
+nothing can be told, 64 usage or file problem.")]
+pub struct Diff {
+    /// The run to compare with: a report.json, a folder with one, or a history.jsonl.
+    pub old: PathBuf,
+    /// The run to compare.
+    pub new: PathBuf,
+    /// A smaller change does not matter, however certain it is: of times and counts this part of
+    /// the old (and of times 50 ms), of shares a tenth of it in points.
+    #[arg(long, value_name = "PERCENT", default_value = "20%", value_parser = noise)]
+    pub noise: f64,
+    /// How it is written; by default as the name of --out ends, or for the terminal.
+    #[arg(long, value_name = "FORMAT", value_parser = ["terminal", "markdown", "html", "json"])]
+    pub format: Option<String>,
+    /// Writes to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `brownout report`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout report brownout-report                         the verdicts, at the terminal
+  brownout report brownout-report --out report.html
+  brownout report brownout-report --format markdown
+  brownout report brownout-report --template team.md.j2 --out team.md
+
+A template is Jinja's, and sees the fields of report.json; `duration` puts microseconds into
+words:
+
+  {{ status }}: {{ scenarios|length }} scenarios
+  {% for one in scenarios %}
+  - {{ one.title }}, in {{ one.duration_us|duration }}
+  {%- for verdict in one.verdicts if verdict.status != \"pass\" %}
+    - {{ verdict.id }} {{ verdict.that }}: {{ verdict.measured }}
+  {%- endfor %}
+  {% endfor %}
+
+In a template or output that ends in .html or .xml (or .html.j2) values are escaped. A field that
+is not there is an error: ask for it with `is defined`.
+
+Charts and waterfalls come from the histories beside the report. Nothing is judged (that is
+`brownout judge`): the exit status is 0, or 64 for a usage or file problem.")]
+pub struct Report {
+    /// The run: the folder that --out named, its report.json, or a history.jsonl.
+    pub run: PathBuf,
+    /// How it is written; by default as the name of --out ends, or for the terminal.
+    #[arg(long, value_name = "FORMAT",
+        value_parser = clap::builder::PossibleValuesParser::new(super::report::formats()))]
+    pub format: Option<String>,
+    /// Fills this template instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub template: Option<PathBuf>,
+    /// Writes to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
 /// `brownout list`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -281,6 +358,16 @@ fn speed(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected a factor from 0.01x to 1000x, like 4x".to_owned())
 }
 
+/// Reads `20%` as 0.2.
+fn noise(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    let percent = number.parse::<f64>().ok();
+    percent
+        .filter(|percent| (0.0..=1_000.0).contains(percent))
+        .map(|percent| percent / 100.0)
+        .ok_or_else(|| "expected a percentage from 0% to 1000%, like 20%".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +390,15 @@ mod tests {
                 "{}",
                 command.get_name()
             );
+        }
+    }
+
+    #[test]
+    fn noise_is_a_percentage() {
+        assert_eq!(noise("20%"), Ok(0.2));
+        assert_eq!(noise("0"), Ok(0.0));
+        for wrong in ["", "%", "-1%", "NaN", "2000%", "20%%"] {
+            assert!(noise(wrong).is_err(), "{wrong}");
         }
     }
 

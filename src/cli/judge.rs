@@ -4,7 +4,7 @@ use super::{
     Exit, Failure, args::Judge, files, outputs::Outputs, paths::in_words, publish::Publication,
 };
 use crate::{
-    expectation,
+    expectation::{self, Verdict},
     history::{History, HistoryError, Run},
     input::{Problem, Problems, Severity, Source},
     report::{self, Material, ScenarioReport, SuiteReport},
@@ -27,6 +27,43 @@ pub fn judge(args: &Judge) -> Result<Exit, Failure> {
     publication.publish(&suite)?;
     written?;
     Ok(suite.status.into())
+}
+
+/// A recorded run judged by the files that it carries.
+///
+/// # Errors
+/// It cannot be read, or its files are not valid for this Brownout.
+pub fn again(file: &Path) -> Result<SuiteReport, Failure> {
+    let history = History::read(file).map_err(|error| unreadable(&error))?;
+    let (scenario, system) = sources(&history.run, None)?;
+    fits(&history, &scenario, false)?;
+    let one = judged(&history, &scenario, &system, file);
+    let (began, seed) = (history.run.began.clone(), history.run.seed);
+    Ok(SuiteReport::new(began, seed, vec![one]))
+}
+
+/// What a recorded run holds, without a verdict.
+///
+/// # Errors
+/// As [`again`].
+pub fn unjudged(file: &Path) -> Result<ScenarioReport, Failure> {
+    let history = History::read(file).map_err(|error| unreadable(&error))?;
+    let (scenario, system) = sources(&history.run, None)?;
+    fits(&history, &scenario, false)?;
+    let verdicts = Vec::new();
+    Ok(reported(&history, &scenario, &system, file, verdicts))
+}
+
+/// The scenario and the system that a history holds, if they are valid.
+pub fn files_of(run: &Run) -> Option<(Scenario, System)> {
+    let source = |(name, text): &(String, String)| Source::new(name.as_str(), text.as_str());
+    let folder = Path::new(&run.system.0).parent().map(Path::to_path_buf);
+    from_texts(
+        source(&run.scenario),
+        source(&run.system),
+        folder.unwrap_or_default(),
+        &mut Problems::default(),
+    )
 }
 
 fn unreadable(error: &HistoryError) -> Failure {
@@ -133,11 +170,22 @@ fn outline(scenario: &Scenario) -> Vec<String> {
 }
 
 fn judged(history: &History, scenario: &Scenario, system: &System, file: &Path) -> ScenarioReport {
+    let verdicts = expectation::judge(history, scenario, system);
+    reported(history, scenario, system, file, verdicts)
+}
+
+fn reported(
+    history: &History,
+    scenario: &Scenario,
+    system: &System,
+    file: &Path,
+    verdicts: Vec<Verdict>,
+) -> ScenarioReport {
     report::build(Material {
         history,
         scenario,
         system,
-        verdicts: expectation::judge(history, scenario, system),
+        verdicts,
         trouble: None,
         repeat: super::run::repeat_command(
             &scenario.source.name,

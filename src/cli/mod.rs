@@ -7,6 +7,7 @@ mod args;
 mod bug;
 mod check;
 mod completions;
+mod diff;
 mod exit;
 mod files;
 #[cfg(test)]
@@ -20,7 +21,9 @@ mod paths;
 mod plan;
 mod progress;
 mod publish;
+mod report;
 mod run;
+mod runs;
 mod say;
 mod schema;
 mod so_far;
@@ -129,6 +132,8 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::List(args) => list::list(&args),
         Command::Run(args) => run::run(&args),
         Command::Judge(args) => judge::judge(&args),
+        Command::Diff(args) => diff::diff(&args),
+        Command::Report(args) => report::report(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),

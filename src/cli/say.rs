@@ -21,6 +21,18 @@ pub fn data(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Data that is no text for a terminal, to standard output as it is.
+///
+/// # Errors
+/// As [`data`].
+pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
 /// A line for people, to standard error.
 pub fn note(text: &str) {
     // Nobody could be told that standard error cannot be written.

@@ -42,6 +42,7 @@ mod testing;
 
 pub use judge::{can_be_judged, judge, judge_so_far, judged_phases, run_doubts};
 pub use judgement::{EVIDENCE_MAX, Judgement};
+pub use samples::samples_needed;
 pub use verdict::{Evidence, Place, Status, Subject, Verdict};
 
 use crate::{

@@ -39,6 +39,7 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         applied,
         rows,
         faults,
+        retry_after,
         released,
         bytes_up,
         bytes_down,
@@ -70,6 +71,9 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
     some_number(line, br#","rows":"#, *rows);
     if !faults.is_empty() {
         other(line, br#","faults":"#, faults)?;
+    }
+    if !retry_after.is_empty() {
+        other(line, br#","retry_after":"#, retry_after)?;
     }
     some_number(line, br#","released":"#, released.map(|at| at.0));
     number(line, br#","bytes_up":"#, *bytes_up);
@@ -126,7 +130,7 @@ fn number(line: &mut Vec<u8>, name: &[u8], mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fault::FaultId, history::AttemptEnd, protocol::Applied, units::Micros};
+    use crate::{fault::FaultId, history::AttemptEnd, protocol::{Applied, RetryAfter}, units::Micros};
     use proptest::{collection::vec, option, prelude::*};
     use std::sync::Arc;
 
@@ -147,6 +151,13 @@ mod tests {
 
     fn numbers() -> impl Strategy<Value = u64> {
         prop_oneof![0..11u64, any::<u64>(), Just(u64::MAX)]
+    }
+
+    fn waits() -> impl Strategy<Value = RetryAfter> {
+        (texts(), numbers()).prop_map(|(header, delay_us)| RetryAfter {
+            header: header.into(),
+            delay_us,
+        })
     }
 
     prop_compose! {
@@ -170,6 +181,7 @@ mod tests {
                 Just(Applied::No), Just(Applied::Yes), Just(Applied::Unknown),
             ],
             faults in vec(any::<u16>().prop_map(FaultId), 0..3),
+            retry_after in vec(waits(), 0..3),
             captured in proptest::collection::btree_map(texts(), texts(), 0..3),
         ) -> Attempt {
             Attempt {
@@ -190,6 +202,7 @@ mod tests {
                 applied,
                 rows,
                 faults,
+                retry_after,
                 released: released.map(Micros),
                 bytes_up,
                 bytes_down,

@@ -3,9 +3,12 @@
 
 use super::{
     Attempts, BACKLOG_STEPS_MAX, BacklogReport, DeclaredReport, DependencyPhase, DependencyReport,
-    FaultReport, IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes, POLICIES_VERSION,
-    PhaseReport, PoliciesReport, RecoveryReport, ScenarioReport, Timeline, Trouble, TroubleKind,
-    UnlistedHostReport, traces,
+    DetectedReport, FaultReport, IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes,
+    POLICIES_VERSION, PhaseReport, PoliciesReport, RecoveryReport, ScenarioReport, Timeline,
+    Trouble, TroubleKind, UnlistedHostReport,
+    digests::digests,
+    spread::{calls, lost_clumping, spread},
+    traces,
 };
 use crate::{
     expectation::{Status, Verdict, run_doubts},
@@ -54,12 +57,15 @@ pub fn build(material: Material<'_>) -> ScenarioReport {
     let trouble = trouble.or_else(|| trouble_of(history));
     let doubts = run_doubts(history, scenario, system);
     let view = View::new(history, scenario, system);
+    let timeline = Timeline::of(&view);
     ScenarioReport {
         status: ScenarioReport::merged(&verdicts, trouble.as_ref(), &doubts),
         trouble,
         doubts,
         traces: traces(&view, &verdicts),
-        timeline: Timeline::of(&view),
+        detected: detected(&timeline),
+        ledgers: ledgers(&view, &timeline),
+        timeline,
         verdicts,
         faults: faults(scenario, history),
         loads: loads(system, history, &phases),
@@ -67,12 +73,24 @@ pub fn build(material: Material<'_>) -> ScenarioReport {
         phases,
         unlisted_hosts: unlisted_hosts(history),
         policies: policies(&view),
-        ledgers: ledgers(&View::new(history, scenario, system)),
         recovery: recovery(history, scenario, system),
         history: file,
         duration_us: history.end.0,
         ..blank(&history.run, scenario, repeat)
     }
+}
+
+/// Adds to a report that was read back what only its history holds: the run over time, and what
+/// is behind the evidence of its verdicts.
+pub fn add_history(
+    report: &mut ScenarioReport,
+    history: &History,
+    scenario: &Scenario,
+    system: &System,
+) {
+    let view = View::new(history, scenario, system);
+    report.traces = traces(&view, &report.verdicts);
+    report.timeline = Timeline::of(&view);
 }
 
 fn unlisted_hosts(history: &History) -> Vec<UnlistedHostReport> {
@@ -156,9 +174,22 @@ fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
         began: run.began.clone(),
         duration_us: 0,
         machine: run.machine.clone(),
+        detected: None,
+        digests: digests(run),
         timeline: Timeline::default(),
         traces: Vec::new(),
     }
+}
+
+/// How long after the first fault it showed.
+fn detected(timeline: &Timeline) -> Option<DetectedReport> {
+    let seen = &timeline.detected;
+    let armed = seen.armed?;
+    let after = |at: Micros| Micros::from(at.since(armed)).0;
+    Some(DetectedReport {
+        fallback_us: seen.fallback.as_ref().map(|(_, at)| after(*at)),
+        alert_us: seen.alert.as_ref().map(|(_, at)| after(*at)),
+    })
 }
 
 /// How long the system took from the last fault's lifting until all was as before, or took at
@@ -218,6 +249,11 @@ fn phase_at(phases: &[PhaseReport], at: Micros) -> Option<usize> {
     phases
         .iter()
         .rposition(|phase| phase.began.is_some_and(|began| began <= at))
+}
+
+/// From when to when a phase was; `None` if it never began.
+fn window_of(phase: &PhaseReport) -> Option<Window> {
+    Some(Window::new(phase.began?, phase.ended?))
 }
 
 fn faults(scenario: &Scenario, history: &History) -> Vec<FaultReport> {
@@ -289,10 +325,12 @@ fn loads(system: &System, history: &History, phases: &[PhaseReport]) -> Vec<Load
 fn load(name: &str, history: &History, phases: &[PhaseReport]) -> LoadReport {
     let mut whole = Sums::new();
     let mut parts: Vec<Sums> = phases.iter().map(|_| Sums::new()).collect();
+    let mut members: Vec<Vec<&Operation>> = vec![Vec::new(); phases.len()];
     for operation in history.operations_of(name) {
         whole.add(operation);
         if let Some(index) = phase_at(phases, operation.intended) {
             parts[index].add(operation);
+            members[index].push(operation);
         }
     }
     let missed = history.missed.iter().filter(|missed| *missed.load == *name);
@@ -305,11 +343,13 @@ fn load(name: &str, history: &History, phases: &[PhaseReport]) -> LoadReport {
         phases: phases
             .iter()
             .zip(&parts)
-            .map(|(phase, part)| LoadPhase {
+            .zip(&members)
+            .map(|((phase, part), members)| LoadPhase {
                 phase: phase.name.clone(),
                 outcomes: part.outcomes,
                 p50_us: part.quantile_us(0.5),
                 p99_us: part.quantile_us(0.99),
+                spread: window_of(phase).map(|window| spread(window, members)),
             })
             .collect(),
     }
@@ -356,17 +396,28 @@ fn dependency(
             .map(|(phase, attempts)| DependencyPhase {
                 phase: phase.name.clone(),
                 attempts,
+                calls: window_of(phase).map(|window| calls(window, history, &dependency.name)),
             })
             .collect(),
     }
 }
 
-fn ledgers(view: &View<'_>) -> Vec<LedgerReport> {
+fn ledgers(view: &View<'_>, timeline: &Timeline) -> Vec<LedgerReport> {
     let ledgers = view.system.ledgers.iter();
     ledgers
         .map(|ledger| Account::of(view, ledger))
-        .map(|account| ledger(&account))
+        .map(|account| LedgerReport {
+            drained_us: drained_us(timeline, &account.ledger.name),
+            ..ledger(&account)
+        })
         .collect()
+}
+
+/// How long after the outage's end its backlog was drained.
+fn drained_us(timeline: &Timeline, ledger: &str) -> Option<u64> {
+    let series = timeline.ledgers.iter().find(|one| one.name == ledger)?;
+    let (drained, ended) = (series.drained?, series.outage_ended?);
+    Some(Micros::from(drained.since(ended)).0)
 }
 
 fn ledger(account: &Account<'_>) -> LedgerReport {
@@ -388,6 +439,8 @@ fn ledger(account: &Account<'_>) -> LedgerReport {
         unexpected: counts.unexpected,
         reported_waiting: account.waiting,
         unsettled: account.unsettled.clone(),
+        drained_us: None,
+        clumping: lost_clumping(account),
         backlog: backlog(account),
     }
 }

@@ -5,6 +5,9 @@
 
 mod annotations;
 mod build;
+mod clumps;
+pub mod diff;
+mod digests;
 mod html;
 mod json;
 mod junit;
@@ -13,7 +16,9 @@ mod model;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schema;
+mod spread;
 mod summary;
+mod template;
 mod terminal;
 mod timeline;
 mod trace;
@@ -21,15 +26,17 @@ mod words;
 mod xml;
 
 pub use annotations::{github_annotations, without_commands};
-pub use build::{Material, build, build_without_history};
+pub use build::{Material, add_history, build, build_without_history};
 pub use model::{
-    Attempts, BACKLOG_STEPS_MAX, BacklogReport, DeclaredReport, DependencyPhase, DependencyReport,
-    FaultReport, IncidentReport, LedgerReport, LoadPhase, LoadReport, Outcomes, POLICIES_VERSION,
-    PhaseReport, PoliciesReport, REPORT_VERSION, RecoveryReport, ScenarioReport, SuiteReport,
-    Trouble, TroubleKind, UnlistedHostReport,
+    Attempts, BACKLOG_STEPS_MAX, BacklogReport, Calls, DeclaredReport, DependencyPhase,
+    DependencyReport, DetectedReport, Digests, FaultReport, IncidentReport, LedgerReport,
+    LoadPhase, LoadReport, Outcomes, POLICIES_VERSION, PhaseReport, PoliciesReport,
+    REPORT_VERSION, RecoveryReport, ScenarioReport, Spread, SuiteReport, Trouble, TroubleKind,
+    UnlistedHostReport,
 };
 
 pub use schema::REPORT_SCHEMA;
+pub use template::{TEMPLATE_BYTES_MAX, TemplateError, fill, is_markup};
 pub use timeline::{
     BINS_MAX, DependencySeries, Detected, LedgerSeries, Life, LifeSpan, LoadSeries, State, Timeline,
 };

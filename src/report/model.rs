@@ -12,6 +12,7 @@ use crate::{
     units::Micros,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The version of `report.json`.
 pub const REPORT_VERSION: u32 = 1;
@@ -103,12 +104,48 @@ pub struct ScenarioReport {
     /// The machine it ran on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
+    /// How the outage showed first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detected: Option<DetectedReport>,
+    /// What its files said, so that two runs can be seen to have been asked for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digests: Option<Digests>,
     /// The run over time, for charts; not part of `report.json`.
     #[serde(skip)]
     pub timeline: Timeline,
     /// What the history has behind the evidence; not part of `report.json`.
     #[serde(skip)]
     pub traces: Vec<Trace>,
+}
+
+/// How the outage showed first, counted from when the first fault came into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DetectedReport {
+    /// How long until a fallback answered an operation of a load that had none in the steady
+    /// phases; `None` if none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_us: Option<u64>,
+    /// How long until a dependency of the role `alerts` was told; `None` if none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_us: Option<u64>,
+}
+
+/// Digests (the first 16 hexadecimal digits of a SHA-256) of what the files said. Those of phases
+/// and loads are of their tables alone, in whichever order and layout their keys were written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Digests {
+    /// The scenario's whole text.
+    pub scenario: String,
+    /// The system's whole text.
+    pub system: String,
+    /// The scenario's phases with their faults, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub phases: BTreeMap<String, String>,
+    /// The system's loads, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub loads: BTreeMap<String, String>,
 }
 
 /// A host that the system asked the forward proxy for though no dependency lists it.
@@ -261,6 +298,25 @@ pub struct LoadPhase {
     /// The latency that 99 of 100 of them stayed within.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p99_us: Option<u64>,
+    /// How they spread, for comparing two runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
+}
+
+/// How the operations of a load spread in one phase: what intervals and tests need.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Spread {
+    /// How many operations were answered (ok or degraded) by their latency, from the intended
+    /// start. A key is the longest latency, in microseconds, that its count has; the step below
+    /// it is a sixteenth of it at most.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answered_us: BTreeMap<u64, u64>,
+    /// How much shares and times clump: their variance from second to second over that of
+    /// operations that have nothing to do with each other, at least 1. Keys are `answered`,
+    /// `degraded`, `failed`, `p50`, `p95` and `p99`; those that are 1 are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clumping: BTreeMap<String, f64>,
 }
 
 /// A dependency as its proxy saw it.
@@ -290,6 +346,29 @@ pub struct DependencyPhase {
     pub phase: String,
     /// The requests that began in it.
     pub attempts: Attempts,
+    /// The calls that began in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Calls>,
+}
+
+/// The calls of the system to a dependency in one phase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Calls {
+    /// Calls, by the beginning of their first attempt.
+    pub total: u64,
+    /// The attempts of these beyond the first of each, whenever they began.
+    pub retries: u64,
+    /// Attempts that began in the phase.
+    pub attempts: u64,
+    /// Of these, not answered, or with an error that asks for a retry.
+    pub errors: u64,
+    /// How long the phase was.
+    pub during_us: u64,
+    /// How much they clump, as in [`Spread`]. Keys are `calls`, `attempts`, `errors` and
+    /// `retries`; those that are 1 are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clumping: BTreeMap<String, f64>,
 }
 
 /// How many requests on the wire ended in which way.
@@ -314,7 +393,7 @@ pub struct Attempts {
 
 /// What became of the work of a ledger over the whole run. `accepted` is the sum of `delivered`,
 /// `lost`, `waiting`, `dropped` and `without_id`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LedgerReport {
     /// Its name.
@@ -351,6 +430,13 @@ pub struct LedgerReport {
     /// Why what is missing cannot be called lost; none if the ledger had settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsettled: Vec<String>,
+    /// How long after the outage's end no more was waiting than the steady phases had at their
+    /// worst; `None` if the outage never ended or the backlog never drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained_us: Option<u64>,
+    /// How much what was lost clumps among what was accepted, as in [`Spread`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clumping: Option<f64>,
     /// How much was waiting over time.
     pub backlog: BacklogReport,
 }
@@ -406,6 +492,7 @@ pub const POLICIES_VERSION: u32 = 1;
 
 /// What the system's clients did, as inferred from the wire.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PoliciesReport {
     /// [`POLICIES_VERSION`].
     pub version: u32,
@@ -418,6 +505,7 @@ pub struct PoliciesReport {
 
 /// One line of a declared policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DeclaredReport {
     /// The dependency.
     pub dependency: String,

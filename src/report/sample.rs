@@ -77,6 +77,8 @@ fn judged() -> ScenarioReport {
         began: "2026-11-22T02:20:00Z".to_owned(),
         duration_us: 41_337_000,
         machine: Some(machine()),
+        detected: None,
+        digests: None,
         timeline: timeline(),
         traces: traces(),
     }
@@ -253,6 +255,7 @@ fn load() -> LoadReport {
         outcomes,
         p50_us: Some(p50_us),
         p99_us: Some(p99_us),
+        spread: None,
     };
     let outcomes = |ok, degraded, failed, indeterminate| Outcomes {
         ok,
@@ -293,6 +296,7 @@ fn dependency() -> DependencyReport {
         phases: vec![DependencyPhase {
             phase: "S3 hangs".to_owned(),
             attempts: hanging,
+            calls: None,
         }],
     }
 }
@@ -315,6 +319,8 @@ fn ledger() -> LedgerReport {
         unexpected: 0,
         reported_waiting: Some(2),
         unsettled: vec!["the run was not watched to its end (interrupted)".to_owned()],
+        drained_us: None,
+        clumping: None,
         backlog: BacklogReport {
             every_us: 10_000_000,
             deepest: vec![1, 38, 77, 77, 9],
@@ -444,6 +450,8 @@ fn not_started() -> ScenarioReport {
         began: "2026-11-22T02:20:42Z".to_owned(),
         duration_us: 412_000,
         machine: None,
+        detected: None,
+        digests: None,
         timeline: Timeline::default(),
         traces: Vec::new(),
     }

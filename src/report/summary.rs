@@ -165,7 +165,7 @@ fn block(text: &str) -> String {
 }
 
 /// A word of a command or file as it is.
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     let text = one_line(text);
     let fence = "`".repeat(longest_run(&text) + 1);
     if fence.len() == 1 {
@@ -187,7 +187,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// A line of text in which names stand in backticks: those stay code, all else is plain.
-fn prose(text: &str) -> String {
+pub(super) fn prose(text: &str) -> String {
     let text = one_line(text);
     let is_paired = text.matches('`').count().is_multiple_of(2);
     let mut out = String::with_capacity(text.len());

@@ -354,7 +354,7 @@ fn colour(status: Status) -> Style {
 }
 
 /// The text in a style; its line end stays outside, so that lines can be stripped one by one.
-fn painted(style: Style, text: &str) -> String {
+pub(super) fn painted(style: Style, text: &str) -> String {
     let body = text.trim_end_matches('\n');
     format!("{style}{body}{style:#}{}", &text[body.len()..])
 }

@@ -10,6 +10,7 @@
 //! others; and a canvas can neither be read out nor printed well.
 
 mod charts;
+pub(super) mod diff;
 mod faults;
 mod figures;
 mod glossary;

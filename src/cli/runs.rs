@@ -1,0 +1,192 @@
+//! Saved runs: a `report.json`, a folder that holds one, or a history.
+
+use super::{Failure, judge, paths::in_words, say};
+use crate::{
+    history::History,
+    report::{REPORT_VERSION, ScenarioReport, SuiteReport},
+};
+use serde::Deserialize;
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// The largest report that is read, in bytes.
+const REPORT_BYTES_MAX: u64 = 256 << 20;
+
+/// The file that a run's report is in.
+const REPORT: &str = "report.json";
+
+/// The file that a scenario's history is in.
+const HISTORY: &str = "history.jsonl";
+
+const HINT: &str =
+    "name a `report.json` that `brownout run` wrote, the folder it is in, or a `history.jsonl`";
+
+/// A run as it was saved.
+#[derive(Debug)]
+pub struct Saved {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// Its report.
+    pub report: SuiteReport,
+}
+
+/// What every version of the file says.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
+/// Reads a run; one of which there is only the history is judged.
+///
+/// # Errors
+/// There is none, it cannot be read, or a newer Brownout wrote it.
+pub fn read(path: &Path) -> Result<Saved, Failure> {
+    let file = if path.is_dir() {
+        path.join(REPORT)
+    } else {
+        path.to_owned()
+    };
+    if file.extension().is_some_and(|end| end == "jsonl") {
+        let report = judge::again(&file)?;
+        return Ok(Saved { file, report });
+    }
+    let report = report(&file)?;
+    Ok(Saved { file, report })
+}
+
+/// Reads a `report.json`.
+///
+/// # Errors
+/// As [`read`].
+pub fn report(file: &Path) -> Result<SuiteReport, Failure> {
+    let shown = file.display();
+    let refused = |what: String| Failure::usage(what, HINT);
+    let mut text = Vec::new();
+    File::open(file)
+        .and_then(|file| file.take(REPORT_BYTES_MAX + 1).read_to_end(&mut text))
+        .map_err(|error| refused(format!("cannot read `{shown}`: {}", in_words(&error))))?;
+    if text.len() as u64 > REPORT_BYTES_MAX {
+        return Err(refused(format!(
+            "`{shown}` is larger than {} MiB",
+            REPORT_BYTES_MAX >> 20
+        )));
+    }
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err(refused(format!("`{shown}` is empty")));
+    }
+    let head: Head = serde_json::from_slice(&text)
+        .map_err(|error| refused(format!("`{shown}` is no report of Brownout: {error}")))?;
+    if head.version > REPORT_VERSION {
+        return Err(Failure::usage(
+            format!(
+                "`{shown}` is of version {}, and this Brownout knows versions up to \
+                 {REPORT_VERSION}",
+                head.version
+            ),
+            "read it with the Brownout that wrote it, or a later one",
+        ));
+    }
+    serde_json::from_slice(&text)
+        .map_err(|error| refused(format!("`{shown}` is no report of Brownout: {error}")))
+}
+
+/// Reads a run as it was saved. Where there are histories alone, what they hold is reported, and
+/// nothing is judged.
+///
+/// # Errors
+/// As [`read`].
+pub fn saved(path: &Path) -> Result<Saved, Failure> {
+    let (file, histories) = if path.is_dir() {
+        (path.join(REPORT), histories_in(path))
+    } else if path.extension().is_some_and(|end| end == "jsonl") {
+        return unjudged(path, &[path.to_owned()]);
+    } else {
+        (path.to_owned(), Vec::new())
+    };
+    if !file.exists() && !histories.is_empty() {
+        return unjudged(path, &histories);
+    }
+    let report = report(&file)?;
+    Ok(Saved { file, report })
+}
+
+/// The histories of a folder and of those directly in it, by name.
+fn histories_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir());
+    let mut files: Vec<PathBuf> = std::iter::once(folder.to_owned())
+        .chain(folders)
+        .map(|folder| folder.join(HISTORY))
+        .filter(|file| file.is_file())
+        .collect();
+    files.sort();
+    files
+}
+
+fn unjudged(path: &Path, histories: &[PathBuf]) -> Result<Saved, Failure> {
+    let mut scenarios = Vec::new();
+    for file in histories {
+        scenarios.push(judge::unjudged(file)?);
+    }
+    say::note(&format!(
+        "note: `{}` has no {REPORT}: what was recorded is shown, and nothing is judged; \
+         `brownout judge` does that",
+        path.display()
+    ));
+    let first = scenarios.first();
+    let began = first.map_or_else(String::new, |one| one.began.clone());
+    let seed = first.map_or(0, |one| one.seed);
+    Ok(Saved {
+        file: path.to_owned(),
+        report: SuiteReport::new(began, seed, scenarios),
+    })
+}
+
+/// Adds to a report what only its histories hold: the run over time, and what is behind the
+/// evidence. A history that is not there, or of another run, leaves its scenario without, which is
+/// said.
+pub fn add_histories(saved: &mut Saved) {
+    let folder = saved.file.parent().unwrap_or(Path::new("")).to_owned();
+    for scenario in &mut saved.report.scenarios {
+        let Some(named) = scenario.history.clone().map(PathBuf::from) else {
+            continue;
+        };
+        if !scenario.traces.is_empty() || scenario.timeline.bins > 0 {
+            continue;
+        }
+        if let Err(why) = add_history(&folder, &named, scenario) {
+            say::note(&format!(
+                "note: `{}` is shown without its charts: {why}",
+                scenario.title
+            ));
+        }
+    }
+}
+
+/// The history lies beside the report as it did when it was written, wherever both are now; else
+/// where the report says.
+fn add_history(folder: &Path, named: &Path, scenario: &mut ScenarioReport) -> Result<(), String> {
+    let own = named.parent().and_then(Path::file_name);
+    let beside = own.map(|own| folder.join(own).join(HISTORY));
+    let candidates = beside.into_iter().chain([named.to_owned()]);
+    let file = candidates
+        .into_iter()
+        .find(|file| file.is_file())
+        .ok_or_else(|| format!("there is no history `{}`", named.display()))?;
+    let history = History::read(&file).map_err(|error| error.to_string())?;
+    if (&history.run.began, history.run.seed) != (&scenario.began, scenario.seed) {
+        return Err(format!(
+            "`{}` is the history of another run",
+            file.display()
+        ));
+    }
+    let (outage, system) = judge::files_of(&history.run)
+        .ok_or_else(|| format!("the files in `{}` are not valid any more", file.display()))?;
+    crate::report::add_history(scenario, &history, &outage, &system);
+    Ok(())
+}

@@ -1,0 +1,440 @@
+//! Two runs compared: requirement by requirement and measure by measure, what changed, and whether
+//! that is more than chance.
+//!
+//! Pure: two reports in, a [`Diff`] out, which the renderers turn into bytes. A section compares
+//! one part of a scenario's report; a new one is one file and two adjacent lines here: its `mod`
+//! and its entry in [`SECTIONS`]. Sections say what they found; what of it is noise is decided
+//! here, over all of them together.
+
+mod dependencies;
+mod finding;
+mod ledgers;
+mod loads;
+mod markdown;
+mod pairs;
+mod recovery;
+mod requirements;
+pub mod statistics;
+mod terminal;
+
+use super::SuiteReport;
+use crate::expectation::Status;
+use finding::{Found, Verdict};
+use pairs::Pair;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The version of `diff --format json`.
+pub const DIFF_VERSION: u32 = 1;
+
+/// The chance that anything is called a change where nothing changed, over all that is tested.
+pub const LEVEL: f64 = 0.05;
+
+/// The change that is too small to matter, where nobody says otherwise: a fifth of a time or a
+/// count, and a tenth of that in points of a share.
+pub const NOISE: f64 = 0.2;
+
+/// A part of a scenario's report that is compared.
+pub(super) struct SectionDef {
+    /// Its name.
+    name: &'static str,
+    /// Compares it.
+    compare: fn(&Pair<'_>) -> Vec<Found>,
+}
+
+/// Every section, in the order shown.
+const SECTIONS: &[SectionDef] = &[
+    requirements::REQUIREMENTS,
+    loads::LOADS,
+    recovery::RECOVERY,
+    ledgers::LEDGERS,
+    dependencies::DEPENDENCIES,
+];
+
+/// What became of something from the old run to the new one; in the order in which it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Worse: a regression.
+    Worse,
+    /// Better.
+    Better,
+    /// More or less of something that is neither good nor bad in itself.
+    Different,
+    /// Nothing can be said.
+    CannotBeTold,
+    /// No more than chance, or too little to matter.
+    NoChange,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Worse => "worse",
+            Self::Better => "better",
+            Self::Different => "different",
+            Self::CannotBeTold => "cannot be told",
+            Self::NoChange => "no change",
+        })
+    }
+}
+
+/// What the comparison comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Nothing became worse, as far as can be told.
+    NoRegression,
+    /// Something became worse.
+    Regression,
+    /// There was nothing to compare, or nothing of it can be told.
+    CannotBeTold,
+}
+
+/// Two runs compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diff {
+    /// [`DIFF_VERSION`].
+    pub version: u32,
+    /// Brownout's own version.
+    pub brownout: String,
+    /// The run that is compared with.
+    pub old: Side,
+    /// The run that is compared.
+    pub new: Side,
+    /// The chance that anything is called a change where nothing changed.
+    pub level: f64,
+    /// The change of a time or count that is too small to matter, as a share of the old.
+    pub noise: f64,
+    /// How many measures were tested against chance.
+    pub tested: usize,
+    /// What it comes to.
+    pub outcome: Outcome,
+    /// What makes the comparison unfair as a whole.
+    pub unfair: Vec<String>,
+    /// The scenarios that both have, in the order of the new run.
+    pub scenarios: Vec<ScenarioDiff>,
+    /// The files of the scenarios that only the old run has.
+    pub only_old: Vec<String>,
+    /// The files of the scenarios that only the new run has.
+    pub only_new: Vec<String>,
+}
+
+/// One of the two runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    /// Its file, as typed or found.
+    pub file: String,
+    /// The version of Brownout that ran it.
+    pub brownout: String,
+    /// When it began.
+    pub began: String,
+    /// Its seed.
+    pub seed: u64,
+    /// The worst of its scenarios.
+    pub status: Status,
+}
+
+/// A scenario of both runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioDiff {
+    /// Its title in the new run.
+    pub title: String,
+    /// Its file in the new run.
+    pub file: String,
+    /// Its status in the old run and in the new one.
+    pub status: (Status, Status),
+    /// What makes the comparison unfair.
+    pub unfair: Vec<String>,
+    /// Everything compared, section by section, the worst first.
+    pub rows: Vec<Row>,
+}
+
+/// One thing that was compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The section.
+    pub section: String,
+    /// What it is a measure of: a requirement's id, a load and a phase.
+    pub of: String,
+    /// The measure.
+    pub what: String,
+    /// In the old run, with its interval.
+    pub old: String,
+    /// In the new run.
+    pub new: String,
+    /// What became of it.
+    pub change: Change,
+    /// Why, where the figures do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// How likely so great a difference is by chance alone, where that was tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chance: Option<f64>,
+}
+
+/// Compares two runs; the files are what they are called.
+pub fn compare(old: (&str, &SuiteReport), new: (&str, &SuiteReport), noise: f64) -> Diff {
+    let matched = pairs::matched(old.1, new.1, noise);
+    let found: Vec<Vec<(&str, Found)>> = matched.pairs.iter().map(of_pair).collect();
+    let tested = changes(&found);
+    let scenarios: Vec<ScenarioDiff> = matched
+        .pairs
+        .iter()
+        .zip(found)
+        .zip(&tested)
+        .map(|((pair, found), changes)| scenario(pair, found, changes))
+        .collect();
+    Diff {
+        version: DIFF_VERSION,
+        brownout: env!("CARGO_PKG_VERSION").to_owned(),
+        old: side(old),
+        new: side(new),
+        level: LEVEL,
+        noise,
+        tested: scenarios
+            .iter()
+            .flat_map(|one| &one.rows)
+            .filter(|row| row.chance.is_some())
+            .count(),
+        outcome: outcome(&scenarios),
+        unfair: matched.unfair,
+        scenarios,
+        only_old: matched.only_old,
+        only_new: matched.only_new,
+    }
+}
+
+fn side((file, report): (&str, &SuiteReport)) -> Side {
+    Side {
+        file: file.to_owned(),
+        brownout: report.brownout.clone(),
+        began: report.began.clone(),
+        seed: report.seed,
+        status: report.status,
+    }
+}
+
+fn of_pair<'a>(pair: &Pair<'_>) -> Vec<(&'a str, Found)> {
+    let sections = SECTIONS.iter();
+    sections
+        .flat_map(|def| (def.compare)(pair).into_iter().map(|one| (def.name, one)))
+        .collect()
+}
+
+/// What became of everything found: all that is tested against chance is tested together.
+fn changes(found: &[Vec<(&str, Found)>]) -> Vec<Vec<(Change, Option<String>)>> {
+    let all = || found.iter().flatten().map(|(_, found)| &found.verdict);
+    let tests = || all().filter_map(Verdict::test);
+    let asked = tests().count().max(1) as f64;
+    // Whether a test could show anything hangs on how much there is, and not on what it says, so
+    // that those that cannot may be left out of the count.
+    let telling = |least: f64| least <= LEVEL / asked;
+    let chances: Vec<f64> = tests()
+        .filter(|test| telling(test.least))
+        .map(|test| test.chance)
+        .collect();
+    let mut real = statistics::holm(&chances, LEVEL).into_iter();
+    let mut decide = |verdict: &Verdict| match verdict.test() {
+        Some(test) if telling(test.least) => {
+            verdict.decided(Some(real.next().is_some_and(|real| real)))
+        }
+        Some(_) => verdict.decided(None),
+        None => verdict.decided(None),
+    };
+    found
+        .iter()
+        .map(|scenario| {
+            let verdicts = scenario.iter().map(|(_, found)| &found.verdict);
+            verdicts.map(&mut decide).collect()
+        })
+        .collect()
+}
+
+fn scenario(
+    pair: &Pair<'_>,
+    found: Vec<(&str, Found)>,
+    changes: &[(Change, Option<String>)],
+) -> ScenarioDiff {
+    let mut rows: Vec<Row> = found
+        .into_iter()
+        .zip(changes)
+        .map(|((section, found), (change, why))| Row {
+            section: section.to_owned(),
+            chance: found.verdict.test().map(|test| test.chance),
+            of: found.of,
+            what: found.what,
+            old: found.old,
+            new: found.new,
+            change: *change,
+            why: why.clone(),
+        })
+        .collect();
+    let place = |row: &Row| SECTIONS.iter().position(|def| def.name == row.section);
+    rows.sort_by_key(|row| (place(row), row.change));
+    ScenarioDiff {
+        title: pair.new.title.clone(),
+        file: pair.new.file.clone(),
+        status: (pair.old.status, pair.new.status),
+        unfair: pair.unfair.clone(),
+        rows,
+    }
+}
+
+/// Without a requirement of which anything can be told, nothing is green.
+fn outcome(scenarios: &[ScenarioDiff]) -> Outcome {
+    let rows = || scenarios.iter().flat_map(|one| &one.rows);
+    let required = |row: &&Row| row.section == requirements::REQUIREMENTS.name;
+    if rows().any(|row| row.change == Change::Worse) {
+        Outcome::Regression
+    } else if rows()
+        .filter(required)
+        .any(|row| row.change != Change::CannotBeTold)
+    {
+        Outcome::NoRegression
+    } else {
+        Outcome::CannotBeTold
+    }
+}
+
+impl Diff {
+    /// How many rows came out so.
+    pub fn count(&self, change: Change) -> usize {
+        let rows = self.scenarios.iter().flat_map(|one| &one.rows);
+        rows.filter(|row| row.change == change).count()
+    }
+
+    /// Whether nothing at all was found to have changed.
+    pub fn is_unchanged(&self) -> bool {
+        [Change::Worse, Change::Better, Change::Different]
+            .into_iter()
+            .all(|change| self.count(change) == 0)
+    }
+}
+
+/// A way to write a comparison.
+pub struct FormatDef {
+    /// Its name.
+    pub name: &'static str,
+    /// The file names that ask for it end so.
+    pub ends: &'static [&'static str],
+    /// Comparison to bytes.
+    pub render: fn(&Diff) -> Vec<u8>,
+}
+
+/// Every way, in the order listed; the first is for the terminal.
+pub const FORMATS: &[FormatDef] = &[
+    FormatDef {
+        name: "terminal",
+        ends: &["txt"],
+        render: terminal::render,
+    },
+    FormatDef {
+        name: "markdown",
+        ends: &["md", "markdown"],
+        render: markdown::render,
+    },
+    FormatDef {
+        name: "html",
+        ends: &["html", "htm"],
+        render: super::html::diff::render,
+    },
+    FormatDef {
+        name: "json",
+        ends: &["json"],
+        render: json,
+    },
+];
+
+fn json(diff: &Diff) -> Vec<u8> {
+    let mut bytes =
+        serde_json::to_vec_pretty(diff).expect("a comparison has text keys and finite numbers");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// What a comparison comes to, in one sentence.
+pub(super) fn in_short(diff: &Diff) -> String {
+    let counted = |change: Change, one: &str, many: &str| {
+        let count = diff.count(change);
+        let noun = if count == 1 { one } else { many };
+        (count > 0).then(|| format!("{count} {noun}"))
+    };
+    let parts: Vec<String> = [
+        counted(Change::Worse, "worse", "worse"),
+        counted(Change::Better, "better", "better"),
+        counted(Change::Different, "different", "different"),
+        counted(Change::CannotBeTold, "cannot be told", "cannot be told"),
+        counted(Change::NoChange, "without change", "without change"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let head = match diff.outcome {
+        Outcome::Regression => "regression",
+        Outcome::CannotBeTold => "nothing can be told",
+        Outcome::NoRegression if diff.is_unchanged() => "no change",
+        Outcome::NoRegression => "no regression",
+    };
+    if parts.is_empty() {
+        return format!("{head}: the two runs have nothing in common");
+    }
+    format!("{head}: {}", parts.join(", "))
+}
+
+/// How to read a comparison.
+pub(super) fn legend(diff: &Diff) -> String {
+    format!(
+        "Brackets hold 95 % intervals. Of {} tested, the chance that any is called a change where \
+         nothing changed is at most {} %; a time or count must also differ by {} %, a time by {}, a \
+         share by {} points.",
+        match diff.tested {
+            1 => "1 measure".to_owned(),
+            tested => format!("{tested} measures"),
+        },
+        finding::number(diff.level * 100.0),
+        finding::number(diff.noise * 100.0),
+        super::words::span(finding::TIME_LEAST_US),
+        finding::number(diff.noise * finding::POINTS * 100.0),
+    )
+}
+
+/// The sign of a change.
+pub(super) const fn mark(change: Change) -> &'static str {
+    match change {
+        Change::Worse => "✗",
+        Change::Better => "✓",
+        Change::Different => "≠",
+        Change::CannotBeTold => "?",
+        Change::NoChange => "=",
+    }
+}
+
+/// The rows of a scenario that are shown one by one, the worst first: what changed, and
+/// requirements of which nothing can be told. Of the others, why nothing can be told and of how
+/// many; and how many did not change.
+fn folded(scenario: &ScenarioDiff) -> (Vec<&Row>, Vec<(String, usize)>, usize) {
+    let is = |change: Change| move |row: &&Row| row.change == change;
+    let required = |row: &&Row| row.section == requirements::REQUIREMENTS.name;
+    let shown = scenario.rows.iter().filter(|row| match row.change {
+        Change::Worse | Change::Better | Change::Different => true,
+        Change::CannotBeTold => required(row),
+        Change::NoChange => false,
+    });
+    let mut reasons: Vec<(String, usize)> = Vec::new();
+    let untold = scenario.rows.iter().filter(is(Change::CannotBeTold));
+    for row in untold.filter(|row| !required(row)) {
+        let why = row.why.clone().unwrap_or_default();
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, count)) => *count += 1,
+            None => reasons.push((why, 1)),
+        }
+    }
+    let mut shown: Vec<&Row> = shown.collect();
+    shown.sort_by_key(|row| row.change);
+    let same = scenario.rows.iter().filter(is(Change::NoChange)).count();
+    (shown, reasons, same)
+}
+
+#[cfg(test)]
+mod tests;

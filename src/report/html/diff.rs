@@ -1,0 +1,202 @@
+//! A comparison of two runs as a page, in the manner of `report.html`: one file that needs no
+//! network and has no scripts.
+
+use super::{STYLE, prose, text::stamp};
+use crate::report::{
+    diff::{Change, Diff, Outcome, Row, ScenarioDiff, Side},
+    words::counted,
+};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+/// Nothing runs and nothing is fetched.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/// Comparison to bytes.
+pub fn render(diff: &Diff) -> Vec<u8> {
+    page(diff).into_string().into_bytes()
+}
+
+fn page(diff: &Diff) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="color-scheme" content="light dark";
+                meta name="generator" content={ "Brownout " (diff.brownout) };
+                title { (crate::report::diff::in_short(diff)) ", Brownout" }
+                link rel="icon" href="data:,";
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#report" { "Skip to the comparison" }
+                header.masthead {
+                    h1.product { "Brownout" span.muted { " · two runs compared" } }
+                    p.muted { "version " (diff.brownout) }
+                }
+                main id="report" {
+                    section.overview aria-labelledby="outcome" {
+                        h2 id="outcome" { (head(diff.outcome)) }
+                        div class={ "verdict " (colour_of(diff.outcome)) } {
+                            p.why { (crate::report::diff::in_short(diff)) "." }
+                        }
+                        (sides(diff))
+                        (warnings(&diff.unfair))
+                        @for (files, which) in [(&diff.only_old, "old"), (&diff.only_new, "new")] {
+                            @for file in files {
+                                p.note.inconclusive { "Only the " (which) " run has " code { (file) } "." }
+                            }
+                        }
+                        p.small.muted { (crate::report::diff::legend(diff)) }
+                    }
+                    @for (nth, one) in diff.scenarios.iter().enumerate() { (scenario(nth + 1, one)) }
+                }
+                footer {
+                    "Written by Brownout " (diff.brownout)
+                    ". This file needs no network; it can be kept, sent and printed as it is."
+                }
+            }
+        }
+    }
+}
+
+fn head(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Regression => "Something became worse",
+        Outcome::NoRegression => "Nothing became worse",
+        Outcome::CannotBeTold => "Nothing can be told",
+    }
+}
+
+const fn colour_of(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Regression => "fail",
+        Outcome::NoRegression => "pass",
+        Outcome::CannotBeTold => "inconclusive",
+    }
+}
+
+fn sides(diff: &Diff) -> Markup {
+    let row = |which: &str, side: &Side| {
+        html! {
+            tr {
+                th scope="row" { (which) }
+                td { code { (side.file) } }
+                td { (side.status) }
+                td { (stamp(&side.began)) }
+                td.number { (side.seed) }
+                td { (side.brownout) }
+            }
+        }
+    };
+    html! {
+        div.scroll tabindex="0" role="group" aria-label="the two runs" {
+            table.plain {
+                thead { tr {
+                    th scope="col" { "Run" }
+                    th scope="col" { "File" }
+                    th scope="col" { "Verdict" }
+                    th scope="col" { "Began" }
+                    th.number scope="col" { "Seed" }
+                    th scope="col" { "Brownout" }
+                } }
+                tbody { (row("old", &diff.old)) (row("new", &diff.new)) }
+            }
+        }
+    }
+}
+
+fn warnings(unfair: &[String]) -> Markup {
+    html! {
+        @for note in unfair {
+            p.note.inconclusive { strong { "Not quite fair: " } (prose(note)) }
+        }
+    }
+}
+
+fn scenario(nth: usize, one: &ScenarioDiff) -> Markup {
+    let id = format!("s{nth}");
+    let (old, new) = one.status;
+    let of = |wanted: &[Change]| {
+        let mut rows: Vec<&Row> = one.rows.iter().collect();
+        rows.retain(|row| wanted.contains(&row.change));
+        rows.sort_by_key(|row| row.change);
+        rows
+    };
+    let changed = of(&[Change::Worse, Change::Better, Change::Different]);
+    let untold = of(&[Change::CannotBeTold]);
+    let same = of(&[Change::NoChange]);
+    html! {
+        section.scenario id=(id) aria-labelledby={ (id) "-title" } {
+            h2 id={ (id) "-title" } { (one.title) }
+            p.muted { code { (one.file) } " · " (old) " before, " (new) " now" }
+            (warnings(&one.unfair))
+            @if changed.is_empty() {
+                p { "Nothing changed, as far as can be told." }
+            } @else { (table("what changed", &changed)) }
+            (folded("cannot be told", "measure", &untold))
+            (folded("without change", "measure", &same))
+        }
+    }
+}
+
+fn folded(title: &str, noun: &str, rows: &[&Row]) -> Markup {
+    html! {
+        @if !rows.is_empty() {
+            details {
+                summary { (counted(rows.len() as u64, noun)) " " (title) }
+                (table(title, rows))
+            }
+        }
+    }
+}
+
+fn table(title: &str, rows: &[&Row]) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="group" aria-label=(title) {
+            table.plain {
+                thead { tr {
+                    th scope="col" { "Change" }
+                    th scope="col" { "Of" }
+                    th scope="col" { "What" }
+                    th scope="col" { "Old" }
+                    th scope="col" { "New" }
+                } }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            td { (badge(row.change)) }
+                            th scope="row" { (row.of) }
+                            td {
+                                (prose(&row.what))
+                                @if let Some(why) = &row.why {
+                                    br;
+                                    span.muted.small { (prose(why)) }
+                                }
+                            }
+                            td { (prose(&row.old)) }
+                            td { (prose(&row.new)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A change as a mark and a word, so that its colour is not needed.
+fn badge(change: Change) -> Markup {
+    let colour = match change {
+        Change::Worse => "fail",
+        Change::Better => "pass",
+        Change::CannotBeTold => "inconclusive",
+        Change::Different | Change::NoChange => "plain-badge",
+    };
+    html! {
+        span class={ "badge " (colour) } {
+            span aria-hidden="true" { (crate::report::diff::mark(change)) } " " (change)
+        }
+    }
+}
