@@ -130,7 +130,12 @@ fn number(line: &mut Vec<u8>, name: &[u8], mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fault::FaultId, history::AttemptEnd, protocol::{Applied, RetryAfter}, units::Micros};
+    use crate::{
+        fault::FaultId,
+        history::AttemptEnd,
+        protocol::{Applied, RetryAfter},
+        units::Micros,
+    };
     use proptest::{collection::vec, option, prelude::*};
     use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// One thing that is said of the clients of a dependency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Claim {
     /// The dependency.
     pub dependency: Arc<str>,
@@ -33,6 +34,7 @@ pub struct Claim {
 
 /// What a claim is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Aspect {
     /// How often a call is tried.
@@ -110,6 +112,7 @@ impl Aspect {
 
 /// What an attempt met with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// No answer, until the client closed the connection.
@@ -135,6 +138,7 @@ impl fmt::Display for Cause {
 
 /// How the attempts of a call are known to be so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
     /// By what was seen as such: single attempts, connections.
@@ -148,6 +152,7 @@ pub enum Basis {
 
 /// What is said.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Finding {
     /// A number of things.
@@ -227,6 +232,7 @@ pub enum Finding {
 
 /// A law of pauses, as far as the pauses tell it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BackOff {
     /// The law; several where the pauses fit more than one.
     pub laws: Vec<Law>,

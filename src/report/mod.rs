@@ -30,9 +30,8 @@ pub use build::{Material, add_history, build, build_without_history};
 pub use model::{
     Attempts, BACKLOG_STEPS_MAX, BacklogReport, Calls, DeclaredReport, DependencyPhase,
     DependencyReport, DetectedReport, Digests, FaultReport, IncidentReport, LedgerReport,
-    LoadPhase, LoadReport, Outcomes, POLICIES_VERSION, PhaseReport, PoliciesReport,
-    REPORT_VERSION, RecoveryReport, ScenarioReport, Spread, SuiteReport, Trouble, TroubleKind,
-    UnlistedHostReport,
+    LoadPhase, LoadReport, Outcomes, POLICIES_VERSION, PhaseReport, PoliciesReport, REPORT_VERSION,
+    RecoveryReport, ScenarioReport, Spread, SuiteReport, Trouble, TroubleKind, UnlistedHostReport,
 };
 
 pub use schema::REPORT_SCHEMA;

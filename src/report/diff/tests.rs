@@ -114,6 +114,7 @@ fn judged(id: &str, status: Status) -> Judged {
         count: 400,
         window: Default::default(),
         phases: Vec::new(),
+        place: None,
         reason: (status != Status::Pass).then(|| "it did not hold".to_owned()),
         evidence: Vec::new(),
     }
