@@ -31,7 +31,7 @@ pub(super) const DEF: FaultDef = FaultDef {
         Key::optional(
             "error",
             Shape::Text,
-            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …); redis: an error's first word (LOADING, OOM …); mysql: its number (1213); postgres: a SQLSTATE or its condition (53300, admin_shutdown …)",
+            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …); redis: an error's first word (LOADING, OOM …); mysql: its number (1213); postgres: a SQLSTATE, its condition (53300, admin_shutdown …), or what PgBouncer says (pgbouncer_query_wait_timeout …)",
         ),
         Key::optional(
             "status",

@@ -10,6 +10,8 @@ use std::{
 };
 use tempfile::TempDir;
 
+pub mod pooler;
+
 /// How long it may take to start or stop.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,7 +42,11 @@ impl Server {
 
     /// PostgreSQL refuses to run as root: then it runs as the user that its package made.
     fn program(name: &str) -> Command {
-        let path = program_path(name);
+        Self::unprivileged(program_path(name))
+    }
+
+    /// A program as that user, where this one is root.
+    pub fn unprivileged(path: PathBuf) -> Command {
         if rustix::process::getuid().is_root() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
@@ -48,6 +54,13 @@ impl Server {
             return command;
         }
         Command::new(path)
+    }
+
+    /// A file with this text, which goes with the server.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
     }
 
     fn data(&self) -> PathBuf {

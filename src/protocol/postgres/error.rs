@@ -1,4 +1,5 @@
-//! The errors of a PostgreSQL server, byte for byte as version 15 sends them.
+//! The errors of a PostgreSQL server, byte for byte as version 15 sends them, and those of the
+//! pooler PgBouncer, as version 1.18 does.
 
 use std::borrow::Cow;
 
@@ -41,6 +42,17 @@ pub enum Moment {
     Session,
 }
 
+/// Who says an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// The server.
+    Server,
+    /// PgBouncer, without the fields that only the server has.
+    Pooler,
+    /// The server; and at once behind it PgBouncer, in whose words the session ends.
+    ServerThenPooler(&'static str),
+}
+
 /// An error that the server is known to send.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ErrorDef {
@@ -65,6 +77,8 @@ pub struct ErrorDef {
     pub context: &'static str,
     /// File, line and routine of the server's source.
     pub source: [&'static str; 3],
+    /// Who says it.
+    pub speaker: Speaker,
 }
 
 /// An error without detail, hint and context.
@@ -88,16 +102,39 @@ const fn plain(
         hint: "",
         context: "",
         source,
+        speaker: Speaker::Server,
     }
 }
+
+/// An error of PgBouncer's own. All have one SQLSTATE, whatever has happened.
+const fn pooler(name: &'static str, moment: Moment, message: &'static str) -> ErrorDef {
+    ErrorDef {
+        speaker: Speaker::Pooler,
+        ..plain(
+            POOLERS_CODE,
+            "protocol_violation",
+            name,
+            Severity::Fatal,
+            moment,
+            message,
+            [""; 3],
+        )
+    }
+}
+
+/// The SQLSTATE of everything that PgBouncer says.
+const POOLERS_CODE: &str = "08P01";
+
+/// What PgBouncer says when the server's connection is gone in the midst of a transaction.
+const SERVER_CRASHED: &str = "server conn crashed?";
 
 use Moment::{Authenticated, Connecting, Session as AnyMoment, Statement};
 use Severity::{Error, Fatal, Warning};
 
 /// Every known error; of several with one code the first is meant by the code alone.
 ///
-/// Measured on PostgreSQL 15.18, fields, lines and all, except `53100`, `53200`, `58030` and the
-/// recovery mode's line, which are from its source.
+/// Measured on PostgreSQL 15.18, fields, lines and all, except `58030` and the recovery mode's
+/// line, which are from its source; and on PgBouncer 1.18.0.
 #[rustfmt::skip]
 pub const ERRORS: &[ErrorDef] = &[
     plain("53300", "too_many_connections", "too_many_clients", Fatal, Connecting, "sorry, too many clients already", ["proc.c", "357", "InitProcess"]),
@@ -140,9 +177,14 @@ pub const ERRORS: &[ErrorDef] = &[
     plain("25P02", "in_failed_sql_transaction", "in_failed_sql_transaction", Error, Statement, "current transaction is aborted, commands ignored until end of transaction block", ["postgres.c", "1081", "exec_simple_query"]),
     plain("25006", "read_only_sql_transaction", "read_only_sql_transaction", Error, Statement, "cannot execute {operation} in a read-only transaction", ["utility.c", "414", "PreventCommandIfReadOnly"]),
     plain("53400", "configuration_limit_exceeded", "temp_file_limit", Error, Statement, "temporary file size exceeds temp_file_limit (64kB)", ["fd.c", "2202", "FileWrite"]),
-    ErrorDef { hint: "Check free disk space.", ..plain("53100", "disk_full", "disk_full", Error, Statement, "could not extend file \"base/16384/16385\": No space left on device", ["md.c", "439", "mdextend"]) },
-    ErrorDef { detail: "Failed on request of size 8192 in memory context \"ExecutorState\".", ..plain("53200", "out_of_memory", "out_of_memory", Error, Statement, "out of memory", ["aset.c", "899", "AllocSetAlloc"]) },
+    ErrorDef { hint: "Check free disk space.", ..plain("53100", "disk_full", "disk_full", Error, Statement, "could not extend file \"base/16384/16385\": No space left on device", ["md.c", "486", "mdextend"]) },
+    ErrorDef { detail: "Failed on request of size 200000004 in memory context \"ExprContext\".", ..plain("53200", "out_of_memory", "out_of_memory", Error, Statement, "out of memory", ["mcxt.c", "1112", "palloc"]) },
     plain("58030", "io_error", "io_error", Error, Statement, "could not read block 0 in file \"base/16384/16385\": Input/output error", ["md.c", "687", "mdread"]),
+    pooler("pgbouncer_query_wait_timeout", Statement, "query_wait_timeout"),
+    pooler("pgbouncer_no_more_connections", Connecting, "no more connections allowed (max_client_conn)"),
+    pooler("pgbouncer_config_error", Connecting, "bouncer config error"),
+    pooler("pgbouncer_server_crashed", AnyMoment, SERVER_CRASHED),
+    ErrorDef { speaker: Speaker::ServerThenPooler(SERVER_CRASHED), ..plain("57P01", "admin_shutdown", "pgbouncer_server_shutdown", Fatal, AnyMoment, "terminating connection due to administrator command", ["postgres.c", "3211", "ProcessInterrupts"]) },
 ];
 
 /// The error of this SQLSTATE, condition or own name.
@@ -177,6 +219,7 @@ pub struct ErrorReply {
     pub hint: Cow<'static, str>,
     context: &'static str,
     source: [&'static str; 3],
+    speaker: Speaker,
 }
 
 impl From<&'static ErrorDef> for ErrorReply {
@@ -190,6 +233,7 @@ impl From<&'static ErrorDef> for ErrorReply {
             hint: def.hint.into(),
             context: def.context,
             source: def.source,
+            speaker: def.speaker,
         }
     }
 }
@@ -215,10 +259,12 @@ impl ErrorReply {
             hint: "".into(),
             context: "",
             source: [""; 3],
+            speaker: Speaker::Server,
         }
     }
 
-    /// The message on the wire: `ErrorResponse`, or `NoticeResponse` for a warning.
+    /// The message on the wire: `ErrorResponse`, or `NoticeResponse` for a warning; and what a
+    /// pooler says behind it.
     pub fn bytes(&self, session: &Session, pid: u32, operation: &str, table: &str) -> Vec<u8> {
         let filled = |text: &str| {
             text.replace("{user}", &session.user)
@@ -231,9 +277,13 @@ impl ErrorReply {
         // What names a table says nothing where there is none.
         let context = if table.is_empty() { "" } else { self.context };
         let severity = self.severity.name();
+        let own = match self.speaker {
+            Speaker::Pooler => "",
+            Speaker::Server | Speaker::ServerThenPooler(_) => severity,
+        };
         let fields = [
             (b'S', severity),
-            (b'V', severity),
+            (b'V', own),
             (b'C', &self.code),
             (b'M', &self.message),
             (b'D', &self.detail),
@@ -257,7 +307,12 @@ impl ErrorReply {
             Severity::Warning => b'N',
             Severity::Error | Severity::Fatal => b'E',
         };
-        super::message(kind, &body)
+        let mut bytes = super::message(kind, &body);
+        if let Speaker::ServerThenPooler(words) = self.speaker {
+            let body = format!("SFATAL\0C{POOLERS_CODE}\0M{words}\0\0");
+            bytes.extend(super::message(b'E', body.as_bytes()));
+        }
+        bytes
     }
 }
 
@@ -315,6 +370,11 @@ mod tests {
             ("53400", 102),
             ("57P05", 116),
             ("25P03", 123),
+            ("pgbouncer_query_wait_timeout", 40),
+            ("pgbouncer_no_more_connections", 67),
+            ("pgbouncer_config_error", 42),
+            ("pgbouncer_server_crashed", 42),
+            ("pgbouncer_server_shutdown", 159),
         ] {
             assert_eq!(bytes(name).len(), len, "{name}");
         }

@@ -7,8 +7,8 @@
 mod error;
 
 pub use error::{
-    ERRORS, ErrorDef, ErrorReply, Moment, Session, Severity, code_of, conditions, find_error,
-    is_sqlstate,
+    ERRORS, ErrorDef, ErrorReply, Moment, Session, Severity, Speaker, code_of, conditions,
+    find_error, is_sqlstate,
 };
 
 use super::{Recognised, sql};
