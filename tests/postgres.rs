@@ -29,7 +29,7 @@ use toml::de::DeTable;
 mod postgres_server;
 mod python;
 
-use postgres_server::{PATIENCE, Server};
+use postgres_server::{PATIENCE, Server, pooler::Pooler};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -362,6 +362,14 @@ const STATEMENTS: &[(&str, &str)] = &[
         "piped_insert",
         "error = '23505'\nmessage = 'duplicate key value violates unique constraint \"piped_pkey\"'\ndetail = 'Key (a)=(1) already exists.'\napplied = 'yes'\nwhen = { text = '*(3)*' }",
     ),
+    (
+        "disk_full",
+        "error = '53100'\nwhen = { operation = 'INSERT' }",
+    ),
+    (
+        "out_of_memory",
+        "error = '53200'\nwhen = { operation = 'UPDATE' }",
+    ),
     ("slots", "error = '53300'"),
     ("reserved", "error = 'reserved_slots'"),
     ("role_limit", "error = 'role_limit'"),
@@ -455,17 +463,55 @@ async fn when_idle(server: &Server, name: &str, code: &str) -> (String, u64) {
     (seen, active.hits())
 }
 
+/// What a client of a pooler meets, as the case, the fault, and whether it meets idle sessions.
+const POOLER: &[(&str, &str, bool)] = &[
+    ("slots", "pgbouncer_no_more_connections", false),
+    ("no_database", "pgbouncer_config_error", false),
+    ("pooler_waits", "pgbouncer_query_wait_timeout", false),
+    ("pooler_server_shutdown", "pgbouncer_server_shutdown", true),
+    // The last: the server recovers from it.
+    ("pooler_server_crashed", "pgbouncer_server_crashed", true),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poolers_own_errors_look_to_the_client_as_a_real_poolers_do() {
+    let server = started().await;
+    let (server, pooler) = blocking(|| {
+        let pooler = Pooler::start(&server);
+        (server, pooler)
+    })
+    .await;
+    for (name, error, is_idle) in POOLER {
+        let real = case("real", name, conninfo(pooler.address), || {}).await;
+        assert!(!real.contains("no failure"), "{name}: {real}");
+        if *is_idle {
+            server.wait();
+            assert_eq!(real, when_idle(&server, name, error).await.0, "{name}");
+            continue;
+        }
+        let rig = Rig::new(&server, |_| {});
+        let active = rig.put(&format!("kind = 'error'\non = 'db'\nerror = '{error}'"));
+        let seen = case("fault", name, rig.conninfo(), || {}).await;
+        assert_eq!(real, seen, "{name}");
+        assert_eq!(active.hits(), 1, "{name}");
+    }
+}
+
 /// When a measured error is said.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Said {
     Connecting,
     Statement,
+    /// To a statement, and the session ends.
+    Ending,
     Idle,
 }
 
-/// Every error that was measured on PostgreSQL 15, with what psycopg makes of it.
+/// Every error that was measured on PostgreSQL 15 and PgBouncer 1.18, by its name, SQLSTATE and
+/// moment, with what psycopg makes of it: class and text. Their bytes are in the snapshot
+/// `postgres_errors` of `src/protocol/postgres`.
 const MEASURED: &[(&str, &str, Said, &str, &str)] = {
-    use Said::{Connecting, Idle, Statement};
+    use Said::{Connecting, Ending, Idle, Statement};
     &[
         (
             "too_many_clients",
@@ -649,8 +695,99 @@ const MEASURED: &[(&str, &str, Said, &str, &str)] = {
             "ConfigurationLimitExceeded",
             "temporary file size exceeds temp_file_limit (64kB)",
         ),
+        (
+            "relation_locked",
+            "55P03",
+            Statement,
+            "LockNotAvailable",
+            "could not obtain lock on relation \"t\"",
+        ),
+        (
+            "53100",
+            "53100",
+            Statement,
+            "DiskFull",
+            // The case leaves out the file's numbers, which differ.
+            "could not extend file \"base/N/N\": No space left on device\nHINT:  Check free disk space.",
+        ),
+        (
+            "53200",
+            "53200",
+            Statement,
+            "OutOfMemory",
+            "out of memory\nDETAIL:  Failed on request of size 200000004 in memory context \"ExprContext\".",
+        ),
+        (
+            "pgbouncer_query_wait_timeout",
+            "08P01",
+            Ending,
+            "ProtocolViolation",
+            "query_wait_timeout",
+        ),
+        (
+            "pgbouncer_no_more_connections",
+            "08P01",
+            Connecting,
+            "OperationalError",
+            "no more connections allowed (max_client_conn)",
+        ),
+        (
+            "pgbouncer_config_error",
+            "08P01",
+            Connecting,
+            "OperationalError",
+            "bouncer config error",
+        ),
+        (
+            "pgbouncer_server_crashed",
+            "08P01",
+            Idle,
+            "ProtocolViolation",
+            "server conn crashed?",
+        ),
+        (
+            "pgbouncer_server_shutdown",
+            "57P01",
+            Idle,
+            "AdminShutdown",
+            "terminating connection due to administrator command",
+        ),
     ]
 };
+
+/// Errors that are known and were not measured.
+const NOT_MEASURED: &[&str] = &["io_error"];
+
+#[test]
+fn no_measured_error_is_missing() {
+    use brownout::protocol::postgres::{ERRORS, ErrorReply, Session, find_error};
+    let snapshot = include_str!(
+        "../src/protocol/postgres/snapshots/brownout__protocol__postgres__error__tests__postgres_errors.snap"
+    );
+    let find = |name: &str| find_error(name).unwrap_or_else(|| panic!("{name} is unknown"));
+    let measured: Vec<&str> = MEASURED.iter().map(|row| find(row.0).name).collect();
+    let mut listed: Vec<&str> = [&measured[..], NOT_MEASURED].concat();
+    let mut known: Vec<&str> = ERRORS.iter().map(|def| def.name).collect();
+    listed.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(listed, known);
+    let session = Session {
+        user: "app".to_owned(),
+        database: "appdb".to_owned(),
+    };
+    for name in known {
+        let reply = ErrorReply::from(find(name));
+        let bytes = reply.bytes(&session, 20443, "UPDATE", "t");
+        let title = format!(
+            "{} {name} ({} bytes, {:?})",
+            reply.code,
+            bytes.len(),
+            reply.moment
+        );
+        let entry = format!("\n{title}\n    {}", bytes.escape_ascii());
+        assert!(snapshot.contains(&entry), "{entry}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_measured_error_is_understood_by_psycopg() {
@@ -664,6 +801,7 @@ async fn every_measured_error_is_understood_by_psycopg() {
             let rig = Rig::new(&server, |_| {});
             let (client, when) = match said {
                 Said::Connecting => ("connecting", ""),
+                Said::Ending => ("ending", "when = { operation = 'UPDATE' }"),
                 _ => ("stating", "when = { operation = 'UPDATE' }"),
             };
             rig.put(&format!(
@@ -692,6 +830,9 @@ async fn every_measured_error_is_understood_by_psycopg() {
                 serde_json::json!([7]),
                 "{name}: the session goes on"
             );
+        }
+        if *said == Said::Ending {
+            assert_eq!(seen[1][0], "OperationalError", "{name}: {seen}");
         }
     }
 }
@@ -828,6 +969,28 @@ async fn a_restart_is_lived_through_as_a_real_one() {
             .filter(|attempt| attempt.code.as_deref() == Some("57P03"));
         assert!(refused.count() >= 2);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_is_lived_through_as_a_real_one() {
+    let server = started().await;
+    let real = case("real", "crash", conninfo(server.address), || {}).await;
+    let (idle, failures) = restart_seen(&real);
+    assert_eq!(idle[0], "OperationalError", "{real}");
+    let keys = "mode = 'crash'\nstarting = '1s'\nrecovering = '1s'";
+    let (seen, attempts) = restarted_by_fault(&server, "crash", keys).await;
+    let (seen_idle, seen) = restart_seen(&seen);
+    assert_eq!(seen_idle, idle, "the idle session ended alike");
+    assert_eq!(seen, ["recovery mode", "not yet accepting"]);
+    // A real one on a tiny database is too quick for every state to be met.
+    let mut rest = seen.iter();
+    for met in &failures {
+        assert!(rest.any(|state| state == met), "{failures:?}");
+    }
+    let refused = attempts
+        .iter()
+        .filter(|attempt| attempt.code.as_deref() == Some("57P03"));
+    assert!(refused.count() >= 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ proxy whose faults bring it about.
 
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -33,6 +34,8 @@ def describe(error, conn=None):
     said.append(text.split("FATAL:")[-1].strip() if error.sqlstate is None else text)
     if error.sqlstate is not None and error.diag.message_primary:
         said.append([error.diag.severity, error.diag.message_primary, error.diag.message_hint])
+    # A table's file has another name in every database.
+    said = json.loads(re.sub(r"base/\d+/\d+", "base/N/N", json.dumps(said)))
     if conn is not None:
         said.append(pq.TransactionStatus(conn.info.transaction_status).name)
     return said
@@ -337,6 +340,32 @@ def temp_file_limit():
         return [fails(lambda: conn.execute(text), conn), usable(conn)]
 
 
+def disk_full():
+    """There is no more room for a table's file."""
+    with connect() as conn:
+        conn.execute("CREATE TABLE IF NOT EXISTS filling (a int)")
+        if REAL:
+            where = "SELECT current_setting('data_directory') || '/' || pg_relation_filepath('filling')"
+            path = conn.execute(where).fetchone()[0]
+            os.unlink(path)
+            os.symlink("/dev/full", path)
+    with connect() as conn:
+        return [fails(lambda: conn.execute("INSERT INTO filling VALUES (1)"), conn), usable(conn)]
+
+
+def out_of_memory():
+    """The session's process may not have any more memory."""
+    with connect() as conn:
+        if REAL:
+            pid = conn.info.backend_pid
+            with open(f"/proc/{pid}/statm") as statm:
+                limit = int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + 2**24
+            # By the server itself: only its own account may.
+            conn.execute(f"COPY (SELECT) TO PROGRAM 'prlimit --pid {pid} --as={limit}:'")
+        text = "UPDATE t SET b = length(repeat('x', 200000000))"
+        return [fails(lambda: conn.execute(text), conn), usable(conn)]
+
+
 def refused(user, dbname="postgres", *operator):
     """The server refuses a session; `operator` makes it do so."""
     if REAL:
@@ -401,6 +430,39 @@ def crashed():
     return said
 
 
+def pooler_waits():
+    """A pooler has no connection of the server's left for a statement."""
+    with connect() as holder, connect() as conn:
+        if REAL:
+            holder.execute("BEGIN")
+            holder.execute("SELECT 1")
+        first = fails(lambda: conn.execute("SELECT 1"), conn)
+        return [first, fails(lambda: conn.execute("SELECT 1"), conn)]
+
+
+def through_a_pooler(how):
+    """The server's end of a pooler's connection ends within a transaction."""
+    with connect() as conn:
+        conn.execute("BEGIN")
+        pid = conn.execute("SELECT pg_backend_pid()").fetchone()[0]
+        print("ready", file=sys.stderr, flush=True)
+        if REAL:
+            os.kill(pid, how)
+            is_told(conn)
+        else:
+            sys.stdin.readline()
+        first = fails(lambda: conn.execute("SELECT 1"), conn)
+        return [first, fails(lambda: conn.execute("SELECT 1"), conn)]
+
+
+def pooler_server_shutdown():
+    return through_a_pooler(signal.SIGTERM)
+
+
+def pooler_server_crashed():
+    return through_a_pooler(signal.SIGKILL)
+
+
 def connecting():
     return fails(connect)
 
@@ -408,6 +470,12 @@ def connecting():
 def stating():
     with connect() as conn:
         return [fails(lambda: conn.execute("UPDATE t SET b = b WHERE a = 1"), conn), usable(conn)]
+
+
+def ending():
+    with connect() as conn:
+        first = fails(lambda: conn.execute("UPDATE t SET b = b WHERE a = 1"), conn)
+        return [first, fails(lambda: conn.execute("SELECT 1"), conn)]
 
 
 def idling():
@@ -450,12 +518,8 @@ def pool():
     return [*met, "never ready"]
 
 
-def restart():
-    """`restart -m fast` or `immediate`: an idle session, then everyone who connects, until it is ready again."""
-    conn = connect()
-    conn.execute("SELECT 1")
-    print("ready", file=sys.stderr, flush=True)
-    sys.stdin.readline()
+def reconnecting(conn):
+    """An idle session, then everyone who connects, until the server is ready again."""
     idle = fails(lambda: conn.execute("SELECT 1"), conn)
     again = []
     until = time.monotonic() + 30
@@ -477,6 +541,28 @@ def restart():
     else:
         again.append("never ready")
     return [idle, again]
+
+
+def restart():
+    """`restart -m fast` or `immediate`."""
+    conn = connect()
+    conn.execute("SELECT 1")
+    print("ready", file=sys.stderr, flush=True)
+    sys.stdin.readline()
+    return reconnecting(conn)
+
+
+def crash():
+    """Another session's process is killed, and the server recovers."""
+    other, conn = connect(), connect()
+    conn.execute("SELECT 1")
+    print("ready", file=sys.stderr, flush=True)
+    if REAL:
+        os.kill(other.info.backend_pid, signal.SIGKILL)
+        is_told(conn)
+    else:
+        sys.stdin.readline()
+    return reconnecting(conn)
 
 
 json.dump(globals()[CASE](), sys.stdout, indent=1, default=str)
