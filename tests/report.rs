@@ -271,6 +271,43 @@ fn a_browser_shows_everything_and_fetches_nothing() {
     }
     assert_ne!(visits[0]["paper"], visits[1]["paper"], "dark is dark");
     assert!(shown["pdf"].as_u64() > Some(20_000), "{}", shown["pdf"]);
+    for sight in shown["sights"].as_array().expect("sights") {
+        told_apart(sight);
+    }
+}
+
+/// The outcomes in a legend look different to people who cannot tell all colours apart, by colour or
+/// by hatching; what each is called stands beside it.
+fn told_apart(sight: &Value) {
+    let scheme = &sight["colorScheme"];
+    let swatches = |kind: &str| sight["seen"][kind].as_array().expect("swatches").clone();
+    let clear = swatches("none");
+    assert_eq!(clear.len(), 4, "ok, degraded, indeterminate, failed");
+    assert_ne!(
+        clear,
+        swatches("protanopia"),
+        "{scheme}: nothing is simulated"
+    );
+    for kind in ["deuteranopia", "protanopia", "tritanopia"] {
+        let seen = swatches(kind);
+        for (nth, one) in seen.iter().enumerate() {
+            for other in &seen[nth + 1..] {
+                let apart = distance(&one["colour"], &other["colour"]);
+                let hatched = one["hatch"] != other["hatch"];
+                assert!(
+                    apart > 40.0 || hatched,
+                    "{scheme} {kind}: {one} and {other} are {apart} apart"
+                );
+            }
+        }
+    }
+}
+
+/// How far apart two colours are: black and white are 442.
+fn distance(one: &Value, other: &Value) -> f64 {
+    let part = |colour: &Value, part: usize| colour[part].as_f64().expect("a number");
+    let squares = (0..3).map(|nth| (part(one, nth) - part(other, nth)).powi(2));
+    squares.sum::<f64>().sqrt()
 }
 
 /// Two charts of each load, two of the store, one of the ledger, lanes of the fault and the

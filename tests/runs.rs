@@ -48,6 +48,40 @@ that = "the program stays up"
 kind = "alive"
 "#;
 
+/// Every request fails for a while.
+const ALL_FAIL: &str = r#"title = "every request fails"
+system = "system.toml"
+
+[[phase]]
+name = "steady"
+lasts = "3s"
+steady = true
+
+[[phase]]
+name = "outage"
+lasts = "3s"
+  [[phase.fault]]
+  kind = "error"
+  on = "object-store"
+  error = "AccessDenied"
+
+[[phase]]
+name = "recovery"
+lasts = "15s"
+
+[[expect]]
+id = "STORED"
+that = "what is stored is stored"
+kind = "success-rate"
+load = "store"
+at_least = "99%"
+
+[[expect]]
+id = "ALIVE"
+that = "the program stays up"
+kind = "alive"
+"#;
+
 fn bench(scenario: &str) -> Bench {
     let stores = r#"[load.store]
 rate = "10/s"
@@ -89,6 +123,21 @@ fn compare(one: &[Value], other: &[Value]) -> (usize, usize) {
         }
     }
     (same, different)
+}
+
+#[test]
+fn what_is_decided_is_told_while_the_run_goes_on_as_so_far() {
+    let left = bench(ALL_FAIL).brownout(&["run", "outage.toml"]);
+    left.assert_status(1);
+    let lines: Vec<&str> = left.stderr.lines().collect();
+    let place = |text: &str| lines.iter().position(|line| line.contains(text));
+    let told = place("so far: STORED fails; 1 still open");
+    assert!(told > place("outage is over"), "{lines:#?}");
+    assert!(told < place("recovery is over"), "{lines:#?}");
+    assert!(place("so far STORED fails: ").is_some(), "{lines:#?}");
+    assert_eq!(left.verdict("STORED"), "fail");
+    // Nothing turned out otherwise.
+    assert_eq!(place("of which it was said"), None, "{lines:#?}");
 }
 
 #[test]

@@ -104,6 +104,45 @@ async function visit(browser, width, colorScheme, scripts) {
   return seen;
 }
 
+/** The mean colour of a picture, as a page that decodes it sees it. */
+async function mean(page, picture) {
+  return page.evaluate(async (data) => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${data}`;
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    const { data: points } = context.getImageData(0, 0, image.width, image.height);
+    const sums = [0, 0, 0];
+    for (let at = 0; at < points.length; at += 4) for (let part = 0; part < 3; part++) sums[part] += points[at + part];
+    return sums.map((sum) => (sum * 4) / points.length);
+  }, picture.toString("base64"));
+}
+
+/** The colours of the first chart's legend as people see them who cannot tell all colours apart. */
+async function eyes(browser, colorScheme) {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme, deviceScaleFactor: 4 });
+  const page = await context.newPage();
+  const decoder = await context.newPage();
+  await page.goto(address);
+  await page.bringToFront();
+  const client = await context.newCDPSession(page);
+  const seen = {};
+  for (const type of ["none", "deuteranopia", "protanopia", "tritanopia"]) {
+    await client.send("Emulation.setEmulatedVisionDeficiency", { type });
+    const legend = page.locator(".legend").first();
+    seen[type] = [];
+    for (const swatch of await legend.locator("li .swatch").all()) {
+      const hatch = await swatch.evaluate((one) => one.querySelector(".mark")?.getAttribute("d") ?? "none");
+      seen[type].push({ colour: await mean(decoder, await swatch.screenshot()), hatch });
+    }
+    if (type !== "none") await page.screenshot({ path: path.join(pictures, `${colorScheme}-${type}.png`), fullPage: true, scale: "css", timeout: 120000 });
+  }
+  await context.close();
+  return { colorScheme, seen };
+}
+
 async function paper(browser) {
   const page = await browser.newPage();
   await page.goto(address);
@@ -127,8 +166,9 @@ async function paper(browser) {
     visits.push(await visit(browser, width, "light", false));
   }
   const pdf = await paper(browser);
+  const sights = [await eyes(browser, "light"), await eyes(browser, "dark")];
   await browser.close();
-  process.stdout.write(JSON.stringify({ visits, pdf }));
+  process.stdout.write(JSON.stringify({ visits, pdf, sights }));
 })().catch((error) => {
   process.stderr.write(`${error.stack}\n`);
   process.exit(1);
