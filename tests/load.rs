@@ -34,6 +34,7 @@ fn hundred_a_second(in_flight_max: usize) -> Load {
         vars: BTreeMap::new(),
         timeout: Duration::from_secs(5),
         outcomes: Outcomes::default(),
+        again: None,
         follow: None,
         capture: BTreeMap::new(),
         in_flight_max,

@@ -69,7 +69,12 @@ impl Expectation for NoDuplicates {
         let extra: u64 = entries.iter().map(|one| one.extra as u64).sum();
         let most: u64 = entries.iter().map(|one| beyond(one) as u64).sum();
         let accepted: u64 = entries.iter().map(|one| one.accepted as u64).sum();
-        let measured = format!("{extra} of {delivered} deliveries too many");
+        let asked = entries.iter().flat_map(|one| &one.asked);
+        let again: u64 = asked.map(|one| u64::from(one.refused)).sum();
+        let mut measured = format!("{extra} of {delivered} deliveries too many");
+        if again > 0 {
+            measured.push_str(&format!(", asked again {again} times after a refusal"));
+        }
         let judgement = Judgement::new(view.window(), delivered, measured);
         let judgement = if let Some(why) = shows_nothing(&account, accepted) {
             judgement.inconclusive(why)

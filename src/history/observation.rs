@@ -229,6 +229,9 @@ pub struct Operation {
     /// else can be said of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
+    /// How often it was refused before and asked again, the same in every byte.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused: u32,
     /// What it asked, for evidence: `POST /bots/7/train`.
     pub request: Arc<str>,
     /// Values captured from request and response as the file asks (`capture`).
@@ -413,6 +416,11 @@ pub struct ProbeSample {
     /// What was seen instead, at most 500 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 const fn yes() -> bool {

@@ -91,6 +91,7 @@ impl Story {
                     Outcome::Ok | Outcome::Degraded => None,
                 },
                 cut: false,
+                refused: 0,
                 request: format!("POST /bots/7/{load}").into(),
                 captured: BTreeMap::new(),
             };
@@ -734,6 +735,7 @@ fn load(name: &str) -> Load {
         vars: BTreeMap::new(),
         timeout: Duration::from_secs(5),
         outcomes: Outcomes::default(),
+        again: None,
         follow: None,
         capture: BTreeMap::new(),
         in_flight_max: 1_000,

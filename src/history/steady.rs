@@ -131,11 +131,7 @@ impl Steady {
     pub fn new(scenario: &Scenario, system: &System, criteria: Criteria) -> Self {
         let mut loads = BTreeMap::new();
         for load in &system.loads {
-            let timeout = load
-                .follow
-                .as_ref()
-                .map_or(load.timeout, |follow| load.timeout.max(follow.within));
-            let follower = Follower::new(timeout, load.rate.as_per_second());
+            let follower = Follower::new(load.patience(), load.rate.as_per_second());
             loads.insert(load.name.clone(), follower);
         }
         if let Some(ingress) = &system.ingress {

@@ -77,6 +77,8 @@ struct Attempted<'a> {
     /// When the first answer was whole, once it is being read back.
     accepted: Option<Micros>,
     captured: BTreeMap<String, String>,
+    /// How often it was refused and asked again.
+    refused: u32,
 }
 
 impl Lane {
@@ -88,6 +90,7 @@ impl Lane {
             began,
             accepted: None,
             captured: BTreeMap::new(),
+            refused: 0,
         };
         attempted.capture_variables();
         let rendered = Rendered::new(&self.load.request, planned, &BTreeMap::new(), &self.base);
@@ -121,15 +124,27 @@ impl Lane {
 impl Attempted<'_> {
     async fn carry_out(&mut self, rendered: &Rendered) -> Option<Ending> {
         let lane = self.lane;
-        let until = lane.recorder.instant(self.began) + lane.load.timeout;
-        let mut answer = match timeout_at(until, exchange(&lane.pool, rendered)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(Trouble::Theirs { why, status })) => return Some(Ending::failed(status, why)),
-            Ok(Err(Trouble::Ours)) => return None,
-            Err(_) => {
-                let limit = format_duration(lane.load.timeout);
-                return Some(Ending::indeterminate(format!("no answer within {limit}")));
-            }
+        let mut asked = lane.recorder.instant(self.began);
+        let mut answer = loop {
+            let until = asked + lane.load.timeout;
+            let mut answer = match timeout_at(until, exchange(&lane.pool, rendered)).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(Trouble::Theirs { why, status })) => {
+                    return Some(Ending::failed(status, why));
+                }
+                Ok(Err(Trouble::Ours)) => return None,
+                Err(_) => {
+                    let limit = format_duration(lane.load.timeout);
+                    return Some(Ending::indeterminate(format!("no answer within {limit}")));
+                }
+            };
+            let Some(next) = self.asks_again(&answer, asked) else {
+                break answer;
+            };
+            lane.keep(&mut answer);
+            sleep_until(next).await;
+            asked = Instant::now();
+            self.refused += 1;
         };
         self.capture_answer(rendered, &answer);
         let ending = self.judged(&answer);
@@ -141,6 +156,14 @@ impl Attempted<'_> {
             }
             _ => Some(ending),
         }
+    }
+
+    /// When a refused request is asked again; `None` if its answer stands.
+    fn asks_again(&self, answer: &Answered, asked: Instant) -> Option<Instant> {
+        let again = self.lane.load.again.as_ref()?;
+        let last = self.lane.recorder.instant(self.planned.intended) + again.within;
+        let next = (asked + again.every).max(Instant::now());
+        (again.status.contains(answer.status) && next <= last).then_some(next)
     }
 
     fn judged(&self, answer: &Answered) -> Ending {
@@ -250,6 +273,7 @@ impl Attempted<'_> {
             status: ending.status,
             why: ending.why,
             cut: ending.cut,
+            refused: self.refused,
             request,
             captured: self.captured,
         }

@@ -144,6 +144,7 @@ pub(super) mod tests {
             vars: BTreeMap::new(),
             timeout: Duration::from_secs(5),
             outcomes: Outcomes::default(),
+            again: None,
             follow: None,
             capture: BTreeMap::new(),
             in_flight_max: 10_000,

@@ -15,14 +15,17 @@ use super::{
 };
 use crate::{
     history::{Observation, Operation, Outcome, Recorder},
-    scenario::{Capture, Follow, Load, Outcomes, Rule, StatusSet, Template, ValueMatch, Var},
+    scenario::{
+        Again, Capture, Follow, Load, Outcomes, Rule, StatusSet, Template, ValueMatch, Var,
+        parse_statuses,
+    },
     seed::Seed,
     units::Micros,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{
@@ -500,6 +503,70 @@ fn store_that_lags(lag: Duration) -> Dial {
             .boxed()
         },
     )
+}
+
+/// A server that refuses the first so many requests, and keeps the bodies of all.
+fn refuses(count: usize) -> (Dial, Arc<parking_lot::Mutex<Vec<Bytes>>>) {
+    let bodies = Arc::<parking_lot::Mutex<Vec<Bytes>>>::default();
+    let seen = Arc::clone(&bodies);
+    let dial = server(move |request| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let mut seen = seen.lock();
+            seen.push(body);
+            let status = if seen.len() <= count { 503 } else { 202 };
+            reply(status, &[], "")
+        }
+    });
+    (dial, bodies)
+}
+
+fn asks_again(load: &mut Load) {
+    load.request = request("POST", "/orders", &[], Some("{uuid}"));
+    load.again = Some(Again {
+        status: parse_statuses("503").unwrap(),
+        every: SECOND,
+        within: 3 * SECOND,
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_asks_the_same_again_until_it_is_taken() {
+    let (dial, bodies) = refuses(2);
+    let op = one(dial, asks_again).await;
+    assert_eq!(
+        (op.outcome, op.status, op.refused, &op.why),
+        (Outcome::Ok, Some(202), 2, &None)
+    );
+    let took = op.ended.since(op.intended);
+    assert!((2 * SECOND..2_020 * MILLI).contains(&took), "{took:?}");
+    let bodies = bodies.lock();
+    assert!(bodies.len() == 3 && bodies.iter().all(|body| *body == bodies[0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_comes_too_late_to_ask_again_stands() {
+    let op = one(refuses(100).0, asks_again).await;
+    assert_eq!(
+        (op.outcome, op.refused, op.why.as_deref()),
+        (Outcome::Failed, 3, Some("status 503"))
+    );
+    let once = one(refuses(1).0, |load| {
+        asks_again(load);
+        load.again = None;
+    });
+    let once = once.await;
+    assert_eq!((once.outcome, once.refused), (Outcome::Failed, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_refusal_is_not_asked_again() {
+    let op = one(server_that_answers(500, &[], ""), asks_again).await;
+    assert_eq!(
+        (op.outcome, op.refused, op.why.as_deref()),
+        (Outcome::Failed, 0, Some("status 500"))
+    );
 }
 
 fn reads_back(load: &mut Load) {

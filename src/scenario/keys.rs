@@ -299,6 +299,11 @@ pub(super) const LOAD: &[Key] = &[
         "what counts as a fallback's answer; asked before `ok`",
     ),
     Key::optional(
+        "again",
+        Shape::Table(AGAIN),
+        "which refusals are answered by the same request again, as by a client with a key for it",
+    ),
+    Key::optional(
         "then",
         Shape::Table(THEN),
         "a second request, repeated until it comes true; the operation is ok only then",
@@ -376,6 +381,25 @@ pub const RULE: &[Key] = &[
         "json",
         Shape::ScalarMap,
         "JSON pointers into the body and what must stand there: { \"/version\" = \">= {version}\" }",
+    ),
+];
+
+/// `again`.
+pub(super) const AGAIN: &[Key] = &[
+    Key::required(
+        "status",
+        Shape::AnyOf(&[Shape::Text, Shape::Integer(100, 999)]),
+        "the statuses that are refusals: 503, \"5xx\"; the last answer decides",
+    ),
+    Key::optional(
+        "every",
+        Shape::Duration,
+        "the time from one asking to the next (1s)",
+    ),
+    Key::required(
+        "within",
+        Shape::Duration,
+        "counted from the operation's intended start; a refusal after that is the last",
     ),
 ];
 

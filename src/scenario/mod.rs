@@ -29,9 +29,9 @@ pub use hosts::HostPattern;
 pub use keys::{EXPECT as EXPECT_KEYS, RULE, SCENARIO_FILE, SYSTEM_FILE};
 pub use ledger::{Delivered, Dropped, GaugeSpec, IdPath, Ledger, ReadSpec};
 pub use model::{
-    Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance, KeyFrom,
-    Lasts, Load, Outcomes, Phase, PusherApp, Ready, RequestTemplate, Rule, Scenario, Start,
-    StatusSet, Stop, System, Target, TlsFront, UnlistedHosts, Upstream, ValueMatch, Var,
+    Again, Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance,
+    KeyFrom, Lasts, Load, Outcomes, Phase, PusherApp, Ready, RequestTemplate, Rule, Scenario,
+    Start, StatusSet, Stop, System, Target, TlsFront, UnlistedHosts, Upstream, ValueMatch, Var,
 };
 pub use outage::{FAULTS_MAX, PHASES_MAX};
 pub use outcome::{Answer, BODY_BYTES_MAX};

@@ -225,6 +225,8 @@ pub struct Load {
     pub timeout: Duration,
     /// What counts as which outcome.
     pub outcomes: Outcomes,
+    /// When a refused request is asked again.
+    pub again: Option<Again>,
     /// A second request that must come true after the first: reading back what was written.
     pub follow: Option<Follow>,
     /// What is kept of each operation, by name.
@@ -233,6 +235,16 @@ pub struct Load {
     pub in_flight_max: usize,
     /// Where it is declared.
     pub span: Span,
+}
+
+impl Load {
+    /// How long an operation may take until its outcome is known.
+    pub fn patience(&self) -> Duration {
+        let again = self.again.as_ref();
+        let asked = again.map_or(self.timeout, |again| again.within + self.timeout);
+        let follow = self.follow.as_ref();
+        follow.map_or(asked, |follow| asked.max(follow.within))
+    }
 }
 
 /// When operations begin.
@@ -322,6 +334,18 @@ pub struct ValueMatch {
     pub comparison: &'static str,
     /// The other side; may hold `{captured}` values.
     pub value: Template,
+}
+
+/// A refused request is asked again, the same in every byte, as a client does that has a key for
+/// what it wants: the operation is what the last answer says, and its latency ends there.
+#[derive(Debug, Clone)]
+pub struct Again {
+    /// Which statuses are refusals.
+    pub status: StatusSet,
+    /// The time from one asking to the next.
+    pub every: Duration,
+    /// Counted from the operation's intended start; a refusal later than that is the last.
+    pub within: Duration,
 }
 
 /// A request repeated until it comes true: the operation is ok only then, and its latency ends

@@ -1,7 +1,8 @@
 //! `[load.NAME]`: requests, their variables, and the rules over answers.
 
 use super::{
-    Arrivals, Capture, Follow, Load, Outcomes, RequestTemplate, Rule, Template, ValueMatch, Var,
+    Again, Arrivals, Capture, Follow, Load, Outcomes, RequestTemplate, Rule, Template, ValueMatch,
+    Var,
     dependency::{Side, captures, is_pointer},
     keys,
     scope::{Scope, check_name},
@@ -17,6 +18,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use toml::{Spanned, de::DeValue};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+const AGAIN_EVERY: Duration = Duration::from_secs(1);
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 const IN_FLIGHT_MAX: usize = 1000;
 
@@ -80,6 +82,7 @@ fn load(name: &Item<String>, table: &Fields<'_>, problems: &mut Problems) -> Opt
         span: table.span.clone(),
         request: request?,
         vars,
+        again: again(table, problems),
         follow,
         capture,
     })
@@ -397,6 +400,23 @@ fn json_text(text: &str, json: &mut String) {
         }
     }
     json.push('"');
+}
+
+fn again(table: &Fields<'_>, problems: &mut Problems) -> Option<Again> {
+    let fields = table.table("again", problems)?;
+    let before = problems.as_slice().len();
+    let refusals = status(&fields, problems);
+    let every = above_zero(&fields, "every", AGAIN_EVERY, problems);
+    let within = above_zero(&fields, "within", TIMEOUT, problems);
+    if within < every {
+        let message = "`within` is over before `every` is: nothing would be asked again";
+        fields.problem(problems, "within", message, None);
+    }
+    (fields.has("status") && problems.as_slice().len() == before).then_some(Again {
+        status: refusals,
+        every,
+        within,
+    })
 }
 
 fn follow(table: &Fields<'_>, scope: &LoadScope, problems: &mut Problems) -> Option<Follow> {

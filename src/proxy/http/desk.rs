@@ -492,6 +492,7 @@ fn operation(exchange: &Exchange, door: &Door, end: AttemptEnd, at: Micros) -> O
         status,
         why,
         cut: end == AttemptEnd::Unfinished && at <= limit,
+        refused: 0,
         request,
         captured: BTreeMap::new(),
     }
