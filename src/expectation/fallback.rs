@@ -4,7 +4,7 @@
 use super::{
     Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
     samples::{part_of, percent, samples_needed},
-    whose::{EXCEPT, WHERE, Whose},
+    whose::{EXCEPT, HIT, SPARED, WHERE, Whose},
 };
 use crate::{
     history::{Outcome, View, Window},
@@ -38,6 +38,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         ),
         WHERE,
         EXCEPT,
+        HIT,
+        SPARED,
     ],
     parse,
 };
@@ -73,11 +75,12 @@ fn parse(
     if load.is_none() && fields.has("load") {
         return None;
     }
-    if load.is_none() && (fields.has("where") || fields.has("except")) {
+    let picks = ["where", "except", "hit", "spared"];
+    if load.is_none() && picks.iter().any(|key| fields.has(key)) {
         problems.error(
             fields.source,
             fields.span.clone(),
-            "`where` and `except` pick operations of a load, and there is no `load`",
+            "`where`, `except`, `hit` and `spared` pick operations of a load, and there is no `load`",
             "say `load = \"ask\"`".to_owned(),
         );
         return None;

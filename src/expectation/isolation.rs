@@ -13,7 +13,7 @@ use super::{
     names,
     samples::{Quantile, percent},
     success_rate::SuccessRate,
-    whose::{EXCEPT, WHERE, Whose},
+    whose::{EXCEPT, HIT, SPARED, WHERE, Whose},
 };
 use crate::{
     history::{Operation, Source, View},
@@ -54,6 +54,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         ),
         WHERE,
         EXCEPT,
+        HIT,
+        SPARED,
     ],
     parse,
 };

@@ -6,7 +6,7 @@
 use super::{
     Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
     samples::{Quantile, samples_needed},
-    whose::{EXCEPT, WHERE, Whose},
+    whose::{EXCEPT, HIT, SPARED, WHERE, Whose},
 };
 use crate::{
     history::{Operation, View},
@@ -50,6 +50,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         ),
         WHERE,
         EXCEPT,
+        HIT,
+        SPARED,
     ],
     parse,
 };

@@ -3,7 +3,7 @@
 use super::{
     Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
     samples::{part_of, samples_needed},
-    whose::{EXCEPT, WHERE, Whose},
+    whose::{EXCEPT, HIT, SPARED, WHERE, Whose},
 };
 use crate::{
     history::{Operation, Outcome, View},
@@ -29,6 +29,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         ),
         WHERE,
         EXCEPT,
+        HIT,
+        SPARED,
     ],
     parse,
 };

@@ -25,7 +25,7 @@ pub fn names() -> Names<'static> {
         captures: vec![
             ("ask", vec![]),
             ("train", vec!["bot", "version"]),
-            ("s3", vec!["version"]),
+            ("s3", vec!["bot", "version"]),
         ],
         ledgers: vec!["work", "listed"],
     }
