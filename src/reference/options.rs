@@ -12,6 +12,7 @@ const KNOWN: &[&str] = &[
     "primary",
     "standby",
     "pager",
+    "plan",
     "queue",
     "core",
     "sender",

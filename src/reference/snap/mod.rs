@@ -12,6 +12,7 @@ mod portal;
 mod portals;
 mod pusher;
 mod server;
+mod trouble;
 
 pub use portals::{Portals, PortalsSetup};
 pub use server::{Server, ServerSetup};

@@ -7,7 +7,8 @@
 //! *Remedied*: its heartbeats are answered with what waits for it; while Pusher does not take it, it
 //! asks the server for its inbox instead, and tries
 //! Pusher again every few seconds, at moments that are not everybody's. Each question is read once,
-//! whichever way it came. It says what it was refused with.
+//! whichever way it came. It says what it was refused with; a connection that broke is no refusal
+//! until a new one does not come about either.
 
 use super::pusher::{App, Gone, Subscription};
 use crate::{
@@ -70,6 +71,8 @@ pub(super) struct Portal {
     transport: Transport,
     /// What Pusher refused it with last; 0: the network.
     refused: Option<u16>,
+    /// Before then Pusher is not tried again, remedied: the page remembers it when it is loaded anew.
+    again: Option<Instant>,
     /// Questions that were read; the remedied portal hears of one more than once.
     read: BTreeSet<String>,
 }
@@ -82,6 +85,7 @@ impl Portal {
             agent,
             transport: Transport::Nothing,
             refused: None,
+            again: None,
             read: BTreeSet::new(),
         }
     }
@@ -101,6 +105,7 @@ impl Portal {
 
     /// A loaded page.
     async fn stay(&mut self) {
+        self.fall_back().await;
         loop {
             let channel = format!("agent-{}", self.agent);
             let office = Arc::clone(&self.office);
@@ -112,10 +117,11 @@ impl Portal {
                 }
                 Err(gone) => gone,
             };
-            self.refused = Some(match gone {
-                Gone::Code(code) => code,
-                Gone::Network => 0,
-            });
+            self.refused = match gone {
+                Gone::Code(code) => Some(code),
+                Gone::Network if self.transport == Transport::Realtime => None,
+                Gone::Network => Some(0),
+            };
             self.without_pusher(gone).await;
         }
     }
@@ -156,19 +162,27 @@ impl Portal {
                 time::sleep(Duration::from_secs(1)).await;
             }
             (Variant::Remedied, _) => {
-                self.transport = Transport::Fallback;
-                let again = Instant::now() + RETRY + RETRY.mul_f64(self.dice() / 2.0);
-                self.say_here().await;
-                let mut said = Instant::now();
-                while Instant::now() < again {
-                    self.read_inbox().await;
-                    if said.elapsed() >= HEARTBEAT {
-                        self.say_here().await;
-                        said = Instant::now();
-                    }
-                    time::sleep(POLL).await;
-                }
+                self.again = Some(Instant::now() + RETRY + RETRY.mul_f64(self.dice() / 2.0));
+                self.fall_back().await;
             }
+        }
+    }
+
+    /// Reads the inbox until Pusher may be tried again, if that is not now.
+    async fn fall_back(&mut self) {
+        let Some(again) = self.again.filter(|again| *again > Instant::now()) else {
+            return;
+        };
+        self.transport = Transport::Fallback;
+        self.say_here().await;
+        let mut said = Instant::now();
+        while Instant::now() < again {
+            self.read_inbox().await;
+            if said.elapsed() >= HEARTBEAT {
+                self.say_here().await;
+                said = Instant::now();
+            }
+            time::sleep(POLL).await;
         }
     }
 

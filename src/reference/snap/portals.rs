@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 pub(super) const AGENTS: u32 = 8;
 
 /// When the first agent loads the page again, and how long after it the next one does.
-const RELOAD: Duration = Duration::from_secs(14);
+const RELOAD: Duration = Duration::from_secs(46);
 const RELOAD_STEP: Duration = Duration::from_millis(1_500);
 
 /// What the portals need to know.

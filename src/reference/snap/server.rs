@@ -6,12 +6,14 @@
 //!
 //! *Remedied*: a question is kept in the agent's inbox before anything is published, and is given
 //! only to agents who said within three seconds that they hear; publishing is done beside the
-//! visitor's request, once, and a refusal for the quota is told to the pager by that name. Status
-//! is the server's own business.
+//! visitor's request, once. The pager is told why Pusher is not there, the quota, too much load, or
+//! the network, and when the plan's messages are nearly used up. Status is the server's own
+//! business.
 
 use super::{
     portals::AGENTS,
     pusher::{App, NotPublished, Publisher},
+    trouble::{Trouble, Usage},
 };
 use crate::{
     embedded::server::Server as Listener,
@@ -26,7 +28,7 @@ use hyper::{
 use parking_lot::Mutex;
 use serde_json::{Value, json as object};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
     net::SocketAddr,
     sync::Arc,
@@ -64,20 +66,27 @@ pub struct ServerSetup {
     pub app: App,
     /// The pager's address; *remedied* only.
     pub pager: Option<String>,
+    /// How many messages the plan allows in [`Usage::WINDOW`]; *remedied* only.
+    pub plan: Option<u64>,
 }
 
 impl ServerSetup {
     pub(in crate::reference) fn from_options(options: &Options) -> Result<Self, Refusal> {
         let variant = options.need("variant")?.parse()?;
-        let pager = match variant {
-            Variant::AsItWas => None,
-            Variant::Remedied => Some(options.need("pager")?.to_owned()),
+        let (pager, plan) = match variant {
+            Variant::AsItWas => (None, None),
+            Variant::Remedied => {
+                let plan = options.need("plan")?.parse();
+                let plan = plan.map_err(|_| Refusal::Usage("`--plan` is a number".to_owned()))?;
+                (Some(options.need("pager")?.to_owned()), Some(plan))
+            }
         };
         Ok(Self {
             variant,
             pusher: options.need("pusher")?.to_owned(),
             app: App::parse(options.need("app")?)?,
             pager,
+            plan,
         })
     }
 }
@@ -93,6 +102,7 @@ struct Desk {
     variant: Variant,
     publisher: Publisher,
     pager: Option<Endpoint>,
+    plan: Option<u64>,
     state: Mutex<State>,
 }
 
@@ -104,7 +114,9 @@ struct State {
     order: VecDeque<String>,
     /// Whose turn it is.
     turn: u32,
-    is_pager_told: bool,
+    /// What the pager was told since all portals were last on Pusher.
+    told: BTreeSet<Trouble>,
+    usage: Usage,
 }
 
 #[derive(Debug)]
@@ -126,6 +138,7 @@ impl Server {
             variant: setup.variant,
             publisher: Publisher::new(setup.app, Endpoint::parse(&setup.pusher)?),
             pager,
+            plan: setup.plan,
             state: Mutex::default(),
         });
         let service = service_fn(move |request: Request<Incoming>| {
@@ -173,6 +186,10 @@ impl Desk {
                 Some(agent) => self.status(agent, &said).await,
                 None => refused(StatusCode::NOT_FOUND, "no such agent"),
             },
+            (&Method::GET, ["agents", agent, "status"]) => match number(agent) {
+                Some(agent) => self.shown_status(agent),
+                None => refused(StatusCode::NOT_FOUND, "no such agent"),
+            },
             (&Method::GET, ["agents", agent, "inbox"]) => match number(agent) {
                 Some(agent) => self.inbox(agent),
                 None => refused(StatusCode::NOT_FOUND, "no such agent"),
@@ -207,8 +224,8 @@ impl Desk {
                 if transport == "realtime" {
                     let (desk, id) = (Arc::clone(self), id.to_owned());
                     tokio::spawn(async move {
-                        if desk.publish(agent, &id, 1).await == Err(NotPublished::Forbidden) {
-                            desk.tell_pager("403 from its HTTP API");
+                        if let Err(why) = desk.publish(agent, &id, 1).await {
+                            desk.tell_pager(Trouble::of_publishing(&why), "its HTTP API");
                         }
                     });
                 }
@@ -260,6 +277,7 @@ impl Desk {
         let data = object!({ "id": id });
         let mut tried = 1;
         loop {
+            self.note_use();
             let published = self
                 .publisher
                 .publish(&channel, "question", &data, PATIENCE)
@@ -304,9 +322,13 @@ impl Desk {
         known.transport = transport.to_owned();
         known.heard = Instant::now();
         let waiting = known.inbox.len();
+        let is_well = |agent: &Agent| agent.transport == "realtime";
+        if state.agents.len() == AGENTS as usize && state.agents.values().all(is_well) {
+            state.told.clear();
+        }
         drop(state);
-        if refused == Some(4004) {
-            self.tell_pager("4004 to a portal");
+        if let Some(code) = refused {
+            self.tell_pager(Trouble::of_connecting(code), "a portal");
         }
         ok(&object!({ "waiting": waiting }))
     }
@@ -330,6 +352,15 @@ impl Desk {
         ok(&object!({}))
     }
 
+    /// Whether an agent is there to take questions.
+    fn shown_status(&self, agent: u32) -> Answer {
+        match self.state.lock().agents.get(&agent) {
+            Some(agent) if agent.is_available => ok(&object!({ "status": "available" })),
+            Some(_) => ok(&object!({ "status": "away" })),
+            None => refused(StatusCode::NOT_FOUND, "no such agent"),
+        }
+    }
+
     fn inbox(&self, agent: u32) -> Answer {
         let state = self.state.lock();
         let waiting = state.agents.get(&agent).map(|agent| &agent.inbox);
@@ -351,16 +382,28 @@ impl Desk {
         object!({ "realtime": by("realtime"), "fallback": by("fallback"), "of": AGENTS })
     }
 
-    /// Tells the pager once that the quota is used up.
-    fn tell_pager(&self, how: &str) {
-        let Some(pager) = self.pager.clone() else {
-            return;
-        };
-        if std::mem::replace(&mut self.state.lock().is_pager_told, true) {
-            return;
+    /// *Remedied*: counts what is published, and tells the pager when the plan is nearly used up.
+    fn note_use(&self) {
+        let Some(plan) = self.plan else { return };
+        if self.state.lock().usage.note(plan, Instant::now()) {
+            self.page(&format!(
+                "{} of {plan} messages of pusher's plan are used",
+                Usage::WARNS_AT
+            ));
         }
-        let alert = object!({ "alert": format!("pusher refuses us over quota: {how}") });
-        tokio::spawn(tell(pager, "/alerts", alert));
+    }
+
+    /// Tells the pager that Pusher does not work, and why; once, until all is well again.
+    fn tell_pager(&self, why: Trouble, whom: &str) {
+        if self.state.lock().told.insert(why) {
+            self.page(&format!("pusher {why} (said to {whom})"));
+        }
+    }
+
+    fn page(&self, what: &str) {
+        if let Some(pager) = self.pager.clone() {
+            tokio::spawn(tell(pager, "/alerts", object!({ "alert": what })));
+        }
     }
 }
 

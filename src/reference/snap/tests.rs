@@ -59,6 +59,7 @@ fn chat(variant: Variant, has_pusher: bool) -> Chat {
         pusher: pusher_url.clone(),
         app: app(),
         pager: None,
+        plan: None,
     };
     let server = Server::start(ANYWHERE, setup).unwrap();
     let portals = Portals::open(PortalsSetup {
@@ -130,6 +131,8 @@ async fn in_both_variants_a_question_reaches_an_agent_over_pusher() {
         let away = json!({ "status": "away" });
         let (status, _) = chat.send("PUT", "/agents/1/status", away).await;
         assert_eq!(status, StatusCode::OK);
+        let (_, shown) = chat.send("GET", "/agents/1/status", Value::Null).await;
+        assert_eq!(shown["status"], "away");
     }
 }
 
@@ -159,6 +162,8 @@ async fn as_it_was_a_question_is_offered_to_nobody_and_the_status_cannot_be_chan
     let away = json!({ "status": "away" });
     let (status, _) = chat.send("PUT", "/agents/1/status", away).await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);
+    let (_, shown) = chat.send("GET", "/agents/1/status", Value::Null).await;
+    assert_eq!(shown["status"], "available");
     let (_, state) = chat.send("GET", "/chats/q1", Value::Null).await;
     assert_eq!(state["state"], "waiting");
 }
