@@ -4,7 +4,8 @@
 //! sent before the answer, and the answer waits for it.
 //!
 //! *Remedied*: events wait in a bounded queue beside the conversation, one worker sends them, a
-//! Segment that keeps failing is left alone, and what does not fit is dropped and counted.
+//! Segment that keeps failing is left alone, and what does not fit, or was not taken, is dropped and
+//! counted by the event's name.
 
 use super::health::Health;
 use crate::reference::{
@@ -14,7 +15,7 @@ use crate::reference::{
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, header};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     sync::{
         Arc,
@@ -53,9 +54,58 @@ pub(super) enum Analytics {
     Inline { segment: Pool, health: Arc<Health> },
     /// Remedied.
     Beside {
-        events: mpsc::Sender<u32>,
-        dropped: AtomicU64,
+        events: mpsc::Sender<Event>,
+        dropped: Arc<Dropped>,
     },
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub(super) struct Event {
+    /// The bot it happened to.
+    pub bot: u32,
+    /// What.
+    pub what: What,
+    /// The message's own id, if it has one: Segment's `messageId`.
+    pub id: Option<String>,
+}
+
+/// What is tracked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// A bot was talked to.
+    Message,
+    /// A bot with a component was.
+    Component,
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Component => "component",
+        }
+    }
+}
+
+/// Events that were dropped, by what they were.
+#[derive(Debug, Default)]
+pub(super) struct Dropped {
+    messages: AtomicU64,
+    components: AtomicU64,
+}
+
+impl Dropped {
+    fn count(&self, what: What) -> &AtomicU64 {
+        match what {
+            What::Message => &self.messages,
+            What::Component => &self.components,
+        }
+    }
+
+    fn add(&self, what: What) {
+        self.count(what).fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Analytics {
@@ -68,53 +118,75 @@ impl Analytics {
 
     pub(super) fn beside(segment: Endpoint, health: Arc<Health>, tasks: &mut JoinSet<()>) -> Self {
         let (events, waiting) = mpsc::channel(WAITING_MAX);
-        tasks.spawn(work(Pool::new(segment), health, waiting));
-        Self::Beside {
-            events,
-            dropped: AtomicU64::new(0),
-        }
+        let dropped = Arc::<Dropped>::default();
+        tasks.spawn(work(
+            Pool::new(segment),
+            health,
+            waiting,
+            Arc::clone(&dropped),
+        ));
+        Self::Beside { events, dropped }
     }
 
-    /// Tracks that a bot was talked to.
-    pub(super) async fn track(&self, bot: u32) {
+    /// Tracks an event.
+    pub(super) async fn track(&self, event: Event) {
         match self {
             Self::Inline { segment, health } => {
-                let sent = send(segment, bot, LIBRARY).await;
+                let sent = send(segment, &event, LIBRARY).await;
                 health.ended("segment", sent);
             }
             Self::Beside { events, dropped } => {
-                if events.try_send(bot).is_err() {
-                    dropped.fetch_add(1, Ordering::Relaxed);
+                let what = event.what;
+                if events.try_send(event).is_err() {
+                    dropped.add(what);
                 }
             }
         }
     }
 
-    /// Events that found no room.
-    pub(super) fn dropped(&self) -> u64 {
+    /// How many events wait, and how many were dropped. As it was nobody counted.
+    pub(super) fn status(&self) -> Value {
         match self {
-            Self::Inline { .. } => 0,
-            Self::Beside { dropped, .. } => dropped.load(Ordering::Relaxed),
+            Self::Inline { .. } => json!({}),
+            Self::Beside { events, dropped } => {
+                let of = |what| dropped.count(what).load(Ordering::Relaxed);
+                json!({
+                    "waiting": events.max_capacity() - events.capacity(),
+                    "dropped": {
+                        "message": of(What::Message),
+                        "component": of(What::Component),
+                    },
+                })
+            }
         }
     }
 }
 
 /// Sends what waits, as long as Segment takes it. While the breaker is open events wait, and the
 /// queue's bound decides.
-async fn work(segment: Pool, health: Arc<Health>, mut waiting: mpsc::Receiver<u32>) {
+async fn work(
+    segment: Pool,
+    health: Arc<Health>,
+    mut waiting: mpsc::Receiver<Event>,
+    dropped: Arc<Dropped>,
+) {
     let breaker = Breaker::new(FAILURES, REST);
-    while let Some(bot) = waiting.recv().await {
+    while let Some(event) = waiting.recv().await {
         while !breaker.lets_through() {
             tokio::time::sleep(REST / 10).await;
         }
-        let sent = send(&segment, bot, BRIEF).await;
+        let sent = send(&segment, &event, BRIEF).await;
+        if !sent {
+            dropped.add(event.what);
+        }
         breaker.ended(sent);
         health.ended("segment", sent);
     }
 }
 
-async fn send(segment: &Pool, bot: u32, patience: Patience) -> bool {
-    let event = json!({ "userId": format!("bot-{bot}"), "event": "message" });
+async fn send(segment: &Pool, event: &Event, patience: Patience) -> bool {
+    let user = format!("bot-{}", event.bot);
+    let event = json!({ "userId": user, "event": event.what.name(), "messageId": event.id });
     let request = Request::post("/v1/track")
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(event.to_string())));

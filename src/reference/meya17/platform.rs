@@ -2,7 +2,7 @@
 //! on channels.
 
 use super::{
-    analytics::{self, Analytics},
+    analytics::{self, Analytics, Event, What},
     assets::{self, Assets},
     channels::{Channel, Outgoing},
     components::{Components, Ran},
@@ -208,7 +208,7 @@ impl App {
         let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
         match (&head.method, path.as_slice()) {
             (&Method::POST, ["bots", bot, "messages"]) => match known_bot(bot) {
-                Some(bot) => self.talk(bot).await,
+                Some(bot) => self.talk(bot, body).await,
                 None => no_such("bot"),
             },
             (&Method::GET, ["assets", name]) if assets::NAMES.contains(name) => {
@@ -241,10 +241,18 @@ impl App {
     }
 
     /// A bot's answer in the web chat.
-    async fn talk(&self, bot: u32) -> Answer {
-        self.analytics.track(bot).await;
+    async fn talk(&self, bot: u32, said: Incoming) -> Answer {
+        let said = body_of(said).await.unwrap_or_default();
+        let said: Value = serde_json::from_slice(&said).unwrap_or_default();
+        let has_component = bot >= FIRST_WITH_COMPONENT;
+        let what = match has_component {
+            true => What::Component,
+            false => What::Message,
+        };
+        let id = said["id"].as_str().map(str::to_owned);
+        self.analytics.track(Event { bot, what, id }).await;
         time::sleep(THINKING).await;
-        if bot < FIRST_WITH_COMPONENT {
+        if !has_component {
             return spoken("hello", "flow");
         }
         match self.components.run(bot).await {
@@ -269,7 +277,7 @@ impl App {
 
     /// The platform's own status page, which needs nobody else.
     fn status(&self) -> Answer {
-        let page = object!({ "tracking_dropped": self.analytics.dropped() });
+        let page = object!({ "tracking": self.analytics.status() });
         json(StatusCode::OK, &page)
     }
 }
