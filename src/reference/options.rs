@@ -13,6 +13,7 @@ const KNOWN: &[&str] = &[
     "standby",
     "pager",
     "plan",
+    "status-page",
     "queue",
     "core",
     "sender",

@@ -19,6 +19,7 @@ use crate::{
     embedded::server::Server,
     reference::{
         Options, Refusal, Variant,
+        database::Trouble,
         web::{Answer, body_of, json},
     },
 };
@@ -283,8 +284,12 @@ impl App {
         if self.variant == Variant::AsItWas {
             return no_such("list");
         }
-        match self.queue.all_dropped().await {
-            Ok(ids) => json(StatusCode::OK, &object!({ "dropped": ids })),
+        let listed = async {
+            let (ids, count) = (self.queue.all_dropped(), self.queue.dropped_count());
+            Ok::<_, Trouble>((ids.await?, count.await?))
+        };
+        match listed.await {
+            Ok((ids, count)) => json(StatusCode::OK, &object!({ "dropped": ids, "count": count })),
             Err(trouble) => problem(StatusCode::SERVICE_UNAVAILABLE, &trouble),
         }
     }

@@ -268,6 +268,13 @@ impl Queue {
         rows.first().map_or(Ok(0), |row| column(row, 0))
     }
 
+    /// How many there are of what was dropped.
+    pub(super) async fn dropped_count(&self) -> Result<i64, Trouble> {
+        let statement = "SELECT COUNT(*) FROM work WHERE state = 'dropped'";
+        let rows = self.database.query(statement, &[]).await?;
+        rows.first().map_or(Ok(0), |row| column(row, 0))
+    }
+
     /// The ids of what was dropped.
     pub(super) async fn all_dropped(&self) -> Result<Vec<String>, Trouble> {
         let statement = "SELECT id FROM work WHERE state = 'dropped' ORDER BY accepted LIMIT $1";

@@ -127,6 +127,7 @@ impl World {
             sender,
             webhooks: hooks,
             pager: pages.url(),
+            status_page: None,
         };
         let world = Self {
             api: Api::start(ANYWHERE, &api_setup).unwrap(),

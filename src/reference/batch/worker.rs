@@ -51,17 +51,25 @@ pub struct WorkerSetup {
     pub webhooks: String,
     /// Where pages go.
     pub pager: String,
+    /// The public status page; *remedied* only.
+    pub status_page: Option<String>,
 }
 
 impl WorkerSetup {
     pub(in crate::reference) fn from_options(options: &Options) -> Result<Self, Refusal> {
+        let variant = options.need("variant")?.parse()?;
+        let status_page = match variant {
+            Variant::AsItWas => None,
+            Variant::Remedied => Some(options.need("status-page")?.to_owned()),
+        };
         Ok(Self {
-            variant: options.need("variant")?.parse()?,
+            variant,
             queue: options.or_env("queue", "QUEUE_DATABASE_URL")?,
             core: options.or_env("core", "CORE_DATABASE_URL")?,
             sender: options.need("sender")?.to_owned(),
             webhooks: options.need("webhooks")?.to_owned(),
             pager: options.need("pager")?.to_owned(),
+            status_page,
         })
     }
 }
@@ -98,7 +106,7 @@ impl Worker {
             core: Core::new(&setup.core, connections)?,
             sender: Sender::new(&setup.sender)?,
             webhooks: Webhooks::new(&setup.webhooks)?,
-            pager: Pager::new(&setup.pager)?,
+            pager: Pager::new(&setup.pager, setup.status_page.as_deref())?,
         });
         let ready = Arc::new(AtomicBool::new(false));
         let shown = Arc::clone(&ready);
