@@ -26,10 +26,12 @@ use std::{
 use tokio::sync::mpsc;
 use toml::de::DeTable;
 
+mod pooler;
 mod postgres_server;
 mod python;
 
-use postgres_server::{PATIENCE, Server, pooler::Pooler};
+use pooler::Pooler;
+use postgres_server::{PATIENCE, Server};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

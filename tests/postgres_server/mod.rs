@@ -10,8 +10,6 @@ use std::{
 };
 use tempfile::TempDir;
 
-pub mod pooler;
-
 /// How long it may take to start or stop.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -76,8 +74,7 @@ impl Server {
                 .expect("chown runs");
             assert!(status.success());
         }
-        let words = self.folder.path().join("password");
-        std::fs::write(&words, "secret-word\n").expect("written");
+        let words = self.file("password", "secret-word\n");
         let output = Self::program("initdb")
             .args(["--username=app", "--auth=scram-sha-256", "--no-sync"])
             .args(["--encoding=UTF8", "--locale=C.UTF-8"])

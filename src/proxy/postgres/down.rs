@@ -40,7 +40,8 @@ impl Drop for AtReady {
     /// The session ended before anything could be done: nothing says whether the server has made
     /// good what it carried out.
     fn drop(&mut self) {
-        for statement in self.statement.iter_mut().chain(&mut self.later) {
+        let own = self.statement.as_deref_mut().into_iter();
+        for statement in own.chain(&mut self.later) {
             if statement.is_applied() && may_be_undone(statement) {
                 statement.upstream_answered(Applied::Unknown);
             }
@@ -81,7 +82,7 @@ struct AtReady {
     /// The statement, once its own answer is whole.
     statement: Option<Box<Statement>>,
     /// Later ones of its pipeline, whose answers are left out too.
-    later: Vec<Box<Statement>>,
+    later: Vec<Statement>,
     /// Whether the client was told the error already, as it had asked for what was answered.
     is_said: bool,
 }
@@ -108,7 +109,7 @@ impl AtReady {
             statement.code(&*error.code);
             return state.keep(statement, done);
         }
-        self.later.push(statement);
+        self.later.push(*statement);
         if self.later.len() > LATER_MAX {
             self.later.remove(0).finish(AttemptEnd::Cut);
         }

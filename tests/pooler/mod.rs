@@ -1,7 +1,7 @@
 //! A PgBouncer of the test's own, from the distribution's package, before a server of the test's
 //! own: one connection to that, shared transaction by transaction.
 
-use super::{PATIENCE, Server};
+use crate::postgres_server::{PATIENCE, Server};
 use brownout::{run::ports::ReservedPort, seed::Seed};
 use std::{
     net::{SocketAddr, TcpStream},
