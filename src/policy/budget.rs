@@ -51,7 +51,7 @@ pub fn spent(calls: &[Failing<'_>]) -> Option<Spent> {
     let is_step = most >= 2
         && full as u64 >= SAMPLES_MIN
         && bare as u64 >= SAMPLES_MIN
-        && between <= beside.max(1) * 2 - 1;
+        && between < beside.max(1) * 2;
     let first = given_up.get(full).filter(|_| is_step)?;
     let retries = given_up.iter().map(|call| call.count() as u64 - 1).sum();
     Some(Spent {
@@ -75,13 +75,13 @@ fn most_beside(calls: &[&Failing<'_>]) -> usize {
 fn infer(material: &Material<'_>) -> Vec<Claim> {
     let groups = material.groups.iter();
     groups
-        .filter_map(|group| claim(group, group.spent?))
+        .filter_map(|group| claim(material, group, group.spent?))
         .collect()
 }
 
 /// That a budget was spent. A client that was told half-way to make one attempt looks the same,
 /// unless its attempts go on to say that it may make more.
-fn claim(group: &Group<'_>, spent: Spent) -> Option<Claim> {
+fn claim(material: &Material<'_>, group: &Group<'_>, spent: Spent) -> Option<Claim> {
     let samples = group.calls.iter().filter(|call| call.gave_up).count() as u64;
     let first = group.calls.first()?.hit.call.began;
     if first >= spent.at {
@@ -96,6 +96,14 @@ fn claim(group: &Group<'_>, spent: Spent) -> Option<Claim> {
         let attempts = &call.hit.attempts;
         attempts.len() == 1 && attempts[0].declared_max.is_some_and(|most| most > 1)
     });
+    let others = all_retries(material, group).saturating_sub(spent.retries);
+    if others > 0 {
+        let why = format!(
+            "the last of {} retries was followed by none in {} calls, but {others} more were made of other calls or after other trouble, which may take another part of a budget or give it back",
+            spent.retries, spent.bare
+        );
+        return Some(group.unknown(Aspect::RetryBudget, why, samples));
+    }
     let tokens = AWS_TOKENS.checked_div(spent.retries).filter(|tokens| {
         let fits = *tokens > 0 && AWS_TOKENS / tokens == spent.retries;
         fits && goes_on && spent.slack == 0
@@ -108,4 +116,15 @@ fn claim(group: &Group<'_>, spent: Spent) -> Option<Claim> {
         or_changed: !goes_on,
     };
     Some(group.claim(Aspect::RetryBudget, finding, samples))
+}
+
+/// How many retries the dependency's clients made until the last of a group's calls: a budget is one
+/// for all operations and all trouble, though not all of it takes equally much.
+fn all_retries(material: &Material<'_>, group: &Group<'_>) -> u64 {
+    let history = material.view.history;
+    let calls = history.calls_of(&material.dependency.name).iter();
+    calls
+        .filter(|call| call.began <= group.name.window.1)
+        .map(|call| call.attempts.len() as u64 - 1)
+        .sum()
 }

@@ -98,7 +98,7 @@ impl Aspect {
             Self::RetriesRefused => "repeats what was refused for good",
             Self::BreakerOpens => "breaker opens after",
             Self::BreakerProbes => "breaker stays open for",
-            Self::Hedges => "sends a second attempt after",
+            Self::Hedges => "hedging",
             Self::Reconnects => "connections back after",
             Self::ReconnectPeak => "most new connections a second",
             Self::LockStep => "reconnects in lock-step",
@@ -318,13 +318,14 @@ impl fmt::Display for Finding {
                 low_us,
                 high_us,
                 ..
-            } => write!(
-                f,
-                "{} ({} to {})",
-                time(*value_us),
-                time(*low_us),
-                time(*high_us)
-            ),
+            } => {
+                let (value, low, high) = (time(*value_us), time(*low_us), time(*high_us));
+                f.write_str(&value)?;
+                if low != value || high != value {
+                    write!(f, " ({low} to {high})")?;
+                }
+                Ok(())
+            }
             Self::AtLeast { value_us } => {
                 write!(f, "never within the {} seen", time(*value_us))
             }
@@ -366,6 +367,14 @@ impl Claim {
     /// Whether something is said.
     pub const fn is_known(&self) -> bool {
         !matches!(self.finding, Finding::Unknown { .. })
+    }
+
+    /// Whether it is worth a line where lines are few: that a client does not do what few clients do
+    /// is not.
+    pub const fn is_remarkable(&self) -> bool {
+        let is_denied = matches!(self.finding, Finding::Does { does: false, .. });
+        let is_telling = !is_denied || matches!(self.aspect, Aspect::RetryAfter);
+        self.is_known() && is_telling
     }
 
     /// What it is about, in words: `attempts a call`, `waits as asked (retry-after)`.

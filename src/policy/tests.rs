@@ -98,6 +98,18 @@ fn without_its_own_word_a_spent_budget_may_be_a_change() {
 }
 
 #[test]
+fn retries_after_other_trouble_leave_a_budget_uncounted() {
+    let mut story = failing(&aws(), Some(3));
+    for number in 1..=3 {
+        let began = 10_000 + u64::from(number) * 100;
+        let one = attempt("s3", began, began + 50).gave_up().hit();
+        story = story.attempt(one.sdk("before", number));
+    }
+    let found = finding(&story, Aspect::RetryBudget);
+    assert!(matches!(found, Finding::Unknown { .. }), "{found:?}");
+}
+
+#[test]
 fn a_client_that_goes_on_has_no_budget() {
     for counts in [[3; 26].as_slice(), &[1; 26], &[3, 1, 3, 1, 3, 1, 3, 1]] {
         let found = findings(&failing(counts, Some(3)), Aspect::RetryBudget);

@@ -96,11 +96,11 @@ pub fn account(ledger: &LedgerReport) -> String {
     text
 }
 
-/// What is known of clients, a line for each dependency, operation and trouble, those with most
+/// What is worth telling of clients, a line for each dependency, operation and trouble, those with most
 /// samples first.
 pub fn conduct(claims: &[Claim]) -> Vec<String> {
     let mut subjects: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
-    for claim in claims.iter().filter(|claim| claim.is_known()) {
+    for claim in claims.iter().filter(|claim| claim.is_remarkable()) {
         let own = subjects.entry(claim.subject()).or_default();
         own.0 = own.0.max(claim.samples);
         let text = format!("{} {}", claim.heading(), claim.finding);
