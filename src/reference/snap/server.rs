@@ -66,7 +66,7 @@ pub struct ServerSetup {
     pub app: App,
     /// The pager's address; *remedied* only.
     pub pager: Option<String>,
-    /// How many messages the plan allows in [`Usage::WINDOW`]; *remedied* only.
+    /// How many messages the plan allows in five seconds; *remedied* only.
     pub plan: Option<u64>,
 }
 
