@@ -20,7 +20,7 @@ use std::{
 const SYSTEM: &str = r#"
 [system]
 name   = "bots"
-env    = { S3 = "{dependency.s3.url}", CA = "{ca}" }
+env    = { S3 = "{dependency.s3.url}", CA = "{ca}", DOOR = "{ingress.url}" }
 ready  = { path = "/healthz", within = "3s" }
 stop   = { signal = "INT" }
 folder = "work"
@@ -164,6 +164,16 @@ fn try_read(system: &str, scenario: &str) -> (Option<(Scenario, System)>, String
     (read, render(&problems.into_sorted(), false))
 }
 
+#[test]
+fn the_door_has_a_name_only_where_there_is_one() {
+    let ingress = SYSTEM.find("[ingress]").expect("it is the last table");
+    let (_, problems) = try_read(&SYSTEM[..ingress], SCENARIO);
+    assert!(
+        problems.contains("`{ingress.url}` refers to nothing"),
+        "{problems}"
+    );
+}
+
 fn read() -> (Scenario, System) {
     let (read, problems) = try_read(SYSTEM, SCENARIO);
     assert_eq!(problems, "");
@@ -213,6 +223,7 @@ fn instances_take_from_the_system_what_they_do_not_say_themselves() {
     assert_eq!(filled(&standby.env["MODE"], &[]), "{standby}");
     assert_eq!(system.ports, ["primary"]);
     assert_eq!(system.env["S3"], template("{dependency.s3.url}"));
+    assert_eq!(system.env["DOOR"], template("{ingress.url}"));
 }
 
 #[test]

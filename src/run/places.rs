@@ -51,6 +51,12 @@ impl Places {
         set("port", address.port().to_string());
     }
 
+    /// Names the door through which other people's load comes in.
+    pub fn set_ingress(&mut self, address: SocketAddr) {
+        self.set("ingress.url", format!("http://{address}"));
+        self.set("ingress.address", address.to_string());
+    }
+
     /// Names the app that the system speaks for.
     pub fn set_app(&mut self, dependency: &str, app: &PusherApp) {
         let parts = [("id", &app.id), ("key", &app.key), ("secret", &app.secret)];

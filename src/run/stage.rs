@@ -139,13 +139,14 @@ impl Stage {
         }
         self.check_upstreams(system).await?;
         self.open_forward_proxy(system, recorder, events)?;
+        let door = self.listen_for_others(system)?;
         let ca = authority.is_some().then_some(ca_path.as_path());
         self.start_system(system, ca, events, recorder).await?;
         self.url = self.places.fill(&system.url);
         let base = Base::parse(&self.url).map_err(|reason| self.unreachable(reason))?;
         self.check_external(system, &base).await?;
         self.base = Some(base);
-        self.open_ingress(system, recorder, events)?;
+        self.open_ingress(door, system, recorder, events)?;
         Ok(())
     }
 
@@ -443,17 +444,34 @@ impl Stage {
         }
     }
 
+    /// Where other people's load will come in: instances are told before the door opens, because
+    /// one of them may be the program that drives it. Who comes early waits.
+    fn listen_for_others(
+        &mut self,
+        system: &System,
+    ) -> Result<Option<std::net::TcpListener>, RunError> {
+        let Some(config) = &system.ingress else {
+            return Ok(None);
+        };
+        let listener = Ingress::listen(config).map_err(|error| listening("the ingress", error))?;
+        let address = listener.local_addr();
+        let address = address.map_err(|error| listening("the ingress", error))?;
+        self.places.set_ingress(address);
+        Ok(Some(listener))
+    }
+
     /// Opens the door for other people's load and says where it is.
     fn open_ingress(
         &mut self,
+        listener: Option<std::net::TcpListener>,
         system: &System,
         recorder: &Recorder,
         events: &Events,
     ) -> Result<(), RunError> {
-        let Some(door) = &system.ingress else {
+        let (Some(config), Some(listener)) = (&system.ingress, listener) else {
             return Ok(());
         };
-        let ingress = Ingress::start(door, &self.url, recorder.clone())
+        let ingress = Ingress::start(listener, config, &self.url, recorder.clone())
             .map_err(|error| listening("the ingress", error))?;
         events.note(
             recorder.now(),

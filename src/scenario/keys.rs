@@ -429,7 +429,7 @@ pub(super) const INGRESS: &[Key] = &[
     Key::optional(
         "listen",
         Shape::Text,
-        "a fixed address, \"127.0.0.1:8080\" (an ephemeral loopback port, printed at start)",
+        "a fixed address, \"127.0.0.1:8080\" (an ephemeral loopback port, printed at start; for programs it is `{ingress.url}`)",
     ),
     Key::optional("ok", Shape::Table(RULE), "what counts as ok (any 2xx)"),
     Key::optional(

@@ -76,7 +76,7 @@ pub(super) fn read(
         scope: Scope::default(),
     };
     let instances = system.tables("instance", "instance", problems);
-    reader.scope = start_scope(&outline, &system, &instances);
+    reader.scope = start_scope(&outline, root, &system, &instances);
     let start = reader.start(&instances, problems);
     let url = reader.url(&start, problems);
     let loads = requests::loads(root, &mut outline.loads, problems);
@@ -154,8 +154,16 @@ fn name_of(system: &Fields<'_>, problems: &mut Problems) -> String {
 }
 
 /// What programs may refer to.
-fn start_scope(outline: &Outline, system: &Fields<'_>, instances: &[Fields<'_>]) -> Scope {
+fn start_scope(
+    outline: &Outline,
+    root: &Fields<'_>,
+    system: &Fields<'_>,
+    instances: &[Fields<'_>],
+) -> Scope {
     let mut known: Vec<String> = ["brownout", "ca", "out"].map(str::to_owned).to_vec();
+    if root.has("ingress") {
+        known.extend(["ingress.url", "ingress.address"].map(str::to_owned));
+    }
     for dependency in &outline.dependencies {
         for part in ["url", "address", "host", "port"] {
             known.push(format!("dependency.{}.{part}", dependency.name));

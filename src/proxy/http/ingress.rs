@@ -44,22 +44,29 @@ pub struct Ingress {
 }
 
 impl Ingress {
+    /// Where the door will be. Whoever comes before it is opened waits.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub fn listen(config: &scenario::Ingress) -> io::Result<std::net::TcpListener> {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = std::net::TcpListener::bind(config.listen.unwrap_or(anywhere))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
     /// Opens the door to the system at this URL, of which only scheme, host and port count: the
     /// requests keep their paths. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// The URL names no host, or the address cannot be bound.
+    /// The URL names no host, or the listener is of no use.
     pub fn start(
+        listener: std::net::TcpListener,
         config: &scenario::Ingress,
         system_url: &str,
         recorder: Recorder,
     ) -> io::Result<Self> {
         let system = Arc::new(connector(system_url)?);
-        let listen = config
-            .listen
-            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        let listener = std::net::TcpListener::bind(listen)?;
-        listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let door = Arc::new(Door {
@@ -246,7 +253,8 @@ mod tests {
         let system = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/base", system.local_addr().unwrap());
         let (recorder, observed) = Recorder::channel(100);
-        let ingress = Ingress::start(&config, &url, recorder).unwrap();
+        let listener = Ingress::listen(&config).unwrap();
+        let ingress = Ingress::start(listener, &config, &url, recorder).unwrap();
         (ingress, system, observed)
     }
 
@@ -302,6 +310,32 @@ mod tests {
             assert_eq!(operation.intended, operation.began);
             assert!(operation.ended >= operation.began);
         }
+        ingress.stop().await;
+    }
+
+    #[tokio::test]
+    async fn who_comes_before_the_door_is_opened_waits() {
+        let config = scenario::Ingress {
+            listen: None,
+            outcomes: Outcomes::default(),
+            timeout: PATIENCE,
+            name: "visitors".into(),
+        };
+        let system = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", system.local_addr().unwrap());
+        let listener = Ingress::listen(&config).unwrap();
+        let mut early = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        early.write_all(GET).await.unwrap();
+        let (recorder, mut observed) = Recorder::channel(100);
+        let ingress = Ingress::start(listener, &config, &url, recorder).unwrap();
+        let (mut served, _) = timeout(PATIENCE, system.accept()).await.unwrap().unwrap();
+        let mut request = vec![0; GET.len()];
+        served.read_exact(&mut request).await.unwrap();
+        let answer = b"HTTP/1.1 204 Fine\r\n\r\n";
+        served.write_all(answer).await.unwrap();
+        assert_eq!(operation(&mut observed).await.outcome, Outcome::Ok);
         ingress.stop().await;
     }
 
