@@ -119,6 +119,9 @@ pub enum Scope {
 /// The history as expectations see it: `history` knows how to build it.
 pub use crate::history::View;
 
+/// What a threshold asks of a run before it can be judged.
+pub use samples::samples_needed;
+
 /// What `check` knows of a run that has not happened.
 #[derive(Debug)]
 pub struct Foresight<'a> {

@@ -1,0 +1,870 @@
+//! What would prove that the documentation is true: every command of every page is carried out, in
+//! the page's order and in a folder of its own, ends as the page says and prints what the page
+//! shows; every file that a page shows is written there first; every link leads somewhere.
+//!
+//! How a page says it:
+//!
+//! - A block of `console` holds commands, each after `$ `. One that does not succeed says so in a
+//!   comment: `# exit status 1`. Below it stands what it prints: every line must be printed, in this
+//!   order, where any number stands for any other; `…` is left out.
+//! - A block whose first line is a comment with nothing but a path is that file; with `, continued`
+//!   it is added to it.
+//! - Every other block is checked by the parser of its language; `text` is looked at by nobody.
+//!
+//! What cannot be carried out here stands in [`NOT_RUN`], with the reason, and is checked for its
+//! syntax. A run that says of itself that its load missed its schedule, because the machine was
+//! busy, is repeated.
+
+#![cfg(feature = "demo")]
+
+mod made;
+mod python;
+
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Mutex,
+};
+use tempfile::TempDir;
+
+/// Commands that are not carried out: page, command, why not.
+const NOT_RUN: &[(&str, &str, &str)] = &[
+    (
+        "README.md",
+        "cargo run --release -- run scenarios/",
+        CI_RUNS_IT,
+    ),
+    ("README.md", "tests/run", CI_RUNS_IT),
+    ("README.md", "cargo install --locked --path .", BUILDS),
+    (
+        "docs/tutorial.md",
+        "python3 -m pip install boto3",
+        NEEDS_AN_INDEX,
+    ),
+    (
+        "docs/how-to/load.md",
+        "python3 -m pip install locust",
+        NEEDS_AN_INDEX,
+    ),
+    (
+        "docs/how-to/load.md",
+        "brownout run scenarios/s3.toml --system k6.toml",
+        "needs k6, which is in no package index that the tests use",
+    ),
+    (
+        "docs/how-to/docker-compose.md",
+        "docker compose build",
+        NEEDS_DOCKER,
+    ),
+    (
+        "docs/how-to/docker-compose.md",
+        "brownout run scenarios/s3.toml --system compose.toml",
+        NEEDS_DOCKER,
+    ),
+    (
+        "docs/how-to/staging.md",
+        "brownout run scenarios/s3.toml --system staging.toml",
+        "needs somebody's staging environment",
+    ),
+];
+
+/// How often a run is repeated that says of itself that it is no answer.
+const REPEATS_MAX: usize = 3;
+
+const CI_RUNS_IT: &str = "`.ci/run` runs it, to the letter";
+const BUILDS: &str = "compiles everything; `.ci/run` builds the same binary";
+const NEEDS_AN_INDEX: &str = "fetches from a package index; `tests/run` installs the same";
+const NEEDS_DOCKER: &str = "needs Docker";
+
+/// What a page's folder holds before its first command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Nothing.
+    Empty,
+    /// The scenarios of this repository.
+    Repository,
+    /// The files that the tutorial has made by its end.
+    Shop,
+}
+
+macro_rules! pages {
+    ($($name:ident: $path:literal from $start:ident;)*) => {
+        const PAGES: &[&str] = &[$($path),*];
+        $(
+            #[test]
+            fn $name() {
+                let found = Page::read($path).carry_out(Start::$start);
+                assert!(found.is_empty(), "{}:\n{}", $path, found.join("\n"));
+            }
+        )*
+    };
+}
+
+pages! {
+    a_tutorial_that_is_true: "docs/tutorial.md" from Empty;
+    a_load_of_others_that_is_true: "docs/how-to/load.md" from Shop;
+    ci_is_true: "docs/how-to/ci.md" from Shop;
+    docker_compose_is_true: "docs/how-to/docker-compose.md" from Shop;
+    staging_is_true: "docs/how-to/staging.md" from Shop;
+    readme_is_true: "README.md" from Repository;
+    the_map_is_true: "docs/README.md" from Empty;
+    formats_are_true: "docs/formats.md" from Empty;
+    the_command_line_is_true: "docs/cli.md" from Empty;
+    verdicts_are_true: "docs/explanation/verdicts.md" from Empty;
+    how_it_works_is_true: "docs/explanation/how-it-works.md" from Empty;
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A page: its path from the repository's root, and its text.
+struct Page {
+    name: String,
+    text: String,
+}
+
+/// Something fenced.
+#[derive(Debug)]
+struct Block<'a> {
+    language: &'a str,
+    /// The line of its fence, from 1.
+    line: usize,
+    lines: Vec<&'a str>,
+}
+
+/// A command and what the page says of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Step<'a> {
+    line: usize,
+    command: &'a str,
+    status: i32,
+    shown: Vec<&'a str>,
+}
+
+impl Step<'_> {
+    /// Whether it did what the page says.
+    fn is_so(&self, did: &Did) -> bool {
+        did.status == Some(self.status) && first_missing(&self.shown, &did.said).is_none()
+    }
+}
+
+/// What a command did.
+struct Did {
+    status: Option<i32>,
+    said: String,
+}
+
+impl Page {
+    fn read(name: &str) -> Self {
+        let text = std::fs::read_to_string(repository().join(name)).unwrap_or_default();
+        Self {
+            name: name.to_owned(),
+            text,
+        }
+    }
+
+    /// Everything that is not as the page says.
+    fn carry_out(&self, start: Start) -> Vec<String> {
+        if self.text.is_empty() {
+            return vec!["there is no such page".to_owned()];
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        prepare(start, folder.path());
+        let mut found = Vec::new();
+        for block in self.blocks() {
+            if let Some((path, text)) = block.file() {
+                write(folder.path(), path.0, &text, path.1);
+            }
+            match block.language {
+                "console" => {
+                    for step in block.steps() {
+                        found.extend(self.take(&step, folder.path()));
+                    }
+                }
+                _ => found.extend(block.malformed()),
+            }
+        }
+        found
+    }
+
+    /// Carries out one command, or checks it where it is not to be carried out.
+    fn take(&self, step: &Step<'_>, folder: &Path) -> Option<String> {
+        let at = format!("{}:{}: `{}`", self.name, step.line, step.command);
+        let command = by_the_binary(step.command);
+        if not_run(&self.name, step.command).is_some() {
+            return wrong_syntax(&command, folder).map(|why| format!("{at}: {why}"));
+        }
+        let did = answered(&command, folder, &[], |did| step.is_so(did));
+        if did.status != Some(step.status) {
+            let (wanted, said) = (step.status, did.said);
+            return Some(format!(
+                "{at} ended with {:?}, not {wanted}:\n{said}",
+                did.status
+            ));
+        }
+        let missing = first_missing(&step.shown, &did.said)?;
+        Some(format!(
+            "{at} does not print {missing:?} there:\n{}",
+            did.said
+        ))
+    }
+
+    fn blocks(&self) -> Vec<Block<'_>> {
+        let mut blocks: Vec<Block<'_>> = Vec::new();
+        let mut open = false;
+        for (line, text) in (1..).zip(self.text.lines()) {
+            match (text.strip_prefix("```"), open) {
+                (Some(_), true) => open = false,
+                (Some(language), false) => {
+                    open = true;
+                    blocks.push(Block {
+                        language,
+                        line,
+                        lines: Vec::new(),
+                    });
+                }
+                (None, true) => blocks.last_mut().expect("it is open").lines.push(text),
+                (None, false) => {}
+            }
+        }
+        blocks
+    }
+
+    /// The page without what is fenced.
+    fn prose(&self) -> String {
+        let mut open = false;
+        let lines = self.text.lines().filter(|line| {
+            let fence = line.trim_start().starts_with("```");
+            open ^= fence;
+            !open && !fence
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Where its links lead, pictures included.
+    fn links(&self) -> Vec<String> {
+        let prose = self.prose();
+        let ends = prose.match_indices("](").map(|(at, _)| &prose[at + 2..]);
+        ends.filter_map(|rest| rest.split_once(')'))
+            .map(|(target, _)| target.to_owned())
+            .collect()
+    }
+
+    /// What its headings are called in links, as GitHub does it.
+    fn anchors(&self) -> BTreeSet<String> {
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        let prose = self.prose();
+        let headings = prose.lines().filter(|line| line.starts_with('#'));
+        headings
+            .map(|line| {
+                let kept = line.trim_start_matches('#').trim().to_lowercase();
+                let kept = kept
+                    .chars()
+                    .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+                let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+                let times = seen.entry(anchor.clone()).or_default();
+                *times += 1;
+                match *times {
+                    1 => anchor,
+                    more => format!("{anchor}-{}", more - 1),
+                }
+            })
+            .collect()
+    }
+
+    /// Links that lead nowhere.
+    fn broken_links(&self) -> Vec<String> {
+        let here = Path::new(&self.name).parent().unwrap_or(Path::new(""));
+        let broken = |target: &String| {
+            if target.starts_with("https://") {
+                return false;
+            }
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = match path {
+                "" => PathBuf::from(&self.name),
+                path => plain(&here.join(path)),
+            };
+            let name = path.to_string_lossy();
+            !repository().join(&path).exists()
+                || (!anchor.is_empty() && !Self::read(&name).anchors().contains(anchor))
+        };
+        self.links().into_iter().filter(broken).collect()
+    }
+}
+
+/// A path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+/// The languages that a block may be in.
+const LANGUAGES: &[&str] = &[
+    "console",
+    "toml",
+    "python",
+    "yaml",
+    "js",
+    "dockerfile",
+    "text",
+];
+
+impl<'a> Block<'a> {
+    /// The file that it is, whether it is added to one, and its text.
+    fn file(&self) -> Option<((&'a str, bool), String)> {
+        let first = self.lines.first()?;
+        let said = first.strip_prefix("# ").or(first.strip_prefix("// "))?;
+        let (path, added) = match said.strip_suffix(", continued") {
+            Some(path) => (path, true),
+            None => (said, false),
+        };
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        let named = path.contains('.') || path == "Dockerfile";
+        let is_file = named && path.chars().all(fits) && !path.ends_with('.');
+        (is_file && self.language != "console")
+            .then(|| ((path, added), self.lines.join("\n") + "\n"))
+    }
+
+    fn steps(&self) -> Vec<Step<'a>> {
+        let mut steps: Vec<Step<'a>> = Vec::new();
+        for (line, text) in (self.line + 1..).zip(&self.lines) {
+            match (text.strip_prefix("$ "), steps.last_mut()) {
+                (Some(command), _) => {
+                    let (command, comment) = command.split_once(" # ").unwrap_or((command, ""));
+                    let status = comment.trim().strip_prefix("exit status ");
+                    let status = status.and_then(|rest| {
+                        let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+                        digits.and_then(|digits| digits.parse().ok())
+                    });
+                    steps.push(Step {
+                        line,
+                        command: command.trim(),
+                        status: status.unwrap_or(0),
+                        shown: Vec::new(),
+                    });
+                }
+                (None, Some(step)) => step.shown.push(text),
+                (None, None) => {}
+            }
+        }
+        steps
+    }
+
+    /// What the parser of its language has against it.
+    fn malformed(&self) -> Option<String> {
+        let text = self.lines.join("\n");
+        let why = match self.language {
+            "toml" => text
+                .parse::<toml::Table>()
+                .err()
+                .map(|error| error.to_string()),
+            "python" => parsed(python::inline(PARSE), &text),
+            "yaml" => parsed(python::inline(AS_JSON), &text),
+            "js" => {
+                let mut node = Command::new("node");
+                node.args(["--input-type=module", "--check"]);
+                parsed(node, &text)
+            }
+            other if LANGUAGES.contains(&other) => None,
+            other => Some(format!("a block in {other:?}; there are {LANGUAGES:?}")),
+        }?;
+        Some(format!("line {}: {why}", self.line))
+    }
+}
+
+/// Parses Python.
+const PARSE: &str = "import ast, sys; ast.parse(sys.stdin.read())";
+
+/// Reads YAML and writes JSON.
+const AS_JSON: &str = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
+
+/// What a parser that reads from its standard input has to complain of.
+fn parsed(mut parser: Command, text: &str) -> Option<String> {
+    let mut child = parser
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the parser starts");
+    let mut stdin = child.stdin.take().expect("its input");
+    stdin.write_all(text.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    (!output.status.success()).then_some(complaint)
+}
+
+fn prepare(start: Start, folder: &Path) {
+    match start {
+        Start::Empty => {}
+        Start::Repository => {
+            let scenarios = folder.join("scenarios");
+            std::os::unix::fs::symlink(repository().join("scenarios"), scenarios).expect("a link");
+        }
+        Start::Shop => {
+            for block in Page::read("docs/tutorial.md").blocks() {
+                if let Some((path, text)) = block.file() {
+                    write(folder, path.0, &text, path.1);
+                }
+            }
+        }
+    }
+}
+
+fn write(folder: &Path, path: &str, text: &str, added: bool) {
+    let path = folder.join(path);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    let mut file = std::fs::OpenOptions::new();
+    let file = file.create(true).write(true).append(added).truncate(!added);
+    let mut file = file.open(path).expect("the file is opened");
+    file.write_all(text.as_bytes())
+        .expect("the file is written");
+}
+
+/// A command as it is typed in the repository, by the binary that is tested.
+fn by_the_binary(command: &str) -> String {
+    match command.strip_prefix("cargo run --release -- ") {
+        Some(arguments) => format!("brownout {arguments}"),
+        None => command.to_owned(),
+    }
+}
+
+fn not_run(page: &str, command: &str) -> Option<&'static str> {
+    let mut list = NOT_RUN.iter();
+    let listed = list.find(|(where_, which, _)| *where_ == page && *which == command);
+    listed.map(|(.., why)| *why)
+}
+
+/// The environment in which a reader types: the binary and the tests' Python come first.
+fn path() -> String {
+    let binary = Path::new(env!("CARGO_BIN_EXE_brownout"));
+    let python = python::interpreter();
+    let folders = [binary.parent(), python.parent()];
+    let folders = folders
+        .into_iter()
+        .flatten()
+        .map(|one| one.display().to_string());
+    let rest = std::env::var("PATH").unwrap_or_default();
+    folders.chain([rest]).collect::<Vec<_>>().join(":")
+}
+
+fn shell(command: &str, folder: &Path, environment: &[(&str, &str)]) -> Did {
+    let output = Command::new("bash")
+        .args(["-e", "-o", "pipefail", "-c", command])
+        .current_dir(folder)
+        .env("PATH", path())
+        .env("NO_COLOR", "1")
+        .env("HOME", folder)
+        .env_remove("COLUMNS")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("a shell");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Did {
+        status: output.status.code(),
+        said: text(&output.stdout) + &text(&output.stderr),
+    }
+}
+
+/// What a command did. A run that says of itself that its load missed its schedule, and so is no
+/// answer, is repeated, with no other repetition beside it.
+fn answered(
+    command: &str,
+    folder: &Path,
+    environment: &[(&str, &str)],
+    is_so: impl Fn(&Did) -> bool,
+) -> Did {
+    let mut did = shell(command, folder, environment);
+    let _alone = (!is_so(&did)).then(|| REPEATED.lock());
+    for _ in 0..REPEATS_MAX {
+        if !is_so(&did) && did.said.contains("missed its schedule") {
+            did = shell(command, folder, environment);
+        }
+    }
+    did
+}
+
+/// Held by a run that is repeated. A test that failed had its turn all the same.
+static REPEATED: Mutex<()> = Mutex::new(());
+
+/// What is wrong with a command that is not carried out: its grammar, and of `brownout` every
+/// argument.
+fn wrong_syntax(command: &str, folder: &Path) -> Option<String> {
+    // Where what it prints goes is not its own business.
+    let alone = [" | ", " > ", " >> "]
+        .into_iter()
+        .fold(command, |command, to| {
+            command.split_once(to).map_or(command, |(before, _)| before)
+        });
+    let parse = match alone.strip_prefix("brownout ") {
+        // Whatever stands before `--help` is read first.
+        Some(arguments) => format!("brownout {arguments} --help"),
+        None => format!("bash -n -c {}", quoted(command)),
+    };
+    let did = shell(&parse, folder, &[]);
+    (did.status != Some(0)).then_some(did.said)
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The first line shown that is not printed after those before it.
+fn first_missing<'a>(shown: &[&'a str], said: &str) -> Option<&'a str> {
+    let mut printed = said.lines().map(pattern);
+    let mut lines = shown.iter().filter(|line| !matches!(line.trim(), "" | "…"));
+    lines
+        .find(|line| {
+            let wanted = pattern(line);
+            !printed.any(|line| line == wanted)
+        })
+        .copied()
+}
+
+/// A line in which spaces count once, and every number, with its unit, is the same.
+fn pattern(line: &str) -> String {
+    let mut pattern = String::new();
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if letter.is_ascii_digit() {
+            while letters
+                .next_if(|c| c.is_ascii_digit() || ".,".contains(*c))
+                .is_some()
+            {}
+            while letters
+                .next_if(|c| c.is_alphabetic() || *c == '%')
+                .is_some()
+            {}
+            if !pattern.ends_with('#') {
+                pattern.push('#');
+            }
+        } else {
+            pattern.push(letter);
+        }
+    }
+    pattern.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// All pages, as paths from the repository's root.
+fn pages_there_are() -> BTreeSet<String> {
+    let mut pages = BTreeSet::from(["README.md".to_owned()]);
+    let mut folders = vec![repository().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "md") {
+                let name = path.strip_prefix(repository()).expect("within it");
+                pages.insert(name.to_string_lossy().into_owned());
+            }
+        }
+    }
+    pages
+}
+
+#[test]
+fn every_page_is_carried_out() {
+    let known: BTreeSet<String> = PAGES.iter().map(|one| (*one).to_owned()).collect();
+    assert_eq!(known, pages_there_are());
+}
+
+#[test]
+fn what_is_not_run_is_there_and_has_a_reason() {
+    for (page, command, why) in NOT_RUN {
+        let page = Page::read(page);
+        let there = page
+            .blocks()
+            .iter()
+            .flat_map(Block::steps)
+            .any(|step| step.command == *command);
+        assert!(there, "{} has no `{command}`, {why}", page.name);
+        assert!(!why.is_empty());
+        if *why == CI_RUNS_IT {
+            let ci = std::fs::read_to_string(repository().join(".ci/run")).expect("it is there");
+            assert!(ci.lines().any(|line| line == *command), "{command}");
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere_and_every_page_is_on_the_map() {
+    let pages = pages_there_are();
+    for name in &pages {
+        let broken = Page::read(name).broken_links();
+        assert!(broken.is_empty(), "{name} leads to {broken:?}");
+    }
+    let map = Page::read("docs/README.md");
+    let mapped: BTreeSet<String> = map
+        .links()
+        .iter()
+        .map(|target| target.split('#').next().unwrap_or_default())
+        .map(|target| {
+            plain(&Path::new("docs").join(target))
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    let unmapped: Vec<&String> = pages
+        .iter()
+        .filter(|page| *page != "docs/README.md" && !mapped.contains(*page))
+        .collect();
+    assert!(unmapped.is_empty(), "{unmapped:?}");
+}
+
+/// The files beside the how-tos are what the pages show, so that either can be copied.
+#[test]
+fn files_beside_the_how_tos_are_what_the_pages_show() {
+    let shown: Vec<String> = pages_there_are()
+        .iter()
+        .flat_map(|name| {
+            let page = Page::read(name);
+            let files = page.blocks().into_iter().filter_map(|block| block.file());
+            files.map(|(_, text)| text).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut files = 0;
+    for entry in std::fs::read_dir(repository().join("docs/how-to")).expect("how-tos") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|end| end != "md") {
+            let text = std::fs::read_to_string(&path).expect("a text");
+            assert!(shown.contains(&text), "no page shows {}", path.display());
+            files += 1;
+        }
+    }
+    assert!(files >= 2, "{files}");
+}
+
+/// A file of YAML as a value.
+fn yaml(name: &str) -> Value {
+    let file = std::fs::File::open(repository().join(name)).expect("it is there");
+    let output = python::inline(AS_JSON)
+        .stdin(file)
+        .output()
+        .expect("python");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// A project with the tutorial's shop, as CI checks it out.
+fn project() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    prepare(Start::Shop, folder.path());
+    folder
+}
+
+/// Runs one step of a CI file as the CI does, except that Brownout and the shop's packages are there
+/// already.
+fn ci_step(script: &str, folder: &Path) {
+    let mut lines = script.lines();
+    let installs = |line: &&str| {
+        let from_elsewhere = ["cargo install", "pip install", "apt-get"];
+        from_elsewhere.iter().any(|what| line.contains(what))
+    };
+    let kept: Vec<&str> = lines.by_ref().filter(|line| !installs(line)).collect();
+    for line in script.lines().filter(installs) {
+        assert_eq!(wrong_syntax(line, folder), None, "{line}");
+    }
+    let summary = folder.join("step-summary.md");
+    let environment = [("GITHUB_STEP_SUMMARY", summary.to_str().expect("a path"))];
+    let did = answered(&kept.join("\n"), folder, &environment, |did| {
+        did.status == Some(0)
+    });
+    assert_eq!(did.status, Some(0), "{script}\n{}", did.said);
+}
+
+/// Both wait more than they work.
+#[test]
+fn all_files_for_ci_run() {
+    std::thread::scope(|scope| {
+        scope.spawn(github_workflow);
+        scope.spawn(gitlab_job);
+    });
+}
+
+fn github_workflow() {
+    let workflow = yaml("docs/how-to/github-actions.yml");
+    let job = &workflow["jobs"]["rehearse"];
+    let bounded = job["runs-on"].is_string() && job["timeout-minutes"].is_u64();
+    assert!(bounded, "{job}");
+    let folder = project();
+    let mut ran = 0;
+    for step in job["steps"].as_array().expect("steps") {
+        match (&step["uses"], &step["run"]) {
+            (Value::String(action), Value::Null) => {
+                let (name, version) = action.split_once('@').expect("a version");
+                let official = name.starts_with("actions/") && version.starts_with('v');
+                assert!(official, "{action}");
+            }
+            (Value::Null, Value::String(script)) => {
+                ci_step(script, folder.path());
+                ran += 1;
+            }
+            _ => panic!("a step either uses or runs: {step}"),
+        }
+    }
+    assert!(ran >= 4, "{ran}");
+    let steps = job["steps"].as_array().into_iter().flatten();
+    let kept: Vec<&str> = steps
+        .filter_map(|step| step["with"]["path"].as_str())
+        .collect();
+    assert!(kept.contains(&"brownout-report"), "{kept:?}");
+    assert!(folder.path().join("brownout-report/report.html").exists());
+    let summary = std::fs::read_to_string(folder.path().join("step-summary.md"));
+    let summary = summary.expect("a summary");
+    assert!(summary.contains("S3"), "{summary}");
+}
+
+fn gitlab_job() {
+    let job = &yaml("docs/how-to/gitlab-ci.yml")["outages"];
+    let script = job["script"].as_array().expect("a script");
+    let lines: Vec<&str> = script.iter().filter_map(Value::as_str).collect();
+    assert_eq!(lines.len(), script.len(), "{script:?}");
+    let folder = project();
+    ci_step(&lines.join("\n"), folder.path());
+    assert_eq!(job["artifacts"]["paths"][0], "brownout-report/");
+    assert_eq!(job["artifacts"]["when"], "always");
+    let junit = &job["artifacts"]["reports"]["junit"];
+    let junit = folder.path().join(junit.as_str().expect("a report"));
+    let junit = std::fs::read_to_string(junit).expect("the report");
+    assert!(junit.contains("<testsuites"), "{junit}");
+}
+
+/// The README's pictures are small, and whoever wants them anew has scripts that can be read.
+#[test]
+fn the_pictures_are_small_and_their_scripts_parse() {
+    let images = repository().join("docs/images");
+    let mut size = 0;
+    for name in ["report.png", "timeline.png"] {
+        let picture = std::fs::read(images.join(name)).expect("the picture");
+        assert!(picture.starts_with(b"\x89PNG"), "{name}");
+        size += picture.len();
+    }
+    assert!(size <= 250_000, "{size}");
+    for check in ["bash -n take", "node --check take.js"] {
+        let did = shell(check, &images, &[]);
+        assert_eq!(did.status, Some(0), "{check}: {}", did.said);
+    }
+}
+
+// That these tests can fail: pages that say what is not so.
+
+#[track_caller]
+fn complains(text: &str, of: &str) {
+    let page = Page {
+        name: "page.md".to_owned(),
+        text: text.to_owned(),
+    };
+    let found = page.carry_out(Start::Empty).join("\n");
+    assert!(found.contains(of), "{found:?} lacks {of:?}");
+}
+
+#[test]
+fn a_page_with_a_command_that_is_not_so_is_found() {
+    complains(
+        "```console\n$ brownout chek x.toml\n```",
+        "ended with Some(64), not 0",
+    );
+    complains(
+        "```console\n$ brownout list faults --loud\n```",
+        "ended with Some(64), not 0",
+    );
+    complains(
+        "```console\n$ true    # exit status 1: it fails\n```",
+        "ended with Some(0), not 1",
+    );
+    complains(
+        "```console\n$ false | cat\n```",
+        "ended with Some(1), not 0",
+    );
+    complains(
+        "```console\n$ echo one\ntwo\n```",
+        "does not print \"two\" there",
+    );
+    complains(
+        "```console\n$ printf 'a\\nb\\n'\nb\na\n```",
+        "does not print \"a\" there",
+    );
+    complains("```toml\nkey = \n```", "line 1");
+    complains("```python\ndef\n```", "SyntaxError");
+    complains("```yaml\na: [1\n```", "line 1");
+    complains("```js\nlet = ;\n```", "SyntaxError");
+    complains("```sh\ntrue\n```", "a block in \"sh\"");
+    let toml = "```toml\n# brownout.toml\n[system]\ncomand = [\"x\"]\n```\n";
+    complains(
+        &format!("{toml}```console\n$ brownout check brownout.toml\n```"),
+        "did you mean",
+    );
+}
+
+#[test]
+fn a_page_that_is_so_is_not_complained_of() {
+    let text = "```python\n# a/b.py\nprint('took 3.2s, 14%')\n```\n\
+                ```python\n# a/b.py, continued\nraise SystemExit(3)\n```\n\
+                ```console\n$ python3 a/b.py    # exit status 3: so it is\n…\ntook 250ms,   9%\n$ true\n```";
+    let page = Page {
+        name: "page.md".to_owned(),
+        text: text.to_owned(),
+    };
+    assert_eq!(page.carry_out(Start::Empty), Vec::<String>::new());
+}
+
+#[test]
+fn commands_that_are_not_run_are_still_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wrong = |command: &str| wrong_syntax(command, folder.path()).is_some();
+    for (command, is_wrong) in [
+        ("brownout run scenarios/", false),
+        ("brownout run scenarios/ --otu x", true),
+        ("brownout run scenarios/ --jobs 0", true),
+        ("brownout rnu scenarios/", true),
+        ("brownout list faults > ~/none/faults.txt", false),
+        ("brownout list fault | cat", true),
+        ("docker compose build", false),
+        ("docker compose 'build", true),
+    ] {
+        assert_eq!(wrong(command), is_wrong, "{command}");
+    }
+}
+
+#[test]
+fn links_that_lead_nowhere_are_found() {
+    let text = "# One `two`, three\n[a](#one-two-three) [b](#one) [c](docs/formats.md) \
+                [d](docs/formats.md#faults-phasefault) [e](docs/formats.md#nothing) [f](docs/none.md) \
+                ![g](none.png) [h](https://example.org)\n```text\n[i](none)\n```\n";
+    let page = Page {
+        name: "README.md".to_owned(),
+        text: text.to_owned(),
+    };
+    // Anchors of the page itself are looked up in the file of that name.
+    let broken = page.broken_links();
+    assert!(page.anchors().contains("one-two-three"));
+    for target in ["docs/formats.md#nothing", "docs/none.md", "none.png"] {
+        assert!(broken.contains(&target.to_owned()), "{broken:?}");
+    }
+    for target in [
+        "docs/formats.md",
+        "docs/formats.md#faults-phasefault",
+        "https://example.org",
+        "none",
+    ] {
+        assert!(!broken.contains(&target.to_owned()), "{broken:?}");
+    }
+}
