@@ -120,7 +120,6 @@ pub enum Scope {
 pub use crate::history::View;
 
 /// What a threshold asks of a run before it can be judged.
-pub use samples::samples_needed;
 
 /// What `check` knows of a run that has not happened.
 #[derive(Debug)]

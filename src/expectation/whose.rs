@@ -465,6 +465,7 @@ mod tests {
             expectation,
             during: vec![1],
             span: 0..0,
+            extent: 0..0,
         });
         judge(&story.history(), &scenario, &sample::system()).remove(0)
     }
