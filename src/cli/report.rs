@@ -61,7 +61,8 @@ pub fn report(args: &Args) -> Result<Exit, Failure> {
 /// Bytes as they are, to the file or else to standard output.
 pub fn deliver(out: Option<&Path>, bytes: &[u8]) -> Result<(), Failure> {
     let Some(file) = out else {
-        return Ok(say::bytes(bytes)?);
+        say::bytes(bytes)?;
+        return Ok(());
     };
     fs::write(file, bytes).map_err(|error| {
         Failure::usage(
@@ -83,7 +84,7 @@ fn format(args: &Args) -> Result<&'static ReportDef, Failure> {
     let wanted = |def: &&ReportDef| match (name, &asked) {
         (Some(name), _) => def.name == name,
         (None, Some(asked)) => {
-            let own = def.file.map_or("x.txt", |file| file);
+            let own = def.file.unwrap_or("x.txt");
             asked.is_some() && end(Path::new(own)) == *asked
         }
         (None, None) => def.file.is_none(),

@@ -42,7 +42,6 @@ mod testing;
 
 pub use judge::{can_be_judged, judge, judge_so_far, judged_phases, run_doubts};
 pub use judgement::{EVIDENCE_MAX, Judgement};
-pub use samples::samples_needed;
 pub use verdict::{Evidence, Place, Status, Subject, Verdict};
 
 use crate::{
@@ -120,6 +119,7 @@ pub enum Scope {
 pub use crate::history::View;
 
 /// What a threshold asks of a run before it can be judged.
+pub use samples::samples_needed;
 
 /// What `check` knows of a run that has not happened.
 #[derive(Debug)]

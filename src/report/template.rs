@@ -32,8 +32,8 @@ pub struct TemplateError {
 /// Whether a file of this name holds markup, in which values are escaped.
 pub fn is_markup(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let ends = TEMPLATE_ENDS.iter();
-    let stripped = ends.filter_map(|end| name.strip_suffix(end)).next();
+    let mut ends = TEMPLATE_ENDS.iter();
+    let stripped = ends.find_map(|end| name.strip_suffix(end));
     let name = stripped.unwrap_or(&name);
     [".html", ".htm", ".xhtml", ".xml", ".svg"]
         .iter()

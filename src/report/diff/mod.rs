@@ -239,8 +239,7 @@ fn changes(found: &[Vec<(&str, Found)>]) -> Vec<Vec<(Change, Option<String>)>> {
         Some(test) if telling(test.least) => {
             verdict.decided(Some(real.next().is_some_and(|real| real)))
         }
-        Some(_) => verdict.decided(None),
-        None => verdict.decided(None),
+        _ => verdict.decided(None),
     };
     found
         .iter()
