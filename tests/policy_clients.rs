@@ -112,8 +112,18 @@ impl Inferred {
     }
 }
 
-/// Clients of plain HTTP: name, attempts, law, jitter, base in seconds, what the wire must tell.
-const CLIENTS: &[(&str, u64, &str, &str, Option<f64>, &str)] = &[
+/// A client of plain HTTP: name, attempts, law, jitter, base in seconds, and what the wire must tell
+/// of law and jitter.
+type Known = (
+    &'static str,
+    u64,
+    &'static str,
+    &'static str,
+    Option<f64>,
+    &'static str,
+);
+
+const CLIENTS: &[Known] = &[
     ("fixed", 4, "fixed", "none", Some(0.2), "fixed · none"),
     ("linear", 4, "linear", "none", Some(0.1), "linear · none"),
     (
