@@ -189,16 +189,34 @@ impl SoFar {
                 (!ids.is_empty()).then(|| format!("{} {says}", named(&ids)))
             })
             .collect();
-        let open = self.preview.decided.len().saturating_sub(self.told.len());
-        if open > 0 {
-            parts.push(format!("{open} still open"));
-        }
+        parts.push(format!("{} still open", self.open()));
         parts.join("; ")
     }
 
-    /// The line that stands while the run goes on, once something is known.
+    /// The line that stands while the run goes on, once something is known: counts, because ids may
+    /// be more than there is room for.
     pub fn standing(&self) -> Option<String> {
-        (!self.told.is_empty()).then(|| format!("so far: {}", self.tally()))
+        if self.told.is_empty() {
+            return None;
+        }
+        let parts: Vec<String> = [Status::Fail, Status::Inconclusive, Status::Pass]
+            .into_iter()
+            .map(|status| {
+                (
+                    self.told.values().filter(|told| **told == status).count(),
+                    status,
+                )
+            })
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, status)| format!("{count} {}", says(status, count)))
+            .collect();
+        let open = self.open();
+        Some(format!("so far {}, {open} still open", parts.join(", ")))
+    }
+
+    /// How many expectations nothing was told of.
+    fn open(&self) -> usize {
+        self.preview.decided.len().saturating_sub(self.told.len())
     }
 
     /// What was told of each expectation.
@@ -332,7 +350,10 @@ mod tests {
             "{lines:?}"
         );
         assert_eq!(lines.len(), 3);
-        assert_eq!(so_far.standing().as_ref(), Some(&lines[0]));
+        assert_eq!(
+            so_far.standing().as_deref(),
+            Some("so far 1 fails, 1 is inconclusive, 1 passes, 1 still open")
+        );
     }
 
     #[test]
