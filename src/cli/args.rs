@@ -15,6 +15,7 @@ use std::path::PathBuf;
     max_term_width = 100,
     after_help = "\
 Examples:
+  brownout init                              begin with your own system
   brownout run scenarios/                    run every scenario of a folder
   brownout run outage.toml --system my.toml  the same outage for your own system
   brownout check scenarios/                  find all mistakes in the files
@@ -33,6 +34,8 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a system file and a first scenario for your own system.
+    Init(Init),
     /// Run scenarios against a system and judge them.
     Run(Run),
     /// Find all mistakes in scenario and system files, without starting anything.
@@ -53,6 +56,60 @@ pub enum Command {
     Completions(Completions),
     /// Print the manual page, or that of one command.
     Man(Man),
+}
+
+/// `brownout init`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout init                              look around here, ask, and write
+  brownout init --yes --path /orders         no questions
+  brownout init --command './api --port {port.app}' --depends DATABASE_URL=postgres://localhost/app
+  brownout init --dry-run shop/              print what would be written for the folder shop
+
+It looks at .env and .env.*, at the compose file, and at Procfile, package.json, manage.py,
+Dockerfile and the like, and writes DIR/brownout.toml and DIR/scenarios/first-outage.toml: both or
+none, and never over what is there. On a terminal it asks for what no option says; else it takes
+what it found and says what it assumed. Secrets are neither copied nor printed: what a variable
+holds of a password becomes {env.NAME}, which brownout run takes from its own environment.
+What is not on this machine is replaced by a built-in server, so that no rehearsal goes there.")]
+pub struct Init {
+    /// The folder of the system.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, default_value = ".")]
+    pub dir: PathBuf,
+    /// How the system is started; {port.app} stands for its port.
+    #[arg(long, value_name = "LINE")]
+    pub command: Option<String>,
+    /// The port that it listens on: a number, or the variable that it takes it from.
+    #[arg(long, value_name = "PORT|VARIABLE")]
+    pub port: Option<String>,
+    /// A path that answers 2xx when it is ready; empty for: as soon as the port accepts.
+    #[arg(long, value_name = "PATH")]
+    pub ready: Option<String>,
+    /// The path that the load asks for.
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
+    /// The load's rate, like 20/s.
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<String>,
+    /// What it depends on, beside what is found: a variable of its environment and its URL.
+    #[arg(long, value_name = "VARIABLE=URL")]
+    pub depends: Vec<String>,
+    /// The dependency that fails in the scenario.
+    #[arg(long, value_name = "NAME")]
+    pub failing: Option<String>,
+    /// The compose file's service that is the system.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Asks nothing.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Replaces files that are there.
+    #[arg(long)]
+    pub force: bool,
+    /// Prints the files in place of writing them.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `brownout run`.

@@ -12,6 +12,7 @@ mod exit;
 mod files;
 #[cfg(test)]
 mod formats;
+mod init;
 mod interrupt;
 mod judge;
 mod list;
@@ -130,6 +131,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => check::check(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::List(args) => list::list(&args),
+        Command::Init(args) => init::init(&args),
         Command::Run(args) => run::run(&args),
         Command::Judge(args) => judge::judge(&args),
         Command::Diff(args) => diff::diff(&args),

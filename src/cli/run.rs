@@ -268,6 +268,7 @@ fn trouble(error: &RunError) -> Trouble {
             | RunError::Died { .. }
             | RunError::Upstream { .. }
             | RunError::External { .. }
+            | RunError::Unset { .. }
             | RunError::Listen { .. } => TroubleKind::NotStarted,
         },
         message: message.to_owned(),

@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use std::io::{self, Write};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
 /// Data, to standard output. A reader that has gone (`| head`) is no error.
@@ -42,6 +43,14 @@ pub fn note(text: &str) {
 /// What is wrong, and what to do about it.
 pub fn error(message: &str, hint: Option<&str>) {
     note(&format!("{ERROR}error{ERROR:#}: {message}"));
+    if let Some(hint) = hint {
+        note(&format!("{HINT}hint{HINT:#}: {hint}"));
+    }
+}
+
+/// What is not as it should be and keeps nothing from going on.
+pub fn warning(message: &str, hint: Option<&str>) {
+    note(&format!("{WARNING}warning{WARNING:#}: {message}"));
     if let Some(hint) = hint {
         note(&format!("{HINT}hint{HINT:#}: {hint}"));
     }

@@ -115,6 +115,15 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// Variables that the system's `env` takes from our own environment are not set there.
+    #[error(
+        "{} not set, and the system's `env` takes it from there",
+        of_our_environment(names)
+    )]
+    Unset {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// A port or address could not be listened on, or a server of ours not be started.
     #[error("{what}: {error}")]
     Listen {
@@ -135,6 +144,14 @@ pub enum RunError {
     /// Somebody asked the run to stop before its first phase.
     #[error("interrupted before the first phase")]
     InterruptedEarly,
+}
+
+/// `the environment variables A and B are`.
+fn of_our_environment(names: &[String]) -> String {
+    match names {
+        [name] => format!("the environment variable {name} is"),
+        names => format!("the environment variables {} are", names.join(" and ")),
+    }
 }
 
 /// Carries one scenario through.

@@ -2,7 +2,12 @@
 
 use super::ports::ReservedPort;
 use crate::scenario::{PusherApp, Start, System, Template};
-use std::{collections::BTreeMap, io, net::SocketAddr, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    path::Path,
+};
 
 /// The values of every placeholder of a system's files.
 #[derive(Debug, Default)]
@@ -41,6 +46,34 @@ impl Places {
         Ok(places)
     }
 
+    /// Takes over the variables of our own environment that the system's `env` refers to.
+    ///
+    /// # Errors
+    /// The names of those that are not set, in order and each once.
+    pub fn set_environment(
+        &mut self,
+        system: &System,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Result<(), Vec<String>> {
+        let mut templates: Vec<&Template> = system.env.values().collect();
+        if let Start::Instances(instances) = &system.start {
+            templates.extend(instances.iter().flat_map(|instance| instance.env.values()));
+        }
+        let names: BTreeSet<&str> = templates
+            .iter()
+            .flat_map(|template| template.placeholders())
+            .filter_map(|name| name.strip_prefix("env."))
+            .collect();
+        let mut unset = Vec::new();
+        for name in names {
+            match variable(name) {
+                Some(value) => self.set(format!("env.{name}"), value),
+                None => unset.push(name.to_owned()),
+            }
+        }
+        if unset.is_empty() { Ok(()) } else { Err(unset) }
+    }
+
     /// Names a dependency's proxy.
     pub fn set_dependency(&mut self, name: &str, url: &str, address: SocketAddr) {
         let mut set =
@@ -73,5 +106,32 @@ impl Places {
 
     fn set(&mut self, name: impl Into<String>, value: String) {
         self.values.insert(name.into(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        input::{Problems, Source},
+        scenario::system_from_text,
+    };
+    use std::path::PathBuf;
+
+    #[test]
+    fn variables_of_our_own_environment_are_taken_over_and_the_missing_ones_named() {
+        let text =
+            "[system]\ncommand = [\"x\"]\nenv = { A = \"u:{env.P}@{env.Q}\", B = \"{env.P}\" }\n";
+        let source = Source::new("brownout.toml", text);
+        let mut problems = Problems::default();
+        let system = system_from_text(source, PathBuf::from("."), &mut problems).expect("a system");
+        let mut places = Places::default();
+        let missing = places.set_environment(&system, &|_| None);
+        assert_eq!(missing, Err(vec!["P".to_owned(), "Q".to_owned()]));
+        places
+            .set_environment(&system, &|name| Some(format!("{{{name}}}")))
+            .expect("all are set");
+        // What is filled in is not looked at again.
+        assert_eq!(places.fill(&system.env["A"]), "u:{P}@{Q}");
     }
 }

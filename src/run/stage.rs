@@ -122,6 +122,9 @@ impl Stage {
             std::path::absolute(&options.folder).unwrap_or_else(|_| options.folder.clone());
         self.places = Places::new(system, &folder, &ca_path)
             .map_err(|error| listening("the system's ports", error))?;
+        self.places
+            .set_environment(system, &|name| std::env::var(name).ok())
+            .map_err(|names| RunError::Unset { names })?;
         let authority = self.authority(system, &ca_path)?;
         let upstream_tls =
             client_config(&[]).map_err(|error| listening("TLS towards dependencies", error))?;

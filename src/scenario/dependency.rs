@@ -455,6 +455,7 @@ fn app(
         let scope = Scope {
             known: vec!["url".to_owned()],
             ports: true,
+            env: false,
         };
         scope.template(text, fields.source, problems)
     });

@@ -50,7 +50,7 @@ pub(super) const SYSTEM: &[Key] = &[
     Key::optional(
         "env",
         Shape::TextMap,
-        "environment of every instance, with placeholders like `{dependency.s3.url}`",
+        "environment of every instance, with placeholders like `{dependency.s3.url}`; `{env.NAME}` is a variable of Brownout's own environment, for what must not stand in a file",
     ),
     Key::optional(
         "url",

@@ -14,6 +14,8 @@ pub(super) struct Scope {
     pub known: Vec<String>,
     /// Whether `{port.NAME}` of any name is meant too.
     pub ports: bool,
+    /// Whether `{env.NAME}` of any name is meant too.
+    pub env: bool,
 }
 
 impl Scope {
@@ -58,9 +60,13 @@ impl Scope {
     }
 
     fn knows(&self, name: &str) -> bool {
-        let port = name.strip_prefix("port.");
+        let of_any_name = |prefix: &str| {
+            let rest = name.strip_prefix(prefix);
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('.'))
+        };
         self.known.iter().any(|known| known == name)
-            || (self.ports && port.is_some_and(|port| !port.is_empty() && !port.contains('.')))
+            || (self.ports && of_any_name("port."))
+            || (self.env && of_any_name("env."))
     }
 
     fn hint(&self, name: &str) -> String {
@@ -69,6 +75,7 @@ impl Scope {
             .iter()
             .map(String::as_str)
             .chain(self.ports.then_some("port.NAME"))
+            .chain(self.env.then_some("env.NAME"))
             .map(|known| format!("{{{known}}}"))
             .collect();
         if known.is_empty() {

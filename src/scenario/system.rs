@@ -183,7 +183,11 @@ fn start_scope(
     if instances.is_empty() && system.has("command") && system.has("url") {
         known.push(format!("instance.{MAIN}.url"));
     }
-    Scope { known, ports: true }
+    Scope {
+        known,
+        ports: true,
+        env: false,
+    }
 }
 
 struct Reader<'a> {
@@ -315,6 +319,11 @@ impl Reader<'_> {
 
     fn env(&self, table: &Fields<'_>, problems: &mut Problems) -> BTreeMap<String, Template> {
         let mut env = BTreeMap::new();
+        // Only here: arguments of programs can be read by everybody on the machine.
+        let scope = Scope {
+            env: true,
+            ..self.scope.clone()
+        };
         for (name, value) in table.text_map("env", problems).unwrap_or_default() {
             if name.is_empty() || name.contains(['=', '\0']) {
                 problems.error(
@@ -325,7 +334,7 @@ impl Reader<'_> {
                 );
             }
             refuse_nul(&value, table, problems);
-            env.insert(name, self.scope.template(value, table.source, problems));
+            env.insert(name, scope.template(value, table.source, problems));
         }
         env
     }
@@ -383,8 +392,8 @@ impl Reader<'_> {
             );
         }
         let ports = Scope {
-            known: Vec::new(),
             ports: key == "url",
+            ..Scope::default()
         };
         Some(ports.template(url, table.source, problems))
     }

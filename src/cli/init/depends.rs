@@ -1,0 +1,970 @@
+//! Variables to dependencies: which of them say where something is that the system calls, what it
+//! speaks, what may stand behind it in a rehearsal, and how the variable is written so that it
+//! leads through Brownout.
+//!
+//! Values may be secrets. Of a URL only its scheme, host, port, and what can be no secret go on: a
+//! plain user and database name, and paths of well-known words. A password becomes
+//! `{env.NAME}`, which a run takes from its own environment.
+//!
+//! A rehearsal must not hurt anybody: what is not on this machine is replaced by an embedded server,
+//! and where there is none by the same port on loopback.
+
+use super::{
+    compose::Service,
+    url::{Url, host_and_port, is_here},
+};
+
+/// A variable with its value, and where that stands: ".env:3".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clue {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Where it stands.
+    pub origin: String,
+}
+
+/// What a dependency is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL or MariaDB.
+    Mysql,
+    /// S3, or what speaks like it.
+    S3,
+    /// Redis, or what speaks like it.
+    Redis,
+    /// An HTTP interface.
+    Http,
+    /// Pusher Channels.
+    Pusher,
+    /// Anything else over TCP.
+    Tcp,
+}
+
+/// A kind with its words.
+struct About {
+    kind: Kind,
+    protocol: &'static str,
+    role: Option<&'static str>,
+    name: &'static str,
+    port: u16,
+    images: &'static [&'static str],
+    /// The variable by which it is found where only an image says that it is there.
+    variable: &'static str,
+}
+
+const KINDS: &[About] = &[
+    About {
+        kind: Kind::Postgres,
+        protocol: "postgres",
+        role: Some("database"),
+        name: "db",
+        port: 5432,
+        images: &[
+            "postgres",
+            "postgis",
+            "timescaledb",
+            "pgvector",
+            "postgresql",
+        ],
+        variable: "DATABASE_URL",
+    },
+    About {
+        kind: Kind::Mysql,
+        protocol: "mysql",
+        role: Some("database"),
+        name: "mysql",
+        port: 3306,
+        images: &["mysql", "mariadb", "percona"],
+        variable: "DATABASE_URL",
+    },
+    About {
+        kind: Kind::S3,
+        protocol: "s3",
+        role: Some("object-store"),
+        name: "s3",
+        port: 9000,
+        images: &["minio", "s3mock", "s3proxy"],
+        variable: "AWS_ENDPOINT_URL_S3",
+    },
+    About {
+        kind: Kind::Redis,
+        protocol: "redis",
+        role: Some("cache"),
+        name: "redis",
+        port: 6379,
+        images: &["redis", "valkey", "keydb", "dragonfly", "redis-stack"],
+        variable: "REDIS_URL",
+    },
+    About {
+        kind: Kind::Http,
+        protocol: "http",
+        role: None,
+        name: "api",
+        port: 80,
+        images: &[],
+        variable: "API_URL",
+    },
+    About {
+        kind: Kind::Pusher,
+        protocol: "pusher",
+        role: Some("realtime"),
+        name: "pusher",
+        port: 80,
+        images: &[],
+        variable: "PUSHER_HOST",
+    },
+    About {
+        kind: Kind::Tcp,
+        protocol: "tcp",
+        role: None,
+        name: "server",
+        port: 0,
+        images: &[],
+        variable: "",
+    },
+];
+
+impl Kind {
+    fn about(self) -> &'static About {
+        let found = KINDS.iter().find(|about| about.kind == self);
+        found.expect("every kind is described")
+    }
+
+    /// The protocol's name in files.
+    pub fn protocol(self) -> &'static str {
+        self.about().protocol
+    }
+
+    /// The part that it plays.
+    pub fn role(self) -> Option<&'static str> {
+        self.about().role
+    }
+}
+
+/// What the system calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// Its name in files.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// What stands behind it in a rehearsal.
+    pub upstream: String,
+    /// Why that, for the file's reader.
+    pub because: String,
+    /// Variables and what they are set to.
+    pub env: Vec<(String, String)>,
+    /// Buckets of an embedded S3 server.
+    pub buckets: Vec<String>,
+    /// Passwords that were not copied.
+    pub passwords: Vec<Password>,
+    /// Where it was found.
+    pub origin: String,
+    /// What tells it from others: its kind and address.
+    address: String,
+}
+
+/// A password that was not copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Password {
+    /// The variable from which a run takes it.
+    pub variable: String,
+    /// The variable whose value holds it.
+    pub within: String,
+    /// Where that stands.
+    pub origin: String,
+}
+
+/// Everything that these variables and services say the system depends on, and notes about what was
+/// left alone.
+pub fn find(clues: &[Clue], services: &[Service]) -> (Vec<Dependency>, Vec<String>) {
+    let mut finder = Finder {
+        clues,
+        services,
+        found: Vec::new(),
+        notes: Vec::new(),
+    };
+    for clue in clues {
+        finder.url(clue);
+    }
+    finder.hosts();
+    finder.s3();
+    finder.pusher();
+    finder.images();
+    (finder.found, finder.notes)
+}
+
+/// Words that databases' URLs may carry along.
+const HARMLESS_PARAMETERS: &[&str] = &["schema", "charset", "encoding", "serverVersion"];
+
+/// Words that the path of an HTTP interface may be made of.
+const HARMLESS_STEPS: &[&str] = &[
+    "api", "rest", "graphql", "rpc", "v0", "v1", "v2", "v3", "v4",
+];
+
+/// Where an S3 client finds its endpoint.
+const S3_ENDPOINTS: &[&str] = &[
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT",
+    "AWS_S3_ENDPOINT",
+    "AWS_S3_ENDPOINT_URL",
+    "S3_ENDPOINT",
+    "S3_ENDPOINT_URL",
+    "S3_URL",
+    "MINIO_ENDPOINT",
+    "MINIO_URL",
+];
+
+/// First words of variables that say where a database is by host and port.
+const HOST_PREFIXES: &[(&str, Option<Kind>)] = &[
+    ("PG", Some(Kind::Postgres)),
+    ("POSTGRES_", Some(Kind::Postgres)),
+    ("POSTGRESQL_", Some(Kind::Postgres)),
+    ("MYSQL_", Some(Kind::Mysql)),
+    ("MARIADB_", Some(Kind::Mysql)),
+    ("REDIS_", Some(Kind::Redis)),
+    ("DB_", None),
+    ("DATABASE_", None),
+];
+
+struct Finder<'a> {
+    clues: &'a [Clue],
+    services: &'a [Service],
+    found: Vec<Dependency>,
+    notes: Vec<String>,
+}
+
+/// Something to be called, as a variable says it.
+struct Seen {
+    kind: Kind,
+    host: String,
+    port: u16,
+    tls: bool,
+    /// A name for it where its kind's own is taken.
+    hint: String,
+}
+
+impl Finder<'_> {
+    fn value(&self, name: &str) -> Option<&str> {
+        let clue = self.clues.iter().find(|clue| clue.name == name)?;
+        Some(clue.value.as_str())
+    }
+
+    /// A variable that holds a URL.
+    fn url(&mut self, clue: &Clue) {
+        let Some(url) = Url::parse(&clue.value) else {
+            return;
+        };
+        let Some((kind, plain)) = kind_of(&url.scheme) else {
+            return;
+        };
+        if kind == Kind::Http {
+            self.http(clue, &url);
+            return;
+        }
+        let default = match kind {
+            Kind::Tcp => tcp_port(&plain),
+            _ => Some(kind.about().port),
+        };
+        let Some(port) = url.port.or(default) else {
+            self.notes.push(format!(
+                "{} ({}) is left alone: its URL names no port",
+                clue.name, clue.origin
+            ));
+            return;
+        };
+        let hint = if kind == Kind::Tcp {
+            plain.clone()
+        } else {
+            name_in(&clue.name)
+        };
+        let seen = Seen {
+            kind,
+            host: url.host.clone(),
+            port,
+            tls: false,
+            hint,
+        };
+        let dependency = self.dependency(seen, &clue.origin);
+        let embedded = self.found[dependency].upstream == "embedded";
+        let mut password = None;
+        let credentials = match (url.has_password, embedded) {
+            (true, false) => {
+                let variable = format!("{}_PASSWORD", stem(&clue.name));
+                let user = url.user.filter(|user| is_plain(user)).unwrap_or_default();
+                let text = format!("{user}:{{env.{variable}}}@");
+                password = Some(Password {
+                    variable,
+                    within: clue.name.clone(),
+                    origin: clue.origin.clone(),
+                });
+                text
+            }
+            _ => url
+                .user
+                .filter(|user| is_plain(user) && matches!(kind, Kind::Postgres | Kind::Mysql))
+                .map(|user| format!("{user}@"))
+                .unwrap_or_default(),
+        };
+        let name = &self.found[dependency].name;
+        let path = if is_plain(url.path.trim_start_matches('/')) {
+            url.path
+        } else {
+            ""
+        };
+        let template = format!(
+            "{plain}://{credentials}{{dependency.{name}.address}}{path}{}",
+            parameters(url.query)
+        );
+        // Where nothing but the address is said, the shorter way says the same.
+        let short = match kind {
+            Kind::Tcp => None,
+            _ => Some(format!(
+                "{}://{{dependency.{name}.address}}",
+                kind.protocol()
+            )),
+        };
+        let template = match short {
+            Some(short) if template == short => format!("{{dependency.{name}.url}}"),
+            _ => template,
+        };
+        let dependency = &mut self.found[dependency];
+        dependency.env.push((clue.name.clone(), template));
+        dependency.passwords.extend(password);
+    }
+
+    /// A variable that holds the URL of an HTTP interface.
+    fn http(&mut self, clue: &Clue, url: &Url<'_>) {
+        if S3_ENDPOINTS.contains(&clue.name.as_str()) || is_own(&clue.name) {
+            return;
+        }
+        if url.user.is_some() || url.has_password {
+            self.notes.push(format!(
+                "{} ({}) is left alone: its URL carries credentials",
+                clue.name, clue.origin
+            ));
+            return;
+        }
+        let tls = url.scheme == "https";
+        let seen = Seen {
+            kind: Kind::Http,
+            host: url.host.clone(),
+            port: url.port.unwrap_or(if tls { 443 } else { 80 }),
+            tls,
+            hint: name_in(&clue.name),
+        };
+        let dependency = self.dependency(seen, &clue.origin);
+        let path = url.path.trim_end_matches('/');
+        let steps = path.split('/').skip(1);
+        let harmless = steps.into_iter().all(|step| HARMLESS_STEPS.contains(&step));
+        if !harmless || !url.query.is_empty() {
+            self.notes.push(format!(
+                "{} ({}): what follows the host was not copied, as it may be a secret; complete it in brownout.toml",
+                clue.name, clue.origin
+            ));
+        }
+        let path = if harmless { path } else { "" };
+        let dependency = &mut self.found[dependency];
+        let template = format!("{{dependency.{}.url}}{path}", dependency.name);
+        dependency.env.push((clue.name.clone(), template));
+    }
+
+    /// Databases by host and port.
+    fn hosts(&mut self) {
+        let clues = self.clues;
+        for (prefix, kind) in HOST_PREFIXES {
+            let Some(host) = clues
+                .iter()
+                .find(|clue| clue.name == format!("{prefix}HOST"))
+            else {
+                continue;
+            };
+            let port_name = format!("{prefix}PORT");
+            let port: Option<u16> = self.value(&port_name).and_then(|port| port.parse().ok());
+            let Some((named, within)) = host_and_port(&host.value) else {
+                continue;
+            };
+            let Some(kind) = kind.or_else(|| self.kind_of_database(prefix, &named, port)) else {
+                self.notes.push(format!(
+                    "{} ({}) is left alone: nothing says whether it is PostgreSQL or MySQL",
+                    host.name, host.origin
+                ));
+                continue;
+            };
+            let seen = Seen {
+                kind,
+                port: port.or(within).unwrap_or(kind.about().port),
+                host: named,
+                tls: false,
+                hint: prefix.trim_end_matches('_').to_ascii_lowercase(),
+            };
+            let dependency = self.dependency(seen, &host.origin);
+            let dependency = &mut self.found[dependency];
+            let of = |part: &str| format!("{{dependency.{}.{part}}}", dependency.name);
+            let (host_part, port_part) = (of("host"), of("port"));
+            dependency.env.push((host.name.clone(), host_part));
+            dependency.env.push((port_name, port_part));
+        }
+    }
+
+    fn kind_of_database(&self, prefix: &str, host: &str, port: Option<u16>) -> Option<Kind> {
+        let said = [
+            "CONNECTION",
+            "ENGINE",
+            "DIALECT",
+            "ADAPTER",
+            "CLIENT",
+            "DRIVER",
+            "TYPE",
+        ];
+        let said = said
+            .iter()
+            .find_map(|word| self.value(&format!("{prefix}{word}")));
+        let said = said.unwrap_or_default().to_ascii_lowercase();
+        if ["pg", "postgres", "postgis"]
+            .iter()
+            .any(|word| said.contains(word))
+        {
+            return Some(Kind::Postgres);
+        }
+        if ["mysql", "maria"].iter().any(|word| said.contains(word)) {
+            return Some(Kind::Mysql);
+        }
+        let service = self.services.iter().find(|service| service.name == host);
+        let by_image = service.and_then(|service| kind_of_image(&service.image));
+        by_image.or(match port {
+            Some(5432) => Some(Kind::Postgres),
+            Some(3306) => Some(Kind::Mysql),
+            _ => None,
+        })
+    }
+
+    /// S3 by its endpoint, or by nothing but a bucket.
+    fn s3(&mut self) {
+        let clues = self.clues;
+        let is_bucket = |clue: &&Clue| {
+            clue.name.split('_').any(|word| word == "BUCKET") && is_bucket(&clue.value)
+        };
+        let endpoint = clues
+            .iter()
+            .find(|clue| S3_ENDPOINTS.contains(&clue.name.as_str()));
+        let Some(first) = endpoint.or_else(|| clues.iter().find(is_bucket)) else {
+            return;
+        };
+        let (host, port, tls) = match endpoint.map(|clue| (Url::parse(&clue.value), clue)) {
+            Some((Some(url), _)) => {
+                let tls = url.scheme == "https";
+                (
+                    url.host,
+                    url.port.unwrap_or(if tls { 443 } else { 80 }),
+                    tls,
+                )
+            }
+            Some((None, clue)) => match host_and_port(&clue.value) {
+                Some((host, port)) => (host, port.unwrap_or(9000), false),
+                None => ("s3.amazonaws.com".to_owned(), 443, true),
+            },
+            None => ("s3.amazonaws.com".to_owned(), 443, true),
+        };
+        let seen = Seen {
+            kind: Kind::S3,
+            host,
+            port,
+            tls,
+            hint: "s3".to_owned(),
+        };
+        let dependency = self.dependency(seen, &first.origin);
+        let dependency = &mut self.found[dependency];
+        let name = dependency.name.clone();
+        let endpoints = clues
+            .iter()
+            .filter(|clue| S3_ENDPOINTS.contains(&clue.name.as_str()));
+        for clue in endpoints {
+            let part = if clue.value.contains("://") {
+                "url"
+            } else {
+                "address"
+            };
+            dependency
+                .env
+                .push((clue.name.clone(), format!("{{dependency.{name}.{part}}}")));
+        }
+        if dependency.env.is_empty() {
+            let endpoint = "AWS_ENDPOINT_URL_S3".to_owned();
+            dependency
+                .env
+                .push((endpoint, format!("{{dependency.{name}.url}}")));
+        }
+        if dependency.upstream == "embedded" {
+            for bucket in clues.iter().filter(is_bucket) {
+                if !dependency.buckets.contains(&bucket.value) {
+                    dependency.buckets.push(bucket.value.clone());
+                }
+            }
+        }
+    }
+
+    /// Pusher Channels by its variables. Its secret is not asked for: the embedded server has an app
+    /// of its own.
+    fn pusher(&mut self) {
+        let clues = self.clues;
+        let mut own = clues.iter().filter(|clue| clue.name.starts_with("PUSHER_"));
+        let Some(first) = own.find(|clue| pusher_part(&clue.name).is_some()) else {
+            return;
+        };
+        let seen = Seen {
+            kind: Kind::Pusher,
+            host: "api.pusherapp.com".to_owned(),
+            port: 443,
+            tls: true,
+            hint: "pusher".to_owned(),
+        };
+        let dependency = self.dependency(seen, &first.origin);
+        let dependency = &mut self.found[dependency];
+        let name = dependency.name.clone();
+        for clue in clues {
+            let Some(part) = pusher_part(&clue.name) else {
+                continue;
+            };
+            dependency
+                .env
+                .push((clue.name.clone(), format!("{{dependency.{name}.{part}}}")));
+        }
+        for (variable, part) in [("PUSHER_HOST", "host"), ("PUSHER_PORT", "port")] {
+            if !dependency.env.iter().any(|(name, _)| name == variable) {
+                let template = format!("{{dependency.{name}.{part}}}");
+                dependency.env.push((variable.to_owned(), template));
+            }
+        }
+        dependency
+            .env
+            .push(("PUSHER_SCHEME".to_owned(), "http".to_owned()));
+    }
+
+    /// Services of whose kind no variable speaks.
+    fn images(&mut self) {
+        for service in self.services {
+            let Some(kind) = kind_of_image(&service.image).filter(|_| !service.built) else {
+                continue;
+            };
+            let about = kind.about();
+            if self.found.iter().any(|one| one.kind == kind)
+                || self
+                    .found
+                    .iter()
+                    .any(|one| one.env.iter().any(|(name, _)| name == about.variable))
+            {
+                continue;
+            }
+            let origin = format!("the compose file's service `{}`", service.name);
+            let seen = Seen {
+                kind,
+                host: service.name.to_ascii_lowercase(),
+                port: about.port,
+                tls: false,
+                hint: service.name.clone(),
+            };
+            let dependency = self.dependency(seen, &origin);
+            let dependency = &mut self.found[dependency];
+            let template = format!("{{dependency.{}.url}}", dependency.name);
+            dependency.env.push((about.variable.to_owned(), template));
+            self.notes.push(format!(
+                "no variable says where `{}` is; assumed that the system takes it from {}",
+                service.name, about.variable
+            ));
+        }
+    }
+
+    /// The place of this dependency in the list, where it is put if it is new.
+    fn dependency(&mut self, seen: Seen, origin: &str) -> usize {
+        let address = format!("{} {}:{}", seen.kind.protocol(), seen.host, seen.port);
+        if let Some(known) = self.found.iter().position(|one| one.address == address) {
+            return known;
+        }
+        let (upstream, because) = self.upstream(&seen);
+        self.found.push(Dependency {
+            name: self.free_name(&seen),
+            kind: seen.kind,
+            upstream,
+            because,
+            env: Vec::new(),
+            buckets: Vec::new(),
+            passwords: Vec::new(),
+            origin: origin.to_owned(),
+            address,
+        });
+        self.found.len() - 1
+    }
+
+    /// A name that is nobody's yet and no role.
+    fn free_name(&self, seen: &Seen) -> String {
+        let about = seen.kind.about();
+        let first = match seen.kind {
+            Kind::Http | Kind::Tcp => &seen.hint,
+            kind if self.found.iter().any(|one| one.kind == kind) => &seen.hint,
+            _ => about.name,
+        };
+        let first = in_letters(first, about.name);
+        let is_role = KINDS.iter().any(|about| about.role == Some(first.as_str()));
+        let first = if is_role {
+            format!("{first}-server")
+        } else {
+            first
+        };
+        let taken = |name: &str| self.found.iter().any(|one| one.name == name);
+        let more = (2..).map(|n| format!("{first}-{n}"));
+        let mut names = std::iter::once(first.clone()).chain(more);
+        names.find(|name| !taken(name)).unwrap_or(first)
+    }
+
+    /// What stands behind it in a rehearsal, and why.
+    fn upstream(&self, seen: &Seen) -> (String, String) {
+        let service = self
+            .services
+            .iter()
+            .find(|one| one.name.eq_ignore_ascii_case(&seen.host));
+        let published = service.and_then(|service| service.published(seen.port));
+        let here = match (is_here(&seen.host), published) {
+            (true, _) => Some(seen.port),
+            (false, port) => port,
+        };
+        if let Some(port) = here.filter(|_| seen.kind != Kind::Pusher) {
+            let scheme = match (seen.kind, seen.tls) {
+                (Kind::Http | Kind::S3, true) => "https://",
+                (Kind::Http | Kind::S3, false) => "http://",
+                _ => "",
+            };
+            let upstream = format!("{scheme}127.0.0.1:{port}");
+            return (
+                upstream,
+                "on this machine; it must run when Brownout does".to_owned(),
+            );
+        }
+        let elsewhere = match service {
+            Some(service) => format!(
+                "the compose file's `{}` publishes no port {}",
+                service.name, seen.port
+            ),
+            None => format!(
+                "{} is not this machine, and no rehearsal goes there unasked",
+                seen.host
+            ),
+        };
+        match seen.kind {
+            Kind::Postgres => (
+                "embedded".to_owned(),
+                format!("{elsewhere}: PostgreSQL's wire over SQLite, empty at first (`schema`)"),
+            ),
+            Kind::S3 => (
+                "embedded".to_owned(),
+                format!("{elsewhere}: a built-in S3 server"),
+            ),
+            Kind::Pusher => (
+                "embedded".to_owned(),
+                "a built-in server of Pusher Channels, with an app of its own".to_owned(),
+            ),
+            Kind::Http => (
+                "embedded:sink".to_owned(),
+                format!("{elsewhere}: a sink takes what is sent and answers 2xx (`answer`)"),
+            ),
+            Kind::Redis | Kind::Mysql | Kind::Tcp => (
+                format!("127.0.0.1:{}", seen.port),
+                format!("{elsewhere}: start one here, on this port"),
+            ),
+        }
+    }
+}
+
+/// The kind that a scheme speaks of, and the scheme as it is written through us: without TLS.
+fn kind_of(scheme: &str) -> Option<(Kind, String)> {
+    let base = scheme.strip_prefix("jdbc:").unwrap_or(scheme);
+    let base = base.split('+').next().unwrap_or_default();
+    let kind = match base {
+        "postgres" | "postgresql" | "postgis" | "psql" | "pgsql" => Kind::Postgres,
+        "mysql" | "mysql2" | "mariadb" => Kind::Mysql,
+        "redis" | "rediss" | "valkey" => Kind::Redis,
+        "http" | "https" => Kind::Http,
+        "amqp" | "amqps" | "mongodb" | "nats" | "kafka" | "smtp" | "memcached" | "tcp" => Kind::Tcp,
+        _ => return None,
+    };
+    let plain = match scheme {
+        "rediss" => "redis",
+        "amqps" => "amqp",
+        other => other,
+    };
+    Some((kind, plain.to_owned()))
+}
+
+fn tcp_port(scheme: &str) -> Option<u16> {
+    let ports = [
+        ("amqp", 5672),
+        ("mongodb", 27017),
+        ("nats", 4222),
+        ("kafka", 9092),
+        ("smtp", 25),
+        ("memcached", 11211),
+    ];
+    let found = ports.iter().find(|(name, _)| *name == scheme)?;
+    Some(found.1)
+}
+
+fn kind_of_image(image: &str) -> Option<Kind> {
+    let found = KINDS.iter().find(|about| about.images.contains(&image))?;
+    Some(found.kind)
+}
+
+/// The part of a Pusher app that a variable holds.
+fn pusher_part(name: &str) -> Option<&'static str> {
+    match name {
+        "PUSHER_APP_ID" => Some("app_id"),
+        "PUSHER_APP_KEY" | "PUSHER_KEY" => Some("app_key"),
+        "PUSHER_APP_SECRET" | "PUSHER_SECRET" => Some("app_secret"),
+        "PUSHER_HOST" => Some("host"),
+        "PUSHER_PORT" => Some("port"),
+        "PUSHER_URL" => Some("url"),
+        _ => None,
+    }
+}
+
+/// Whether a variable speaks of the system itself, of browsers, or of what needs credentials.
+fn is_own(name: &str) -> bool {
+    const OWN: &[&str] = &[
+        "APP", "SITE", "PUBLIC", "FRONTEND", "CLIENT", "WEBSITE", "HOST", "SERVER", "BASE", "SELF",
+        "NEXTAUTH", "AUTH", "WEB", "ROOT", "ASSET", "CDN", "PUSHER", "BACKEND", "SERVICE", "",
+    ];
+    const WITHIN: &[&str] = &[
+        "CALLBACK", "REDIRECT", "ORIGIN", "ORIGINS", "PROXY", "SENTRY",
+    ];
+    const BROWSERS: &[&str] = &["NEXT_PUBLIC_", "VITE_", "REACT_APP_", "NUXT_PUBLIC_"];
+    let stem = stem(name);
+    OWN.contains(&stem)
+        || name.split('_').any(|word| WITHIN.contains(&word))
+        || BROWSERS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Last words of variables that say what kind of value they hold.
+const SUFFIXES: &[&str] = &[
+    "_API_BASE_URL",
+    "_BASE_URL",
+    "_API_URL",
+    "_API_BASE",
+    "_WEBHOOK_URL",
+    "_URL",
+    "_URI",
+    "_DSN",
+    "_ENDPOINT",
+    "_API",
+    "_HOST",
+    "_ADDRESS",
+];
+
+/// A variable's name without the last words.
+fn stem(name: &str) -> &str {
+    let stem = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
+    stem.unwrap_or(match name {
+        "URL" | "URI" | "HOST" | "ENDPOINT" => "",
+        name => name,
+    })
+}
+
+fn name_in(variable: &str) -> String {
+    stem(variable).to_ascii_lowercase().replace(['_', '.'], "-")
+}
+
+/// A text as a name of files, or another where nothing of it can stand there.
+fn in_letters(text: &str, other: &str) -> String {
+    let fits = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
+    let name: String = text.chars().filter(fits).take(40).collect();
+    let name = name.trim_matches('-').to_ascii_lowercase();
+    if name.is_empty() {
+        other.to_owned()
+    } else {
+        name
+    }
+}
+
+/// Whether a text is the plain name of a user or a database.
+fn is_plain(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    text.len() <= 40 && text.chars().all(fits)
+}
+
+fn is_bucket(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    (3..=63).contains(&text.len()) && text.chars().all(fits)
+}
+
+/// The parameters of a database's URL that can be no secret.
+fn parameters(query: &str) -> String {
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            HARMLESS_PARAMETERS.contains(&name) && is_plain(value)
+        })
+        .collect();
+    if kept.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", kept.join("&"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clues(text: &str) -> Vec<Clue> {
+        let (variables, _) = super::super::dotenv::read(text);
+        let clue = |one: super::super::dotenv::Variable| Clue {
+            origin: format!(".env:{}", one.line),
+            name: one.name,
+            value: one.value,
+        };
+        variables.into_iter().map(clue).collect()
+    }
+
+    /// `name protocol upstream VARIABLE=template …`, a line each.
+    fn check(text: &str, expected: &[&str]) {
+        let (found, _) = find(&clues(text), &[]);
+        let lines: Vec<String> = found
+            .iter()
+            .map(|one| {
+                let env: Vec<String> = one
+                    .env
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
+                format!(
+                    "{} {} {} {}",
+                    one.name,
+                    one.kind.protocol(),
+                    one.upstream,
+                    env.join(" ")
+                )
+            })
+            .collect();
+        assert_eq!(lines, expected, "{text}");
+    }
+
+    #[test]
+    fn databases_are_found_by_their_urls() {
+        check(
+            "DATABASE_URL=postgres://localhost:5433/shop?schema=public&sslmode=require",
+            &[
+                "db postgres 127.0.0.1:5433 DATABASE_URL=postgres://{dependency.db.address}/shop?schema=public",
+            ],
+        );
+        check(
+            "REDIS_URL=rediss://127.0.0.1",
+            &["redis redis 127.0.0.1:6379 REDIS_URL={dependency.redis.url}"],
+        );
+        check(
+            "MYSQL_URL=mysql+pymysql://root@localhost/x",
+            &[
+                "mysql mysql 127.0.0.1:3306 MYSQL_URL=mysql+pymysql://root@{dependency.mysql.address}/x",
+            ],
+        );
+        check(
+            "MQ=amqp://guest:guest@localhost",
+            &[
+                "amqp tcp 127.0.0.1:5672 MQ=amqp://guest:{env.MQ_PASSWORD}@{dependency.amqp.address}",
+            ],
+        );
+    }
+
+    #[test]
+    fn two_variables_for_one_server_are_one_dependency() {
+        check(
+            "A_URL=redis://localhost/0\nB_URL=redis://localhost:6379/1\nC_URL=redis://localhost:7000",
+            &[
+                "redis redis 127.0.0.1:6379 A_URL=redis://{dependency.redis.address}/0 B_URL=redis://{dependency.redis.address}/1",
+                "c redis 127.0.0.1:7000 C_URL={dependency.c.url}",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_elsewhere_is_replaced() {
+        check(
+            "DATABASE_URL=postgres://u:p@prod.example.com/x\nREDIS_URL=redis://:pw@prod.example.com",
+            &[
+                "db postgres embedded DATABASE_URL=postgres://u@{dependency.db.address}/x",
+                "redis redis 127.0.0.1:6379 REDIS_URL=redis://:{env.REDIS_PASSWORD}@{dependency.redis.address}",
+            ],
+        );
+        check(
+            "PAYMENTS_API_URL=https://api.pay.example/v1\nAPP_URL=https://me.example",
+            &["payments http embedded:sink PAYMENTS_API_URL={dependency.payments.url}/v1"],
+        );
+    }
+
+    #[test]
+    fn s3_is_found_by_endpoint_or_bucket() {
+        check(
+            "S3_BUCKET=models",
+            &["s3 s3 embedded AWS_ENDPOINT_URL_S3={dependency.s3.url}"],
+        );
+        check(
+            "AWS_ENDPOINT_URL=http://localhost:9000\nMINIO_ENDPOINT=localhost:9000",
+            &[
+                "s3 s3 http://127.0.0.1:9000 AWS_ENDPOINT_URL={dependency.s3.url} MINIO_ENDPOINT={dependency.s3.address}",
+            ],
+        );
+        let (found, _) = find(&clues("S3_BUCKET=models\nA_BUCKET=x!"), &[]);
+        assert_eq!(found[0].buckets, ["models"]);
+    }
+
+    #[test]
+    fn hosts_and_ports_are_led_apart() {
+        check(
+            "DB_CONNECTION=pgsql\nDB_HOST=127.0.0.1\nDB_PORT=5433",
+            &[
+                "db postgres 127.0.0.1:5433 DB_HOST={dependency.db.host} DB_PORT={dependency.db.port}",
+            ],
+        );
+        check("DB_HOST=localhost", &[]);
+    }
+
+    #[test]
+    fn pusher_has_an_app_of_its_own() {
+        check(
+            "PUSHER_APP_ID=1\nPUSHER_KEY=k\nPUSHER_SECRET=s\nPUSHER_CLUSTER=eu",
+            &[
+                "pusher pusher embedded PUSHER_APP_ID={dependency.pusher.app_id} PUSHER_KEY={dependency.pusher.app_key} PUSHER_SECRET={dependency.pusher.app_secret} PUSHER_HOST={dependency.pusher.host} PUSHER_PORT={dependency.pusher.port} PUSHER_SCHEME=http",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_role_is_nobodys_name() {
+        check(
+            "CACHE_URL=http://localhost:1\nDATABASE_API_URL=http://localhost:2",
+            &[
+                "cache-server http http://127.0.0.1:1 CACHE_URL={dependency.cache-server.url}",
+                "database-server http http://127.0.0.1:2 DATABASE_API_URL={dependency.database-server.url}",
+            ],
+        );
+    }
+
+    #[test]
+    fn secrets_go_nowhere() {
+        let text = "A_URL=postgres://hunter2:hunter2@localhost/x?password=hunter2\n\
+                    HOOK_URL=https://hooks.example/services/hunter2\n\
+                    B_URL=https://hunter2@api.example/v1?key=hunter2\n\
+                    C_URL=https://api.example/v1?key=hunter2\nD_URL=redis://:hunter2@h/hunter2!";
+        let (found, notes) = find(
+            &clues(&text.replace("hunter2:hunter2@l", "app:hunter2@l")),
+            &[],
+        );
+        assert_eq!(found.len(), 4, "{found:?}");
+        let mut said = format!("{found:?}{notes:?}");
+        said.make_ascii_lowercase();
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}

@@ -1,0 +1,386 @@
+//! The two files as text, from what was found and answered. Pure: the same answers give the same
+//! bytes.
+
+use super::{
+    depends::{Dependency, Kind},
+    start::{PORT, Port, Started},
+};
+use crate::units::{Rate, format_duration};
+use std::time::Duration;
+
+/// Everything that the files say.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How the system is started.
+    pub started: Started,
+    /// Where it listens.
+    pub port: Port,
+    /// The path asked until it is ready.
+    pub ready: Option<String>,
+    /// What it depends on; at least one.
+    pub dependencies: Vec<Dependency>,
+    /// Which of them fails, by its place.
+    pub failing: usize,
+    /// The path that the load asks for.
+    pub path: String,
+    /// The load's rate.
+    pub rate: Rate,
+}
+
+/// The name of the load.
+const LOAD: &str = "visit";
+
+/// How long a visitor waits.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Within which time the dependency must be given up: before the visitor gives up.
+const GIVE_UP: Duration = Duration::from_secs(4);
+
+/// The shortest phase of the outage.
+const PHASE_MIN: Duration = Duration::from_secs(15);
+
+/// So many operations each phase has at least, however thin the load.
+const OPERATIONS_MIN: f64 = 30.0;
+
+impl Setup {
+    /// The dependency that fails.
+    fn failing(&self) -> &Dependency {
+        &self.dependencies[self.failing]
+    }
+
+    /// How long a phase of the outage lasts.
+    fn phase(&self) -> Duration {
+        let needed = (OPERATIONS_MIN / self.rate.as_per_second()).ceil();
+        PHASE_MIN.max(Duration::from_secs_f64(needed))
+    }
+
+    /// `brownout.toml`.
+    pub fn system(&self) -> String {
+        let url = match &self.port {
+            Port::Fixed(port) => format!("http://127.0.0.1:{port}"),
+            Port::InCommand | Port::Variable(_) => format!("http://127.0.0.1:{PORT}"),
+        };
+        let mut out = format!(
+            "\
+# The system under test: how it is started, what it depends on, and the load.
+# Written by `brownout init`; it is yours now. `brownout check brownout.toml` finds mistakes,
+# `brownout explain NAME` explains any word in it.
+
+[system]
+# {}. An array, never a shell; {PORT} is a free port of each run.
+command = {}
+url     = {}
+{}
+{}
+[system.env]
+# The system's own variables, led through Brownout. Whatever else is in the environment of
+# `brownout run` reaches the system too. Nothing secret was copied: {{env.NAME}} is taken from that
+# environment when a run begins.
+{}",
+            comment(&format!("From {}", self.started.origin)),
+            array(&self.started.words),
+            quoted(&url),
+            self.port_note(),
+            self.ready(),
+            self.environment(),
+        );
+        for dependency in &self.dependencies {
+            out.push_str(&section(dependency));
+        }
+        out.push_str(&self.load());
+        out
+    }
+
+    fn port_note(&self) -> &'static str {
+        match self.port {
+            Port::Fixed(_) => {
+                "# Always the same port: two runs cannot go side by side. Where the program can be told its port,\n# write {port.app} here and there.\n"
+            }
+            Port::InCommand | Port::Variable(_) => "",
+        }
+    }
+
+    fn ready(&self) -> String {
+        match &self.ready {
+            Some(path) => format!(
+                "# It counts as ready when this path answers 2xx.\nready   = {{ path = {}, within = \"60s\" }}\n",
+                quoted(&escaped(path))
+            ),
+            None => "# It counts as ready when its port accepts; { path = \"/healthz\", within = \"60s\" } is surer.\nready   = { within = \"60s\" }\n".to_owned(),
+        }
+    }
+
+    fn environment(&self) -> String {
+        let mut lines: Vec<(String, String)> = Vec::new();
+        if let Port::Variable(name) = &self.port {
+            lines.push((name.clone(), PORT.to_owned()));
+        }
+        let env = self.dependencies.iter().flat_map(|one| &one.env);
+        for (name, template) in env {
+            if !lines.iter().any(|(known, _)| known == name) {
+                lines.push((name.clone(), template.clone()));
+            }
+        }
+        let lines = lines.iter();
+        lines
+            .map(|(name, value)| format!("{} = {}\n", key(name), quoted(value)))
+            .collect()
+    }
+
+    fn load(&self) -> String {
+        format!(
+            "
+[load.{LOAD}]
+# Begun at random at this rate, however slowly they are answered. A variable part of a path is
+# written {{var}}: `vars = {{ id = {{ uniform = 200 }} }}`.
+rate     = {}
+request  = {{ method = \"GET\", path = {} }}
+# Longer than this nobody waits: then the visit counts as unanswered.
+timeout  = \"{}\"
+ok       = {{ status = \"2xx,3xx\" }}
+# The honest answer of a system that cannot serve now; it counts as an answer, but as a lesser one.
+# Any other status, 500 for one, says that the failure was not foreseen.
+degraded = {{ status = 503 }}
+",
+            quoted(&self.rate.to_string()),
+            quoted(&escaped(&self.path)),
+            format_duration(PATIENCE),
+        )
+    }
+
+    /// `scenarios/first-outage.toml`.
+    pub fn scenario(&self) -> String {
+        let failing = self.failing();
+        let name = &failing.name;
+        let Second {
+            title,
+            story,
+            fault,
+            phase,
+        } = second(failing);
+        let lasts = format_duration(self.phase());
+        let mut out = format!(
+            "\
+# The first rehearsal: {name} hangs, then {title}, then all is well again.
+# Written by `brownout init`; it is yours now.
+#
+#   brownout run scenarios/first-outage.toml
+#
+# Where the verdict is inconclusive because a fault acted on nothing, the path of the load asks
+# nothing of {name}: give it another one in brownout.toml.
+
+title  = \"{name} hangs, then {title}\"
+story  = \"\"\"
+{name} accepts what it is asked and never answers, as in many an outage: this is what time-outs are
+for. Then {story}. Visitors must hear something in time all the while,
+and everything must be as before once {name} is back.\"\"\"
+system = \"../brownout.toml\"
+tags   = [\"first\"]
+
+# The baseline that all is held against. It must be healthy, else nothing can be said.
+[[phase]]
+name   = \"steady\"
+lasts  = \"10s\"
+steady = true
+
+[[phase]]
+name  = \"{name} hangs\"
+lasts = \"{lasts}\"
+  [[phase.fault]]
+  kind = \"hang\"
+  on   = \"{name}\"
+
+[[phase]]
+name  = \"{phase}\"
+lasts = \"{lasts}\"
+  [[phase.fault]]
+{fault}
+# Without faults: it shows whether the system finds back by itself.
+[[phase]]
+name  = \"recovery\"
+lasts = \"until steady, at most 60s\"
+
+# Also the honest \"503, come back later\" is an answer; waiting for ever is none, and 500 is none.
+# A system with a fallback can promise more: `count_degraded = false` asks for real answers.
+[[expect]]
+id       = \"FIRST-1\"
+that     = \"visitors are answered in time while {name} fails\"
+kind     = \"success-rate\"
+load     = \"{LOAD}\"
+at_least = \"95%\"
+"
+        );
+        if failing.kind != Kind::Tcp {
+            out.push_str(&format!(
+                "
+# Seen on the wire: whatever was asked of {name} ends before the visitor's patience does. Without a
+# time-out it lasts as long as the outage.
+[[expect]]
+id     = \"FIRST-2\"
+that   = \"{name} is given up before the visitor gives up\"
+kind   = \"gives-up\"
+on     = \"{name}\"
+within = \"{}\"
+
+# Retries that multiply with each other keep a dependency down that wants to come back.
+[[expect]]
+id      = \"FIRST-3\"
+that    = \"trouble does not multiply what is asked of {name}\"
+kind    = \"amplification\"
+on      = \"{name}\"
+at_most = \"3x\"
+",
+                format_duration(GIVE_UP)
+            ));
+        }
+        out.push_str(
+            "
+# The commonest real damage: the dependency is back and the system is not.
+[[expect]]
+id     = \"FIRST-4\"
+that   = \"everything is as before soon after the outage, by itself\"
+kind   = \"recovery\"
+within = \"20s\"
+
+[[expect]]
+id   = \"FIRST-5\"
+that = \"nothing crashes\"
+kind = \"alive\"
+",
+        );
+        out
+    }
+}
+
+/// What comes after the hang.
+struct Second {
+    /// In the title: "answers errors".
+    title: &'static str,
+    /// In the story.
+    story: String,
+    /// The phase's name.
+    phase: String,
+    /// The rest of the fault's table.
+    fault: String,
+}
+
+fn second(dependency: &Dependency) -> Second {
+    let name = &dependency.name;
+    let (title, story, keys): (_, &str, &[(&str, &str)]) = match dependency.kind {
+        Kind::Postgres => (
+            "restarts",
+            "is restarted: sessions end, nobody listens for a while, then it starts up",
+            &[
+                ("kind", "\"restart\""),
+                ("down", "\"4s\""),
+                ("starting", "\"2s\""),
+            ],
+        ),
+        Kind::Mysql => (
+            "restarts",
+            "is restarted: sessions end, and nobody listens for a while",
+            &[("kind", "\"restart\""), ("down", "\"6s\"")],
+        ),
+        Kind::Redis => (
+            "loads its data set",
+            "answers every command that it is loading its data set",
+            &[("kind", "\"error\""), ("error", "\"LOADING\"")],
+        ),
+        Kind::S3 => (
+            "answers errors",
+            "answers every request at once with 500 InternalError",
+            &[("kind", "\"error\""), ("error", "\"InternalError\"")],
+        ),
+        Kind::Http => (
+            "answers errors",
+            "answers every request at once with the 503 page of a load balancer",
+            &[("kind", "\"error\""), ("error", "\"nginx-503\"")],
+        ),
+        Kind::Pusher => (
+            "answers errors",
+            "answers every request at once with status 503",
+            &[("kind", "\"error\""), ("status", "503")],
+        ),
+        Kind::Tcp => (
+            "refuses",
+            "refuses connections, as a host does on which nothing runs",
+            &[("kind", "\"refuse\"")],
+        ),
+    };
+    let mut fault = String::new();
+    let width = keys
+        .iter()
+        .map(|(key, _)| key.len())
+        .max()
+        .unwrap_or_default();
+    for (index, (key, value)) in keys.iter().enumerate() {
+        fault.push_str(&format!("  {key:width$} = {value}\n"));
+        if index == 0 {
+            fault.push_str(&format!("  {:width$} = {}\n", "on", quoted(name)));
+        }
+    }
+    Second {
+        title,
+        story: format!("it {story}"),
+        phase: format!("{name} {title}"),
+        fault,
+    }
+}
+
+fn section(dependency: &Dependency) -> String {
+    let mut out = format!(
+        "
+# From {}.
+[dependency.{}]
+protocol = {}
+",
+        comment(&dependency.origin),
+        dependency.name,
+        quoted(dependency.kind.protocol()),
+    );
+    if let Some(role) = dependency.kind.role() {
+        out.push_str(&format!("role     = {}\n", quoted(role)));
+    }
+    out.push_str(&format!(
+        "# {}.\nupstream = {}\n",
+        comment(&dependency.because),
+        quoted(&dependency.upstream)
+    ));
+    if !dependency.buckets.is_empty() {
+        out.push_str(&format!("buckets  = {}\n", array(&dependency.buckets)));
+    }
+    out
+}
+
+/// A text as a TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// Texts as a TOML array on one line.
+fn array(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+/// A name as a TOML key.
+fn key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !name.is_empty() && name.chars().all(bare) {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
+}
+
+/// A text as part of a comment.
+fn comment(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// A text whose braces are meant as such.
+fn escaped(text: &str) -> String {
+    text.replace('{', "{{").replace('}', "}}")
+}
