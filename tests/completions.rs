@@ -69,6 +69,10 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(completions(&["brownout", "run", "--sy"]), ["--system"]);
     assert_eq!(completions(&["brownout", "list", "fau"]), ["faults"]);
     assert_eq!(completions(&["brownout", "man", "com"]), ["completions"]);
+    assert_eq!(
+        completions(&["brownout", "explain", "lat"]),
+        ["latency", "late-reply"]
+    );
 }
 
 #[test]
@@ -104,7 +108,7 @@ fn every_shell_has_a_script() {
 #[test]
 fn groff_renders_every_page_without_a_warning() {
     let mut pages = vec![("brownout".to_owned(), printed(&["man"]))];
-    for command in ["run", "check", "list", "completions", "man"] {
+    for command in ["init", "run", "explain", "completions", "man"] {
         pages.push((format!("brownout-{command}"), printed(&["man", command])));
     }
     for (name, page) in pages {

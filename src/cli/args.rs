@@ -19,7 +19,7 @@ Examples:
   brownout run scenarios/                    run every scenario of a folder
   brownout run outage.toml --system my.toml  the same outage for your own system
   brownout check scenarios/                  find all mistakes in the files
-  brownout list faults hang                  what a fault does, and how it is written
+  brownout explain hang                      what a fault does, and how it is written
 
 Exit status: 0 pass, 1 fail, 2 inconclusive, 64 usage or file problem, 69 the system or a
 dependency could not be started, 70 a bug in Brownout, 130 interrupted. Of several scenarios
@@ -50,6 +50,8 @@ pub enum Command {
     Report(Report),
     /// Show what files may name, with an example each.
     List(List),
+    /// Explain a word: a fault, an expectation, a protocol, a verdict, a part of a file.
+    Explain(Explain),
     /// Print the JSON Schema of scenario or system files, for editors, or of report.json.
     Schema(Schema),
     /// Print a script that completes what is typed, for a shell.
@@ -303,6 +305,20 @@ pub struct Report {
     /// Writes to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// `brownout explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout explain hang                      what it does, its keys, what is often got wrong
+  brownout explain gives-up                  what evidence it uses, and when it is inconclusive
+  brownout explain inconclusive              why nothing could be said, and what to do
+  brownout explain                           every word that can be explained")]
+pub struct Explain {
+    /// The word.
+    #[arg(value_name = "NAME", value_parser = Suggested(super::explain::names), hide_possible_values = true)]
+    pub name: Option<String>,
 }
 
 /// `brownout list`.

@@ -155,7 +155,8 @@ fn head(entry: &Entry) -> String {
     format!("{BOLD}{}{BOLD:#}: {}\n", entry.name, entry.summary)
 }
 
-fn indented(example: &str) -> String {
+/// An example as it stands in a text.
+pub(super) fn indented(example: &str) -> String {
     example
         .trim_end()
         .lines()

@@ -109,8 +109,13 @@ fn one(name: &str) -> Result<Vec<u8>, Failure> {
     };
     let mut page = head(&command)?;
     let mut roff = Roff::new();
-    for paragraph in paragraphs(&command) {
-        roff.control("SH", ["NOTES"]);
+    for (index, paragraph) in paragraphs(&command).into_iter().enumerate() {
+        let (control, title) = if index == 0 {
+            ("SH", vec!["NOTES"])
+        } else {
+            ("PP", vec![])
+        };
+        roff.control(control, title);
         roff.text([roman(paragraph)]);
     }
     examples(&mut roff, &command);

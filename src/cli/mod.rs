@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod diff;
 mod exit;
+mod explain;
 mod files;
 #[cfg(test)]
 mod formats;
@@ -131,6 +132,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => check::check(&args),
         Command::Plan(args) => plan::plan(&args),
         Command::List(args) => list::list(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Init(args) => init::init(&args),
         Command::Run(args) => run::run(&args),
         Command::Judge(args) => judge::judge(&args),

@@ -3,7 +3,7 @@
 use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names};
 use crate::{
     history::{Message, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     scenario::Upstream,
     units::{Micros, format_duration},
 };
@@ -12,6 +12,18 @@ use std::time::Duration;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "alert",
     summary: "a message reaches a sink in time and names the dependency that failed",
+    about: About {
+        text: "\
+            Somebody is told in time, and told the right thing: a message reaches the sink that \
+            stands for the pager, and names the dependency that failed.",
+        evidence: "\
+            Messages at a dependency with `upstream = \"embedded:sink\"`, from the arming of the \
+            first judged fault on.",
+        doubt: "The fault never acted, or the phase is shorter than `within`.",
+        mistakes: &["\
+                `not_names` catches the alert that blames the web site for what the database did."],
+        related: &["cadence", "probe"],
+    },
     example: "[[expect]]\nid        = \"ADA-15\"\nthat      = \"the pager names the object store\"\nkind      = \"alert\"\non        = \"alerts\"\nwithin    = \"40s\"\nnames     = [\"s3\", \"object store\"]\nnot_names = \"website\"\n",
     keys: &[
         Key::required("on", Shape::Text, "the role or dependency that is the sink"),

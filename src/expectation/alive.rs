@@ -6,13 +6,24 @@
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, Scope, names};
 use crate::{
     history::View,
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     scenario::Start,
 };
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "alive",
     summary: "no instance exits on its own account",
+    about: About {
+        text: "\
+            No instance exits on its own account. Crashing over a dependency's failure turns a \
+            part of an outage into all of it.",
+        evidence: "The ends of processes that Brownout started and did not stop itself.",
+        doubt: "Nobody watches the processes of a system that somebody else started.",
+        mistakes: &["\
+                A supervisor that restarts its children hides their crashes from this: look at its \
+                output."],
+        related: &["memory", "recovery", "kill"],
+    },
     example: "[[expect]]\nid   = \"ALIVE\"\nthat = \"nothing crashes\"\nkind = \"alive\"\n",
     keys: &[Key::optional(
         "instance",

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     history::{View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::Micros,
 };
 
@@ -16,6 +16,19 @@ const BASELINE_MIN: usize = 10;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "amplification",
     summary: "a failing dependency gets at most so many times the requests of steady state",
+    about: About {
+        text: "\
+            Trouble at a dependency does not multiply the requests sent to it: at most so many \
+            times the rate of steady state, in each judged phase. It is what keeps an outage \
+            from feeding itself.",
+        evidence: "\
+            Attempts a second at the proxy in each phase, against the steady phases.",
+        doubt: "The steady phases have no requests to hold against.",
+        mistakes: &["\
+                More load in a phase (`load = { ask = \"10x\" }`) is more requests too, without any \
+                retry."],
+        related: &["attempts", "back-off", "overload"],
+    },
     example: "[[expect]]\nid      = \"ADA-16\"\nthat    = \"instant errors do not raise the call rate\"\nkind    = \"amplification\"\non      = \"object-store\"\nat_most = \"3x\"\n",
     keys: &[
         Key::required("on", Shape::Text, "the role or dependency"),

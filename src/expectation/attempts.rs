@@ -7,12 +7,26 @@ use super::{
 };
 use crate::{
     history::View,
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
 };
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "attempts",
     summary: "a call to a failing dependency is tried no more often than this, or exactly so often",
+    about: About {
+        text: "\
+            How often a client tries one call while the dependency fails: no more often than \
+            `at_most`, or exactly so often. Retries in several layers multiply, and nobody sees \
+            it but the dependency.",
+        evidence: "\
+            The attempts at the proxy that make up one call: by the client's own id where it \
+            sends one, else by what is asked, put together in time.",
+        doubt: "\
+            Fewer than `min_calls` calls. Where the client sends no id a failure may be \
+            independent requests for one thing, and is then inconclusive.",
+        mistakes: &["It counts attempts and not retries: one try and two retries are 3."],
+        related: &["amplification", "back-off", "gives-up"],
+    },
     example: "[[expect]]\nid      = \"ADA-2\"\nthat    = \"the object store is not hammered\"\nkind    = \"attempts\"\non      = \"object-store\"\nat_most = 3\n",
     keys: &[
         Key::required(

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     history::View,
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::{Micros, Rate, format_duration},
 };
 use std::time::Duration;
@@ -33,6 +33,21 @@ const GROWTH_MIN: f64 = 1.3;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "back-off",
     summary: "clients of a failing dependency wait between attempts, longer each time, and not to a beat",
+    about: About {
+        text: "\
+            A client that was refused waits before it comes again, longer each time, and not to \
+            a beat that all clients share.",
+        evidence: "\
+            The pauses between attempts of one call that a fault acted on, from the end of one \
+            to the beginning of the next; for `at_most_rate` whatever arrived.",
+        doubt: "\
+            Too few pauses. Where the client sends no id of its own, hasty requests may be \
+            independent ones, and a failure is then inconclusive.",
+        mistakes: &["\
+                A circuit breaker that is open makes no attempts: nothing to judge, and nothing \
+                wrong."],
+        related: &["attempts", "amplification", "obeys-codes"],
+    },
     example: "[[expect]]\nid           = \"SNP-8\"\nthat         = \"clients do not hammer while they are refused\"\nkind         = \"back-off\"\non           = \"object-store\"\nat_least     = \"100ms\"\ngrows        = true\njitter       = 0.2\nat_most_rate = \"40/s\"\n",
     keys: &[
         Key::required("on", Shape::Text, "the role or dependency"),

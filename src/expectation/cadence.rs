@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     history::{View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::{Micros, Share, format_duration},
 };
 use std::time::Duration;
@@ -18,6 +18,18 @@ use std::time::Duration;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "cadence",
     summary: "requests arrive at an even beat through the whole run: health checks",
+    about: About {
+        text: "\
+            Something arrives at a dependency at a steady beat through the whole run, such as a \
+            health check every 10 s. Checks that never begin, or stop with the outage, are the \
+            ones that matter.",
+        evidence: "\
+            Arrivals at the proxy; the gaps before the first and after the last count too.",
+        doubt: "The run was too short for a few beats.",
+        mistakes: &["\
+                The default tolerance is a fifth of `every`; a busy machine needs more."],
+        related: &["alert", "probe"],
+    },
     example: "[[expect]]\nid        = \"ADA-12\"\nthat      = \"the platform is checked every ten seconds\"\nkind      = \"cadence\"\non        = \"object-store\"\npath      = \"*health*\"\nevery     = \"10s\"\ntolerance = \"2s\"\n",
     keys: &[
         Key::required("on", Shape::Text, "the role or dependency that is asked"),

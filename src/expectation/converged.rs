@@ -10,7 +10,7 @@
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, Scope, names};
 use crate::{
     history::{Attempt, Operation, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     protocol::Applied,
     scenario::Load,
     units::{Micros, format_duration},
@@ -20,6 +20,22 @@ use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "converged",
     summary: "after the outage the store holds the newest accepted version of every key",
+    about: About {
+        text: "\
+            After the outage the store holds the newest accepted version of every key, and no \
+            older version was written over a newer one. It is what lost writes, late writes and \
+            retries in the wrong order break.",
+        evidence: "\
+            The versions that the load had accepted, against the writes that the store carried \
+            out, both by captures.",
+        doubt: "\
+            A write of which nobody knows whether it was carried out decides; or no versions \
+            were captured.",
+        mistakes: &["\
+                Versions are compared as numbers only where both are numbers; as text 10 comes \
+                before 9."],
+        related: &["nothing-lost", "stale-reply", "truncated-body"],
+    },
     example: "[[expect]]\nid             = \"ADA-8\"\nthat           = \"stale models are repaired\"\nkind           = \"converged\"\nload           = \"train\"\non             = \"object-store\"\nkey            = \"bot\"\nversion        = \"version\"\nobject         = \"bots/{key}.json\"\nstored_version = \"version\"\nwithin         = \"30s\"\n",
     keys: &[
         Key::required("load", Shape::Text, "the load that has versions accepted"),

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     history::{BACKLOG_STEP, Curve, Drained, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
+    scenario::Phase,
     units::{Micros, format_duration},
 };
 use std::time::Duration;
@@ -24,6 +25,22 @@ use std::time::Duration;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "drain",
     summary: "the backlog of an outage is worked off in time after it",
+    about: About {
+        text: "\
+            What piled up while a dependency failed is worked off in time: `within` so long, or \
+            in a part of the outage's own length. With `monotone` it must not grow again \
+            meanwhile.",
+        evidence: "\
+            The backlog of a ledger, accepted and not yet delivered, from the end of the outage \
+            until it is as shallow as in steady state and stays so.",
+        doubt: "\
+            Nothing had piled up when the outage ended; or the run ended first and the bound was \
+            not yet over.",
+        mistakes: &["\
+                A system that refuses work in the outage has no backlog: then there is nothing to \
+                judge, and `success-rate` tells why."],
+        related: &["fresh-first", "nothing-lost", "ramp"],
+    },
     example: "[[expect]]\nid            = \"BAT-8\"\nthat          = \"the backlog is worked off\"\nkind          = \"drain\"\nledger        = \"work\"\nwithin        = \"5m\"\nat_most_ratio = 0.5\nmonotone      = \"5s\"\n",
     keys: &[
         LEDGER,

@@ -8,7 +8,7 @@
 use super::{Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names};
 use crate::{
     history::{Criteria, FaultSpan, Steady, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     scenario::Target,
     units::{Micros, format_duration},
 };
@@ -17,6 +17,23 @@ use std::time::Duration;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "failover",
     summary: "a load is answered again within this time, while the fault still lasts",
+    about: About {
+        text: "\
+            A load is served again, by whatever stands in, while the fault still lasts. The time \
+            runs from the fault to the end of the last second in which less than 99% of the load \
+            were answered; from there it must be answered for a `hold`.",
+        evidence: "\
+            The load's operations, second by second, after the arming of the fault.",
+        doubt: "\
+            The fault was lifted before a whole `hold` could be seen, or there were too few \
+            operations.",
+        mistakes: &[
+            "\
+                `recovery` is about what comes after the fault; this is about living with it.",
+            "The phase must be longer than `within` and `hold` together.",
+        ],
+        related: &["fallback", "recovery", "kill"],
+    },
     example: "[[expect]]\nid     = \"ADA-9\"\nthat   = \"the standby takes over\"\nkind   = \"failover\"\nload   = \"ask\"\nwithin = \"60s\"\n",
     keys: &[
         Key::required("load", Shape::Text, "the load that must be served again"),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     history::{Outcome, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::Share,
 };
 
@@ -18,6 +18,22 @@ const BASELINE_MIN: usize = 10;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "fallback",
     summary: "a fallback answers instead, or another dependency takes the calls over",
+    about: About {
+        text: "\
+            Where a dependency fails something else answers: the system's own fallback, seen in \
+            its answers (`load` with its `degraded`), or another dependency that takes the calls \
+            over, seen on the wire (`on` and `instead`).",
+        evidence: "\
+            The share of operations answered as degraded; or the calls a second at `instead`, \
+            held against those that `on` had in steady state.",
+        doubt: "\
+            Too few operations for the share, or too few calls in the steady phases to hold \
+            against.",
+        mistakes: &["\
+                A fallback can only be seen if its answers say so: give them a header or a field, \
+                and write it into the load's `degraded`."],
+        related: &["success-rate", "failover", "load"],
+    },
     example: "[[expect]]\nid       = \"ADA-7\"\nthat     = \"answers come from the cache\"\nkind     = \"fallback\"\nload     = \"ask\"\nat_least = \"90%\"\n",
     keys: &[
         Key::optional(

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     history::{Entry, Fate, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
 };
 use std::time::Duration;
@@ -29,6 +29,18 @@ const BASELINE_MIN: usize = 10;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "fresh-first",
     summary: "while a backlog drains, fresh work is delivered as fast as in steady state",
+    about: About {
+        text: "\
+            While a backlog drains, fresh work does not wait behind it: its time to delivery \
+            stays as in steady state, or below a bound. First come, first served turns an hour \
+            of outage into hours of delay for everybody.",
+        evidence: "\
+            The time from acceptance to delivery of work that was accepted after the outage \
+            while something older still waited.",
+        doubt: "Nothing had piled up, or it is open how long older work was waiting.",
+        mistakes: &["Where work has classes, name the one that must not wait: `class`."],
+        related: &["drain", "nothing-lost", "isolation"],
+    },
     example: "[[expect]]\nid           = \"BAT-9\"\nthat         = \"fresh work does not wait behind late work\"\nkind         = \"fresh-first\"\nledger       = \"work\"\nbelow_steady = \"2x\"\n",
     keys: &[
         LEDGER,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     history::View,
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
 };
 use std::time::Duration;
@@ -23,6 +23,28 @@ use std::time::Duration;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "gives-up",
     summary: "calls to a failing dependency come to an end in time, retries and back-off included",
+    about: About {
+        text: "\
+            The system does not wait for a dependency for ever: each call that a fault acted on \
+            comes to an end in time, all attempts and the pauses between them together. It is \
+            the requirement that a missing time-out fails.",
+        evidence: "\
+            The calls at the proxy on which a fault acted, from the first attempt's beginning to \
+            the last one's end. A call that was still open when its fault was lifted took at \
+            least that long.",
+        doubt: "\
+            Fewer than `min_calls` telling calls; or so many were cut short before the bound \
+            that it cannot be shown. A connect time-out leaves no attempt at the proxy, so that \
+            a call of those alone is not seen.",
+        mistakes: &[
+            "\
+                A phase that is shorter than the bound can show no call that keeps to it.",
+            "\
+                `attempt_within` bounds one attempt; three attempts of 5 s are a call of 15 s and \
+                more.",
+        ],
+        related: &["attempts", "latency", "hang", "no-accept"],
+    },
     example: "[[expect]]\nid     = \"ADA-1\"\nthat   = \"the object store's client gives up in time\"\nkind   = \"gives-up\"\non     = \"object-store\"\nwithin = \"10s\"\n",
     keys: &[
         Key::required(

@@ -10,13 +10,28 @@ use super::{
 };
 use crate::{
     history::{View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::Micros,
 };
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "in-flight",
     summary: "never more than so many requests or connections are open at a dependency (bulkhead)",
+    about: About {
+        text: "\
+            Never more than so many requests or connections are open at a dependency: a \
+            bulkhead, a pool with a limit. Without one a dependency that hangs takes every \
+            thread of the system with it.",
+        evidence: "\
+            Requests from their first byte to their end, or connections from accept to close, at \
+            the proxy.",
+        doubt: "\
+            What never reached the proxy is not seen; where nothing acted nothing was tried.",
+        mistakes: &["\
+                A bound above what the load can reach passes without a bulkhead: the load must be \
+                thick enough to hit it."],
+        related: &["isolation", "hang", "max-connections"],
+    },
     example: "[[expect]]\nid      = \"MEY21-5\"\nthat    = \"connections to the database are bounded\"\nkind    = \"in-flight\"\non      = \"object-store\"\nof      = \"connections\"\nat_most = 20\n",
     keys: &[
         Key::required("on", Shape::Text, "the role or dependency"),

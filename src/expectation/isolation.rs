@@ -17,13 +17,29 @@ use super::{
 };
 use crate::{
     history::{Operation, Source, View},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::Share,
 };
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "isolation",
     summary: "other load is unharmed: answered, fast and as much as in steady state",
+    about: About {
+        text: "\
+            Load that has nothing to do with the failing dependency goes on as before: enough is \
+            answered, nearly as fast and nearly as much as in steady state. With `where` and \
+            `except` the same is asked for tenants or keys that the outage does not concern.",
+        evidence: "\
+            Outcomes, latency and throughput of the load or loads, against the same of the \
+            steady phases.",
+        doubt: "\
+            Too few operations, no steady state to compare with, or operations of which nobody \
+            knows whose they are.",
+        mistakes: &["\
+                A load that does use the dependency cannot be isolated from it: make one for what \
+                must go on."],
+        related: &["in-flight", "latency", "success-rate"],
+    },
     example: "[[expect]]\nid   = \"ADA-4\"\nthat = \"other jobs go on\"\nkind = \"isolation\"\nload = [\"ask\"]\n",
     keys: &[
         Key::required(

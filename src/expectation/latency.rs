@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     history::{Operation, View},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
 };
 use std::time::Duration;
@@ -24,6 +24,28 @@ const BASELINE_MIN: usize = 10;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "latency",
     summary: "a quantile of a load's latency stays below a bound, or near the steady state's",
+    about: About {
+        text: "\
+            A quantile of a load's latency stays below a bound, or near the steady state's. \
+            Latency counts from the intended start of each operation, so that a system that \
+            stalls cannot hide its stall by making the load wait.",
+        evidence: "\
+            The time of each operation. One that failed, or whose outcome is unknown, took at \
+            least its time: enough to fail the bound and never enough to keep it, unless \
+            `answered_only` leaves it out.",
+        doubt: "\
+            There are too few operations for the quantile (p99 needs a hundred), or so many were \
+            cut short that it lies among them.",
+        mistakes: &[
+            "\
+                With `answered_only` alone a system that answers one in a hundred quickly passes: \
+                pair it with `success-rate`.",
+            "\
+                `below_steady` forgives a difference within `slack`: of 2 ms nobody need care that \
+                they became 5.",
+        ],
+        related: &["success-rate", "isolation", "gives-up"],
+    },
     example: "[[expect]]\nid           = \"ADA-3b\"\nthat         = \"answers stay fast\"\nkind         = \"latency\"\nload         = \"ask\"\nquantile     = \"p99\"\nbelow        = \"300ms\"\nbelow_steady = \"2x\"\n",
     keys: &[
         Key::required("load", Shape::Text, "the load whose operations count"),

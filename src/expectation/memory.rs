@@ -9,7 +9,7 @@
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, names, samples::SAMPLES_MIN};
 use crate::{
     history::{Gauge, Measure, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::{Bytes, Micros, format_duration},
 };
 use std::{sync::Arc, time::Duration};
@@ -17,6 +17,23 @@ use std::{sync::Arc, time::Duration};
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "memory",
     summary: "the memory of the system's processes stays below a bound, or near the steady state's",
+    about: About {
+        text: "\
+            The memory of the system's processes stays below a bound, or near the steady \
+            state's: what is buffered for a dependency that fails must have an end.",
+        evidence: "\
+            The resident memory of all processes of an instance, each second, from the operating \
+            system.",
+        doubt: "\
+            Nobody can measure it: a system that somebody else started, a platform that does not \
+            tell, or an instance that was not measured for more than three seconds.",
+        mistakes: &[
+            "Pages that processes share are counted in each.",
+            "\
+                Growth needs time and load: a short phase with few requests fills no buffer.",
+        ],
+        related: &["in-flight", "alive", "hang"],
+    },
     example: "[[expect]]\nid          = \"MEY21-3\"\nthat        = \"buffered log writes are bounded\"\nkind        = \"memory\"\nat_most     = \"512MiB\"\ngrowth      = \"64MiB\"\n",
     keys: &[
         Key::optional(

@@ -45,7 +45,7 @@ pub use judgement::{EVIDENCE_MAX, Judgement};
 pub use verdict::{Evidence, Place, Status, Subject, Verdict};
 
 use crate::{
-    input::{Fields, Key, Problems},
+    input::{About, Fields, Key, Problems},
     policy::{beat, samples},
     protocol::Protocol,
 };
@@ -178,6 +178,8 @@ pub struct ExpectationDef {
     pub name: &'static str,
     /// One line.
     pub summary: &'static str,
+    /// The long text of `explain`.
+    pub about: About,
     /// An `[[expect]]` table that parses against the example system.
     pub example: &'static str,
     /// The kind's own keys, beside `id`, `that`, `kind`, `during`.

@@ -11,12 +11,27 @@ use super::{
 };
 use crate::{
     history::{Entry, Fate, View},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
 };
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "no-duplicates",
     summary: "nothing is delivered more often than it was asked for",
+    about: About {
+        text: "\
+            Nothing is delivered more often than it was asked for. It is the other half of \
+            `nothing-lost`: who repeats what was lost also repeats what was not.",
+        evidence: "\
+            A ledger's deliveries of each id, against how often it was asked for and not \
+            refused.",
+        doubt: "\
+            Nobody knows whether a second request was carried out, or the run was not watched to \
+            its end.",
+        mistakes: &["\
+                Attempts that never reached the dependency are no deliveries; `applied` of the \
+                ledger says what counts."],
+        related: &["nothing-lost", "lost-reply", "ledger"],
+    },
     example: "[[expect]]\nid     = \"SNP-9\"\nthat   = \"every message is delivered once\"\nkind   = \"no-duplicates\"\nledger = \"work\"\n",
     keys: &[
         LEDGER,

@@ -12,12 +12,32 @@ use super::{
 };
 use crate::{
     history::{Account, Entry, Fate, View},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
 };
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "nothing-lost",
     summary: "everything that was accepted is delivered in the end",
+    about: About {
+        text: "\
+            Whatever was accepted is delivered. Work that was acknowledged and is missing when \
+            the ledger has settled is lost; work whose answer was indeterminate may be delivered \
+            or not. What the system itself reports as dropped is a failure too, unless its class \
+            is one of `may_drop`.",
+        evidence: "\
+            A ledger: ids accepted by the load, and ids delivered as a dependency, a sink or a \
+            listing shows them.",
+        doubt: "\
+            Fewer than three accepted ids; nothing was ever seen delivered, so that it may look \
+            in the wrong place; or work still stirred when the run ended.",
+        mistakes: &[
+            "Both sides must capture the same id.",
+            "\
+                A last phase that is shorter than the backlog needs cannot show that it is worked \
+                off.",
+        ],
+        related: &["no-duplicates", "drain", "ledger", "lost-reply"],
+    },
     example: "[[expect]]\nid       = \"BAT-1\"\nthat     = \"what was acknowledged is processed\"\nkind     = \"nothing-lost\"\nledger   = \"work\"\nmay_drop = \"bulk\"\n",
     keys: &[
         LEDGER,

@@ -13,7 +13,7 @@
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, names};
 use crate::{
     history::{Attempt, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     protocol::{
         Protocol,
         pusher::{Class, class_of},
@@ -38,6 +38,19 @@ const RATE_MAX: f64 = 10.0;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "obeys-codes",
     summary: "clients of Pusher stay away, wait or come back as the close code tells them",
+    about: About {
+        text: "\
+            Clients of Pusher Channels heed the code with which they are closed: 4000 to 4099 \
+            say not to come back, 4100 to 4199 to wait a second, 4200 to 4299 to come back at \
+            once. Nothing on the wire says which client a connection belongs to, so connects are \
+            counted against what `clients` clients may do.",
+        evidence: "Closes with a code, and connects after them, at the proxy.",
+        doubt: "Fewer than `min_closes` connections were closed with such a code.",
+        mistakes: &["\
+                Where fewer clients connect than the file says a breach can go unnoticed: give the \
+                true number."],
+        related: &["quota", "back-off", "reconnect", "pusher"],
+    },
     example: "[[expect]]\nid      = \"SNP-8\"\nthat    = \"clients heed the codes they are closed with\"\nkind    = \"obeys-codes\"\non      = \"realtime\"\nclients = 1\n",
     keys: &[
         Key::required(

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     history::{ProbeSample, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     scenario::{self, Template},
     units::{Share, format_duration},
 };
@@ -37,6 +37,19 @@ const WHEN: &[&str] = &[
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "probe",
     summary: "a question of your own, by HTTP or by a command, answered as it should be",
+    about: About {
+        text: "\
+            A question of your own, asked while the run goes on: an HTTP request or a command, \
+            and what must hold of the answer. For everything that no other kind measures.",
+        evidence: "Its samples, of the phases that `when` says.",
+        doubt: "\
+            Fewer than three samples count: the probe's own trouble counts for neither side.",
+        mistakes: &[
+            "`never` and `always` are about the whole run, steady phases included.",
+            "A command is an array and never a shell.",
+        ],
+        related: &["alert", "success-rate"],
+    },
     example: "[[expect]]\nid      = \"WARM\"\nthat    = \"models can be read from the cache\"\nkind    = \"probe\"\ncommand = [\"./check-cache\"]\nwhen    = \"during\"\nevery   = \"1s\"\n",
     keys: &[
         Key::optional(

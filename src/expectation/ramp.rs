@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     history::{AttemptEnd, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::{Micros, Share, format_duration},
 };
 use std::time::Duration;
@@ -32,6 +32,22 @@ const BASELINE_MIN: usize = 10;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "ramp",
     summary: "after the outage requests to a dependency grow by degrees, and it bears them",
+    about: About {
+        text: "\
+            After the outage requests to the dependency grow by degrees, and it bears them: no \
+            window has more than `step` times the one before, up to the rate of steady state, to \
+            which there is always leave.",
+        evidence: "\
+            Requests that arrived at the dependency, in windows from the end of the outage on; \
+            and how many of them it failed, for `errors_at_most`.",
+        doubt: "\
+            The steady phases have no requests to hold against, or the phase is too short for \
+            the windows.",
+        mistakes: &["\
+                Who never stopped trying does not begin by degrees: the first window is held against \
+                the steady state."],
+        related: &["reconnect", "drain", "restart"],
+    },
     example: "[[expect]]\nid             = \"BAT-7\"\nthat           = \"work is taken up by degrees\"\nkind           = \"ramp\"\non             = \"object-store\"\nstep           = \"2x\"\nevery          = \"5s\"\nerrors_at_most = \"1%\"\n",
     keys: &[
         Key::required("on", Shape::Text, "the role or dependency"),

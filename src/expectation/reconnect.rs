@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     history::{Connection, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     policy::connections::{any_closed, fewest_open, open_at, usual},
     units::{Micros, Rate, format_duration},
 };
@@ -46,6 +46,21 @@ const ONE_SIDED: f64 = 1.645;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "reconnect",
     summary: "connections are back in time after a dependency is, without a herd",
+    about: About {
+        text: "\
+            Clients come back soon after the dependency does, and not all in the same moment: \
+            `within` for the time, `peak_rate` for the herd, `jitter` for the lock-step.",
+        evidence: "\
+            Connections at the proxy after the outage, against the number that was open in \
+            steady state.",
+        doubt: "\
+            No connection was closed since the first fault, so that none had to come back; for \
+            `jitter`, fewer than six connections.",
+        mistakes: &["\
+                Only faults that end connections make anybody come back: `restart`, `refuse`, \
+                `reset` by connection."],
+        related: &["ramp", "restart", "back-off"],
+    },
     example: "[[expect]]\nid        = \"MEY21-7\"\nthat      = \"clients come back in time and not in lock-step\"\nkind      = \"reconnect\"\non        = \"object-store\"\nwithin    = \"60s\"\npeak_rate = \"40/s\"\njitter    = 0.5\n",
     keys: &[
         Key::required("on", Shape::Text, "the role or dependency"),

@@ -7,7 +7,7 @@
 use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Scope, names};
 use crate::{
     history::{AttemptEnd, Criteria, Steady, View, Window},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::format_duration,
 };
 use std::time::Duration;
@@ -15,6 +15,25 @@ use std::time::Duration;
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "recovery",
     summary: "after the last fault everything is as in steady state within this time",
+    about: About {
+        text: "\
+            After the last fault everything is as in steady state, by itself and in time. A \
+            system that never gets there although its dependencies are healthy is wedged: the \
+            commonest real damage, and invisible to a test that stops when the fault does.",
+        evidence: "\
+            From the lifting of the last fault to the start of the first `hold` in which every \
+            criterion of the steady state held in every second.",
+        doubt: "\
+            The last phase ended before a `hold` could be seen, or there was no steady state to \
+            go back to.",
+        mistakes: &[
+            "\
+                It is judged over the last phase: let that last `until steady, at most …` and longer \
+                than `within` and `hold`.",
+            "A fault that never acted leaves nothing to recover from.",
+        ],
+        related: &["failover", "reconnect", "drain", "hold"],
+    },
     example: "[[expect]]\nid     = \"ADA-17\"\nthat   = \"the platform comes back by itself\"\nkind   = \"recovery\"\nwithin = \"30s\"\n",
     keys: &[
         Key::required(

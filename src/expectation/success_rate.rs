@@ -7,13 +7,35 @@ use super::{
 };
 use crate::{
     history::{Operation, Outcome, View},
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     units::Share,
 };
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "success-rate",
     summary: "at least this share of a load's operations is answered",
+    about: About {
+        text: "\
+            The plainest requirement: of the operations that a load began, at least this share \
+            was answered as it should be. A fallback's answer counts, unless `count_degraded = \
+            false`. What has no answer within the load's `timeout` is indeterminate and counts \
+            as not answered.",
+        evidence: "\
+            The outcomes of the load's operations begun in the judged phases, as the load's `ok` \
+            and `degraded` tell them apart.",
+        doubt: "\
+            There were too few operations to show the share: 99.9% needs a thousand, 95% needs \
+            twenty. So it is where the load missed its schedule.",
+        mistakes: &[
+            "\
+                Without `degraded` an honest 503 is a failure; without a narrow `ok` a page that \
+                says sorry with status 200 is a success.",
+            "\
+                A percentage over all phases hides a total outage of a short one: name the phase in \
+                `during`.",
+        ],
+        related: &["latency", "fallback", "isolation", "load"],
+    },
     example: "[[expect]]\nid       = \"ADA-3\"\nthat     = \"answers never wait for the object store\"\nkind     = \"success-rate\"\nload     = \"ask\"\nat_least = \"99.5%\"\n",
     keys: &[
         Key::required("load", Shape::Text, "the load whose operations count"),

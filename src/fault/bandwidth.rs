@@ -4,7 +4,7 @@ use super::{
     Acts, Behaviour, ConnectionEvent, Context, Direction, FaultDef, Gate, Group, StreamShape, keys,
 };
 use crate::{
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     protocol::Protocol,
     units::Bandwidth as Rate,
 };
@@ -14,6 +14,17 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "bandwidth",
     group: Group::Stream,
     summary: "at most so many bytes a second on each connection",
+    about: About {
+        text: "\
+            A narrow line: at most so many bytes a second, for each connection and direction. \
+            Large answers crawl and small ones hardly notice, so that a time-out for the whole \
+            body is what is tested.",
+        evidence: "Each connection that was made slower is an act.",
+        doubt: "",
+        mistakes: &["\
+                It is for each connection: a client with ten of them has ten times as much."],
+        related: &["latency", "slice", "stalled-body"],
+    },
     example: "[[phase.fault]]\nkind = \"bandwidth\"\non   = \"object-store\"\nrate = \"64KiB/s\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[

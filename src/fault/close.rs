@@ -9,7 +9,7 @@ use super::{
     keys::{self, Level},
 };
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::{Call, Protocol},
 };
 use std::time::Duration;
@@ -19,6 +19,19 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "close",
     group: Group::Connection,
     summary: "the connection ends with FIN: at once, half, or slowly",
+    about: About {
+        text: "\
+            The connection ends with FIN, politely: both directions, the answer's alone \
+            (`half`), or after a silence (`slow`). Servers do it when they are stopped or when \
+            an idle time is over; clients see it as an end of the stream where they expected an \
+            answer.",
+        evidence: "Each request or connection that was closed is an act.",
+        doubt: "",
+        mistakes: &["\
+                On protocols with requests it comes before anything is forwarded, so that repeating \
+                the request is always safe."],
+        related: &["reset", "empty-reply", "truncate"],
+    },
     example: "[[phase.fault]]\nkind = \"close\"\non   = \"object-store\"\nhow  = \"half\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[

@@ -5,7 +5,7 @@ use super::{
     Acts, Behaviour, ConnectionEvent, Context, Direction, FaultDef, Group, StreamShape, keys,
 };
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::Protocol,
     units::Share,
 };
@@ -14,6 +14,24 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "corrupt",
     group: Group::Stream,
     summary: "some bytes have one bit flipped",
+    about: About {
+        text: "\
+            About this share of the bytes has one bit flipped. Which bytes they are is a \
+            function of the seed and of the byte's place in the connection. It shows whether \
+            check sums are looked at, and what becomes of a protocol error in the middle of a \
+            pool's connection.",
+        evidence: "Each connection of which a byte was changed is an act.",
+        doubt: "",
+        mistakes: &[
+            "\
+                Over TLS the proxy changes bytes below it, so that the client sees a broken record \
+                and never wrong data.",
+            "\
+                On protocols whose requests are read a changed byte may break the framing of \
+                everything behind it: that is part of it.",
+        ],
+        related: &["garbage", "truncate"],
+    },
     example: "[[phase.fault]]\nkind = \"corrupt\"\non = \"object-store\"\nbytes = \"0.1%\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[

@@ -4,6 +4,7 @@
 //! dropped so.
 
 use super::{Acts, Behaviour, Context, Decision, End, FaultDef, Group, Reply};
+use crate::input::About;
 use crate::protocol::{Call, Protocol};
 
 /// The entry of `list faults`.
@@ -11,6 +12,17 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "drop",
     group: Group::Message,
     summary: "messages of a WebSocket never arrive; the connection goes on",
+    about: About {
+        text: "\
+            Messages of a WebSocket never arrive, while the connection goes on. Nothing looks \
+            broken to either side, which is why only end-to-end counting finds it. Where the \
+            file names no operation it drops what the server delivers.",
+        evidence: "Each message that was dropped is an act.",
+        doubt: "",
+        mistakes: &["\
+                Requests of HTTP cannot be dropped so: use `lost-reply` or `hang` for them."],
+        related: &["lost-reply", "nothing-lost", "pusher"],
+    },
     example: "[[phase.fault]]\nkind  = \"drop\"\non    = \"realtime\"\nshare = \"5%\"\n",
     example_protocol: Protocol::Pusher,
     keys: &[],

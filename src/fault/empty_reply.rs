@@ -6,7 +6,7 @@ use super::{
     keys::{self, Applies},
 };
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::{Call, Protocol},
 };
 use bytes::Bytes;
@@ -16,6 +16,15 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "empty-reply",
     group: Group::Message,
     summary: "no byte and FIN; or a 200 with nothing in it",
+    about: About {
+        text: "\
+            No byte and FIN, as from a process that dies over a request; or, with `sends = \
+            \"head\"`, a status 200 and nothing in it, which clients have taken for success.",
+        evidence: "Each request that was answered so is an act.",
+        doubt: "",
+        mistakes: &["`applied` decides whether repeating the request does the work twice."],
+        related: &["close", "error-in-200", "error"],
+    },
     example: "[[phase.fault]]\nkind  = \"empty-reply\"\non    = \"object-store\"\nwhen  = { operation = \"CompleteMultipartUpload\" }\nsends = \"head\"\n",
     example_protocol: Protocol::S3,
     keys: &[

@@ -13,7 +13,7 @@ use super::{
     sqlstate::{self, Scope},
 };
 use crate::{
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     protocol::{
         Call, Protocol, mysql as my,
         redis::{Meets, meets},
@@ -25,6 +25,28 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "error",
     group: Group::Message,
     summary: "an error of the protocol's own, or an HTTP status with its body",
+    about: About {
+        text: "\
+            The dependency answers at once with an error of its protocol, byte for byte as the \
+            real one sends it: an S3 code with its body and headers, an HTTP status or the page \
+            of a load balancer, a SQLSTATE, a Redis word, a MySQL number, a code of Pusher. \
+            Instant errors are the opposite of a hang, and as dangerous: clients that try again \
+            at once turn them into a storm.\n\n\
+            `applied` says whether the dependency saw the request: `no`, `yes` (it was carried \
+            out, and the answer is wrong), or `maybe`, a seeded coin for each. The last one is \
+            what a real 500 means.",
+        evidence: "Each request that was answered with the error is an act.",
+        doubt: "",
+        mistakes: &[
+            "\
+                Some errors of databases meet only those who connect (53300): with a pool that keeps \
+                its connections they never act. `restart` ends sessions first.",
+            "\
+                With `applied = \"maybe\"` only a ledger or `converged` tells whether the system \
+                coped.",
+        ],
+        related: &["error-in-200", "quota", "attempts", "back-off"],
+    },
     example: "[[phase.fault]]\nkind    = \"error\"\non      = \"object-store\"\nerror   = \"InternalError\"\napplied = \"maybe\"\n",
     example_protocol: Protocol::S3,
     keys: &[

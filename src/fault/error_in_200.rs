@@ -7,7 +7,7 @@ use super::{
     reply,
 };
 use crate::{
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     protocol::{Call, Protocol},
 };
 
@@ -16,6 +16,17 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "error-in-200",
     group: Group::Message,
     summary: "status 200 with an error in its body",
+    about: About {
+        text: "\
+            The status says 200 and the body says error: S3 may do so for CopyObject and \
+            CompleteMultipartUpload, and many an interface does it always. Whoever looks at the \
+            status alone takes a failure for a success and loses data without a trace.",
+        evidence: "Each request that was answered so is an act.",
+        doubt: "",
+        mistakes: &["\
+                On http the body is yours to give; take one that the real interface sends."],
+        related: &["error", "empty-reply", "nothing-lost"],
+    },
     example: "[[phase.fault]]\nkind  = \"error-in-200\"\non    = \"object-store\"\nwhen  = { operation = \"CompleteMultipartUpload\" }\nerror = \"InternalError\"\n",
     example_protocol: Protocol::S3,
     keys: &[

@@ -6,7 +6,7 @@ use super::{
     keys::{self, Applies},
 };
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::{Call, Protocol},
 };
 use bytes::Bytes;
@@ -20,6 +20,16 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "garbage",
     group: Group::Message,
     summary: "bytes that are no answer; then the connection is closed",
+    about: About {
+        text: "\
+            Bytes that are no answer at all, then the connection is closed: a wrong service on \
+            the port, a plain-text error of a proxy, a broken middle box. It must end the call, \
+            not the process.",
+        evidence: "Each request that was answered so is an act.",
+        doubt: "",
+        mistakes: &["Pair it with `alive`: parsers that panic are what it finds."],
+        related: &["corrupt", "empty-reply", "alive"],
+    },
     example: "[[phase.fault]]\nkind   = \"garbage\"\non     = \"object-store\"\nlength = \"64B\"\n",
     example_protocol: Protocol::Http,
     keys: &[

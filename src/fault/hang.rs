@@ -8,6 +8,7 @@ use super::{
     Acts, Behaviour, ConnectionEvent, Context, Decision, End, FaultDef, Group,
     keys::{self, Level},
 };
+use crate::input::About;
 use crate::protocol::{Call, Protocol};
 
 /// The entry of `list faults`.
@@ -15,6 +16,27 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "hang",
     group: Group::Connection,
     summary: "accepted and read, never answered; released when lifted",
+    about: About {
+        text: "\
+            The dependency accepts, reads what it is asked, and never answers. It is what \
+            overloaded servers, dead locks and lost packets look like from outside, and the \
+            outage that is survived worst: everything without a time-out waits with it, and \
+            whatever it holds (threads, connections, locks) is held as well.\n\n\
+            Where the protocol shows single requests each of them is held on its own, and picked \
+            by `when` and `share`. With `by = \"connection\"`, and on tcp, whole connections are \
+            held, idle ones too. What is held is released when the fault is lifted.",
+        evidence: "\
+            Each request or connection that was held is an act. A call that is still open when \
+            the fault is lifted took at least so long: it can fail a bound and never keep one.",
+        doubt: "",
+        mistakes: &[
+            "\
+                A phase shorter than the client's time-outs ends the hang before they can show \
+                themselves.",
+            "Health checks hang too, unless `when` spares them.",
+        ],
+        related: &["late-reply", "latency", "lost-reply", "gives-up"],
+    },
     example: "[[phase.fault]]\nkind = \"hang\"\non   = \"object-store\"\nwhen = { operation = \"PutObject\" }\n",
     example_protocol: Protocol::S3,
     keys: &[],

@@ -2,7 +2,7 @@
 
 use super::{Acts, Behaviour, FaultDef, Group, ProcessAction, keys};
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::Protocol,
 };
 
@@ -11,6 +11,22 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "kill",
     group: Group::Process,
     summary: "SIGKILL to an instance and all its children",
+    about: About {
+        text: "\
+            SIGKILL to an instance and all its children when the phase begins: no handler runs, \
+            nothing is flushed. What was acknowledged must be safe all the same.",
+        evidence: "The kill itself is the act.",
+        doubt: "",
+        mistakes: &[
+            "\
+                Without `restart = true` it stays dead until a later `start`, or for the rest of the \
+                run.",
+            "\
+                What a dead instance does not do is no merit: expectations that pass by absence are \
+                inconclusive meanwhile.",
+        ],
+        related: &["start", "pause", "failover", "nothing-lost"],
+    },
     example: "[[phase.fault]]\nkind = \"kill\"\non = \"instance:primary\"\nrestart = true\n",
     example_protocol: Protocol::Tcp,
     keys: &[Key::optional(

@@ -4,6 +4,7 @@ use super::{
     Acts, Behaviour, Context, Decision, End, FaultDef, Group, Then,
     keys::{self, Delays},
 };
+use crate::input::About;
 use crate::protocol::{Call, Protocol};
 
 /// The entry of `list faults`.
@@ -11,6 +12,18 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "late-reply",
     group: Group::Message,
     summary: "forwarded at once; the answer comes later, by a law",
+    about: About {
+        text: "\
+            The request is forwarded at once and its answer comes later, by a law of delays. \
+            Unlike `latency` the dependency has done the work in the meantime: who gives up and \
+            asks again asks for it twice.",
+        evidence: "Each request whose answer was delayed is an act.",
+        doubt: "",
+        mistakes: &["\
+                A delay beyond the client's time-out is a lost reply for the client; one below it \
+                only costs time. Decide which one is meant."],
+        related: &["lost-reply", "latency", "hang"],
+    },
     example: "[[phase.fault]]\nkind    = \"late-reply\"\non      = \"object-store\"\nuniform = [\"5s\", \"30s\"]\n",
     example_protocol: Protocol::Http,
     keys: keys::LAW,

@@ -11,6 +11,7 @@ use super::{
     keys::{self, Delays, Level},
 };
 use crate::{
+    input::About,
     input::Key,
     protocol::{Call, Protocol},
 };
@@ -22,6 +23,26 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "latency",
     group: Group::Stream,
     summary: "bytes or requests come later, by a law; throughput stays",
+    about: About {
+        text: "\
+            Everything takes longer, by a law: always the same, uniform, normal, log-normal, \
+            with Pareto's heavy tail, or as it was recorded. Time is counted from the arrival of \
+            each chunk, so that throughput stays as it is: it is distance and not narrowness. As \
+            soon as it picks requests (`when`, `share`, `first`) it delays single requests \
+            instead.",
+        evidence: "\
+            Each delayed request, or connection whose bytes were delayed, is an act.",
+        doubt: "",
+        mistakes: &[
+            "\
+                A mean says little: an outage is felt in the tail. `log_normal` or `pareto` come \
+                nearer to real dependencies than `delay`.",
+            "\
+                A delay just below the client's time-out is the meanest one: nothing fails and \
+                everything piles up.",
+        ],
+        related: &["late-reply", "bandwidth", "overload", "hang"],
+    },
     example: "[[phase.fault]]\nkind       = \"latency\"\non         = \"object-store\"\nlog_normal = { median = \"80ms\", sigma = 0.6 }\n",
     example_protocol: Protocol::Tcp,
     keys: &KEYS,

@@ -3,7 +3,7 @@
 
 use super::{Acts, Behaviour, Closing, Context, Decision, End, FaultDef, Group, Then, keys};
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::{Call, Protocol},
 };
 
@@ -12,6 +12,20 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "lost-reply",
     group: Group::Message,
     summary: "forwarded and carried out; the answer never comes",
+    about: About {
+        text: "\
+            The request is forwarded and carried out; its answer never comes. It is the case \
+            that at-least-once and at-most-once are about: the client cannot know. If it asks \
+            again, the work may be done twice; if it does not, it may never be done.",
+        evidence: "\
+            Each request whose answer was withheld is an act, and its history says that it was \
+            applied.",
+        doubt: "",
+        mistakes: &["\
+                Without a ledger and `no-duplicates` or `nothing-lost` a run shows only that the \
+                client waited."],
+        related: &["late-reply", "hang", "no-duplicates", "nothing-lost"],
+    },
     example: "[[phase.fault]]\nkind = \"lost-reply\"\non   = \"object-store\"\nwhen = { operation = \"PutObject\" }\n",
     example_protocol: Protocol::S3,
     keys: &[Key::optional(

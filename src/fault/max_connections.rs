@@ -9,7 +9,7 @@ use super::{
     Acts, Behaviour, Closing, ConnectionEvent, Context, Decision, End, FaultDef, Group, keys,
 };
 use crate::{
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     protocol::{Call, Protocol},
 };
 
@@ -18,6 +18,25 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "max-connections",
     group: Group::Connection,
     summary: "connections beyond a limit are turned away",
+    about: About {
+        text: "\
+            The dependency has so many slots and no more: connections beyond the limit are \
+            turned away, as by a database whose max_connections is reached or a load balancer \
+            that is full. It shows what the system does when its pools are larger, in sum, than \
+            what is there.",
+        evidence: "\
+            Each connection that was turned away is an act; those below the limit are none.",
+        doubt: "",
+        mistakes: &[
+            "\
+                Connections that were open when it came into force stay and count: a limit below \
+                what the pool holds already turns away only what is opened anew.",
+            "\
+                For a database's own words use `error` with its code (53300, 1040), or `overload` \
+                with `connections`.",
+        ],
+        related: &["quota", "overload", "in-flight"],
+    },
     example: "[[phase.fault]]\nkind  = \"max-connections\"\non    = \"object-store\"\nlimit = 10\nthen  = \"reset\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[

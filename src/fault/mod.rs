@@ -67,7 +67,7 @@ pub use set::{Active, FaultId, FaultSet};
 pub use switch::Switch;
 
 use crate::{
-    input::{Fields, Key, Problems},
+    input::{About, Fields, Key, Problems},
     protocol::{Call, Protocol},
     units::Micros,
 };
@@ -235,6 +235,8 @@ pub struct FaultDef {
     pub group: Group,
     /// One line.
     pub summary: &'static str,
+    /// The long text of `explain`.
+    pub about: About,
     /// A `[[phase.fault]]` table that parses on `example_protocol`.
     pub example: &'static str,
     /// A protocol that carries the example.

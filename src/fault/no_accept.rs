@@ -6,7 +6,7 @@ use super::{
     ListenerState, keys,
 };
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::Protocol,
     units::Share,
 };
@@ -18,6 +18,27 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "no-accept",
     group: Group::Connection,
     summary: "connects are not answered: connect time-out",
+    about: About {
+        text: "\
+            The host has vanished from the network, or its queue of connects is full: the SYN \
+            stays unanswered, so that only the client's connect time-out ends the wait. Many \
+            clients have a read time-out and no connect time-out; the operating system's own is \
+            over two minutes.",
+        evidence: "\
+            Unanswered connects, as the kernel's table shows them (at least so many), and each open \
+            connection that was cut. Elsewhere than on Linux they are not seen. They leave no \
+            request in the history; the load's latency shows what they cost.",
+        doubt: "",
+        mistakes: &[
+            "\
+                `gives-up` sees no call where there were connect time-outs alone; use `latency` or \
+                `success-rate` on the load.",
+            "\
+                With a share it is drawn for each connection, and which ones the kernel leaves \
+                unanswered differs from run to run.",
+        ],
+        related: &["refuse", "hang", "latency"],
+    },
     example: "[[phase.fault]]\nkind  = \"no-accept\"\non    = \"object-store\"\nshare = \"30%\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[Key::optional(

@@ -2,7 +2,7 @@
 
 use super::{Acts, Behaviour, FaultDef, Group, ProcessAction, keys};
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::Protocol,
 };
 
@@ -11,6 +11,17 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "pause",
     group: Group::Process,
     summary: "SIGSTOP: the process stands still, its sockets stay open",
+    about: About {
+        text: "\
+            SIGSTOP to an instance: it stands still while its sockets stay open, as in a long \
+            garbage collection or on a machine that swaps. Peers see a process that is there and \
+            does not answer, which health checks by connect take for healthy.",
+        evidence: "The stop itself is the act. It goes on when the phase ends.",
+        doubt: "",
+        mistakes: &["\
+                `until = \"resume\"` keeps it stopped over several phases, until a fault `resume`."],
+        related: &["resume", "kill", "hang", "failover"],
+    },
     example: "[[phase.fault]]\nkind = \"pause\"\non = \"instance:primary\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[Key::optional(

@@ -7,7 +7,7 @@ use super::{
     ListenerState, keys,
 };
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::Protocol,
 };
 
@@ -18,6 +18,26 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "refuse",
     group: Group::Connection,
     summary: "the listener is closed: connection refused",
+    about: About {
+        text: "\
+            The dependency's process is gone: its listener is really closed, so that whoever \
+            connects gets ECONNREFUSED at once. It is the kindest outage, since no time-out is \
+            needed to notice it; what it shows is whether the system has anything else to do.",
+        evidence: "\
+            Refused connects, which the kernel counts for the whole machine together (at most so \
+            many were this dependency's), and each open connection that was cut. Elsewhere than on \
+            Linux refused connects are not seen. They leave no request in the history.",
+        doubt: "",
+        mistakes: &[
+            "\
+                Connections that are open already are reset as well, unless `open = \"keep\"` says \
+                that they go on; a pool then may not notice anything.",
+            "\
+                A system that tries again without a pause makes no requests that can be counted \
+                here: its own load shows what it costs.",
+        ],
+        related: &["no-accept", "reset", "restart"],
+    },
     example: "[[phase.fault]]\nkind = \"refuse\"\non   = \"object-store\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[Key::optional(

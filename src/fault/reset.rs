@@ -11,7 +11,7 @@ use super::{
     keys::{self, Level},
 };
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::{Call, Protocol},
 };
 use std::time::Duration;
@@ -21,6 +21,19 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "reset",
     group: Group::Connection,
     summary: "the connection ends with RST: now, after some bytes or after a time",
+    about: About {
+        text: "\
+            The connection ends with RST: now, after some bytes of the answer, or after a time. \
+            Firewalls, load balancers and crashing processes do it. A client must treat a \
+            request that was under way as one of which nobody knows whether it was carried out.",
+        evidence: "Each request or connection that was reset is an act.",
+        doubt: "",
+        mistakes: &["\
+                On protocols with requests it strikes single requests before anything is forwarded; \
+                `by = \"connection\"` strikes idle pooled connections too, which is what shows whether \
+                a pool validates them."],
+        related: &["close", "truncate", "refuse"],
+    },
     example: "[[phase.fault]]\nkind  = \"reset\"\non    = \"object-store\"\nshare = \"10%\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[

@@ -16,7 +16,7 @@ use super::{
     ListenerState, Reply,
 };
 use crate::{
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     protocol::{
         CONNECT, Call, Protocol,
         postgres::{ErrorReply, find_error},
@@ -30,6 +30,24 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "restart",
     group: Group::Capacity,
     summary: "started anew: sessions end, nobody listens, it starts up, it is cold",
+    about: About {
+        text: "\
+            The dependency is started anew, and its clients live through the whole sequence, as \
+            it was measured on the real servers: sessions end, idle ones too; who connects hears \
+            that it is shutting down; then nobody listens; then it is starting up; then it is \
+            ready, and cold for a while.",
+        evidence: "\
+            Sessions that were ended and requests that were refused or delayed are acts.",
+        doubt: "",
+        mistakes: &[
+            "\
+                The phase must be longer than the sequence, or its end is cut off; `check` warns of \
+                it.",
+            "\
+                The herd of returning clients is half of the story: `reconnect` looks at it.",
+        ],
+        related: &["refuse", "reconnect", "ramp", "recovery"],
+    },
     example: "[[phase.fault]]\nkind     = \"restart\"\non       = \"database\"\ndown     = \"10s\"\nstarting = \"2s\"\ncold     = \"20s\"\n",
     example_protocol: Protocol::Postgres,
     keys: &[

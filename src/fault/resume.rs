@@ -1,6 +1,7 @@
 //! `resume`: SIGCONT to an instance that an earlier phase paused with `until = "resume"`.
 
 use super::{Acts, Behaviour, FaultDef, Group, ProcessAction, keys};
+use crate::input::About;
 use crate::protocol::Protocol;
 
 /// The entry of `list faults`.
@@ -8,6 +9,17 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "resume",
     group: Group::Process,
     summary: "SIGCONT: an instance paused in an earlier phase goes on",
+    about: About {
+        text: "\
+            SIGCONT: an instance that an earlier phase paused with `until = \"resume\"` goes on. \
+            It believes that no time has passed: leases, locks and leaderships that it still \
+            thinks its own are what this shows.",
+        evidence: "The signal itself is the act.",
+        doubt: "",
+        mistakes: &["\
+                Without an earlier `pause` that lasts until then there is nothing to resume."],
+        related: &["pause", "start"],
+    },
     example: "[[phase.fault]]\nkind = \"resume\"\non = \"instance:primary\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[],

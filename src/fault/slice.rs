@@ -4,7 +4,7 @@ use super::{
     Acts, Behaviour, ConnectionEvent, Context, Direction, FaultDef, Group, StreamShape, keys,
 };
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::Protocol,
 };
 use std::time::Duration;
@@ -14,6 +14,17 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "slice",
     group: Group::Stream,
     summary: "bytes come in small pieces with a gap between two",
+    about: About {
+        text: "\
+            Bytes come in small pieces with a gap between two, as from a peer that dribbles. A \
+            client that only limits the time between two reads waits as long as the peer likes.",
+        evidence: "Each connection whose bytes were sliced is an act.",
+        doubt: "",
+        mistakes: &["\
+                Size and gap together make a bandwidth: 16 B every 10 ms are 1.6 kB/s. A large body \
+                may outlast the phase."],
+        related: &["bandwidth", "stall"],
+    },
     example: "[[phase.fault]]\nkind = \"slice\"\non = \"object-store\"\nsize = \"16B\"\ngap = \"10ms\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[

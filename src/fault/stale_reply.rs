@@ -2,6 +2,7 @@
 //! lags. Writes pass.
 
 use super::{Acts, Behaviour, Context, Decision, End, FaultDef, Group, Then, keys};
+use crate::input::About;
 use crate::protocol::{Call, Protocol};
 
 /// The entry of `list faults`.
@@ -9,6 +10,18 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "stale-reply",
     group: Group::Message,
     summary: "reads get the answer that they got before",
+    about: About {
+        text: "\
+            A read is answered with what it got before, as from a cache or a replica that lags. \
+            Writes pass. With `by = \"key\"` it is always the same keys that are stale, which is \
+            how it happens.",
+        evidence: "\
+            Each read that was answered from before is an act; the first read of a key passes, \
+            as there is nothing old to give.",
+        doubt: "",
+        mistakes: &["What was never read in an earlier phase cannot be stale."],
+        related: &["converged", "lost-reply"],
+    },
     example: "[[phase.fault]]\nkind  = \"stale-reply\"\non    = \"object-store\"\nshare = \"33%\"\nby    = \"key\"\n",
     example_protocol: Protocol::S3,
     keys: &[],

@@ -4,7 +4,7 @@ use super::{
     Acts, Behaviour, ConnectionEvent, Context, Direction, FaultDef, Group, StreamShape, keys,
 };
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::Protocol,
 };
 use std::time::Duration;
@@ -14,6 +14,17 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "stall",
     group: Group::Stream,
     summary: "frozen after so many bytes, then it goes on",
+    about: About {
+        text: "\
+            The bytes freeze after so many, for a time or until the fault is lifted, and then go \
+            on where they were. It is a garbage collection, a failing disk, a link that flaps: \
+            nothing is lost, and a client without a read time-out never learns of it.",
+        evidence: "Each connection that was frozen is an act.",
+        doubt: "",
+        mistakes: &["\
+                A pause that is longer than the rest of the phase ends with the phase."],
+        related: &["stalled-body", "hang", "slice"],
+    },
     example: "[[phase.fault]]\nkind = \"stall\"\non = \"object-store\"\nafter_bytes = \"1KiB\"\npause = \"20s\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[

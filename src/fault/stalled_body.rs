@@ -3,7 +3,7 @@
 
 use super::{Acts, Behaviour, Context, Decision, End, FaultDef, Group, Then, keys};
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::{Call, Protocol},
 };
 use std::time::Duration;
@@ -13,6 +13,18 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "stalled-body",
     group: Group::Message,
     summary: "head and some of the body, then nothing, then the rest",
+    about: About {
+        text: "\
+            The answer's head comes with its status 200, and some of the body; then nothing, for \
+            a time or until the fault is lifted; then the rest. Clients often have a time-out \
+            until the first byte and none behind it.",
+        evidence: "Each answer that stalled is an act; an answer without a body cannot.",
+        doubt: "",
+        mistakes: &["\
+                Clients that look at the status alone have counted the answer as a success already: \
+                the load shows it as slow, not as failed."],
+        related: &["truncated-body", "stall", "bandwidth"],
+    },
     example: "[[phase.fault]]\nkind = \"stalled-body\"\non = \"object-store\"\nafter_bytes = \"3B\"\n",
     example_protocol: Protocol::S3,
     keys: &[

@@ -1,6 +1,7 @@
 //! `start`: starts an instance that is not running: a standby, or one that was killed.
 
 use super::{Acts, Behaviour, FaultDef, Group, ProcessAction, keys};
+use crate::input::About;
 use crate::protocol::Protocol;
 
 /// The entry of `list faults`.
@@ -8,6 +9,15 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "start",
     group: Group::Process,
     summary: "starts an instance that is not running",
+    about: About {
+        text: "\
+            Starts an instance that is not running: a standby with `autostart = false`, or one \
+            that was killed. It is the operator's hand in a scenario.",
+        evidence: "The start itself is the act.",
+        doubt: "",
+        mistakes: &["An instance that runs already cannot be started."],
+        related: &["kill", "failover"],
+    },
     example: "[[phase.fault]]\nkind = \"start\"\non = \"instance:primary\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[],

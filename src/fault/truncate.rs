@@ -6,7 +6,7 @@ use super::{
     keys,
 };
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::Protocol,
 };
 /// The entry of `list faults`.
@@ -14,6 +14,20 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "truncate",
     group: Group::Stream,
     summary: "closed after so many bytes",
+    about: About {
+        text: "\
+            The connection is closed after so many bytes, counted from the moment the fault came \
+            into force for it: an answer, a TLS record or a row breaks off in the middle. What \
+            must not happen is that half an answer is taken for a whole one.",
+        evidence: "\
+            Each connection that was cut is an act; one that never carried so many bytes is \
+            none.",
+        doubt: "",
+        mistakes: &["\
+                On HTTP `truncated-body` cuts one answer at a place of its body; this one counts \
+                heads and earlier answers too."],
+        related: &["truncated-body", "reset", "corrupt"],
+    },
     example: "[[phase.fault]]\nkind = \"truncate\"\non = \"object-store\"\nafter_bytes = \"1KiB\"\n",
     example_protocol: Protocol::Tcp,
     keys: &[

@@ -3,7 +3,7 @@
 
 use super::{Acts, Behaviour, Closing, Context, Decision, End, FaultDef, Group, Then, keys};
 use crate::{
-    input::{Key, Shape},
+    input::{About, Key, Shape},
     protocol::{Call, Protocol},
 };
 
@@ -12,6 +12,18 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "truncated-body",
     group: Group::Message,
     summary: "head and some of the body, then the connection ends",
+    about: About {
+        text: "\
+            The answer's head with its true Content-Length and some of the body come; then the \
+            connection ends. A client must notice that it has half of an answer, and many have \
+            stored half of a file instead.",
+        evidence: "Each answer that was cut is an act.",
+        doubt: "",
+        mistakes: &["\
+                With HTTP's chunked coding the last chunk is missing; some clients do not mind, and \
+                that is the finding."],
+        related: &["stalled-body", "truncate", "converged"],
+    },
     example: "[[phase.fault]]\nkind = \"truncated-body\"\non = \"object-store\"\nafter_bytes = \"3B\"\nhow = \"reset\"\n",
     example_protocol: Protocol::S3,
     keys: &[

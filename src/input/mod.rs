@@ -8,12 +8,14 @@
 //!
 //! Nothing here touches a file or prints.
 
+mod about;
 mod fields;
 mod key;
 mod problem;
 mod render;
 mod suggest;
 
+pub use about::About;
 pub use fields::{Fields, Item, parse_factor};
 pub use key::{Key, Shape};
 pub use problem::{Problem, Problems, Severity, Source, Span};

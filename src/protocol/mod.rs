@@ -19,6 +19,7 @@ pub use call::{
 
 pub use retry::{RETRY_HEADERS, RetryAfter, asks_for_retry, retry_after, speaks_of_data};
 
+use crate::input::About;
 use std::fmt;
 
 /// The protocol that a dependency speaks.
@@ -48,6 +49,8 @@ pub struct ProtocolDef {
     pub name: &'static str,
     /// One line.
     pub summary: &'static str,
+    /// The long text of `explain`.
+    pub about: About,
     /// A `[dependency.NAME]` table that parses.
     pub example: &'static str,
     /// Whether the proxy sees single requests, so that message faults and `when` can act.
@@ -88,6 +91,16 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         protocol: Protocol::Tcp,
         name: "tcp",
         summary: "any stream of bytes; connection and byte-stream faults",
+        about: About {
+            text: "\
+                Any stream of bytes. Nothing is known of single requests, so that faults act on \
+                connections and bytes, and a `share` is drawn for connections.",
+            evidence: "Connections, their bytes and their ends.",
+            doubt: "",
+            mistakes: &["\
+                    Expectations about calls (`gives-up`, `attempts`) need a protocol that shows them."],
+            related: &["refuse", "hang", "reset", "bandwidth"],
+        },
         example: "[dependency.queue]\nprotocol = \"tcp\"\nrole     = \"queue\"\nupstream = \"127.0.0.1:5672\"\n",
         has_messages: false,
         when: &[],
@@ -96,6 +109,21 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         protocol: Protocol::Http,
         name: "http",
         summary: "HTTP/1.1 and HTTP/2, plain or TLS; faults on single requests",
+        about: About {
+            text: "\
+                HTTP/1.1 and HTTP/2, plain or with TLS of the run's own authority. Heads and chunk \
+                framing pass byte for byte while no fault acts. Requests are picked by method, path, \
+                header or host.",
+            evidence: "Each request with its status, times and attempt; bodies are not kept.",
+            doubt: "",
+            mistakes: &[
+                "\
+                    `embedded:sink` answers 204, and 200 to GET: give it an `answer` where the system \
+                    reads one.",
+                "A host that a library has wired in is led here by `hosts`.",
+            ],
+            related: &["error", "stalled-body", "s3"],
+        },
         example: "[dependency.pager]\nprotocol = \"http\"\nrole     = \"alerts\"\nupstream = \"embedded:sink\"\n",
         has_messages: true,
         when: HTTP_WHEN,
@@ -104,6 +132,22 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         protocol: Protocol::S3,
         name: "s3",
         summary: "S3's REST protocol: operations, keys, S3's own error answers",
+        about: About {
+            text: "\
+                HTTP whose requests are S3's operations: PutObject, GetObject and so on, with keys, \
+                and S3's own errors with their bodies. Signatures stay valid. `upstream = \
+                \"embedded\"` is a built-in server.",
+            evidence: "\
+                Each request with its operation and key; the id that AWS's clients send puts \
+                attempts together.",
+            doubt: "",
+            mistakes: &[
+                "\
+                    The embedded server has the buckets that `buckets` names and no others.",
+                "Clients that put the bucket into the host need `virtual_host`.",
+            ],
+            related: &["error", "error-in-200", "converged"],
+        },
         example: "[dependency.s3]\nprotocol = \"s3\"\nrole     = \"object-store\"\nupstream = \"embedded\"\n",
         has_messages: true,
         when: HTTP_WHEN,
@@ -112,6 +156,16 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         protocol: Protocol::Pusher,
         name: "pusher",
         summary: "Pusher Channels: the signed HTTP API and WebSockets, message by message",
+        about: About {
+            text: "\
+                Pusher Channels: the signed HTTP interface and the WebSockets of its clients on one \
+                port, message by message. `upstream = \"embedded\"` is a built-in server with an app \
+                of its own.",
+            evidence: "Each request, each WebSocket, and each message on it.",
+            doubt: "",
+            mistakes: &["The system must sign as `{dependency.NAME.app_key}` and the like say."],
+            related: &["obeys-codes", "drop", "quota"],
+        },
         example: "[dependency.realtime]\nprotocol = \"pusher\"\nrole     = \"realtime\"\nupstream = \"embedded\"\n",
         has_messages: true,
         when: PUSHER_WHEN,
@@ -120,6 +174,15 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         protocol: Protocol::Redis,
         name: "redis",
         summary: "Redis's protocol, RESP2 and RESP3: commands, keys, Redis's own errors",
+        about: About {
+            text: "\
+                RESP2 and RESP3: commands with their keys, and Redis's own errors. There is no \
+                embedded server.",
+            evidence: "Each command with its first key, or the argument that `key` names.",
+            doubt: "",
+            mistakes: &["Of MULTI and EXEC each command is seen."],
+            related: &["error", "restart", "latency"],
+        },
         example: "[dependency.cache]\nprotocol = \"redis\"\nrole     = \"cache\"\nupstream = \"127.0.0.1:6379\"\n",
         has_messages: true,
         when: &["operation", "key", "attempt"],
@@ -128,6 +191,17 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         protocol: Protocol::Mysql,
         name: "mysql",
         summary: "MySQL and MariaDB: connections, statements, the server's own errors",
+        about: About {
+            text: "\
+                The client/server protocol of MySQL and MariaDB: statements by kind and table, and \
+                the server's own errors by number. There is no embedded server.",
+            evidence: "\
+                Each statement with its kind and first table; what a transaction did counts when it \
+                is committed.",
+            doubt: "",
+            mistakes: &["A key by bound parameter is PostgreSQL's alone as yet."],
+            related: &["error", "restart", "overload"],
+        },
         example: "[dependency.orders]\nprotocol = \"mysql\"\nrole     = \"database\"\nupstream = \"127.0.0.1:3306\"\n",
         has_messages: true,
         when: SQL_WHEN,
@@ -136,6 +210,21 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
         protocol: Protocol::Postgres,
         name: "postgres",
         summary: "PostgreSQL: faults on connections and single statements, its own errors",
+        about: About {
+            text: "\
+                PostgreSQL's protocol, version 3, statement by statement: simple and extended, \
+                pipelines, COPY, transactions. Errors are those of the real server, by SQLSTATE or \
+                condition name. `upstream = \"embedded\"` speaks the same over SQLite in memory.",
+            evidence: "\
+                Each statement with its kind, first table and, if `key` or `capture` say so, a bound \
+                parameter; never its text.",
+            doubt: "",
+            mistakes: &[
+                "The embedded server begins empty: `schema` makes the tables.",
+                "53300 meets those who connect; sessions that are open go on.",
+            ],
+            related: &["restart", "error", "overload", "reconnect"],
+        },
         example: "[dependency.db]\nprotocol = \"postgres\"\nrole     = \"database\"\nupstream = \"127.0.0.1:5432\"\n",
         has_messages: true,
         when: SQL_WHEN,

@@ -295,7 +295,7 @@ impl Finder<'_> {
         let mut password = None;
         let credentials = match (url.has_password, embedded) {
             (true, false) => {
-                let variable = format!("{}_PASSWORD", stem(&clue.name));
+                let variable = password_variable(&clue.name);
                 let user = url.user.filter(|user| is_plain(user)).unwrap_or_default();
                 let text = format!("{user}:{{env.{variable}}}@");
                 password = Some(Password {
@@ -772,6 +772,21 @@ fn stem(name: &str) -> &str {
     })
 }
 
+/// The variable that a run takes the password within another one from: one that a shell can set.
+fn password_variable(within: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric();
+    let stem: String = stem(within)
+        .chars()
+        .map(|c| if fits(c) { c } else { '_' })
+        .collect();
+    let lead = if stem.starts_with(|c: char| c.is_ascii_digit()) {
+        "_"
+    } else {
+        ""
+    };
+    format!("{lead}{stem}_PASSWORD")
+}
+
 fn name_in(variable: &str) -> String {
     stem(variable).to_ascii_lowercase().replace(['_', '.'], "-")
 }
@@ -876,6 +891,13 @@ mod tests {
                 "amqp tcp 127.0.0.1:5672 MQ=amqp://guest:{env.MQ_PASSWORD}@{dependency.amqp.address}",
             ],
         );
+    }
+
+    #[test]
+    fn the_variable_of_a_password_is_one_that_a_shell_can_set() {
+        assert_eq!(password_variable("DATABASE_URL"), "DATABASE_PASSWORD");
+        assert_eq!(password_variable("A.b-C_URL"), "A_b_C_PASSWORD");
+        assert_eq!(password_variable("1_URL"), "_1_PASSWORD");
     }
 
     #[test]

@@ -172,8 +172,9 @@ degraded = {{ status = 503 }}
 title  = \"{name} hangs, then {title}\"
 story  = \"\"\"
 {name} accepts what it is asked and never answers, as in many an outage: this is what time-outs are
-for. Then {story}. Visitors must hear something in time all the while,
-and everything must be as before once {name} is back.\"\"\"
+for. Then {story}.
+Visitors must hear something in time all the while, and everything must be as before once {name} is
+back.\"\"\"
 system = \"../brownout.toml\"
 tags   = [\"first\"]
 
@@ -343,7 +344,7 @@ protocol = {}
     }
     out.push_str(&format!(
         "# {}.\nupstream = {}\n",
-        comment(&dependency.because),
+        comment(&capital(&dependency.because)),
         quoted(&dependency.upstream)
     ));
     if !dependency.buckets.is_empty() {
@@ -378,6 +379,14 @@ fn comment(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+/// A fragment with a capital.
+fn capital(fragment: &str) -> String {
+    let mut letters = fragment.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let first: String = first.into_iter().flatten().collect();
+    format!("{first}{}", letters.as_str())
 }
 
 /// A text whose braces are meant as such.

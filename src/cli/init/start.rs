@@ -144,7 +144,7 @@ fn of_service(service: &Service) -> Option<Vec<String>> {
 fn of_command(command: &Command) -> Option<Vec<String>> {
     let made = match command {
         Command::Line(line) => words(line),
-        Command::Words(list) => list.iter().map(|word| template(word)).collect(),
+        Command::Words(list) => named_ports(list.iter().map(|word| template(word)).collect()),
     };
     Some(made).filter(|words: &Vec<String>| !words.is_empty())
 }
@@ -424,6 +424,10 @@ mod tests {
             (
                 &[("Dockerfile", "ENTRYPOINT [\"a\"]\nCMD [\"b\"]")],
                 Some("a b"),
+            ),
+            (
+                &[("Dockerfile", "CMD [\"a\", \"--port\", \"80\"]")],
+                Some("a --port {port.app}"),
             ),
             (&[("server.py", "")], Some("python3 server.py")),
             (&[("package.json", "{")], None),

@@ -25,7 +25,7 @@ use super::{
     refusal::{self, REFUSAL},
 };
 use crate::{
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     protocol::{Call, Protocol},
     units::parse_duration,
 };
@@ -106,6 +106,34 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "overload",
     group: Group::Capacity,
     summary: "a capacity with a queue: waiting comes from what is asked of it",
+    about: About {
+        text: "\
+            The dependency has a capacity: so many servers, a service time, and how both degrade \
+            with concurrency (the Universal Scalability Law). What comes faster waits in a \
+            queue, and what the queue does not hold is refused in the protocol's own words. \
+            Delays are so not a number that somebody chose but what the system's own calls and \
+            retries make of it, and an overload can outlast its cause: retries alone may keep it \
+            up.\n\n\
+            `scale` in a later phase is the operator's scale-up; `other_load` is the demand of \
+            other tenants, which exists in the queue alone.",
+        evidence: "Each request that waited or was refused is an act.",
+        doubt: "",
+        mistakes: &[
+            "\
+                Servers divided by the service time are the capacity: 4 servers at 10 ms are 400 \
+                requests a second. Below that nothing happens, and the verdict says so.",
+            "\
+                A client that gives up leaves its request in the queue, served for nobody, unless \
+                `cancel = true`.",
+        ],
+        related: &[
+            "latency",
+            "quota",
+            "max-connections",
+            "amplification",
+            "in-flight",
+        ],
+    },
     example: "[[phase.fault]]\nkind       = \"overload\"\non         = \"object-store\"\nservers    = 4\nservice    = { exponential = \"10ms\" }\nqueue      = \"500ms\"\nother_load = \"350/s\"\n",
     example_protocol: Protocol::S3,
     keys: KEYS,

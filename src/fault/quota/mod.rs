@@ -17,7 +17,7 @@ use super::{
     refusal::{self, REFUSAL},
 };
 use crate::{
-    input::{Fields, Key, Problems, Shape, did_you_mean},
+    input::{About, Fields, Key, Problems, Shape, did_you_mean},
     protocol::{Call, Protocol},
     seed::name_hash,
     units::{Bytes, Micros, Share},
@@ -95,6 +95,24 @@ pub(super) const DEF: FaultDef = FaultDef {
     name: "quota",
     group: Group::Capacity,
     summary: "so much may be used; what goes beyond is refused as a provider does",
+    about: About {
+        text: "\
+            So much may be used; what goes beyond is refused as the provider does it. It counts \
+            requests, messages, bytes or connections, by a window, in total or by a token \
+            bucket, for everybody together or for each key, connection or header. When it is \
+            lifted the account is whole again.\n\n\
+            Providers warn, or, as in the outage that this kind was made for, do not: `warnings \
+            = \"withheld\"`.",
+        evidence: "\
+            Each request or connection that was refused is an act; use below the limit is none.",
+        doubt: "",
+        mistakes: &[
+            "\
+                `used` begins the account part-used, so that a short phase reaches the limit.",
+            "Quotas of one `name` share their use over dependencies and phases.",
+        ],
+        related: &["max-connections", "error", "obeys-codes", "back-off"],
+    },
     example: "[[phase.fault]]\nkind    = \"quota\"\non      = \"object-store\"\ncounts  = \"requests\"\nlimit   = 100\nwindow  = \"1m\"\nused    = 90\nrefusal = \"429\"\n",
     example_protocol: Protocol::Http,
     keys: KEYS,
