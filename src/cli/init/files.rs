@@ -214,14 +214,15 @@ at_least = \"95%\"
         if failing.kind != Kind::Tcp {
             out.push_str(&format!(
                 "
-# Seen on the wire: whatever was asked of {name} ends before the visitor's patience does. Without a
-# time-out it lasts as long as the outage.
+# Seen on the wire: each attempt at {name} ends before the visitor's patience does. Without a time-out
+# it lasts as long as the outage. `within` bounds whole calls, retries and all, where the client
+# sends an id of its own that tells its attempts from other requests, as AWS's do.
 [[expect]]
-id     = \"FIRST-2\"
-that   = \"{name} is given up before the visitor gives up\"
-kind   = \"gives-up\"
-on     = \"{name}\"
-within = \"{}\"
+id             = \"FIRST-2\"
+that           = \"{name} is given up before the visitor gives up\"
+kind           = \"gives-up\"
+on             = \"{name}\"
+attempt_within = \"{}\"
 
 # Retries that multiply with each other keep a dependency down that wants to come back.
 [[expect]]
