@@ -76,9 +76,12 @@ impl Port {
     }
 }
 
+/// Program and arguments, and the file that says so.
+type Sign = (Vec<String>, &'static str);
+
 /// How the system is started, as its folder says; the surest sign first.
 pub fn command(files: &BTreeMap<String, String>, app: Option<&Service>) -> Option<Started> {
-    let ways: [&dyn Fn() -> Option<(Vec<String>, &'static str)>; 8] = [
+    let ways: [&dyn Fn() -> Option<Sign>; 8] = [
         &|| Some((words(procfile(files.get("Procfile")?)?), "Procfile")),
         &|| Some((package(files.get("package.json")?)?, "package.json")),
         &|| files.get("manage.py").map(|_| (django(), "manage.py")),
@@ -99,7 +102,7 @@ pub fn command(files: &BTreeMap<String, String>, app: Option<&Service>) -> Optio
     })
 }
 
-fn program(files: &BTreeMap<String, String>) -> Option<(Vec<String>, &'static str)> {
+fn program(files: &BTreeMap<String, String>) -> Option<Sign> {
     let name = FILES.iter().find(|name| {
         (name.ends_with(".py") || name.ends_with(".js"))
             && **name != "manage.py"
