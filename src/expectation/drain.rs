@@ -17,7 +17,6 @@ use super::{
 use crate::{
     history::{BACKLOG_STEP, Curve, Drained, View, Window},
     input::{About, Fields, Key, Problems, Shape},
-    scenario::Phase,
     units::{Micros, format_duration},
 };
 use std::time::Duration;

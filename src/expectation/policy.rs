@@ -9,13 +9,33 @@
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, names};
 use crate::{
     history::View,
-    input::{Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape},
     policy::{Answer, Cause, Claim, Declared, POLICY_KEYS, Standing, infer_of},
 };
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "policy",
     summary: "a client's time-outs, attempts, back-off, breaker are as required, or as its system's file declares",
+    about: About {
+        text: "\
+            What a client is built to do when its dependency fails, inferred from the wire: when it \
+            gives up, how often it tries, how it pauses, whether it keeps to Retry-After, to a \
+            budget, to a breaker. Each key is a requirement; `declared = true` requires what the \
+            system's file says in `[dependency.NAME.policy]` as well.",
+        evidence: "\
+            The attempts and connections of the judged phases at the proxy. Every claim has its \
+            count and its interval, and none is made of fewer than three samples; a client that \
+            changed its ways half-way is claimed before and after.",
+        doubt: "\
+            A key of which no claim could be made, and a contradiction that rests on a guess which \
+            requests make one call, as where the client sends no id.",
+        mistakes: &[
+            "A breaker, a budget or a pause shows only while calls fail: judge it during an outage.",
+            "Of two pauses a call nobody can tell a doubling from a straight rise: ask for \
+             `back_off = \"growing\"`.",
+        ],
+        related: &["attempts", "gives-up", "back-off", "amplification"],
+    },
     example: "[[expect]]\nid       = \"ADA-5\"\nthat     = \"the object store's client backs off\"\nkind     = \"policy\"\non       = \"object-store\"\nattempts = 3\nback_off = \"growing\"\njitter   = true\n",
     keys: KEYS,
     parse,

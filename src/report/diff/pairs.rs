@@ -55,7 +55,7 @@ pub fn matched<'a>(old: &'a SuiteReport, new: &'a SuiteReport, noise: f64) -> Ma
             if alone && (!by_name || namesakes.count() == 1) {
                 *was = left
                     .iter()
-                    .position(|other| same(other))
+                    .position(same)
                     .map(|at| left.remove(at));
             }
         }
