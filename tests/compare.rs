@@ -232,7 +232,10 @@ fn without_its_history_a_page_has_no_charts_and_that_is_said() {
         left.assert_status(0);
         assert!(left.stderr.contains(said), "{said} in {}", left.stderr);
         let page = fs::read_to_string(bench.path().join("x.html")).expect("the page");
-        assert!(page.contains("ANSWERS") && !page.contains("<figure"), "{said}");
+        assert!(
+            page.contains("ANSWERS") && !page.contains("<figure"),
+            "{said}"
+        );
     }
 }
 

@@ -8,7 +8,7 @@ pub const SAMPLES_MIN: u64 = 3;
 
 /// How many samples a share needs before it can be shown: with fewer than 1 / (1 − share) not even
 /// one failure could be told from none too many. 50 requests cannot show 99.9 %. Where every
-/// single one must hold, [`SAMPLES_MIN`].
+/// single one must hold, three.
 pub fn samples_needed(share: f64) -> u64 {
     if share >= 1.0 {
         return SAMPLES_MIN;

@@ -3,7 +3,7 @@
 //!
 //! Pure: two reports in, a [`Diff`] out, which the renderers turn into bytes. A section compares
 //! one part of a scenario's report; a new one is one file and two adjacent lines here: its `mod`
-//! and its entry in [`SECTIONS`]. Sections say what they found; what of it is noise is decided
+//! and its entry in `SECTIONS`. Sections say what they found; what of it is noise is decided
 //! here, over all of them together.
 
 mod dependencies;
