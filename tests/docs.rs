@@ -514,7 +514,8 @@ fn wrong_syntax(command: &str, folder: &Path) -> Option<String> {
         Some(arguments) => format!("brownout {arguments} --help"),
         None => format!("bash -n -c {}", quoted(command)),
     };
-    let did = shell(&parse, folder, &[]);
+    // Where GitHub wants its summary it says in this variable.
+    let did = shell(&parse, folder, &[("GITHUB_STEP_SUMMARY", "summary.md")]);
     (did.status != Some(0)).then_some(did.said)
 }
 

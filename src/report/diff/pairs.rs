@@ -53,10 +53,7 @@ pub fn matched<'a>(old: &'a SuiteReport, new: &'a SuiteReport, noise: f64) -> Ma
             let alone = left.iter().filter(|other| same(other)).count() == 1;
             let namesakes = others.iter().filter(|other| **other == name(&one.file));
             if alone && (!by_name || namesakes.count() == 1) {
-                *was = left
-                    .iter()
-                    .position(same)
-                    .map(|at| left.remove(at));
+                *was = left.iter().position(same).map(|at| left.remove(at));
             }
         }
     }
