@@ -96,12 +96,26 @@ struct Drawing<'a> {
     first: usize,
 }
 
+/// The values, where several equal ones that follow each other are one pair: the value, how often.
+/// The script undoes it.
+fn shortened(values: &[Value]) -> Value {
+    let runs = values.chunk_by(|one, next| one == next);
+    runs.flat_map(|run| match run {
+        [value, _, _, ..] => vec![json!([value, run.len()])],
+        few => few.to_vec(),
+    })
+    .collect()
+}
+
 /// A series as the legend names it: its class, which gives it its looks, and its name.
 type Key = (&'static str, &'static str);
 
 impl Drawing<'_> {
     /// Keeps the values of a chart; gives its place.
-    fn keep(&mut self, unit: &str, series: Value) -> usize {
+    fn keep(&mut self, unit: &str, mut series: Value) -> usize {
+        for values in series.as_array_mut().into_iter().flatten() {
+            *values = shortened(values.as_array().map_or(&[], Vec::as_slice));
+        }
         self.data.push(json!({ "unit": unit, "series": series }));
         self.data.len() - 1
     }

@@ -12,6 +12,10 @@ use crate::{
 };
 use maud::{Markup, html};
 
+/// So many pieces of evidence of one verdict are drawn; the others are said. A suite of five scenarios
+/// of which everything fails is to stay below a megabyte.
+const DRAWN_MAX: usize = 3;
+
 /// The table. Its roles are said in words too, as it is laid out as cards on narrow screens.
 pub fn requirements(id: &str, scenario: &ScenarioReport) -> Markup {
     html! {
@@ -98,7 +102,7 @@ fn behind(place: usize, verdict: &Verdict, scenario: &ScenarioReport) -> Markup 
             @let trace = scenario.traces.iter().find(|one| one.verdict == place && one.evidence == nth);
             div.evidence {
                 p { span.at { (moment(seen.at)) } " " (prose(&seen.what)) }
-                @if let Some(trace) = trace { (waterfall(trace, &scenario.faults)) }
+                @if let Some(trace) = trace && nth < DRAWN_MAX { (waterfall(trace, &scenario.faults)) }
             }
         }
     }

@@ -27,6 +27,9 @@
 
   const enliven = (part) => {
     const data = JSON.parse(part.querySelector("script.data").textContent);
+    // What follows itself several times is written once, with how often.
+    const lengthen = (one) => Array.isArray(one) ? Array(one[1]).fill(one[0]) : one;
+    for (const chart of data.charts) chart.series = chart.series.map((values) => values.flatMap(lengthen));
     const drawings = part.querySelectorAll("svg.drawn");
     const patterns = part.querySelectorAll("pattern");
     const areas = [...part.querySelectorAll(".area")];
