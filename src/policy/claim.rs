@@ -232,7 +232,7 @@ pub enum Finding {
 
 /// A law of pauses, as far as the pauses tell it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct BackOff {
     /// The law; several where the pauses fit more than one.
     pub laws: Vec<Law>,

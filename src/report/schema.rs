@@ -11,10 +11,20 @@ pub const REPORT_SCHEMA: &str = include_str!("../../docs/report.schema.json");
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{REPORT_VERSION, REPORTS, SuiteReport, UnlistedHostReport, sample};
+    use crate::{
+        policy::{BackOff, Claim, Finding, Jitter, Law},
+        report::{
+            Calls, DetectedReport, Digests, REPORT_VERSION, REPORTS, ScenarioReport, Spread,
+            SuiteReport, UnlistedHostReport, sample,
+        },
+        units::Micros,
+    };
     use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
     use serde_json::{Map, Value, json};
-    use std::{collections::BTreeSet, path::Path};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        path::Path,
+    };
 
     /// The schema made of the types.
     fn made() -> Value {
@@ -93,7 +103,82 @@ mod tests {
             count: 3,
             passed: false,
         });
+        fill_what_diff_needs(scenario);
+        fill_findings(scenario);
         report
+    }
+
+    fn fill_what_diff_needs(scenario: &mut ScenarioReport) {
+        let clumping = BTreeMap::from([("answered".to_owned(), 1.5)]);
+        scenario.detected = Some(DetectedReport {
+            fallback_us: Some(1_000_000),
+            alert_us: Some(2_000_000),
+        });
+        let digest = || "0123456789abcdef".to_owned();
+        scenario.digests = Some(Digests {
+            scenario: digest(),
+            system: digest(),
+            phases: BTreeMap::from([("steady".to_owned(), digest())]),
+            loads: BTreeMap::from([("ask".to_owned(), digest())]),
+        });
+        scenario.loads[0].phases[0].spread = Some(Spread {
+            answered_us: BTreeMap::from([(16_384, 12)]),
+            clumping: clumping.clone(),
+        });
+        scenario.dependencies[0].phases[0].calls = Some(Calls {
+            total: 12,
+            retries: 3,
+            attempts: 15,
+            errors: 3,
+            during_us: 10_000_000,
+            clumping,
+        });
+        scenario.ledgers[0].drained_us = Some(3_000_000);
+        scenario.ledgers[0].clumping = Some(1.5);
+    }
+
+    /// A claim with each kind of finding.
+    fn fill_findings(scenario: &mut ScenarioReport) {
+        let findings = [
+            Finding::AtLeast { value_us: 1 },
+            Finding::BackOff(BackOff {
+                laws: vec![Law::Exponential],
+                jitters: vec![Jitter::Full],
+                factor: Some(2.0),
+                base_us: Some((50_000, 45_000, 55_000)),
+                cap_us: Some(1_000_000),
+            }),
+            Finding::Does {
+                does: true,
+                part: 9,
+                whole: 9,
+            },
+            Finding::Budget {
+                retries: 35,
+                slack: 0,
+                bare: 9,
+                tokens_each: Some(14),
+                or_changed: false,
+            },
+            Finding::Factor {
+                value: 3.0,
+                low: 2.5,
+                high: 3.5,
+            },
+            Finding::Changed {
+                at: Micros(1),
+                what: "attempts a call 5, then 3".to_owned(),
+                chance: 0.001,
+            },
+        ];
+        let policies = scenario.policies.as_mut().expect("the sample has policies");
+        let claim = policies.claims[0].clone();
+        let made = findings.map(|finding| Claim {
+            finding,
+            detail: Some("retry-after".to_owned()),
+            ..claim.clone()
+        });
+        policies.claims.extend(made);
     }
 
     fn rendered(report: &SuiteReport) -> Value {

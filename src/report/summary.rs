@@ -7,9 +7,15 @@
 use super::{
     ReportDef, ScenarioReport, SuiteReport,
     layout::harmless,
-    words::{account, counted, injected, mark, span, tally},
+    words::{account, conduct, counted, injected, mark, span, tally},
 };
-use crate::expectation::{Status, Verdict};
+use crate::{
+    expectation::{Status, Verdict},
+    policy::Standing,
+};
+
+/// The most clients that are told of; `report.json` has all.
+const CLIENTS_MAX: usize = 20;
 
 /// The registry's entry.
 pub const SUMMARY: ReportDef = ReportDef {
@@ -99,7 +105,31 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
         let line = format!("Ledger {}.", account(ledger));
         out.push_str(&format!("\n{}\n", prose(&line)));
     }
+    out.push_str(&clients(scenario));
     out.push_str(&format!("\nRun again: {}\n", code(&scenario.repeat)));
+    out
+}
+
+/// What clients did, folded, and in the open where that is not what the system's file declares.
+fn clients(scenario: &ScenarioReport) -> String {
+    let Some(policies) = &scenario.policies else {
+        return String::new();
+    };
+    let mut out = String::new();
+    for line in &policies.declared {
+        if line.standing == Standing::Contradicts {
+            let said = format!("{} is declared with {}", line.dependency, line.seen);
+            out.push_str(&format!("\n> {}\n", prose(&said)));
+        }
+    }
+    let lines: Vec<String> = conduct(&policies.claims)
+        .iter()
+        .take(CLIENTS_MAX)
+        .map(|line| format!("- {}\n", prose(line)))
+        .collect();
+    if !lines.is_empty() {
+        out.push_str(&folded("What the clients did", &lines.concat()));
+    }
     out
 }
 

@@ -87,10 +87,12 @@ pub fn look(
     }
     let files = found.others(folder);
     found.started = match line {
-        Some(line) => Some(Started {
-            words: super::start::words(line),
-            origin: "--command".to_owned(),
-        }),
+        Some(line) => Some(super::start::words(line))
+            .filter(|words| !words.is_empty())
+            .map(|words| Started {
+                words,
+                origin: "--command".to_owned(),
+            }),
         None => command(&files, app),
     };
     let variables: Vec<&str> = clues.iter().map(|clue| clue.name.as_str()).collect();

@@ -95,7 +95,8 @@ pub fn command(files: &BTreeMap<String, String>, app: Option<&Service>) -> Optio
         },
         &|| program(files),
     ];
-    let (words, origin) = ways.iter().find_map(|way| way())?;
+    let named = |way: &&dyn Fn() -> Option<Sign>| way().filter(|(words, _)| !words.is_empty());
+    let (words, origin) = ways.iter().find_map(named)?;
     Some(Started {
         words,
         origin: origin.to_owned(),
@@ -232,11 +233,12 @@ pub fn port(
 }
 
 /// A line as program and arguments, or for a shell where only one would understand it.
-/// `$PORT` and a port that is written out become the placeholder.
+/// `$PORT` and a port that is written out become the placeholder. None where no program is named.
 pub fn words(line: &str) -> Vec<String> {
     let line = line.trim();
     let filled = with_default(&bare_port(&line.replace("${PORT}", PORT)));
     match split(&filled) {
+        Some(words) if words.first().is_some_and(String::is_empty) => Vec::new(),
         Some(words) => named_ports(words.iter().map(|word| template(word)).collect()),
         None => vec!["sh".to_owned(), "-c".to_owned(), escaped(line)],
     }

@@ -158,6 +158,7 @@ pub fn contents(id: &str, scenario: &ScenarioReport) -> Markup {
         ("timeline", "Timeline", ran),
         ("recovery", "Recovery", ran),
         ("injected", "Injected", !scenario.faults.is_empty()),
+        ("conduct", "Clients", super::conduct::is_known(scenario)),
         ("figures", "Figures", ran),
         ("repeat", "Repeat it", true),
     ];

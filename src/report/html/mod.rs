@@ -10,6 +10,7 @@
 //! others; and a canvas can neither be read out nor printed well.
 
 mod charts;
+mod conduct;
 pub(super) mod diff;
 mod faults;
 mod figures;
@@ -186,6 +187,7 @@ fn scenario(nth: usize, one: &ScenarioReport, brownout: &str) -> Markup {
             (charts::charts(&id, one))
             (recovery::recovery(&id, one))
             (faults::injected(&id, one))
+            (conduct::conduct(&id, one))
             (figures::figures(&id, one))
             (repeat::repeat(&id, one, brownout))
         }
