@@ -147,6 +147,11 @@ impl Scanner {
         &self.failed
     }
 
+    /// How many elements of the array that was scanned last, or is being scanned, are whole.
+    pub fn elements(&self) -> u32 {
+        self.element
+    }
+
     fn begin(&mut self, kind: u8) -> Result<(), Broken> {
         if self.levels.len() == 1 && matches!(kind, b'-' | b'!') && self.failed.len() < FAILED_MAX {
             self.failed.push(self.element);

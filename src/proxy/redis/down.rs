@@ -59,6 +59,8 @@ pub(super) struct Down<'a> {
     answered: Vec<Box<Statement>>,
     /// Commands that wait for `EXEC`.
     transaction: Vec<Box<Statement>>,
+    /// What was heard of the end of their transaction.
+    heard: Heard,
     is_resp3: bool,
     is_subscribed: bool,
 }
@@ -87,6 +89,15 @@ enum Said {
     Array,
     Map,
     Value,
+}
+
+/// What the dependency has said of the end of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    /// Its commands were carried out, each as the answer's elements say.
+    CarriedOut,
+    GivenUp,
 }
 
 /// What becomes of a message.
@@ -124,6 +135,7 @@ impl<'a> Down<'a> {
             current: None,
             answered: Vec::new(),
             transaction: Vec::new(),
+            heard: Heard::Nothing,
             is_resp3: false,
             is_subscribed: false,
         }
@@ -243,11 +255,8 @@ impl<'a> Down<'a> {
             statement.code(code);
         }
         // The answer is there: a fault that acts on it has something to act on.
-        statement.upstream_answered(if said == Said::Error {
-            Applied::No
-        } else {
-            Applied::Yes
-        });
+        statement.upstream_answered(applied(&kind, said, then.as_ref()));
+        self.hear(&kind, said);
         let fate = self.fate(&mut statement, then, &kind, said).await?;
         self.current = Some(Current {
             statement: Some(statement),
@@ -377,10 +386,10 @@ impl<'a> Down<'a> {
             fate,
         } = current;
         self.follow_subscriptions(&kind);
-        let Some(mut statement) = statement else {
+        let Some(statement) = statement else {
             return Ok(false);
         };
-        self.follow(&kind, answer, &mut statement);
+        self.follow(&kind, answer);
         let is_last = kind == Kind::Of(Meaning::Monitor);
         match fate {
             Fate::Pass if kind == Kind::Queued && answer == Said::Queued => {
@@ -404,38 +413,53 @@ impl<'a> Down<'a> {
     }
 
     /// Follows what an answer means for those that come.
-    fn follow(&mut self, kind: &Kind, answer: Said, statement: &mut Statement) {
+    fn follow(&mut self, kind: &Kind, answer: Said) {
         match (kind, answer) {
             (Kind::Of(Meaning::Hello), Said::Map) => self.is_resp3 = true,
             (Kind::Of(Meaning::Hello), Said::Array) => self.is_resp3 = false,
             (Kind::Of(Meaning::Reset), Said::Value) => {
                 self.is_resp3 = false;
                 self.is_subscribed = false;
-                self.decide_transaction(|_| Applied::No);
             }
-            (Kind::Of(Meaning::Exec), Said::Array) => {
+            _ => {}
+        }
+        if self.heard != Heard::Nothing {
+            self.end_transaction();
+        }
+    }
+
+    /// Remembers what the answer that begins says of the end of a transaction.
+    fn hear(&mut self, kind: &Kind, said: Said) {
+        self.heard = match (kind, said) {
+            (Kind::Of(Meaning::Exec), Said::Array) => Heard::CarriedOut,
+            (Kind::Of(Meaning::Exec | Meaning::Discard), _)
+            | (Kind::Of(Meaning::Reset), Said::Value)
+            | (Kind::GivenUp(_), _) => Heard::GivenUp,
+            _ => return,
+        };
+    }
+
+    /// Ends the commands of a transaction by what is known of its end. What `EXEC` did whose answer
+    /// never came nobody knows, nor what became of those of which its answer was still to speak.
+    fn end_transaction(&mut self) {
+        match std::mem::replace(&mut self.heard, Heard::Nothing) {
+            Heard::CarriedOut => {
                 let failed = self.scanner.failed().to_vec();
+                let told = self.scanner.elements();
                 self.decide_transaction(|nth| {
                     if failed.binary_search(&nth).is_ok() {
                         Applied::No
-                    } else {
+                    } else if nth < told {
                         Applied::Yes
+                    } else {
+                        Applied::Unknown
                     }
                 });
             }
-            (Kind::Of(Meaning::Exec), Said::Null) => {
-                // A watched key has changed.
-                statement.upstream_answered(Applied::No);
-                self.decide_transaction(|_| Applied::No);
+            Heard::Nothing if self.queue.has_sent_exec() => {
+                self.decide_transaction(|_| Applied::Unknown);
             }
-            (Kind::Of(Meaning::Exec | Meaning::Discard), _) => {
-                self.decide_transaction(|_| Applied::No);
-            }
-            (Kind::GivenUp(_), _) => {
-                statement.upstream_answered(Applied::No);
-                self.decide_transaction(|_| Applied::No);
-            }
-            _ => {}
+            Heard::Nothing | Heard::GivenUp => self.decide_transaction(|_| Applied::No),
         }
     }
 
@@ -616,8 +640,7 @@ impl<'a> Down<'a> {
 
     /// The connection is over in the midst of something.
     fn abandon(&mut self, end: AttemptEnd) {
-        // They were answered `+QUEUED`, and nothing became of them.
-        self.decide_transaction(|_| Applied::No);
+        self.end_transaction();
         let current = self.current.take().and_then(|current| current.statement);
         for mut statement in current.into_iter().chain(self.answered.drain(..)) {
             match end {
@@ -625,6 +648,26 @@ impl<'a> Down<'a> {
                 end => statement.finish(end),
             }
         }
+    }
+}
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        // An engine that is dropped half-way knows as much.
+        self.end_transaction();
+    }
+}
+
+/// What an answer says of the command that it answers.
+fn applied(kind: &Kind, said: Said, then: Option<&(Then, FaultId)>) -> Applied {
+    match (kind, said) {
+        (_, Said::Error) | (Kind::GivenUp(_), _) => Applied::No,
+        // A watched key has changed.
+        (Kind::Of(Meaning::Exec), Said::Null) => Applied::No,
+        // An error in place of its answer has the whole transaction given up.
+        (Kind::Queued, Said::Queued) if matches!(then, Some((Then::Reply(_), _))) => Applied::No,
+        (Kind::Queued, Said::Queued) => Applied::Unknown,
+        _ => Applied::Yes,
     }
 }
 

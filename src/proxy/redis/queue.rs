@@ -140,6 +140,20 @@ impl Queue {
         })
     }
 
+    /// Whether the transaction whose turn it is ends with an `EXEC` that was sent and not answered.
+    pub(super) fn has_sent_exec(&self) -> bool {
+        let queue = self.turns.lock();
+        let end = |turn: &Turn| match turn {
+            Turn::Theirs(awaited) => match awaited.kind {
+                Kind::Of(Meaning::Exec) => Some(awaited.statement.is_sent()),
+                Kind::Of(Meaning::Discard | Meaning::Reset) | Kind::GivenUp(_) => Some(false),
+                Kind::Of(_) | Kind::Queued => None,
+            },
+            Turn::Ours(..) => None,
+        };
+        queue.waiting.iter().find_map(end).unwrap_or(false)
+    }
+
     /// Takes the next turn if it is the dependency's.
     pub(super) fn take_theirs(&self) -> Option<Awaited> {
         match self.take(|turn| matches!(turn, Turn::Theirs(_)))? {

@@ -348,6 +348,98 @@ async fn what_became_of_a_transactions_commands_exec_says() {
     }
 }
 
+/// What is observed of the transaction's two commands and of its end, whichever comes first.
+async fn transaction(rig: &mut Rig) -> BTreeMap<String, Applied> {
+    let mut seen = BTreeMap::new();
+    for _ in 0..4 {
+        let attempt = rig.attempt().await;
+        seen.insert(attempt.operation.to_string(), attempt.applied);
+    }
+    seen
+}
+
+/// A transaction of two commands, of which only the end is still to be asked for.
+async fn open_transaction(client: &mut Peer, server: &mut Peer) {
+    ask(client, server, "MULTI", "+OK\r\n").await;
+    ask(client, server, "INCR a", "+QUEUED\r\n").await;
+    ask(client, server, "LPUSH b 1", "+QUEUED\r\n").await;
+}
+
+#[tokio::test]
+async fn what_exec_has_done_stands_though_the_client_gave_up_before_it_heard() {
+    use Applied::{No, Yes};
+    let keys = "kind = 'late-reply'\ndelay = '10m'\nwhen = { operation = 'EXEC' }";
+    for (answer, exec, applied) in [
+        ("*2\r\n:1\r\n:1\r\n", Yes, [Yes, Yes]),
+        ("*2\r\n:1\r\n-WRONGTYPE x\r\n", Yes, [Yes, No]),
+        ("*-1\r\n", No, [No, No]),
+        ("-EXECABORT no\r\n", No, [No, No]),
+    ] {
+        let mut rig = Rig::under(keys).await;
+        let (mut client, mut server) = rig.pair().await;
+        open_transaction(&mut client, &mut server).await;
+        client.send(command("EXEC")).await;
+        server.expect(command("EXEC")).await;
+        server.send(answer).await;
+        client.expect_silence().await;
+        drop(client);
+        let seen = transaction(&mut rig).await;
+        assert_eq!(seen["EXEC"], exec, "{answer}");
+        assert_eq!([seen["INCR"], seen["LPUSH"]], applied, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_exec_does_is_unknown_until_its_answer_has_said_so() {
+    use Applied::{No, Unknown, Yes};
+    // The beginning of a value, after which it is clear what the answer is.
+    let part = format!("$1000\r\n{}", "v".repeat(500));
+    for (answer, exec, applied) in [
+        ("", Unknown, [Unknown, Unknown]),
+        ("*2\r\n", Unknown, [Unknown, Unknown]),
+        (&format!("*2\r\n:1\r\n{part}"), Yes, [Yes, Unknown]),
+        (&format!("*2\r\n-ERR x\r\n{part}"), Yes, [No, Unknown]),
+        (&format!("*2\r\n{part}"), Yes, [Unknown, Unknown]),
+    ] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        open_transaction(&mut client, &mut server).await;
+        client.send(command("EXEC")).await;
+        server.expect(command("EXEC")).await;
+        server.send(answer).await;
+        drop(server);
+        let seen = transaction(&mut rig).await;
+        assert_eq!(seen["EXEC"], exec, "{answer}");
+        assert_eq!([seen["INCR"], seen["LPUSH"]], applied, "{answer}");
+    }
+    // Who was never told to carry them out has not.
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    open_transaction(&mut client, &mut server).await;
+    drop(server);
+    for (operation, applied) in [("MULTI", Yes), ("INCR", No), ("LPUSH", No)] {
+        let seen = rig.attempt().await;
+        assert_eq!((&*seen.operation, seen.applied), (operation, applied));
+    }
+}
+
+#[tokio::test]
+async fn a_queued_command_whose_answer_was_lost_was_not_carried_out_for_certain() {
+    let keys = "kind = 'late-reply'\ndelay = '10m'\nwhen = { operation = 'INCR' }";
+    let mut rig = Rig::under(keys).await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "MULTI", "+OK\r\n").await;
+    client.send(command("INCR a")).await;
+    server.expect(command("INCR a")).await;
+    server.send("+QUEUED\r\n").await;
+    client.expect_silence().await;
+    drop(client);
+    assert_eq!(&*rig.attempt().await.operation, "MULTI");
+    let seen = rig.attempt().await;
+    assert_eq!((&*seen.operation, seen.applied), ("INCR", Applied::Unknown));
+    assert_eq!(seen.end, AttemptEnd::GaveUp);
+}
+
 #[tokio::test]
 async fn a_queued_command_is_over_when_its_answer_has_left() {
     // Answered one by one, or all at once.
