@@ -2,7 +2,7 @@
 
 use super::{Evidence, Judgement, Name, Names, names, samples::SAMPLES_MIN};
 use crate::{
-    history::{Account, Entry, Operation, View},
+    history::{Account, Entry, Operation, Outcome, View},
     input::{Fields, Key, Problems, Shape},
 };
 
@@ -96,6 +96,25 @@ pub fn shows_nothing(account: &Account<'_>, accepted: u64) -> Option<String> {
         why.push_str(reason);
     }
     Some(why)
+}
+
+/// Why a ledger shows nothing of those who ask again: its load has `again`, and of the entries meant
+/// nobody was refused first and taken in then.
+pub fn nobody_asked_again(
+    view: &View<'_>,
+    account: &Account<'_>,
+    entries: &[&Entry<'_>],
+) -> Option<String> {
+    let name = &account.ledger.load;
+    let load = view.system.loads.iter().find(|load| load.name == *name)?;
+    load.again.as_ref()?;
+    let is_such = |one: &&Operation| {
+        one.refused > 0 && matches!(one.outcome, Outcome::Ok | Outcome::Degraded)
+    };
+    let mut asked = entries.iter().flat_map(|entry| &entry.asked);
+    (!asked.any(is_such)).then(|| {
+        format!("`{name}` asks again when it is refused, and nobody was refused and then taken in: of that nothing is shown")
+    })
 }
 
 /// The moment that stands for an id, and what is said of it: `17 (train #412 POST /jobs, in phase

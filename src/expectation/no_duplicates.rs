@@ -7,7 +7,7 @@
 
 use super::{
     Expectation, ExpectationDef, Judgement, Names, Scope,
-    ledgers::{CLASS, LEDGER, Work, shown, shows_nothing},
+    ledgers::{CLASS, LEDGER, Work, nobody_asked_again, shown, shows_nothing},
 };
 use crate::{
     history::{Entry, Fate, View},
@@ -26,7 +26,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             refused.",
         doubt: "\
             Nobody knows whether a second request was carried out, or the run was not watched to \
-            its end.",
+            its end; or the load asks `again`, and nobody was refused and then taken in.",
         mistakes: &["\
                 Attempts that never reached the dependency are no deliveries; `applied` of the \
                 ledger says what counts."],
@@ -105,6 +105,8 @@ impl Expectation for NoDuplicates {
                 "more may have come unseen: {}",
                 account.unsettled.join("; ")
             ))
+        } else if let Some(why) = nobody_asked_again(view, &account, &entries) {
+            judgement.inconclusive(why)
         } else {
             judgement
         };
@@ -148,12 +150,12 @@ impl Expectation for NoDuplicates {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
+    use super::super::testing::{check, check_of};
     use crate::{
         expectation::Status,
         history::{
             Measure, Outcome,
-            sample::{Story, attempt},
+            sample::{self, Story, attempt},
         },
         protocol::Applied,
     };
@@ -228,6 +230,28 @@ mod tests {
         assert_eq!(check(WORK, &both).status, Status::Fail);
         let thrice = again(Outcome::Indeterminate).delivery(19_000, "17");
         assert_eq!(check(WORK, &thrice).status, Status::Fail);
+    }
+
+    #[test]
+    fn where_nobody_is_refused_who_would_ask_again_nothing_is_shown() {
+        let system = sample::system_that_is_asked_again();
+        let judged = |story: &Story| check_of(WORK, story, &system);
+        let verdict = judged(&story());
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("there is one");
+        assert!(reason.contains("`train` asks again"), "{reason}");
+        // Who is refused to the end was not taken in either.
+        let in_vain = story().work(30_500, "x", Outcome::Failed).asked_again(9);
+        assert_eq!(judged(&in_vain).status, Status::Inconclusive);
+        let taken = |id| {
+            let story = story().work(30_500, id, Outcome::Ok).asked_again(2);
+            story.delivery(30_700, id)
+        };
+        assert_eq!(judged(&taken("x")).status, Status::Pass);
+        let twice = taken("x").delivery(30_800, "x");
+        assert_eq!(judged(&twice).status, Status::Fail);
+        let unasked = story().delivery(29_000, "17");
+        assert_eq!(judged(&unasked).status, Status::Fail);
     }
 
     #[test]

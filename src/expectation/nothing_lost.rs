@@ -8,7 +8,7 @@
 
 use super::{
     Evidence, Expectation, ExpectationDef, Judgement, Names, Scope,
-    ledgers::{CLASS, LEDGER, Work, shown, shows_nothing},
+    ledgers::{CLASS, LEDGER, Work, nobody_asked_again, shown, shows_nothing},
 };
 use crate::{
     history::{Account, Entry, Fate, View},
@@ -29,7 +29,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             listing shows them.",
         doubt: "\
             Fewer than three accepted ids; nothing was ever seen delivered, so that it may look \
-            in the wrong place; or work still stirred when the run ended.",
+            in the wrong place; or work still stirred when the run ended. So it is where the load \
+            asks `again` and nobody was refused and then taken in.",
         mistakes: &[
             "Both sides must capture the same id.",
             "\
@@ -219,7 +220,9 @@ impl NothingLost {
     fn unasked<'b, 'a>(&self, view: &View<'_>, account: &'b Account<'a>) -> Vec<&'b Entry<'a>> {
         let entries = account.entries.iter();
         let wrong = entries.filter(|entry| match entry.fate {
-            Fate::Unexpected => true,
+            // What nobody asked for is of no class.
+            Fate::Unexpected => self.work.has(None),
+            _ if !self.work.has(entry.class) => false,
             Fate::Contradicted => entry.asked.iter().any(|one| view.contains(one.intended)),
             _ => entry.dropped && !entry.delivered.is_empty(),
         });
@@ -292,7 +295,9 @@ impl Expectation for NothingLost {
             Ok(account) => account,
             Err(nothing) => return nothing,
         };
-        let found = self.sorted(self.work.of(view, &account));
+        let entries = self.work.of(view, &account);
+        let unshown = nobody_asked_again(view, &account, &entries);
+        let found = self.sorted(entries);
         let judgement = self.weigh(view, &account, &found);
         let of = |entries: &[&Entry<'_>], what: &'static str| -> Vec<Evidence> {
             let line = |entry: &&Entry<'_>| match entry.vanished {
@@ -313,10 +318,14 @@ impl Expectation for NothingLost {
             .with(of(&found.lost, "accepted, never delivered"))
             .with(of(&found.forbidden, "accepted, then dropped"))
             .with(of(&found.undelivered, "accepted, not delivered so far"));
-        if self.strict {
+        let judgement = if self.strict {
             self.strictly(view, &account, judgement)
         } else {
             judgement
+        };
+        match unshown {
+            Some(why) => judgement.inconclusive(why),
+            None => judgement,
         }
     }
 
@@ -350,7 +359,7 @@ impl Expectation for NothingLost {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, check_during, parse, problems};
+    use super::super::testing::{check, check_during, check_of, parse, problems};
     use crate::{
         expectation::{Status, Verdict, judge},
         history::{
@@ -710,6 +719,52 @@ mod tests {
             "",
             "without an id",
         );
+    }
+
+    #[test]
+    fn strictly_of_one_class_only_that_class_is_looked_at() {
+        let strict = format!("{WORK}\nclass = \"order\"\nstrict = true");
+        let order = |story: Story, nth: u64, outcome| {
+            let id = format!("order-{nth}");
+            let story = story.work(20_000 + nth * 100, &id, outcome).class("order");
+            story.delivery(20_050 + nth * 100, &id)
+        };
+        let story = delivered(accepted(), 0..40).delivery(20_300, "x");
+        let story = (0..5).fold(story, |story, nth| order(story, nth, Outcome::Ok));
+        is(&check(&strict, &story), Status::Pass, "5 of 5", "");
+        let refused = order(story.clone(), 5, Outcome::Failed);
+        is(
+            &check(&strict, &refused),
+            Status::Fail,
+            "",
+            "1 were delivered",
+        );
+        let other = story
+            .work(30_500, "y", Outcome::Failed)
+            .delivery(30_600, "y");
+        is(&check(&strict, &other), Status::Pass, "5 of 5", "");
+    }
+
+    #[test]
+    fn where_nobody_is_refused_who_would_ask_again_nothing_is_shown() {
+        let system = sample::system_that_is_asked_again();
+        let judged = |story: &Story| check_of(WORK, story, &system);
+        let story = delivered(accepted(), 0..40);
+        let why = "`train` asks again";
+        is(&judged(&story), Status::Inconclusive, "40 of 40", why);
+        let again = story.clone().work(30_500, "x", Outcome::Ok).asked_again(2);
+        is(
+            &judged(&again),
+            Status::Fail,
+            "40 of 41",
+            "1 of 41 accepted",
+        );
+        let again = again.delivery(30_700, "x");
+        is(&judged(&again), Status::Pass, "41 of 41", "");
+        let in_vain = story.work(30_500, "x", Outcome::Failed).asked_again(9);
+        is(&judged(&in_vain), Status::Inconclusive, "40 of 40", why);
+        let lost = delivered(accepted(), 0..39);
+        is(&judged(&lost), Status::Fail, "39 of 40", "");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::{
     history::sample::{self, Story},
     input::{Fields, Problems, Source},
     protocol::Protocol,
-    scenario::Expect,
+    scenario::{Expect, System},
 };
 use toml::de::{DeTable, DeValue};
 
@@ -95,12 +95,29 @@ pub fn check_during(text: &str, story: &Story, during: Vec<usize>) -> Verdict {
     judge_by(kind, expectation, story, during)
 }
 
+/// The verdict of a table on a story of this system.
+pub fn check_of(text: &str, story: &Story, system: &System) -> Verdict {
+    let mut problems = Problems::default();
+    let (kind, expectation) = parse(text, &mut problems).expect("it parses");
+    judge_of(kind, expectation, story, Vec::new(), system)
+}
+
 /// The verdict of an expectation made elsewhere.
 pub fn judge_by(
     kind: &'static str,
     expectation: Box<dyn Expectation>,
     story: &Story,
     during: Vec<usize>,
+) -> Verdict {
+    judge_of(kind, expectation, story, during, &sample::system())
+}
+
+fn judge_of(
+    kind: &'static str,
+    expectation: Box<dyn Expectation>,
+    story: &Story,
+    during: Vec<usize>,
+    system: &System,
 ) -> Verdict {
     let mut scenario = sample::scenario();
     scenario.expects.push(Expect {
@@ -112,5 +129,5 @@ pub fn judge_by(
         span: 0..0,
         extent: 0..0,
     });
-    judge(&story.history(), &scenario, &sample::system()).remove(0)
+    judge(&story.history(), &scenario, system).remove(0)
 }

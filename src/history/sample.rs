@@ -14,9 +14,9 @@ use crate::{
     input,
     protocol::{Applied, Protocol},
     scenario::{
-        Arrivals, Delivered, Dependency, Dropped, FaultSpec, GaugeSpec, IdPath, Instance, Lasts,
-        Ledger, Load, Outcomes, Phase, ReadSpec, Ready, RequestTemplate, Scenario, Start, Stop,
-        System, Target, Template, UnlistedHosts, Upstream,
+        Again, Arrivals, Delivered, Dependency, Dropped, FaultSpec, GaugeSpec, IdPath, Instance,
+        Lasts, Ledger, Load, Outcomes, Phase, ReadSpec, Ready, RequestTemplate, Scenario, Start,
+        StatusSet, Stop, System, Target, Template, UnlistedHosts, Upstream,
     },
     units::{Micros, Rate},
 };
@@ -274,6 +274,15 @@ impl Story {
         if let Some(Observation::Operation(operation)) = self.observations.last_mut() {
             let name = "class".to_owned();
             operation.captured.insert(name, class.to_owned());
+        }
+        self
+    }
+
+    /// Makes the last operation one that was refused so often before, and asked again.
+    #[must_use]
+    pub fn asked_again(mut self, times: u32) -> Self {
+        if let Some(Observation::Operation(operation)) = self.observations.last_mut() {
+            operation.refused = times;
         }
         self
     }
@@ -678,6 +687,19 @@ fn dependency(name: &str, protocol: Protocol, role: Option<&str>) -> Dependency 
         capture: BTreeMap::new(),
         span: 0..0,
     }
+}
+
+/// The system of every sample, with a `train` whose client asks again when it is refused.
+pub fn system_that_is_asked_again() -> System {
+    let mut system = system();
+    for load in system.loads.iter_mut().filter(|one| &*one.name == "train") {
+        load.again = Some(Again {
+            status: StatusSet(vec![500..=599]),
+            every: Duration::from_secs(2),
+            within: Duration::from_secs(20),
+        });
+    }
+    system
 }
 
 /// The ledger `work`: what `train` had accepted is delivered by a PutObject of `s3`.
