@@ -18,7 +18,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         text: "\
             The plainest requirement: of the operations that a load began, at least this share \
             was answered as it should be. A fallback's answer counts, unless `count_degraded = \
-            false`. What has no answer within the load's `timeout` is indeterminate and counts \
+            false`; so does one that came after refusals, where the load asks `again`, and how many \
+            those are is said. What has no answer within the load's `timeout` is indeterminate and counts \
             as not answered.",
         evidence: "\
             The outcomes of the load's operations begun in the judged phases, as the load's `ok` \
@@ -104,7 +105,13 @@ impl Expectation for SuccessRate {
         let unknown = all - count + view.unsent(&self.load);
         let needed = samples_needed(self.at_least.fraction());
         let enough = |whole: u64| good as f64 >= self.at_least.fraction() * whole as f64 - 1e-9;
-        let judgement = Judgement::new(view.window(), count, part_of(good, count));
+        let again = |one: &&&Operation| self.counts(one) && one.refused > 0;
+        let again = operations.iter().filter(again).count();
+        let mut measured = part_of(good, count);
+        if again > 0 {
+            measured.push_str(&format!(", of these {again} after a refusal"));
+        }
+        let judgement = Judgement::new(view.window(), count, measured);
         let judgement = if count == 0 {
             judgement.inconclusive(format!("load `{}` had no operation", self.load))
         } else if !enough(count) {
@@ -207,6 +214,25 @@ mod tests {
             "400 operations cannot show 99.9%: at least 1000 are needed"
         );
         assert_eq!(check(&expect, &story(1)).status, Status::Fail);
+    }
+
+    #[test]
+    fn answers_that_came_only_after_a_refusal_are_counted_apart() {
+        let again =
+            |story: Story, outcome| story.load("ask", 20..21, 1, outcome, 20).asked_again(3);
+        let story = again(again(story(0), Outcome::Ok), Outcome::Ok);
+        let verdict = check(EXPECT, &story);
+        assert_eq!(verdict.status, Status::Pass);
+        assert_eq!(
+            verdict.measured,
+            "100% (402 of 402), of these 2 after a refusal"
+        );
+        // In vain is no answer.
+        let vain = again(story, Outcome::Failed);
+        assert_eq!(
+            check(EXPECT, &vain).measured,
+            "99.751% (402 of 403), of these 2 after a refusal"
+        );
     }
 
     #[test]
