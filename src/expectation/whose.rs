@@ -133,7 +133,7 @@ impl Whose {
             return judgement;
         }
         let judgement = match &self.hit {
-            Some((capture, _)) => match who_was_hit(view, capture).doubt {
+            Some((capture, _)) => match doubt(view, capture, load) {
                 // Not even a failure stands: those who failed may be the others.
                 Some(doubt) => Judgement {
                     status: Status::Pass,
@@ -200,6 +200,42 @@ fn who_was_hit(view: &View<'_>, capture: &str) -> Hit {
     }
     hit.values = keys.into_keys().map(str::to_owned).collect();
     hit
+}
+
+/// Why it is not certain whom of a load the faults with a share by key hit.
+fn doubt(view: &View<'_>, capture: &str, load: &str) -> Option<String> {
+    let hit = who_was_hit(view, capture);
+    if hit.doubt.is_some() {
+        return hit.doubt;
+    }
+    let captured = |load: &str| -> BTreeSet<&str> {
+        let operations = view.history.operations_of(load).iter();
+        let values = operations.filter_map(|one| one.captured.get(capture));
+        values.map(String::as_str).collect()
+    };
+    let loads = view.system.loads.iter();
+    let known: BTreeSet<&str> = loads.flat_map(|load| captured(&load.name)).collect();
+    if let Some(unknown) = hit
+        .values
+        .iter()
+        .find(|value| !known.contains(value.as_str()))
+    {
+        return Some(format!(
+            "`{capture}` {unknown} was hit, and no operation of any load has it: capture it everywhere, and written as the dependency captures it"
+        ));
+    }
+    let own = captured(load);
+    let is_own = |one: &Attempt| {
+        let value = one.captured.get(capture);
+        value.is_some_and(|value| own.contains(value.as_str()))
+    };
+    let mut dependencies = view.system.dependencies.iter();
+    let is_seen = dependencies.any(|one| view.history.attempts_of(&one.name).iter().any(is_own));
+    (!hit.values.is_empty() && !own.is_empty() && !is_seen).then(|| {
+        format!(
+            "no `{capture}` of load `{load}` was ever seen at a dependency: the two may write it differently"
+        )
+    })
 }
 
 /// The capture of `hit` or `spared`, and which of the two it was; `None` where something is wrong.
@@ -286,7 +322,7 @@ mod tests {
         expectation::{Status, Verdict},
         fault::By,
         history::{
-            Outcome,
+            Observation, Outcome,
             sample::{self, Story, attempt},
         },
         input::Problems,
@@ -512,9 +548,56 @@ mod tests {
     }
 
     #[test]
+    fn where_load_and_dependency_write_the_key_differently_nothing_is_said() {
+        let text = |key| format!("{}\n{key} = \"bot\"", KINDS[0]);
+        let as_the_load_writes = |write: fn(&str) -> String, failing| {
+            let mut story = partial(failing);
+            for observation in &mut story.observations {
+                if let Observation::Operation(one) = observation {
+                    one.captured.values_mut().for_each(|id| *id = write(id));
+                }
+            }
+            story
+        };
+        for failing in [&[][..], &["1"], &["2"]] {
+            for key in ["hit", "spared"] {
+                let other = as_the_load_writes(|id| format!("bot-{id}"), failing);
+                let verdict = judged(&text(key), &other, Some(By::Key));
+                assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+                let reason = verdict.reason.expect("there is one");
+                let why = "`bot` 1 was hit, and no operation of any load";
+                assert!(reason.contains(why), "{key}: {reason}");
+            }
+        }
+        // Another load writes it as the dependency does, and this one does not.
+        let mixed = as_the_load_writes(|id| format!("bot-{id}"), &["1"])
+            .load("ask", 0..5, 1, Outcome::Ok, 20)
+            .by("bot", "1");
+        let verdict = judged(&text("spared"), &mixed, Some(By::Key));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("there is one");
+        let why = "no `bot` of load `train` was ever seen at a dependency";
+        assert!(reason.contains(why), "{reason}");
+        // One of the others, whom only another load knows, leaves it certain.
+        let story = partial(&["1"])
+            .load("ask", 0..5, 1, Outcome::Ok, 20)
+            .by("bot", "3")
+            .attempt(
+                attempt("s3", 15_000, 15_010)
+                    .key("3")
+                    .captured("bot", "3")
+                    .hit(),
+            );
+        let verdict = judged(&text("spared"), &story, Some(By::Key));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+    }
+
+    #[test]
     fn who_does_nothing_has_nobody_hit() {
         let story = Story::new()
             .load("ask", 0..60, 20, Outcome::Ok, 20)
+            .load("train", 0..5, 20, Outcome::Ok, 20)
+            .by("bot", "2")
             .load("train", 0..10, 20, Outcome::Ok, 20)
             .by("bot", "1")
             .load("train", 10..30, 20, Outcome::Failed, 20)
