@@ -17,8 +17,14 @@ use brownout::{
     seed::Seed,
 };
 use rustix::time::{ClockId, clock_gettime};
-use std::{collections::BTreeMap, io, path::Path, time::Duration};
-use tokio::{runtime::Runtime, task::JoinHandle};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use tokio::runtime::Runtime;
 
 /// How often each way is taken.
 const ROUNDS: usize = 5;
@@ -53,9 +59,9 @@ impl Ways {
             .expect("a runtime");
         let (recorder, queue) = Recorder::channel(Recorder::QUEUE);
         let side = recorder.clone();
-        let writing = runtime.spawn(async move {
+        let writing = thread::spawn(move || {
             let mut writer = Writer::over(io::sink(), Path::new("nowhere"), u64::MAX);
-            let written = writer.record(queue, &side, |_| ()).await;
+            let written = writer.record(queue, &side, |_| ());
             written.expect("nowhere takes everything")
         });
         let proxies = runtime.block_on(async {
@@ -126,11 +132,11 @@ impl Ways {
             writing,
             ..
         } = self;
-        let written = runtime.block_on(async {
+        runtime.block_on(async {
             tokio::join!(relay.stop(), proxy.stop());
             recorder.record_last(end(&recorder)).await;
-            writing.await.expect("the writer lives")
         });
+        let written = writing.join().expect("the writer lives");
         println!(
             "{} observations were written, {} had no room",
             written.observations, written.dropped

@@ -10,9 +10,14 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
+
+/// How long observations are gathered before they are written together: a quarter of
+/// [`Writer::FLUSH_INTERVAL`], so that as much is left for the writing itself.
+const GATHER: Duration = Duration::from_millis(25);
 
 /// Writes a history as JSON Lines.
 #[derive(Debug)]
@@ -127,13 +132,14 @@ impl<W: Write> Writer<W> {
     /// that ends the run has come. `tap` sees every observation first (live progress, the steady
     /// state), also those that the file has no room for.
     ///
-    /// The file is written from the calling task; give it a thread of its own where a slow disk
-    /// must not hold up the run.
+    /// It blocks the calling thread, which must be one of its own: neither the queue nor a slow disk
+    /// then holds up the run. What is observed is gathered for a moment and written together, so
+    /// that the thread is woken a few times a second and not for each observation.
     ///
     /// # Errors
     /// At the first failed write, and only then: recording has ended, and the queue is closed so
     /// that later observations count as dropped.
-    pub async fn record(
+    pub fn record(
         &mut self,
         mut queue: mpsc::Receiver<Observation>,
         recorder: &Recorder,
@@ -142,19 +148,10 @@ impl<W: Write> Writer<W> {
         const BATCH: usize = 1024;
         let mut written = Written::default();
         let mut batch = Vec::with_capacity(BATCH);
-        let mut tick = tokio::time::interval(Writer::FLUSH_INTERVAL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unflushed = None;
         loop {
-            let mut over = false;
-            tokio::select! {
-                biased;
-                _ = tick.tick() => {
-                    self.add_dropped(recorder.take_dropped());
-                    written.dropped += self.settle_dropped()?;
-                    self.flush()?;
-                }
-                count = queue.recv_many(&mut batch, BATCH) => over = count == 0,
-            }
+            let mut over = queue.blocking_recv_many(&mut batch, BATCH) == 0;
+            let woken = Instant::now();
             for observation in batch.drain(..) {
                 tap(&observation);
                 let ends = matches!(observation, Observation::Ended(_));
@@ -165,11 +162,20 @@ impl<W: Write> Writer<W> {
                 written.observations += u64::from(self.write(&observation)?);
                 over |= ends;
             }
+            let has_more = !over && !queue.is_empty();
+            let since = *unflushed.get_or_insert(woken);
+            if has_more && since.elapsed() < GATHER {
+                continue;
+            }
+            self.add_dropped(recorder.take_dropped());
+            written.dropped += self.settle_dropped()?;
+            self.flush()?;
+            unflushed = None;
             if over {
-                self.add_dropped(recorder.take_dropped());
-                written.dropped += self.settle_dropped()?;
-                self.flush()?;
                 return Ok(written);
+            }
+            if !has_more {
+                thread::sleep(GATHER);
             }
         }
     }
@@ -302,63 +308,120 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_observation_is_in_the_file_after_a_flush_interval_at_the_latest() {
-        let (recorder, queue) = Recorder::channel(10);
-        let out = Shared::default();
-        let mut writer = Writer::over(out.clone(), Path::new("h"), u64::MAX);
-        let seen = out.clone();
-        let side = recorder.clone();
-        let checks = async move {
-            side.record(message(1));
-            tokio::time::sleep(Writer::FLUSH_INTERVAL * 2).await;
-            assert_eq!(seen.lines(), [message(1)]);
-            side.record(ended());
-        };
-        let mut tapped = 0;
-        let (written, ()) = tokio::join!(writer.record(queue, &recorder, |_| tapped += 1), checks);
-        assert_eq!(written.unwrap().observations, 2);
-        assert_eq!((tapped, out.lines().len()), (2, 2));
+    /// Records on a thread of its own, as a run does.
+    fn record(
+        queue: mpsc::Receiver<Observation>,
+        recorder: &Recorder,
+        out: impl Write + Send + 'static,
+    ) -> thread::JoinHandle<Result<(Written, u64), HistoryError>> {
+        let recorder = recorder.clone();
+        thread::spawn(move || {
+            let mut writer = Writer::over(out, Path::new("out/history.jsonl"), u64::MAX);
+            let mut tapped = 0;
+            let written = writer.record(queue, &recorder, |_| tapped += 1)?;
+            Ok((written, tapped))
+        })
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_the_queue_dropped_is_counted_in_the_file_before_its_end() {
-        let (recorder, queue) = Recorder::channel(2);
+    /// A file that says when it was written to, and how much.
+    struct Told(std::sync::mpsc::Sender<usize>);
+
+    impl Write for Told {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.send(bytes.len());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_observation_is_in_the_file_though_nothing_comes_after_it() {
+        let (recorder, queue) = Recorder::channel(10);
+        let (told, writes) = std::sync::mpsc::channel();
+        let writing = record(queue, &recorder, Told(told));
+        for second in 1..=3 {
+            let began = Instant::now();
+            recorder.record(message(second));
+            let written = writes.recv_timeout(Duration::from_secs(20));
+            assert!(written.is_ok_and(|bytes| bytes > 100));
+            // Much more than is promised, for a busy machine.
+            assert!(began.elapsed() < Writer::FLUSH_INTERVAL * 10);
+        }
+        recorder.record(ended());
+        let (written, tapped) = writing.join().unwrap().unwrap();
+        assert_eq!((written.observations, tapped), (4, 4));
+    }
+
+    #[test]
+    fn many_observations_cost_few_writes() {
+        let (recorder, queue) = Recorder::channel(1_000_000);
+        let (told, writes) = std::sync::mpsc::channel();
+        let began = Instant::now();
+        let writing = record(queue, &recorder, Told(told));
+        let mut recorded = 0;
+        while began.elapsed() < GATHER * 8 {
+            // One at a time, with time in between to be woken for each.
+            let next = Instant::now() + Duration::from_micros(200);
+            recorder.record(message(recorded));
+            recorded += 1;
+            while Instant::now() < next {
+                thread::yield_now();
+            }
+        }
+        recorder.record(ended());
+        let (written, _) = writing.join().unwrap().unwrap();
+        let most = began.elapsed().as_millis() / GATHER.as_millis() + 3;
+        assert_eq!(written.observations, recorded + 1);
+        let writes = writes.iter().count();
+        assert!((2..=most).contains(&(writes as u128)), "{writes} > {most}");
+    }
+
+    #[test]
+    fn what_the_queue_dropped_is_counted_in_the_file_before_its_end() {
+        let (recorder, queue) = Recorder::channel(3);
         for second in 0..5 {
             recorder.record(message(second));
         }
         let out = Shared::default();
-        let mut writer = Writer::over(out.clone(), Path::new("h"), u64::MAX);
-        let side = recorder.clone();
-        let end = async move {
-            tokio::time::sleep(Writer::FLUSH_INTERVAL).await;
-            side.record(ended());
+        let writing = record(queue, &recorder, out.clone());
+        let last = tokio::runtime::Builder::new_current_thread().build();
+        last.unwrap().block_on(recorder.record_last(ended()));
+        let (written, _) = writing.join().unwrap().unwrap();
+        let expected = Written {
+            observations: 4,
+            dropped: 2,
         };
-        let (written, ()) = tokio::join!(writer.record(queue, &recorder, |_| ()), end);
-        assert_eq!(
-            written.unwrap(),
-            Written {
-                observations: 3,
-                dropped: 3
-            }
-        );
+        assert_eq!(written, expected);
         assert!(
             out.lines()
                 .iter()
-                .any(|line| matches!(line, Observation::Dropped { count: 3, .. }))
+                .any(|line| matches!(line, Observation::Dropped { count: 2, .. }))
         );
         assert_eq!(out.lines().last(), Some(&ended()));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_full_disk_ends_recording_once_with_an_error_that_names_the_file() {
+    #[test]
+    fn a_full_disk_ends_recording_once_with_an_error_that_names_the_file() {
         let (recorder, queue) = Recorder::channel(10);
         recorder.record(message(1));
         recorder.record(ended());
-        let mut writer = Writer::over(FullDisk, Path::new("out/history.jsonl"), u64::MAX);
-        let error = writer.record(queue, &recorder, |_| ()).await.unwrap_err();
+        let writing = record(queue, &recorder, FullDisk);
+        let error = writing.join().unwrap().unwrap_err();
         assert!(error.to_string().contains("out/history.jsonl"), "{error}");
         recorder.record(message(2));
         assert_eq!(recorder.take_dropped(), 1);
+    }
+
+    #[test]
+    fn recording_ends_when_nobody_is_left_to_observe() {
+        let (recorder, queue) = Recorder::channel(10);
+        let (other, _queue) = Recorder::channel(1);
+        let writing = record(queue, &other, Shared::default());
+        recorder.record(message(1));
+        drop(recorder);
+        let (written, tapped) = writing.join().unwrap().unwrap();
+        assert_eq!((written.observations, tapped), (1, 1));
     }
 }

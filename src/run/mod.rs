@@ -177,7 +177,11 @@ pub async fn run(
         Steady::new(scenario, system, Criteria::STEADY),
         Progress::new(system),
         load_names(system),
-    );
+    )
+    .map_err(|error| RunError::Recording {
+        path: history.clone(),
+        reason: format!("no thread to write {}: {error}", history.display()),
+    })?;
     events.emit(Event::ScenarioStarted {
         title: scenario.title.clone(),
         planned: timeline

@@ -10,8 +10,8 @@ use crate::{
     units::Micros,
 };
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, fs::File, sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinHandle};
+use std::{collections::BTreeMap, io, sync::Arc, thread, time::Duration};
+use tokio::sync::{mpsc, oneshot};
 
 /// What the run may ask about its history while it goes on.
 #[derive(Debug)]
@@ -43,23 +43,27 @@ impl Live {
     }
 }
 
-/// Writes a run's history, and answers for it while it is being written.
+/// Writes a run's history on a thread of its own, so that a disk that stalls delays no fault and no
+/// request; and answers for it while it is being written.
 #[derive(Debug)]
 pub struct Scribe {
     live: Arc<Mutex<Live>>,
-    task: JoinHandle<Result<Written, HistoryError>>,
+    written: oneshot::Receiver<Result<Written, HistoryError>>,
 }
 
 impl Scribe {
     /// Starts writing what comes out of `queue` to `writer`.
-    pub fn start(
+    ///
+    /// # Errors
+    /// The machine gives us no further thread.
+    pub fn start<W: io::Write + Send + 'static>(
         queue: mpsc::Receiver<Observation>,
-        mut writer: Writer<File>,
+        mut writer: Writer<W>,
         recorder: Recorder,
         steady: Steady,
         progress: Progress,
         loads: impl Iterator<Item = Arc<str>>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let live = Arc::new(Mutex::new(Live {
             counts: loads.map(|load| (load, [0; 4])).collect(),
             steady,
@@ -67,18 +71,20 @@ impl Scribe {
             broken: None,
         }));
         let shared = Arc::clone(&live);
-        let task = tokio::spawn(async move {
-            let written = writer
-                .record(queue, &recorder, |observation| {
-                    notice(observation, &mut shared.lock());
-                })
-                .await;
+        let (sender, written) = oneshot::channel();
+        let record = move || {
+            let written = writer.record(queue, &recorder, |observation| {
+                notice(observation, &mut shared.lock());
+            });
             if let Err(error) = &written {
                 shared.lock().broken = Some(error.to_string());
             }
-            written
-        });
-        Self { live, task }
+            // Nobody waits for it where the run could not be finished.
+            let _ = sender.send(written);
+        };
+        let thread = thread::Builder::new().name("history".to_owned());
+        thread.spawn(record)?;
+        Ok(Self { live, written })
     }
 
     /// Why recording ended early, if it did.
@@ -108,9 +114,9 @@ impl Scribe {
     /// # Errors
     /// The file could not be written.
     pub async fn finish(self) -> Result<Written, String> {
-        match self.task.await {
+        match self.written.await {
             Ok(written) => written.map_err(|error| error.to_string()),
-            Err(panicked) => Err(panicked.to_string()),
+            Err(_) => Err("the history's writer panicked".to_owned()),
         }
     }
 }
@@ -128,5 +134,71 @@ fn notice(observation: &Observation, live: &mut Live) {
         if let Some(counts) = live.counts.get_mut(&operation.load) {
             counts[place] += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        history::{Criteria, Moment, sample},
+        units::Micros,
+    };
+    use std::{path::Path, sync::mpsc as threads, time::Instant};
+
+    /// How long the disk stands still unless somebody lets it go on.
+    const STALL: Duration = Duration::from_secs(20);
+
+    /// A disk that says when it is written to, and takes it only when it is let.
+    struct Stalled {
+        begun: mpsc::UnboundedSender<()>,
+        release: threads::Receiver<()>,
+    }
+
+    impl io::Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.begun.send(());
+            let _ = self.release.recv_timeout(STALL);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_stalls_delays_nobody_else() {
+        let (recorder, queue) = Recorder::channel(10);
+        let (begun, mut has_begun) = mpsc::unbounded_channel();
+        let (let_go, release) = threads::channel();
+        let (scenario, system) = (sample::scenario(), sample::system());
+        let scribe = Scribe::start(
+            queue,
+            Writer::over(Stalled { begun, release }, Path::new("h"), u64::MAX),
+            recorder.clone(),
+            Steady::new(&scenario, &system, Criteria::STEADY),
+            Progress::new(&system),
+            ["ask".into()].into_iter(),
+        )
+        .unwrap();
+        let began = Instant::now();
+        let phase = Observation::Phase {
+            at: Micros(0),
+            index: 0,
+        };
+        recorder.record(phase);
+        has_begun.recv().await.unwrap();
+        // While the disk stands still timers fire and the scribe answers.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(scribe.broken(), None);
+        assert!(began.elapsed() < STALL / 2, "{:?}", began.elapsed());
+        drop(let_go);
+        let ended = Moment {
+            at: Micros(1),
+            how: "completed".into(),
+        };
+        recorder.record_last(Observation::Ended(ended)).await;
+        let written = scribe.finish().await.unwrap();
+        assert_eq!((written.observations, written.dropped), (2, 0));
     }
 }
