@@ -127,6 +127,47 @@ fn runs_with_nothing_in_common_are_not_green() {
     }
 }
 
+/// A run opens its report before it begins, so that one that is killed leaves it empty.
+#[test]
+fn a_run_that_was_killed_is_shown_and_compared_by_its_histories() {
+    let killed = Story::new().healthy(0..25).ends(25, None);
+    let bench = judged();
+    for (name, text) in [
+        ("killed/report.json", ""),
+        ("killed/outage/history.jsonl", &*history(&killed)),
+        ("killed/later/history.jsonl", ""),
+        ("gone/outage/history.jsonl", &*history(&killed)),
+    ] {
+        let path = bench.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    }
+    for run in ["killed", "killed/report.json", "gone"] {
+        let shown = bench.brownout(&["report", run]);
+        shown.assert_status(0);
+        assert!(shown.stderr.contains("broke off"), "{}", shown.stderr);
+        assert!(
+            shown.stderr.contains("nothing is judged"),
+            "{}",
+            shown.stderr
+        );
+        assert!(shown.stdout.contains("has no end"), "{}", shown.stdout);
+
+        let compared = bench.brownout(&["diff", "bad", run, "--format", "json"]);
+        assert!(compared.stderr.contains("broke off"), "{}", compared.stderr);
+        assert!(
+            compared.stderr.contains("is judged now"),
+            "{}",
+            compared.stderr
+        );
+        assert!(compared.stdout.contains("ANSWERS"), "{}", compared.stdout);
+    }
+    let mut here = bench.command(&["report", "report.json"]);
+    let here = here.current_dir(bench.path().join("killed")).output();
+    let here = here.expect("it starts");
+    assert!(here.status.success(), "{here:?}");
+}
+
 #[test]
 fn what_is_no_run_is_refused_with_what_to_do() {
     let bench = judged()

@@ -33,13 +33,11 @@ pub fn judge(args: &Judge) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// It cannot be read, or its files are not valid for this Brownout.
-pub fn again(file: &Path) -> Result<SuiteReport, Failure> {
+pub fn again(file: &Path) -> Result<ScenarioReport, Failure> {
     let history = History::read(file).map_err(|error| unreadable(&error))?;
     let (scenario, system) = sources(&history.run, None)?;
     fits(&history, &scenario, false)?;
-    let one = judged(&history, &scenario, &system, file);
-    let (began, seed) = (history.run.began.clone(), history.run.seed);
-    Ok(SuiteReport::new(began, seed, vec![one]))
+    Ok(judged(&history, &scenario, &system, file))
 }
 
 /// What a recorded run holds, without a verdict.

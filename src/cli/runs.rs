@@ -3,12 +3,12 @@
 use super::{Failure, judge, paths::in_words, say};
 use crate::{
     history::History,
-    report::{REPORT_VERSION, ScenarioReport, SuiteReport},
+    report::{REPORT_VERSION, ScenarioReport, SuiteReport, TroubleKind},
 };
 use serde::Deserialize;
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -39,22 +39,68 @@ struct Head {
     version: u32,
 }
 
-/// Reads a run; one of which there is only the history is judged.
+/// Reads a run; one of which there are only histories is judged.
 ///
 /// # Errors
 /// There is none, it cannot be read, or a newer Brownout wrote it.
 pub fn read(path: &Path) -> Result<Saved, Failure> {
-    let file = if path.is_dir() {
-        path.join(REPORT)
-    } else {
-        path.to_owned()
-    };
-    if file.extension().is_some_and(|end| end == "jsonl") {
-        let report = judge::again(&file)?;
-        return Ok(Saved { file, report });
+    match place(path) {
+        Place::Report(file) => {
+            let report = report(&file)?;
+            Ok(Saved { file, report })
+        }
+        Place::Histories(files) => {
+            let note = (!is_history(path)).then_some("what was recorded is judged now");
+            from_histories(path, &files, note, judge::again)
+        }
     }
-    let report = report(&file)?;
-    Ok(Saved { file, report })
+}
+
+/// Where a saved run is to be read.
+enum Place {
+    /// In a report.
+    Report(PathBuf),
+    /// In histories, of which there is at least one: there is no report, or an empty one, as a run
+    /// leaves it that is killed.
+    Histories(Vec<PathBuf>),
+}
+
+/// Where the run of this name is to be read.
+fn place(path: &Path) -> Place {
+    if is_history(path) {
+        return Place::Histories(vec![path.to_owned()]);
+    }
+    let (file, folder) = if path.is_dir() {
+        (path.join(REPORT), path.to_owned())
+    } else {
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        (path.to_owned(), folder)
+    };
+    let is_report = file.file_name().is_some_and(|name| name == REPORT);
+    if is_report && is_without_content(&file) {
+        let folder = if folder == Path::new("") {
+            Path::new(".")
+        } else {
+            &folder
+        };
+        let histories = histories_in(folder);
+        if !histories.is_empty() {
+            return Place::Histories(histories);
+        }
+    }
+    Place::Report(file)
+}
+
+fn is_history(path: &Path) -> bool {
+    !path.is_dir() && path.extension().is_some_and(|end| end == "jsonl")
+}
+
+/// Whether a file is not there, or there is nothing in it.
+fn is_without_content(file: &Path) -> bool {
+    match fs::metadata(file) {
+        Ok(about) => about.is_file() && about.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// Reads a `report.json`.
@@ -99,21 +145,21 @@ pub fn report(file: &Path) -> Result<SuiteReport, Failure> {
 /// # Errors
 /// As [`read`].
 pub fn saved(path: &Path) -> Result<Saved, Failure> {
-    let (file, histories) = if path.is_dir() {
-        (path.join(REPORT), histories_in(path))
-    } else if path.extension().is_some_and(|end| end == "jsonl") {
-        return unjudged(path, &[path.to_owned()]);
-    } else {
-        (path.to_owned(), Vec::new())
-    };
-    if !file.exists() && !histories.is_empty() {
-        return unjudged(path, &histories);
+    match place(path) {
+        Place::Report(file) => {
+            let report = report(&file)?;
+            Ok(Saved { file, report })
+        }
+        Place::Histories(files) => {
+            let note =
+                "what was recorded is shown, and nothing is judged; `brownout judge` does that";
+            from_histories(path, &files, Some(note), judge::unjudged)
+        }
     }
-    let report = report(&file)?;
-    Ok(Saved { file, report })
 }
 
-/// The histories of a folder and of those directly in it, by name.
+/// The histories of a folder and of those directly in it, by name, but empty ones: a scenario's that
+/// had not begun.
 fn histories_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let folders = entries
@@ -122,22 +168,37 @@ fn histories_in(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::iter::once(folder.to_owned())
         .chain(folders)
         .map(|folder| folder.join(HISTORY))
-        .filter(|file| file.is_file())
+        .filter(|file| file.is_file() && !is_without_content(file))
         .collect();
     files.sort();
     files
 }
 
-fn unjudged(path: &Path, histories: &[PathBuf]) -> Result<Saved, Failure> {
+/// A report of the scenarios in these histories. `note` says what becomes of them.
+fn from_histories(
+    path: &Path,
+    histories: &[PathBuf],
+    note: Option<&str>,
+    report: impl Fn(&Path) -> Result<ScenarioReport, Failure>,
+) -> Result<Saved, Failure> {
     let mut scenarios = Vec::new();
     for file in histories {
-        scenarios.push(judge::unjudged(file)?);
+        scenarios.push(report(file)?);
     }
-    say::note(&format!(
-        "note: `{}` has no {REPORT}: what was recorded is shown, and nothing is judged; \
-         `brownout judge` does that",
-        path.display()
-    ));
+    if let Some(note) = note {
+        let shown = path.display();
+        say::note(&format!("note: `{shown}` has no report: {note}"));
+    }
+    let broke_off = |one: &&ScenarioReport| {
+        let trouble = one.trouble.as_ref();
+        trouble.is_some_and(|trouble| trouble.kind == TroubleKind::BrokeOff)
+    };
+    for one in scenarios.iter().filter(broke_off) {
+        say::note(&format!(
+            "note: `{}` broke off: all that is known of it is what happened until then",
+            one.title
+        ));
+    }
     let first = scenarios.first();
     let began = first.map_or_else(String::new, |one| one.began.clone());
     let seed = first.map_or(0, |one| one.seed);
