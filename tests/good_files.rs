@@ -4,9 +4,9 @@ use brownout::{
     expectation::EXPECTATIONS,
     fault::{By, FaultId},
     input::{Problems, Source, render},
-    protocol::Protocol,
+    protocol::{PROTOCOLS, Protocol},
     scenario::{
-        Arrivals, Capture, FAULTS_MAX, Lasts, PHASES_MAX, Scenario, Start, System, Target,
+        Arrivals, Capture, FAULTS_MAX, KeyFrom, Lasts, PHASES_MAX, Scenario, Start, System, Target,
         Template, Upstream, Var, from_texts, load_scenario, plan, schema, system_from_text,
     },
     units::Micros,
@@ -611,4 +611,30 @@ fn every_shipped_scenario_reads_without_a_warning_and_is_valid_by_the_schema() {
         assert!(read.is_some(), "{shown}");
         assert!(!shown.contains("warning:"), "{shown}");
     }
+}
+
+#[test]
+fn bound_parameters_are_keys_and_captures_of_every_protocol_with_statements() {
+    for protocol in PROTOCOLS
+        .iter()
+        .map(|def| def.protocol)
+        .filter(|one| one.is_sql())
+    {
+        let text = format!(
+            "[system]\nexternal = \"http://127.0.0.1:1\"\n\
+             [dependency.db]\nprotocol = \"{protocol}\"\nupstream = \"127.0.0.1:2\"\n\
+             listen = \"127.0.0.1:3\"\nkey = \"parameter:1\"\ncapture = {{ id = \"parameter:2\" }}\n\
+             [load.a]\nrate = \"1/s\"\nrequest = {{ path = \"/\" }}\n"
+        );
+        let mut problems = Problems::default();
+        let source = Source::new("system.toml", text);
+        let system = system_from_text(source, ".".into(), &mut problems);
+        assert_eq!(render(&problems.into_sorted(), false), "", "{protocol}");
+        let system = system.expect("a system");
+        let db = &system.dependencies[0];
+        assert_eq!(db.key, Some(KeyFrom::Parameter(1)), "{protocol}");
+        assert_eq!(db.capture["id"], Capture::Parameter(2), "{protocol}");
+    }
+    assert!(Protocol::Mysql.is_sql() && Protocol::Postgres.is_sql());
+    assert!(!Protocol::Redis.is_sql());
 }

@@ -199,7 +199,9 @@ pub const PROTOCOLS: &[ProtocolDef] = &[
                 Each statement with its kind and first table; what a transaction did counts when it \
                 is committed.",
             doubt: "",
-            mistakes: &["A key by bound parameter is PostgreSQL's alone as yet."],
+            mistakes: &["\
+                Bound parameters, which keys and captures can come from, are those of prepared \
+                statements: where a client puts the values into the text, none is bound."],
             related: &["error", "restart", "overload"],
         },
         example: "[dependency.orders]\nprotocol = \"mysql\"\nrole     = \"database\"\nupstream = \"127.0.0.1:3306\"\n",
@@ -261,7 +263,7 @@ impl Protocol {
 
     /// Whether its requests are statements of SQL, with bound parameters.
     pub fn is_sql(self) -> bool {
-        matches!(self, Self::Postgres)
+        matches!(self, Self::Postgres | Self::Mysql)
     }
 
     /// Whether the proxy sees single requests of this protocol.
