@@ -1,6 +1,7 @@
 //! `refuse`: the listener is really closed, so that a connect gets ECONNREFUSED, as from a host
-//! whose process is gone. Whoever connects is not seen; what can be counted is the closing and the
-//! open connections that are cut.
+//! whose process is gone. Whoever connects is not seen as a connection. On Linux the proxy looks up
+//! how many connects the kernel counted as failed, at most so many of which were refused here;
+//! elsewhere nothing but the open connections that are cut can be counted.
 
 use super::{
     Acts, Behaviour, Closing, ConnectionEvent, Context, Decision, End, FaultDef, Group,
