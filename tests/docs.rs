@@ -6,7 +6,10 @@
 //!
 //! - A block of `console` holds commands, each after `$ `. One that does not succeed says so in a
 //!   comment: `# exit status 1`. Below it stands what it prints: every line must be printed, in this
-//!   order, where any number stands for any other; `…` is left out.
+//!   order; `…` is left out. A number that is another one in every run (a time that was measured, how
+//!   many samples there were, a seed, a date, a port) stands for any other; all others are exact.
+//! - Fences begin their lines. What stands in prose as `` `brownout …` `` must be what the binary
+//!   understands, where a word in capitals stands for anything.
 //! - A block whose first line is a comment with nothing but a path is that file; with `, continued`
 //!   it is added to it.
 //! - Every other block is checked by the parser of its language; `text` is looked at by nobody.
@@ -20,6 +23,7 @@
 mod made;
 mod python;
 
+use brownout::history::{Observation, Outcome, sample::Story};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -88,6 +92,8 @@ enum Start {
     Repository,
     /// The files that the tutorial has made by its end.
     Shop,
+    /// A run that was recorded and judged, and the template of `docs/templates`.
+    Judged,
 }
 
 macro_rules! pages {
@@ -109,6 +115,7 @@ pages! {
     ci_is_true: "docs/how-to/ci.md" from Shop;
     docker_compose_is_true: "docs/how-to/docker-compose.md" from Shop;
     staging_is_true: "docs/how-to/staging.md" from Shop;
+    reports_are_true: "docs/how-to/report.md" from Judged;
     readme_is_true: "README.md" from Repository;
     the_map_is_true: "docs/README.md" from Empty;
     formats_are_true: "docs/formats.md" from Empty;
@@ -174,7 +181,11 @@ impl Page {
         }
         let folder = tempfile::tempdir().expect("a folder");
         prepare(start, folder.path());
-        let mut found = Vec::new();
+        let mut found = self.unseen();
+        for command in self.commands_in_prose() {
+            let why = wrong_syntax(&filled_in(&command), folder.path());
+            found.extend(why.map(|why| format!("{}: `{command}`: {why}", self.name)));
+        }
         for block in self.blocks() {
             if let Some((path, text)) = block.file() {
                 write(folder.path(), path.0, &text, path.1);
@@ -232,6 +243,37 @@ impl Page {
             }
         }
         blocks
+    }
+
+    /// What looks like a block or a command, and would not be looked at.
+    fn unseen(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut open = false;
+        for (line, text) in (1..).zip(self.text.lines()) {
+            let begins = |fence: &&str| text.trim_start().starts_with(*fence);
+            if text.starts_with("```") {
+                open ^= true;
+            } else if !open && ["```", "~~~"].iter().any(begins) {
+                found.push(format!("line {line}: a fence that is indented, or of `~`"));
+            }
+        }
+        if open {
+            found.push("the last fence is not closed".to_owned());
+        }
+        for block in self.blocks() {
+            found.extend(block.unasked());
+        }
+        found
+    }
+
+    /// The commands of Brownout that stand in prose as code, once each.
+    fn commands_in_prose(&self) -> BTreeSet<String> {
+        let prose = self.prose();
+        prose
+            .split("\n\n")
+            .flat_map(|paragraph| code_in(&paragraph.replace('\n', " ")))
+            .filter(|code| code.starts_with("brownout "))
+            .collect()
     }
 
     /// The page without what is fenced.
@@ -296,6 +338,39 @@ impl Page {
     }
 }
 
+/// What stands between runs of equally many backticks.
+fn code_in(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find('`') {
+        let after = rest[begin..].trim_start_matches('`');
+        let fence = &rest[begin..rest.len() - after.len()];
+        let ends = after.match_indices(fence).find(|(at, _)| {
+            let beyond = &after[at + fence.len()..];
+            !after[..*at].ends_with('`') && !beyond.starts_with('`')
+        });
+        rest = match ends {
+            Some((end, _)) => {
+                found.push(after[..end].trim().to_owned());
+                &after[end + fence.len()..]
+            }
+            None => after,
+        };
+    }
+    found
+}
+
+/// A command in which something stands for every word in capitals.
+fn filled_in(command: &str) -> String {
+    let words = command.split_whitespace().filter(|word| *word != "…");
+    let words = words.map(|word| {
+        let bare = word.trim_matches(['[', ']', '<', '>', '…']);
+        let stands_for = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_uppercase());
+        if stands_for { "1" } else { word }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// A path without `..`.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
@@ -335,6 +410,18 @@ impl<'a> Block<'a> {
         let is_file = named && path.chars().all(fits) && !path.ends_with('.');
         (is_file && self.language != "console")
             .then(|| ((path, added), self.lines.join("\n") + "\n"))
+    }
+
+    /// What stands before the first command, which nobody asked for.
+    fn unasked(&self) -> Option<String> {
+        let first = self.lines.iter().find(|line| !line.trim().is_empty())?;
+        let unasked = self.language == "console" && !first.starts_with("$ ");
+        unasked.then(|| {
+            format!(
+                "line {}: {first:?} stands before the first command, which begins with `$ `",
+                self.line
+            )
+        })
     }
 
     fn steps(&self) -> Vec<Step<'a>> {
@@ -409,6 +496,7 @@ fn parsed(mut parser: Command, text: &str) -> Option<String> {
 fn prepare(start: Start, folder: &Path) {
     match start {
         Start::Empty => {}
+        Start::Judged => put_judged(folder),
         Start::Repository => {
             let scenarios = folder.join("scenarios");
             std::os::unix::fs::symlink(repository().join("scenarios"), scenarios).expect("a link");
@@ -421,6 +509,40 @@ fn prepare(start: Start, folder: &Path) {
             }
         }
     }
+}
+
+/// Puts a run there in which visitors were not answered, as `brownout run` would have left it.
+fn put_judged(folder: &Path) {
+    let story = Story::new()
+        .healthy(0..10)
+        .load("ask", 10..30, 20, Outcome::Failed, 20)
+        .load("train", 10..30, 20, Outcome::Ok, 20)
+        .healthy(30..60);
+    let sample = |name: &str| {
+        let path = repository().join("tests/cli").join(name);
+        let text = std::fs::read_to_string(path).expect("the sample is there");
+        (name.to_owned(), text)
+    };
+    let mut history = String::new();
+    for mut entry in story.observations() {
+        if let Observation::Run(run) = &mut entry {
+            run.scenario = sample("good.toml");
+            run.system = sample("system.toml");
+        }
+        history += &serde_json::to_string(&entry).expect("an observation is JSON");
+        history.push('\n');
+    }
+    write(
+        folder,
+        "brownout-report/good/history.jsonl",
+        &history,
+        false,
+    );
+    let judge = "brownout judge brownout-report/good/history.jsonl --out brownout-report";
+    let did = shell(judge, folder, &[]);
+    assert_eq!(did.status, Some(1), "{}", did.said);
+    let template = repository().join("docs/templates/digest.md.j2");
+    std::fs::copy(template, folder.join("digest.md.j2")).expect("the template");
 }
 
 fn write(folder: &Path, path: &str, text: &str, added: bool) {
@@ -535,28 +657,109 @@ fn first_missing<'a>(shown: &[&'a str], said: &str) -> Option<&'a str> {
         .copied()
 }
 
-/// A line in which spaces count once, and every number, with its unit, is the same.
+/// Units of times.
+const TIMES: &[&str] = &["ns", "us", "µs", "ms", "s", "m", "min", "h"];
+
+/// What stands before a number that somebody chose, so that it is always the same.
+const CHOSEN: &[&str] = &[
+    "within ",
+    "at most ",
+    "at least ",
+    "below ",
+    "above ",
+    "over ",
+    "under ",
+    "every ",
+    "than ",
+];
+
+/// What stands before a number that is drawn anew for each run.
+const DRAWN: &[&str] = &["seed ", "127.0.0.1:", "localhost:"];
+
+/// A line in which spaces count once, and that which is different in every run is the same: times
+/// and shares that were measured, how many samples there were, seeds, dates and ports. Everything
+/// else is exact: what is required, how many passed and failed, nothing and all.
 fn pattern(line: &str) -> String {
-    let mut pattern = String::new();
-    let mut letters = line.chars().peekable();
-    while let Some(letter) = letters.next() {
-        if letter.is_ascii_digit() {
-            while letters
-                .next_if(|c| c.is_ascii_digit() || ".,".contains(*c))
-                .is_some()
-            {}
-            while letters
-                .next_if(|c| c.is_alphabetic() || *c == '%')
-                .is_some()
-            {}
-            if !pattern.ends_with('#') {
-                pattern.push('#');
-            }
-        } else {
-            pattern.push(letter);
-        }
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.starts_with("required ") {
+        return line;
     }
-    pattern.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut pattern = String::new();
+    let mut rest = line.as_str();
+    while let Some(letter) = rest.chars().next() {
+        let before = &line[..line.len() - rest.len()];
+        let within = |c: char| c.is_alphanumeric() || "_-./".contains(c);
+        let taken = if !letter.is_ascii_digit() || before.ends_with(within) {
+            pattern.push(letter);
+            letter.len_utf8()
+        } else if let Some(length) = date(rest) {
+            pattern.push_str("DATE");
+            length
+        } else {
+            let (number, unit) = number(rest);
+            let taken = number.len() + unit.len();
+            pattern.push_str(&in_any_run(before, number, unit, &rest[taken..]));
+            taken
+        };
+        rest = &rest[taken..];
+    }
+    pattern
+}
+
+/// How long the date is, with the time of the day if there is one, that a text begins with.
+fn date(text: &str) -> Option<usize> {
+    let fits = |shape: &str, text: &str| {
+        let fits = |(shape, c): (char, char)| match shape {
+            '0' => c.is_ascii_digit(),
+            other => c == other,
+        };
+        text.len() >= shape.len() && shape.chars().zip(text.chars()).all(fits)
+    };
+    let time = |shape: &str| fits(shape, text).then_some(shape.len());
+    time("0000-00-00T00:00:00Z")
+        .or(time("0000-00-00 00:00:00"))
+        .or(time("0000-00-00"))
+}
+
+/// The number that a text begins with, and its unit.
+fn number(text: &str) -> (&str, &str) {
+    let end = |text: &str, fits: fn(char) -> bool| text.find(|c| !fits(c)).unwrap_or(text.len());
+    let digits = end(text, |c| c.is_ascii_digit() || ".,".contains(c));
+    let number = text[..digits].trim_end_matches(['.', ',']);
+    let rest = &text[number.len()..];
+    (
+        number,
+        &rest[..end(rest, |c| c.is_alphabetic() || c == '%')],
+    )
+}
+
+/// What a number between these texts is in any run.
+fn in_any_run(before: &str, number: &str, unit: &str, after: &str) -> String {
+    let exact = format!("{number}{unit}");
+    let of = |text: &str| {
+        let text = text.strip_prefix(" of ")?;
+        let (other, _) = self::number(text);
+        (!other.is_empty()).then(|| other.to_owned())
+    };
+    let is_after_of = before.strip_suffix(" of ").is_some_and(|text| {
+        let word = text.rsplit(' ').next().unwrap_or_default();
+        word.trim_start_matches('(')
+            .starts_with(|c: char| c.is_ascii_digit())
+    });
+    if DRAWN.iter().any(|word| before.ends_with(word)) {
+        return "DRAWN".to_owned();
+    }
+    if CHOSEN.iter().any(|word| before.ends_with(word)) {
+        return exact;
+    }
+    match (unit, of(after)) {
+        (unit, _) if TIMES.contains(&unit) => "TIME".to_owned(),
+        ("%", _) if !matches!(number, "0" | "100") => "SHARE".to_owned(),
+        ("", Some(all)) if number == all && number != "0" => "ALL".to_owned(),
+        ("", Some(_)) if number != "0" => "SOME".to_owned(),
+        ("", None) if is_after_of && number != "0" => "SAMPLES".to_owned(),
+        _ => exact,
+    }
 }
 
 /// All pages, as paths from the repository's root.
@@ -803,6 +1006,31 @@ fn a_page_with_a_command_that_is_not_so_is_found() {
         "```console\n$ printf 'a\\nb\\n'\nb\na\n```",
         "does not print \"a\" there",
     );
+    for (printed, shown) in [
+        ("0% (0 of 181)", "100% (181 of 181)"),
+        ("0% (3 of 181)", "0% (0 of 181)"),
+        ("100% (181 of 181)", "100% (180 of 181)"),
+        ("99% (180 of 181)", "100% (180 of 181)"),
+        ("1 failed, 4 passed", "3 failed, 2 passed"),
+        ("every call over within 60s", "every call over within 2s"),
+        ("required at least 99.9%", "required at least 99%"),
+        ("required p95 of 2s", "required p95 of 1s"),
+        ("ok: 4 phases", "ok: 5 phases"),
+        ("measured 0 of 9", "measured 1 of 9"),
+    ] {
+        let page = format!("```console\n$ echo '{printed}'\n{shown}\n```");
+        complains(&page, "does not print");
+    }
+    complains(
+        "```console\nbrownout chek x.toml\n$ true\n```",
+        "stands before the first command",
+    );
+    complains("- So:\n\n  ```console\n  $ false\n  ```\n", "indented");
+    complains("~~~console\n$ false\n~~~\n", "line 1");
+    complains("```console\n$ true\n", "not closed");
+    complains("Say `brownout dif OLD NEW`.", "dif");
+    complains("Say `brownout diff OLD\nNEW EVEN-NEWER`.", "EVEN-NEWER");
+    complains("Say ``brownout run FILE --sed N``.", "--sed");
     complains("```toml\nkey = \n```", "line 1");
     complains("```python\ndef\n```", "SyntaxError");
     complains("```yaml\na: [1\n```", "line 1");
@@ -819,12 +1047,36 @@ fn a_page_with_a_command_that_is_not_so_is_found() {
 fn a_page_that_is_so_is_not_complained_of() {
     let text = "```python\n# a/b.py\nprint('took 3.2s, 14%')\n```\n\
                 ```python\n# a/b.py, continued\nraise SystemExit(3)\n```\n\
-                ```console\n$ python3 a/b.py    # exit status 3: so it is\n…\ntook 250ms,   9%\n$ true\n```";
+                ```console\n$ python3 a/b.py    # exit status 3: so it is\n…\ntook 250ms,   9%\n$ true\n```\n\n\
+                Now `a` and `brownout diff OLD NEW`, `brownout run FILE\n--seed N`, ``brownout run …``.";
     let page = Page {
         name: "page.md".to_owned(),
         text: text.to_owned(),
     };
     assert_eq!(page.carry_out(Start::Empty), Vec::<String>::new());
+}
+
+#[test]
+fn what_differs_from_run_to_run_is_the_same() {
+    for (one, other) in [
+        ("measured  0% (0 of 181)", "measured 0% (0 of 197)"),
+        ("100% (207 of 207), p95 1.2s", "100% (9 of 9), p95 870ms"),
+        ("97.5% (180 of 185)", "3% (2 of 77)"),
+        ("p95 3.004s of 197", "p95 810ms of 9"),
+        ("seed 17, on 127.0.0.1:4711", "seed 9, on 127.0.0.1:80"),
+        ("began 2017-02-28T17:37:00Z.", "began 2026-01-01T00:00:00Z."),
+    ] {
+        assert_eq!(pattern(one), pattern(other));
+    }
+    for (one, other) in [
+        ("a/s3-2.toml: p95", "a/s3-3.toml: p95"),
+        ("p95 of 2", "p99 of 2"),
+        ("0 of 5", "5 of 5"),
+        ("0 of 0", "0 of 1"),
+        ("at most 36s", "at most 35s"),
+    ] {
+        assert_ne!(pattern(one), pattern(other));
+    }
 }
 
 #[test]
