@@ -74,7 +74,9 @@ Dockerfile and the like, and writes DIR/brownout.toml and DIR/scenarios/first-ou
 none, and never over what is there. On a terminal it asks for what no option says; else it takes
 what it found and says what it assumed. Secrets are neither copied nor printed: what a variable
 holds of a password becomes {env.NAME}, which brownout run takes from its own environment.
-What is not on this machine is replaced by a built-in server, so that no rehearsal goes there.")]
+A dependency that is not on this machine is replaced by a built-in server, or by one that you start
+on the same port here. A variable that leads to another host and could not be made a dependency
+stays as it is: that is said, and the file says how to keep a rehearsal from going there.")]
 pub struct Init {
     /// The folder of the system.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, default_value = ".")]

@@ -6,13 +6,15 @@
 //! plain user and database name, and paths of well-known words. A password becomes
 //! `{env.NAME}`, which a run takes from its own environment.
 //!
-//! A rehearsal must not hurt anybody: what is not on this machine is replaced by an embedded server,
-//! and where there is none by the same port on loopback.
+//! A rehearsal must not hurt anybody: a dependency that is not on this machine is replaced by an
+//! embedded server, and where there is none by the same port on loopback. A variable that leads
+//! elsewhere and cannot be made a dependency stays as it is, which is said: see [`Real`].
 
 use super::{
     compose::Service,
     url::{Url, host_and_port, is_here},
 };
+use std::fmt;
 
 /// A variable with its value, and where that stands: ".env:3".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,13 +181,70 @@ pub struct Password {
     pub origin: String,
 }
 
-/// Everything that these variables and services say the system depends on, and notes about what was
-/// left alone.
-pub fn find(clues: &[Clue], services: &[Service]) -> (Vec<Dependency>, Vec<String>) {
+/// A variable that is left as it is and leads to another host, where a rehearsal goes, therefore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Real {
+    /// Its name.
+    pub variable: String,
+    /// Where it stands.
+    pub origin: String,
+    /// The host, where its value names a single one.
+    host: Option<String>,
+    /// Why it is left.
+    why: &'static str,
+}
+
+impl Real {
+    /// All of it in words: "SENTRY_DSN (.env:3) to sentry.example: …".
+    pub fn said(&self) -> String {
+        let host = self.host.as_deref();
+        format!(
+            "{} ({}) to {}: {}",
+            self.variable,
+            self.origin,
+            host.unwrap_or("hosts that were not read"),
+            self.why
+        )
+    }
+}
+
+impl fmt::Display for Real {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.host.as_deref().unwrap_or("wherever it leads");
+        write!(
+            f,
+            "{} ({}) is left as it is, and a rehearsal goes to {host}: {}; brownout.toml says how it is \
+             made a dependency",
+            self.variable, self.origin, self.why
+        )
+    }
+}
+
+/// What variables and services say.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What the system depends on.
+    pub dependencies: Vec<Dependency>,
+    /// What stays real.
+    pub real: Vec<Real>,
+    /// What else was left alone or assumed.
+    pub notes: Vec<String>,
+}
+
+/// A variable that was left alone.
+struct Left {
+    variable: String,
+    origin: String,
+    why: &'static str,
+}
+
+/// Everything that these variables and services say the system depends on, and what was left alone.
+pub fn find(clues: &[Clue], services: &[Service]) -> Findings {
     let mut finder = Finder {
         clues,
         services,
         found: Vec::new(),
+        left: Vec::new(),
         notes: Vec::new(),
     };
     for clue in clues {
@@ -195,8 +254,14 @@ pub fn find(clues: &[Clue], services: &[Service]) -> (Vec<Dependency>, Vec<Strin
     finder.s3();
     finder.pusher();
     finder.images();
-    (finder.found, finder.notes)
+    finder.findings()
 }
+
+/// Schemes that lead to no host: files, and buckets of an S3 that is found by other variables.
+const HOSTLESS: &[&str] = &["file", "s3", "sqlite", "sqlite3", "unix"];
+
+/// Last words of variables that hold a host, with or without a port.
+const HOST_SUFFIXES: &[&str] = &["_HOST", "_HOSTNAME", "_ENDPOINT", "_ADDRESS", "_ADDR"];
 
 /// Words that databases' URLs may carry along.
 const HARMLESS_PARAMETERS: &[&str] = &["schema", "charset", "encoding", "serverVersion"];
@@ -236,6 +301,7 @@ struct Finder<'a> {
     clues: &'a [Clue],
     services: &'a [Service],
     found: Vec<Dependency>,
+    left: Vec<Left>,
     notes: Vec<String>,
 }
 
@@ -255,6 +321,60 @@ impl Finder<'_> {
         Some(clue.value.as_str())
     }
 
+    fn leave(&mut self, clue: &Clue, why: &'static str) {
+        self.left.push(Left {
+            variable: clue.name.clone(),
+            origin: clue.origin.clone(),
+            why,
+        });
+    }
+
+    fn findings(self) -> Findings {
+        let mut real: Vec<Real> = Vec::new();
+        for clue in self.clues {
+            if !real.iter().any(|one| one.variable == clue.name) {
+                real.extend(self.real(clue));
+            }
+        }
+        let mut notes = self.notes;
+        for left in &self.left {
+            if !real.iter().any(|one| one.variable == left.variable) {
+                notes.push(format!(
+                    "{} ({}) is left alone: {}",
+                    left.variable, left.origin, left.why
+                ));
+            }
+        }
+        Findings {
+            dependencies: self.found,
+            real,
+            notes,
+        }
+    }
+
+    /// What is said of a variable that leads to another host and is not led through Brownout.
+    fn real(&self, clue: &Clue) -> Option<Real> {
+        let mut env = self.found.iter().flat_map(|one| &one.env);
+        if env.any(|(name, _)| *name == clue.name) {
+            return None;
+        }
+        let (host, why) = elsewhere(clue)?;
+        let is_service = |host: &str| {
+            let mut services = self.services.iter();
+            services.any(|one| one.name.eq_ignore_ascii_case(host))
+        };
+        if host.as_deref().is_some_and(is_service) {
+            return None;
+        }
+        let left = self.left.iter().find(|left| left.variable == clue.name);
+        Some(Real {
+            variable: clue.name.clone(),
+            origin: clue.origin.clone(),
+            host,
+            why: left.map_or(why, |left| left.why),
+        })
+    }
+
     /// A variable that holds a URL.
     fn url(&mut self, clue: &Clue) {
         let Some(url) = Url::parse(&clue.value) else {
@@ -272,10 +392,7 @@ impl Finder<'_> {
             _ => Some(kind.about().port),
         };
         let Some(port) = url.port.or(default) else {
-            self.notes.push(format!(
-                "{} ({}) is left alone: its URL names no port",
-                clue.name, clue.origin
-            ));
+            self.leave(clue, "its URL names no port");
             return;
         };
         let hint = if kind == Kind::Tcp {
@@ -344,10 +461,7 @@ impl Finder<'_> {
             return;
         }
         if url.user.is_some() || url.has_password {
-            self.notes.push(format!(
-                "{} ({}) is left alone: its URL carries credentials",
-                clue.name, clue.origin
-            ));
+            self.leave(clue, "its URL carries credentials");
             return;
         }
         let tls = url.scheme == "https";
@@ -390,10 +504,7 @@ impl Finder<'_> {
                 continue;
             };
             let Some(kind) = kind.or_else(|| self.kind_of_database(prefix, &named, port)) else {
-                self.notes.push(format!(
-                    "{} ({}) is left alone: nothing says whether it is PostgreSQL or MySQL",
-                    host.name, host.origin
-                ));
+                self.leave(host, "nothing says whether it is PostgreSQL or MySQL");
                 continue;
             };
             let seen = Seen {
@@ -651,7 +762,7 @@ impl Finder<'_> {
                 service.name, seen.port
             ),
             None => format!(
-                "{} is not this machine, and no rehearsal goes there unasked",
+                "`{}` is not this machine, and what this dependency is sent does not go there",
                 seen.host
             ),
         };
@@ -678,6 +789,40 @@ impl Finder<'_> {
             ),
         }
     }
+}
+
+/// The host that a variable leads to, where that is not this machine, and why it may have been left
+/// alone. Without a host where its value names none or several.
+fn elsewhere(clue: &Clue) -> Option<(Option<String>, &'static str)> {
+    if let Some((scheme, rest)) = clue.value.trim().split_once("://") {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | ':');
+        let named = !rest.is_empty() && !rest.starts_with(['/', '?', '#']);
+        if scheme.is_empty() || !scheme.chars().all(fits) || !named {
+            return None;
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        if HOSTLESS.contains(&scheme.as_str()) {
+            return None;
+        }
+        return match Url::parse(&clue.value) {
+            None => Some((None, "its URL does not name a single host")),
+            Some(url) if is_here(&url.host) => None,
+            Some(url) if kind_of(&url.scheme).is_none() => {
+                Some((Some(url.host), "nothing is known of its URL's scheme"))
+            }
+            Some(url) => Some((Some(url.host), "by its name it is no dependency")),
+        };
+    }
+    let is_host = HOST_SUFFIXES
+        .iter()
+        .any(|suffix| clue.name.ends_with(suffix));
+    if !is_host || is_own(&clue.name) {
+        return None;
+    }
+    let (host, _) = host_and_port(clue.value.trim())?;
+    let top = host.rsplit_once('.').map(|(_, top)| top)?;
+    let is_name = top.len() >= 2 && top.chars().all(|c| c.is_ascii_alphabetic());
+    (is_name && !is_here(&host)).then_some((Some(host), "nothing says what is spoken there"))
 }
 
 /// The kind that a scheme speaks of, and the scheme as it is written through us: without TLS.
@@ -846,7 +991,7 @@ mod tests {
 
     /// `name protocol upstream VARIABLE=template …`, a line each.
     fn check(text: &str, expected: &[&str]) {
-        let (found, _) = find(&clues(text), &[]);
+        let found = find(&clues(text), &[]).dependencies;
         let lines: Vec<String> = found
             .iter()
             .map(|one| {
@@ -926,6 +1071,58 @@ mod tests {
         );
     }
 
+    /// `VARIABLE host: why`, a line each.
+    fn real(text: &str) -> Vec<String> {
+        let found = find(&clues(text), &[]);
+        let said = found.real.iter().map(|one| {
+            let host = one.host.as_deref().unwrap_or("?");
+            format!("{} {host}: {}", one.variable, one.why)
+        });
+        said.collect()
+    }
+
+    #[test]
+    fn what_stays_real_is_said() {
+        let text = "SENTRY_DSN=https://key@o1.sentry.example/5\n\
+                    API_URL=https://u:hunter2@api.pay.example/v1\n\
+                    FEED=wss://feed.example/x\n\
+                    KAFKA_URL=kafka://a.example:1,b.example:2\n\
+                    TCP_URL=tcp://odd.example\n\
+                    SMTP_HOST=mail.example:25\n\
+                    DB_HOST=db.example\n";
+        assert_eq!(
+            real(text),
+            [
+                "SENTRY_DSN o1.sentry.example: by its name it is no dependency",
+                "API_URL api.pay.example: its URL carries credentials",
+                "FEED feed.example: nothing is known of its URL's scheme",
+                "KAFKA_URL ?: its URL does not name a single host",
+                "TCP_URL odd.example: its URL names no port",
+                "SMTP_HOST mail.example: nothing says what is spoken there",
+                "DB_HOST db.example: nothing says whether it is PostgreSQL or MySQL",
+            ]
+        );
+        let text = format!("{:?}", find(&clues(text), &[]));
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn what_is_led_through_or_leads_nowhere_else_is_not_said() {
+        let text = "PAYMENTS_API_URL=https://api.pay.example/v1\n\
+                    DATABASE_URL=postgres://prod.example/x\n\
+                    S3_ENDPOINT=https://s3.example\nS3_BUCKET=models\nMODELS=s3://models/x\n\
+                    PUSHER_APP_ID=1\nPUSHER_URL=https://api.pusher.example\n\
+                    APP_URL=http://localhost:3000\nAPP_HOST=shop.example\n\
+                    A_URL=http://u:p@127.0.0.1:1\nFILES=file:///srv\nDB=sqlite:///x.db\n\
+                    VERSION=1.2.3\nB_HOST=10.0.0.1x\n";
+        assert_eq!(real(text), Vec::<String>::new());
+        let notes = find(&clues(text), &[]).notes;
+        assert_eq!(
+            notes,
+            ["A_URL (.env:10) is left alone: its URL carries credentials"]
+        );
+    }
+
     #[test]
     fn s3_is_found_by_endpoint_or_bucket() {
         check(
@@ -938,7 +1135,7 @@ mod tests {
                 "s3 s3 http://127.0.0.1:9000 AWS_ENDPOINT_URL={dependency.s3.url} MINIO_ENDPOINT={dependency.s3.address}",
             ],
         );
-        let (found, _) = find(&clues("S3_BUCKET=models\nA_BUCKET=x!"), &[]);
+        let found = find(&clues("S3_BUCKET=models\nA_BUCKET=x!"), &[]).dependencies;
         assert_eq!(found[0].buckets, ["models"]);
     }
 
@@ -980,12 +1177,13 @@ mod tests {
                     HOOK_URL=https://hooks.example/services/hunter2\n\
                     B_URL=https://hunter2@api.example/v1?key=hunter2\n\
                     C_URL=https://api.example/v1?key=hunter2\nD_URL=redis://:hunter2@h/hunter2!";
-        let (found, notes) = find(
+        let found = find(
             &clues(&text.replace("hunter2:hunter2@l", "app:hunter2@l")),
             &[],
         );
-        assert_eq!(found.len(), 4, "{found:?}");
-        let mut said = format!("{found:?}{notes:?}");
+        assert_eq!(found.dependencies.len(), 4, "{found:?}");
+        assert_eq!(found.real.len(), 1, "{found:?}");
+        let mut said = format!("{found:?}");
         said.make_ascii_lowercase();
         assert!(!said.contains("hunter2"), "{said}");
     }

@@ -2,7 +2,7 @@
 //! bytes.
 
 use super::{
-    depends::{Dependency, Kind},
+    depends::{Dependency, Kind, Real},
     start::{PORT, Port, Started},
 };
 use crate::units::{Rate, format_duration};
@@ -19,6 +19,8 @@ pub struct Setup {
     pub ready: Option<String>,
     /// What it depends on; at least one.
     pub dependencies: Vec<Dependency>,
+    /// Variables that are left as they are and lead to other hosts.
+    pub real: Vec<Real>,
     /// Which of them fails, by its place.
     pub failing: usize,
     /// The path that the load asks for.
@@ -35,6 +37,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Within which time the dependency must be given up: before the visitor gives up.
 const GIVE_UP: Duration = Duration::from_secs(4);
+
+/// How a variable that leads to another host is made a dependency.
+const TO_LEAD_ELSEWHERE: &str = "\
+# To keep rehearsals from such a host, make it a dependency, below,
+#   [dependency.NAME]
+#   protocol = \"http\"
+#   upstream = \"embedded:sink\"
+# and lead the variable through it, here; what is secret stays in the environment:
+#   VARIABLE = \"http://USER:{env.PASSWORD}@{dependency.NAME.address}/PATH\"
+";
 
 /// The shortest phase of the outage.
 const PHASE_MIN: Duration = Duration::from_secs(15);
@@ -67,7 +79,7 @@ impl Setup {
 # `brownout explain NAME` explains any word in it.
 
 [system]
-# {}. An array, never a shell; {PORT} is a free port of each run.
+# {}. An array, never a shell{}.
 command = {}
 url     = {}
 {}
@@ -78,6 +90,7 @@ url     = {}
 # environment when a run begins.
 {}",
             comment(&format!("From {}", self.started.origin)),
+            self.port_said(),
             array(&self.started.words),
             quoted(&url),
             self.port_note(),
@@ -91,10 +104,18 @@ url     = {}
         out
     }
 
+    /// What the comment of the command goes on with. A fixed port has a comment of its own.
+    fn port_said(&self) -> String {
+        match self.port {
+            Port::Fixed(_) => String::new(),
+            Port::InCommand | Port::Variable(_) => format!("; {PORT} is a free port of each run"),
+        }
+    }
+
     fn port_note(&self) -> &'static str {
         match self.port {
             Port::Fixed(_) => {
-                "# Always the same port: two runs cannot go side by side. Where the program can be told its port,\n# write {port.app} here and there.\n"
+                "# Always the same port: two runs cannot go side by side. Where the program can be told its port,\n# write {port.app} here and there, which is a free one of each run.\n"
             }
             Port::InCommand | Port::Variable(_) => "",
         }
@@ -124,7 +145,23 @@ url     = {}
         let lines = lines.iter();
         lines
             .map(|(name, value)| format!("{} = {}\n", key(name), quoted(value)))
+            .chain(std::iter::once(self.left_real()))
             .collect()
+    }
+
+    /// What is said of variables that lead to other hosts: a comment, or nothing.
+    fn left_real(&self) -> String {
+        if self.real.is_empty() {
+            return String::new();
+        }
+        let mut out =
+            "# Left as they are, so that a rehearsal goes where they lead, unless it is led elsewhere:\n"
+                .to_owned();
+        for one in &self.real {
+            out.push_str(&format!("# - {}.\n", comment(&one.said())));
+        }
+        out.push_str(TO_LEAD_ELSEWHERE);
+        out
     }
 
     fn load(&self) -> String {
@@ -382,7 +419,7 @@ fn comment(text: &str) -> String {
         .collect()
 }
 
-/// A fragment with a capital.
+/// A fragment with a capital, unless it begins with what is written as it is, in backticks.
 fn capital(fragment: &str) -> String {
     let mut letters = fragment.chars();
     let first = letters.next().map(char::to_uppercase);

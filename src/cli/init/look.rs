@@ -2,7 +2,7 @@
 
 use super::{
     compose::{Service, services},
-    depends::{Clue, Dependency, find},
+    depends::{Clue, Dependency, Real, find},
     dotenv,
     start::{FILES, Port, Started, command, port},
 };
@@ -54,6 +54,8 @@ pub struct Found {
     pub ready: Option<String>,
     /// What it depends on.
     pub dependencies: Vec<Dependency>,
+    /// What stays real.
+    pub real: Vec<Real>,
 }
 
 /// Looks into a folder. `more` are variables that were typed, which win; `service` is the compose
@@ -87,12 +89,14 @@ pub fn look(
     }
     let files = found.others(folder);
     found.started = match line {
-        Some(line) => Some(super::start::words(line))
-            .filter(|words| !words.is_empty())
-            .map(|words| Started {
-                words,
-                origin: "--command".to_owned(),
-            }),
+        Some(line) => Some(Started {
+            words: super::start::words(line),
+            origin: "--command".to_owned(),
+        })
+        .filter(|started| {
+            let program = started.words.first();
+            !line.trim().is_empty() && program.is_some_and(|word| !word.is_empty())
+        }),
         None => command(&files, app),
     };
     let variables: Vec<&str> = clues.iter().map(|clue| clue.name.as_str()).collect();
@@ -107,9 +111,10 @@ pub fn look(
         .filter(|one| app.is_none_or(|app| one.name != app.name))
         .cloned()
         .collect();
-    let (dependencies, notes) = find(&clues, &others);
-    found.dependencies = dependencies;
-    found.notes.extend(notes);
+    let findings = find(&clues, &others);
+    found.dependencies = findings.dependencies;
+    found.real = findings.real;
+    found.notes.extend(findings.notes);
     Ok(found)
 }
 

@@ -126,7 +126,8 @@ fn depends_on(text: &str) -> Result<Clue, String> {
         value: value.trim().to_owned(),
         origin: "what was typed".to_owned(),
     };
-    if depends::find(std::slice::from_ref(&clue), &[]).0.is_empty() {
+    let found = depends::find(std::slice::from_ref(&clue), &[]);
+    if found.dependencies.is_empty() {
         return Err(format!(
             "what `{name}` is set to is no URL of a kind that is known (postgres, mysql, redis, http, https, amqp …)"
         ));
@@ -162,6 +163,9 @@ fn say_found(found: &Found) {
     }
     for note in &found.notes {
         say::note(&format!("note      {note}"));
+    }
+    for one in &found.real {
+        say::note(&format!("note      {one}"));
     }
 }
 
@@ -239,6 +243,7 @@ fn assume(args: &Args, found: Found) -> Result<(Setup, Vec<String>), Failure> {
         },
         failing,
         dependencies: found.dependencies,
+        real: found.real,
         path: checked_path(&path).map_err(|wrong| usage("--path", wrong))?,
         rate: typed_rate(args.rate.as_deref().unwrap_or(RATE))
             .map_err(|wrong| usage("--rate", wrong))?,
@@ -333,6 +338,7 @@ fn interview<R: io::BufRead, W: io::Write>(
         port,
         ready,
         dependencies: found.dependencies,
+        real: found.real,
         failing,
         path,
         rate,

@@ -142,6 +142,90 @@ fn the_files_read_well() {
 }
 
 #[test]
+fn what_stays_real_stands_in_the_file() {
+    let env = "DATABASE_URL=postgres://localhost/a\nSENTRY_DSN=https://hunter2@sentry.example/5\n";
+    let (setup, _) = tried(&[(".env", env), ("server.js", "")], &[])
+        .setup()
+        .expect("a setup");
+    let system = setup.system();
+    let line = "# - SENTRY_DSN (.env:2) to sentry.example: by its name it is no dependency.\n";
+    assert!(system.contains(line), "{system}");
+    assert!(system.contains("[dependency.NAME]"), "{system}");
+    assert!(!system.contains("hunter2"), "{system}");
+    assert_eq!(problems_of(&setup), "");
+    let (setup, _) = tried(
+        &[(".env", "A_URL=redis://localhost"), ("server.js", "")],
+        &[],
+    )
+    .setup()
+    .expect("a setup");
+    assert!(!setup.system().contains("Left as they are"));
+}
+
+/// What the file advises, done.
+#[test]
+fn what_stays_real_can_be_made_a_dependency_as_the_file_says() {
+    let env = "DATABASE_URL=postgres://localhost/a\nAPI_URL=https://u:hunter2@pay.example/v1\n";
+    let (setup, _) = tried(&[(".env", env), ("server.js", "")], &[])
+        .setup()
+        .expect("a setup");
+    let mut section = String::new();
+    let mut variable = String::new();
+    for line in setup.system().lines() {
+        match line.strip_prefix("#   ") {
+            Some(line) if line.starts_with("VARIABLE") => variable = format!("{line}\n"),
+            Some(line) => section += &format!("{line}\n"),
+            None => {}
+        }
+    }
+    let named = |text: &str| text.replace("NAME", "pay").replace("VARIABLE", "API_URL");
+    let system = setup.system();
+    let (before, after) = system.split_once("[system.env]\n").expect("its variables");
+    let system = format!(
+        "{before}[system.env]\n{}{after}\n{}",
+        named(&variable),
+        named(&section)
+    );
+    let mut problems = Problems::default();
+    from_texts(
+        Source::new(SCENARIO, setup.scenario()),
+        Source::new(SYSTEM, system.as_str()),
+        PathBuf::from("."),
+        &mut problems,
+    );
+    let problems = crate::input::render(&problems.into_sorted(), false);
+    assert_eq!(problems, "", "{system}");
+    assert!(system.contains("[dependency.pay]") && system.contains("@{dependency.pay.address}"));
+}
+
+#[test]
+fn a_host_is_written_as_it_is() {
+    let env = "PAY_API_URL=https://api.pay.example/v1\nREDIS_URL=redis://cache\n";
+    let (setup, _) = tried(&[(".env", env), ("server.js", "")], &[])
+        .setup()
+        .expect("a setup");
+    let system = setup.system();
+    for said in [
+        "# `api.pay.example` is not this machine",
+        "# `cache` is not this machine",
+    ] {
+        assert!(system.contains(said), "{said} in {system}");
+    }
+}
+
+#[test]
+fn a_port_is_either_free_or_always_the_same() {
+    let files = &[(".env", "REDIS_URL=redis://localhost"), ("server.js", "")][..];
+    for (port, free, same) in [("8080", 0, 1), ("PORT", 1, 0)] {
+        let (setup, _) = tried(files, &["--port", port]).setup().expect("a setup");
+        let system = setup.system();
+        let count = |text: &str| system.matches(text).count();
+        assert_eq!(count("{port.app} is a free port"), free, "{system}");
+        assert_eq!(count("Always the same port"), same, "{system}");
+    }
+}
+
+#[test]
 fn all_that_is_missing_is_named_at_once() {
     let failure = tried(&[], &[]).setup().expect_err("nothing is known");
     assert!(
@@ -204,6 +288,8 @@ fn wrong_options_are_refused_with_a_reason() {
         ["--depends", "X"],
         ["--depends", "X=hunter2"],
         ["--service", "web"],
+        ["--command", ""],
+        ["--command", "'' x"],
     ] {
         let failure = tried(files, &arguments).setup().expect_err(arguments[1]);
         assert_eq!(failure.exit, Exit::Usage, "{arguments:?}");
@@ -386,9 +472,9 @@ proptest! {
                 );
             }
         } else {
-            let line = command.trim_start_matches("--command=").trim();
-            let names_none = line.is_empty() || ["''", "\"\""].iter().any(|no| line.starts_with(no));
-            prop_assert!(names_none, "{line}");
+            let line = command.trim_start_matches("--command=");
+            let program = start::words(line).into_iter().next().unwrap_or_default();
+            prop_assert!(line.trim().is_empty() || program.is_empty(), "{command}");
         }
     }
 }
