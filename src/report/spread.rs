@@ -41,9 +41,11 @@ pub fn spread(window: Window, operations: &[&Operation]) -> Spread {
     clumping.insert("degraded".to_owned(), share(&is(Outcome::Degraded)));
     clumping.insert("failed".to_owned(), share(&is(Outcome::Failed)));
     for (name, quantile) in PERCENTILES {
-        // One that is never answered takes longer than any.
+        // One that is never answered takes longer than any: where the quantile is none, only
+        // those lie beyond it.
         let bound = quantile_us(&answered_us, total, quantile);
-        let beyond = |one: &Operation| !is_answered(one) || Some(step(latency_us(one))) > bound;
+        let slow = |one: &Operation| bound.is_some_and(|bound| step(latency_us(one)) > bound);
+        let beyond = |one: &Operation| !is_answered(one) || slow(one);
         clumping.insert(name.to_owned(), share(&beyond));
     }
     clumping.retain(|_, factor| *factor > 1.0);
@@ -162,6 +164,13 @@ mod tests {
             (Some(step(20_000)), at(0.5), None)
         );
         assert!(spread.clumping["answered"] > 15.0, "{spread:?}");
+        for never in ["p95", "p99"] {
+            assert_eq!(
+                spread.clumping.get(never),
+                spread.clumping.get("answered"),
+                "{spread:?}"
+            );
+        }
         assert!(!spread.clumping.contains_key("degraded"), "{spread:?}");
     }
 
