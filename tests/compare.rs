@@ -66,11 +66,15 @@ fn a_worse_run_is_named_and_the_same_run_is_no_change() {
     let bench = judged();
     let same = bench.brownout(&["diff", "good", "good/report.json"]);
     same.assert_status(0);
-    assert!(same.stdout.contains("no change: "), "{}", same.stdout);
+    assert!(same.stdout.contains("no change found: "), "{}", same.stdout);
     // What was judged is what is judged first.
     let history = bench.brownout(&["diff", "bad/report.json", "bad/outage/history.jsonl"]);
     history.assert_status(0);
-    assert!(history.stdout.contains("no change: "), "{}", history.stdout);
+    assert!(
+        history.stdout.contains("no change found: "),
+        "{}",
+        history.stdout
+    );
 
     let worse = bench.brownout(&["diff", "good", "bad"]);
     worse.assert_status(1);
@@ -427,7 +431,7 @@ at_least = "10%"
         });
         let left = benches[0].brownout(&["diff", &old, &new]);
         left.assert_status(0);
-        assert!(left.stdout.contains("no change: "), "{}", left.stdout);
+        assert!(left.stdout.contains("no change found: "), "{}", left.stdout);
         assert!(
             left.stdout.contains("other seeds (21 and 22)"),
             "{}",

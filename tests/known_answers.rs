@@ -30,8 +30,6 @@ struct Known {
     as_it_was: &'static str,
     /// Exactly what it fails; the scenario's head says the same.
     fails: &'static [&'static str],
-    /// Whether the remedied system is in no measure worse, so that a comparison is green.
-    costs_nothing: bool,
 }
 
 impl Known {
@@ -80,12 +78,10 @@ impl Known {
             assert_eq!(named(change), set(self.fails), "{said}");
             assert_eq!(named(other), set(&[]), "{said}");
             let is_worse = rows.iter().any(|row| row["change"] == "worse");
-            assert_eq!(output.status.code(), Some(i32::from(is_worse)), "{said}");
-            // A remedy may cost something elsewhere; Ada's costs nothing.
-            assert!(
-                !is_worse || change == "worse" || !self.costs_nothing,
-                "{said}"
-            );
+            // A remedy may cost something elsewhere.
+            let code = output.status.code();
+            assert_eq!(code == Some(1), is_worse, "{said}");
+            assert!(matches!(code, Some(0..=2)), "{code:?}: {said}");
         }
     }
 
@@ -187,7 +183,6 @@ known_answers! {
             "ADA-1", "ADA-2", "ADA-4", "ADA-5", "ADA-6", "ADA-8", "ADA-9", "ADA-10", "ADA-11",
             "ADA-12", "ADA-12-alert", "ADA-13", "ADA-15", "ADA-17",
         ],
-        costs_nothing: true,
     };
     meya_2017: Known {
         scenario: "meya-2017-s3.toml",
@@ -200,7 +195,6 @@ known_answers! {
             "MEY17-4-customers-drain", "MEY17-5", "MEY17-5-latency", "MEY17-5-fallback",
             "MEY17-8", "MEY17-8-writes", "MEY17-9", "MEY17-11",
         ],
-        costs_nothing: false,
     };
     snapengage_2015: Known {
         scenario: "snapengage-2015-quota.toml",
@@ -211,7 +205,6 @@ known_answers! {
             "SNP-1", "SNP-2", "SNP-2-network", "SNP-2-load", "SNP-3", "SNP-4",
             "SNP-4-fallback", "SNP-6", "SNP-7", "SNP-9", "SNP-10", "SNP-10-loop",
         ],
-        costs_nothing: false,
     };
     batch_2025: Known {
         scenario: "batch-2025-database.toml",
@@ -222,7 +215,6 @@ known_answers! {
             "BAT-2", "BAT-2-again", "BAT-4", "BAT-5", "BAT-7", "BAT-8", "BAT-9", "BAT-10",
             "BAT-11", "BAT-11-notice", "BAT-12",
         ],
-        costs_nothing: false,
     };
     meya_2021: Known {
         scenario: "meya-2021-logs-db.toml",
@@ -234,7 +226,6 @@ known_answers! {
             "MEY21-3-shed", "MEY21-4", "MEY21-5", "MEY21-5-wait", "MEY21-6-bots", "MEY21-7",
             "MEY21-8", "MEY21-9", "MEY21-9-wire", "MEY21-10",
         ],
-        costs_nothing: false,
     };
 }
 

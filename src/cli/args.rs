@@ -250,8 +250,10 @@ that share their second count for less where they share their fate. The chance t
 all is called a change where nothing changed is at most 5 % (Holm). What a run has only once,
 like the time until it was steady again, has no interval: it must differ by half and by 5 s.
 
-Exit status: 0 no regression, 1 a requirement that passed does not, or a measure is worse, 2
-nothing can be told, 64 usage or file problem.")]
+Exit status: 0 no regression, 1 a requirement that passed fails, or a measure is worse, 2 neither
+is seen but it cannot be told (a scenario is missing; the new run broke off, is in doubt or
+inconclusive; of a requirement nothing can be told; nothing could be tested), 64 usage or file
+problem.")]
 pub struct Diff {
     /// The run to compare with: a report.json, a folder with one, or a history.jsonl.
     pub old: PathBuf,

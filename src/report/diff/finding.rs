@@ -77,12 +77,22 @@ impl Verdict {
             (Self::Tested(test), _) if test.too_few.is_some() => {
                 (Change::CannotBeTold, test.too_few.clone())
             }
-            (Self::Tested(test), None) if test.change != Change::NoChange => (
+            (Self::Tested(test), _) if test.change == Change::NoChange => (Change::NoChange, None),
+            (Self::Tested(_), Some(_)) => (
+                Change::CannotBeTold,
+                Some("it differs, but it may be chance".to_owned()),
+            ),
+            (Self::Tested(_), None) => (
                 Change::CannotBeTold,
                 Some("too little of it to be told from chance".to_owned()),
             ),
-            (Self::Tested(_), _) => (Change::NoChange, None),
         }
+    }
+
+    /// Whether both runs were measured alike and differ by more than is too small to matter,
+    /// whether or not that is chance.
+    pub fn differs(&self) -> bool {
+        matches!(self, Self::Tested(test) if test.change != Change::NoChange)
     }
 }
 
@@ -126,9 +136,10 @@ fn worth(old: Counted, new: Counted) -> (Part, Part) {
     (part(old), part(new))
 }
 
-/// The fewest samples of each run of which anything is told: with fewer not even a change of half
-/// of them would stand out among a hundred measures.
-const SAMPLES_MIN: u64 = 20;
+/// The fewest samples of each run, as many as they are worth, of which anything is told. Whether so
+/// few can show a change is for the test to say, which asks how unlikely the greatest difference
+/// would be; with fewer than these how much they clump is not known well enough.
+const SAMPLES_MIN: u64 = 8;
 
 fn too_few(old: u64, new: u64, least: u64) -> Option<String> {
     (old.min(new) < least).then(|| {
@@ -372,7 +383,8 @@ mod tests {
     }
 
     fn decided(verdict: &Verdict) -> Change {
-        let real = verdict.test().map(|test| test.chance < 1e-4);
+        // As among fifty.
+        let real = verdict.test().map(|test| test.chance < 1e-3);
         verdict.decided(real).0
     }
 
@@ -410,7 +422,11 @@ mod tests {
             Change::NoChange
         );
         // All of it within one second.
-        assert_eq!(check((400, 400), (380, 400), 20.0), Change::NoChange);
+        assert_eq!(check((400, 400), (380, 400), 20.0), Change::CannotBeTold);
+        assert_eq!(check((400, 400), (396, 400), 20.0), Change::NoChange);
+        // Nearly all of a phase that was not answered at a stretch, and half of it.
+        assert_eq!(check((400, 400), (28, 400), 40.0), Change::Worse);
+        assert_eq!(check((400, 400), (200, 400), 40.0), Change::CannotBeTold);
         assert_eq!(check((4, 4), (0, 4), 1.0), Change::CannotBeTold);
         assert_eq!(check((0, 0), (0, 400), 1.0), Change::CannotBeTold);
     }
@@ -497,7 +513,7 @@ mod tests {
         );
         assert_eq!(
             check((400, 20 * second), (600, 20 * second), 100.0),
-            Change::NoChange
+            Change::CannotBeTold
         );
         assert_eq!(check((0, 0), (5, second), 1.0), Change::CannotBeTold);
         assert_eq!(

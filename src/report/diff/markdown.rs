@@ -1,7 +1,9 @@
 //! A comparison in GitHub's Markdown, for pull requests and the summaries of builds. What changed
 //! stands open, the worst first; all else is folded.
 
-use super::{Diff, Outcome, Row, ScenarioDiff, Side, folded, in_short, legend, mark};
+use super::{
+    Diff, Outcome, Row, ScenarioDiff, Side, folded, in_short, legend, mark, own_reason, shared,
+};
 use crate::report::{
     summary::{code, prose},
     words::counted,
@@ -98,9 +100,13 @@ fn one_scenario(scenario: &ScenarioDiff) -> String {
 }
 
 fn table(rows: &[&Row]) -> String {
-    let mut out = "| | What | Old | New |\n|---|---|---|---|\n".to_owned();
+    let shared = shared(rows);
+    let said = shared.iter();
+    let said = said.map(|(why, count)| format!("{count} of these: {}.\n\n", prose(why)));
+    let mut out: String = said.collect();
+    out.push_str("| | What | Old | New |\n|---|---|---|---|\n");
     for row in rows {
-        let why = row.why.as_ref();
+        let why = own_reason(row, &shared);
         let why = why.map_or_else(String::new, |why| format!(" ({})", prose(why)));
         out.push_str(&format!(
             "| {} {} | {}: {}{why} | {} | {} |\n",

@@ -20,7 +20,7 @@ mod terminal;
 use super::SuiteReport;
 use crate::expectation::Status;
 use finding::{Found, Verdict};
-use pairs::Pair;
+use pairs::{Matched, Pair};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -63,7 +63,7 @@ pub enum Change {
     Different,
     /// Nothing can be said.
     CannotBeTold,
-    /// No more than chance, or too little to matter.
+    /// It is the same, or differs by too little to matter.
     NoChange,
 }
 
@@ -87,7 +87,8 @@ pub enum Outcome {
     NoRegression,
     /// Something became worse.
     Regression,
-    /// There was nothing to compare, or nothing of it can be told.
+    /// Nothing was found to be worse, but something that was required before is not shown by the
+    /// new run, or there was nothing to compare.
     CannotBeTold,
 }
 
@@ -110,6 +111,9 @@ pub struct Diff {
     pub tested: usize,
     /// What it comes to.
     pub outcome: Outcome,
+    /// Why it cannot be told whether anything is worse, where it cannot, or not of everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untold: Vec<String>,
     /// What makes the comparison unfair as a whole.
     pub unfair: Vec<String>,
     /// The scenarios that both have, in the order of the new run.
@@ -168,6 +172,9 @@ pub struct Row {
     /// Why, where the figures do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Whether it differs by more than is too small to matter, be that chance or not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub differs: bool,
     /// How likely so great a difference is by chance alone, where that was tested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chance: Option<f64>,
@@ -185,6 +192,9 @@ pub fn compare(old: (&str, &SuiteReport), new: (&str, &SuiteReport), noise: f64)
         .zip(&tested)
         .map(|((pair, found), changes)| scenario(pair, found, changes))
         .collect();
+    let rows = || scenarios.iter().flat_map(|one| &one.rows);
+    let tested = rows().filter(|row| row.chance.is_some()).count();
+    let untold = untold(&matched, &scenarios, tested);
     Diff {
         version: DIFF_VERSION,
         brownout: env!("CARGO_PKG_VERSION").to_owned(),
@@ -192,12 +202,9 @@ pub fn compare(old: (&str, &SuiteReport), new: (&str, &SuiteReport), noise: f64)
         new: side(new),
         level: LEVEL,
         noise,
-        tested: scenarios
-            .iter()
-            .flat_map(|one| &one.rows)
-            .filter(|row| row.chance.is_some())
-            .count(),
-        outcome: outcome(&scenarios),
+        tested,
+        outcome: outcome(&scenarios, &untold),
+        untold,
         unfair: matched.unfair,
         scenarios,
         only_old: matched.only_old,
@@ -261,6 +268,7 @@ fn scenario(
         .map(|((section, found), (change, why))| Row {
             section: section.to_owned(),
             chance: found.verdict.test().map(|test| test.chance),
+            differs: found.verdict.differs(),
             of: found.of,
             what: found.what,
             old: found.old,
@@ -280,16 +288,48 @@ fn scenario(
     }
 }
 
-/// Without a requirement of which anything can be told, nothing is green.
-fn outcome(scenarios: &[ScenarioDiff]) -> Outcome {
-    let rows = || scenarios.iter().flat_map(|one| &one.rows);
-    let required = |row: &&Row| row.section == requirements::REQUIREMENTS.name;
-    if rows().any(|row| row.change == Change::Worse) {
-        Outcome::Regression
-    } else if rows()
-        .filter(required)
-        .any(|row| row.change != Change::CannotBeTold)
+/// What keeps a comparison from being green although nothing is worse: a run without its outage, a
+/// scenario that is missing and a requirement of which nothing is known all look well.
+fn untold(matched: &Matched<'_>, scenarios: &[ScenarioDiff], tested: usize) -> Vec<String> {
+    if scenarios.is_empty() {
+        return vec!["the two runs have nothing in common".to_owned()];
+    }
+    let mut reasons: Vec<String> = Vec::new();
+    for new in matched.pairs.iter().map(|pair| pair.new) {
+        let why = match &new.trouble {
+            Some(trouble) => format!("did not come to its end ({})", trouble.kind.heading()),
+            None if !new.doubts.is_empty() => "is in doubt".to_owned(),
+            None if new.status == Status::Inconclusive => "is inconclusive".to_owned(),
+            None => continue,
+        };
+        reasons.push(format!("the new run of {} {why}", new.file));
+    }
+    let lacking = matched.only_old.iter();
+    reasons.extend(lacking.map(|file| format!("the new run lacks {file}")));
+    let rows = scenarios.iter().flat_map(|one| &one.rows);
+    let required = rows.filter(|row| row.section == requirements::REQUIREMENTS.name);
+    match required
+        .filter(|row| row.change == Change::CannotBeTold)
+        .count()
     {
+        0 => {}
+        count => reasons.push(format!(
+            "{} cannot be told",
+            super::words::counted(count as u64, "requirement")
+        )),
+    }
+    if tested == 0 {
+        reasons.push("no measure could be told from chance".to_owned());
+    }
+    reasons
+}
+
+/// What is worse is worse whatever else cannot be told.
+fn outcome(scenarios: &[ScenarioDiff], untold: &[String]) -> Outcome {
+    let mut rows = scenarios.iter().flat_map(|one| &one.rows);
+    if rows.any(|row| row.change == Change::Worse) {
+        Outcome::Regression
+    } else if untold.is_empty() {
         Outcome::NoRegression
     } else {
         Outcome::CannotBeTold
@@ -363,22 +403,22 @@ pub(super) fn in_short(diff: &Diff) -> String {
         counted(Change::Worse, "worse", "worse"),
         counted(Change::Better, "better", "better"),
         counted(Change::Different, "different", "different"),
-        counted(Change::CannotBeTold, "cannot be told", "cannot be told"),
         counted(Change::NoChange, "without change", "without change"),
+        counted(Change::CannotBeTold, "cannot be told", "cannot be told"),
     ]
     .into_iter()
     .flatten()
     .collect();
     let head = match diff.outcome {
         Outcome::Regression => "regression",
-        Outcome::CannotBeTold => "nothing can be told",
-        Outcome::NoRegression if diff.is_unchanged() => "no change",
+        Outcome::CannotBeTold if diff.tested == 0 && diff.is_unchanged() => "nothing can be told",
+        Outcome::CannotBeTold => "cannot be told",
+        Outcome::NoRegression if diff.is_unchanged() => "no change found",
         Outcome::NoRegression => "no regression",
     };
-    if parts.is_empty() {
-        return format!("{head}: the two runs have nothing in common");
-    }
-    format!("{head}: {}", parts.join(", "))
+    let mut text = vec![parts.join(", "), diff.untold.join("; ")];
+    text.retain(|part| !part.is_empty());
+    format!("{head}: {}", text.join(" – "))
 }
 
 /// How to read a comparison.
@@ -409,20 +449,20 @@ pub(super) const fn mark(change: Change) -> &'static str {
     }
 }
 
-/// The rows of a scenario that are shown one by one, the worst first: what changed, and
-/// requirements of which nothing can be told. Of the others, why nothing can be told and of how
-/// many; and how many did not change.
+/// The rows of a scenario that are shown one by one, the worst first: what changed, and of what
+/// cannot be told the requirements and what differs by more than is too small to matter. Of the
+/// others, why nothing can be told and of how many; and how many did not change.
 fn folded(scenario: &ScenarioDiff) -> (Vec<&Row>, Vec<(String, usize)>, usize) {
     let is = |change: Change| move |row: &&Row| row.change == change;
-    let required = |row: &&Row| row.section == requirements::REQUIREMENTS.name;
+    let listed = |row: &Row| row.section == requirements::REQUIREMENTS.name || row.differs;
     let shown = scenario.rows.iter().filter(|row| match row.change {
         Change::Worse | Change::Better | Change::Different => true,
-        Change::CannotBeTold => required(row),
+        Change::CannotBeTold => listed(row),
         Change::NoChange => false,
     });
     let mut reasons: Vec<(String, usize)> = Vec::new();
     let untold = scenario.rows.iter().filter(is(Change::CannotBeTold));
-    for row in untold.filter(|row| !required(row)) {
+    for row in untold.filter(|row| !listed(row)) {
         let why = row.why.clone().unwrap_or_default();
         match reasons.iter_mut().find(|(known, _)| *known == why) {
             Some((_, count)) => *count += 1,
@@ -433,6 +473,28 @@ fn folded(scenario: &ScenarioDiff) -> (Vec<&Row>, Vec<(String, usize)>, usize) {
     shown.sort_by_key(|row| row.change);
     let same = scenario.rows.iter().filter(is(Change::NoChange)).count();
     (shown, reasons, same)
+}
+
+/// The fewest rows that share a reason which is then said once, above all of them.
+const SHARED_MIN: usize = 3;
+
+/// The reasons that many of these rows share, and how many do.
+pub(super) fn shared<'a>(rows: &[&'a Row]) -> Vec<(&'a str, usize)> {
+    let mut reasons: Vec<(&str, usize)> = Vec::new();
+    for why in rows.iter().filter_map(|row| row.why.as_deref()) {
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, count)) => *count += 1,
+            None => reasons.push((why, 1)),
+        }
+    }
+    reasons.retain(|(_, count)| *count >= SHARED_MIN);
+    reasons
+}
+
+/// Why a row is as it is, unless that is said above.
+pub(super) fn own_reason<'a>(row: &'a Row, shared: &[(&str, usize)]) -> Option<&'a str> {
+    let why = row.why.as_deref();
+    why.filter(|why| shared.iter().all(|(known, _)| known != why))
 }
 
 #[cfg(test)]

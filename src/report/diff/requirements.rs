@@ -1,14 +1,14 @@
 //! Requirements: what passed and what does not.
+//!
+//! Only a fail after a pass is worse. A verdict that is inconclusive is no evidence of anything, in
+//! either direction.
 
 use super::{
     Change, SectionDef,
     finding::{Found, Verdict as Told},
     pairs::Pair,
 };
-use crate::{
-    expectation::{Status, Verdict},
-    report::ScenarioReport,
-};
+use crate::expectation::{Status, Verdict};
 
 /// The registry's entry.
 pub const REQUIREMENTS: SectionDef = SectionDef {
@@ -49,52 +49,56 @@ fn measured(verdict: &Verdict) -> String {
 
 fn both(old: &Verdict, new: &Verdict) -> Found {
     let fact = |change: Change, why: Option<String>| Told::Fact(change, why);
-    let told = match (old.status, new.status) {
-        _ if old.required != new.required => Told::unknown(format!(
-            "it requires something else now: {}, and before: {}",
+    let required_otherwise = |before: &str| {
+        Told::unknown(format!(
+            "{before}it requires something else now: {}, and before: {}",
             new.required, old.required
-        )),
-        (Status::Pass, Status::Pass) | (Status::Fail, Status::Fail) => fact(Change::NoChange, None),
-        (Status::Pass, Status::Fail | Status::Inconclusive) => {
-            fact(Change::Worse, new.reason.clone())
+        ))
+    };
+    let reworded = old.required != new.required;
+    let told = match (old.status, new.status) {
+        (_, Status::Inconclusive) => Told::unknown(match &new.reason {
+            Some(reason) => format!("it is inconclusive: {reason}"),
+            None => "it is inconclusive".to_owned(),
+        }),
+        (Status::Pass, Status::Fail) if reworded => {
+            required_otherwise("it passed and fails now, but ")
         }
-        (Status::Fail | Status::Inconclusive, Status::Pass) => fact(Change::Better, None),
         (Status::Inconclusive, Status::Fail) => {
             Told::unknown("it fails, and before it was inconclusive")
         }
-        (_, Status::Inconclusive) => Told::unknown("it is inconclusive"),
+        _ if reworded => required_otherwise(""),
+        (Status::Pass, Status::Pass) | (Status::Fail, Status::Fail) => fact(Change::NoChange, None),
+        (Status::Pass, Status::Fail) => fact(Change::Worse, new.reason.clone()),
+        (Status::Fail, Status::Pass) => fact(Change::Better, None),
+        (Status::Inconclusive, Status::Pass) => fact(
+            Change::Different,
+            Some("it was inconclusive before".to_owned()),
+        ),
     };
     row(new, measured(old), measured(new), told)
 }
 
+/// A requirement that is new cannot have become worse, but one that fails is no good news either.
 fn appeared(pair: &Pair<'_>, new: &Verdict) -> Found {
-    let why = match &pair.old.trouble {
-        Some(trouble) => format!("the old run was not judged ({})", trouble.kind.heading()),
-        None => "only the new run requires it".to_owned(),
-    };
-    row(new, "–".to_owned(), measured(new), Told::unknown(why))
-}
-
-/// A requirement that was met and that a run which broke off says nothing of is met no more; one
-/// that was taken out of the scenario is gone.
-fn vanished(pair: &Pair<'_>, old: &Verdict) -> Found {
-    let told = match &pair.new.trouble {
-        Some(trouble) if judged_nothing(pair.new) && old.status == Status::Pass => Told::Fact(
-            Change::Worse,
-            Some(format!(
-                "the new run was not judged ({})",
-                trouble.kind.heading()
-            )),
-        ),
-        Some(trouble) => Told::unknown(format!(
-            "the new run was not judged ({})",
+    const NEW: &str = "only the new run requires it";
+    let told = match (&pair.old.trouble, new.status) {
+        (Some(trouble), _) => Told::unknown(format!(
+            "the old run was not judged ({})",
             trouble.kind.heading()
         )),
-        None => Told::unknown("only the old run requires it"),
+        (None, Status::Pass) => Told::Fact(Change::Different, Some(NEW.to_owned())),
+        (None, Status::Fail) => Told::unknown(format!("{NEW}, and it fails")),
+        (None, Status::Inconclusive) => Told::unknown(format!("{NEW}, and it is inconclusive")),
     };
-    row(old, measured(old), "–".to_owned(), told)
+    row(new, "–".to_owned(), measured(new), told)
 }
 
-fn judged_nothing(scenario: &ScenarioReport) -> bool {
-    scenario.verdicts.is_empty()
+/// A run that broke off says nothing of what it would have been judged by.
+fn vanished(pair: &Pair<'_>, old: &Verdict) -> Found {
+    let told = Told::unknown(match &pair.new.trouble {
+        Some(trouble) => format!("the new run was not judged ({})", trouble.kind.heading()),
+        None => "only the old run requires it".to_owned(),
+    });
+    row(old, measured(old), "–".to_owned(), told)
 }

@@ -1,7 +1,9 @@
 //! A comparison for a person at a terminal, or for the log of a build: 80 columns, readable without
 //! colours.
 
-use super::{Change, Diff, Row, ScenarioDiff, Side, folded, in_short, legend, mark};
+use super::{
+    Change, Diff, Row, ScenarioDiff, Side, folded, in_short, legend, mark, own_reason, shared,
+};
 use crate::report::{
     layout::{WIDTH, harmless, wrap},
     terminal::painted,
@@ -90,6 +92,12 @@ fn one_scenario(scenario: &ScenarioDiff) -> String {
 
 /// Mark, what changed, before, now.
 fn table(rows: &[&Row]) -> String {
+    let shared = shared(rows);
+    let said = shared.iter().map(|(why, count)| {
+        let text = format!("{count} of these: {}", harmless(why));
+        painted(DIM, &wrap("? ", &text, WIDTH))
+    });
+    let said: String = said.collect();
     let mut table = Table::new();
     table
         .load_style(NOTHING)
@@ -98,7 +106,7 @@ fn table(rows: &[&Row]) -> String {
         .set_header(["", "what", "old", "new"]);
     for row in rows {
         let mut what = format!("{}: {}", row.of, row.what);
-        if let Some(why) = &row.why {
+        if let Some(why) = own_reason(row, &shared) {
             what.push_str(&format!(" ({why})"));
         }
         table.add_row([
@@ -122,7 +130,7 @@ fn table(rows: &[&Row]) -> String {
     if let Some(column) = table.column_mut(3) {
         column.set_padding((0, 0));
     }
-    coloured(&table.to_string(), rows)
+    said + &coloured(&table.to_string(), rows)
 }
 
 /// Colours the mark that each row begins with; the lines that continue a row begin with a space.

@@ -3,7 +3,7 @@
 
 use super::{STYLE, prose, text::stamp};
 use crate::report::{
-    diff::{Change, Diff, Outcome, Row, ScenarioDiff, Side},
+    diff::{Change, Diff, Outcome, Row, ScenarioDiff, Side, own_reason, shared},
     words::counted,
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -66,7 +66,7 @@ fn head(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Regression => "Something became worse",
         Outcome::NoRegression => "Nothing became worse",
-        Outcome::CannotBeTold => "Nothing can be told",
+        Outcome::CannotBeTold => "It cannot be told whether anything became worse",
     }
 }
 
@@ -154,7 +154,11 @@ fn folded(title: &str, noun: &str, rows: &[&Row]) -> Markup {
 }
 
 fn table(title: &str, rows: &[&Row]) -> Markup {
+    let shared = shared(rows);
     html! {
+        @for (why, count) in &shared {
+            p.small.muted { (count) " of these: " (prose(why)) }
+        }
         div.scroll tabindex="0" role="group" aria-label=(title) {
             table.plain {
                 thead { tr {
@@ -171,7 +175,7 @@ fn table(title: &str, rows: &[&Row]) -> Markup {
                             th scope="row" { (row.of) }
                             td {
                                 (prose(&row.what))
-                                @if let Some(why) = &row.why {
+                                @if let Some(why) = own_reason(row, &shared) {
                                     br;
                                     span.muted.small { (prose(why)) }
                                 }
