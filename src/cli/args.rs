@@ -248,10 +248,15 @@ Scenarios are matched by their file, requirements by their id. Shares and counts
 exactly (Fisher's test, the binomial test), percentiles by the operations beyond them; operations
 that share their second count for less where they share their fate. The chance that anything at
 all is called a change where nothing changed is at most 5 % (Holm). What a run has only once,
-like the time until it was steady again, has no interval: it must differ by half and by 5 s.
+like the time until it was steady again, has no interval: it must differ by half and by 5 s, and
+by the scenario's `hold` besides.
 
-Exit status: 0 no regression, 1 a requirement that passed fails, or a measure is worse, 2 neither
-is seen but it cannot be told (a scenario is missing; the new run broke off, is in doubt or
+How often clients try and when they give up is compared as it was inferred from the wire. Where
+either is certainly another than before the policy changed, which is a regression for whoever
+changed nothing; if it was meant to, say `--allow-policy-changes`.
+
+Exit status: 0 no regression, 1 a requirement that passed fails, a measure is worse or a policy
+changed, 2 none of these is seen but it cannot be told (a scenario is missing; the new run broke off, is in doubt or
 inconclusive; of a requirement nothing can be told; nothing could be tested), 64 usage or file
 problem.")]
 pub struct Diff {
@@ -263,6 +268,9 @@ pub struct Diff {
     /// the old (and of times 50 ms), of shares a tenth of it in points.
     #[arg(long, value_name = "PERCENT", default_value = "20%", value_parser = noise)]
     pub noise: f64,
+    /// Clients may try more or less often than before, and give up sooner or later.
+    #[arg(long)]
+    pub allow_policy_changes: bool,
     /// How it is written; by default as the name of --out ends, or for the terminal.
     #[arg(long, value_name = "FORMAT", value_parser = ["terminal", "markdown", "html", "json"])]
     pub format: Option<String>,

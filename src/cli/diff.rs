@@ -14,6 +14,11 @@ pub fn diff(args: &Args) -> Result<Exit, Failure> {
         (&name(&new), &new.report),
         args.noise,
     );
+    let compared = if args.allow_policy_changes {
+        compared.allowing_policy_changes()
+    } else {
+        compared
+    };
     let bytes = (format.render)(&compared);
     let for_terminals = format.name == FORMATS[0].name;
     match &args.out {

@@ -175,7 +175,7 @@ fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
         duration_us: 0,
         machine: run.machine.clone(),
         detected: None,
-        digests: digests(run),
+        digests: digests(run, scenario.hold),
         timeline: Timeline::default(),
         traces: Vec::new(),
     }

@@ -2,16 +2,16 @@
 //! the same without keeping the files.
 
 use super::Digests;
-use crate::history::Run;
+use crate::{history::Run, units::Micros};
 use ring::digest::{SHA256, digest};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// How many bytes of a digest are kept: enough to tell files apart that nobody made alike on
 /// purpose.
 const BYTES: usize = 8;
 
 /// The digests of a run's files; `None` where it does not hold their texts.
-pub fn digests(run: &Run) -> Option<Digests> {
+pub fn digests(run: &Run, hold: Duration) -> Option<Digests> {
     let ((_, scenario), (_, system)) = (&run.scenario, &run.system);
     if scenario.is_empty() || system.is_empty() {
         return None;
@@ -20,7 +20,9 @@ pub fn digests(run: &Run) -> Option<Digests> {
         scenario: short(scenario),
         system: short(system),
         phases: phases(scenario),
-        loads: loads(system),
+        loads: tables(system, "load"),
+        ledgers: tables(system, "ledger"),
+        hold_us: Some(Micros::from(hold).0),
     })
 }
 
@@ -36,12 +38,13 @@ fn phases(scenario: &str) -> BTreeMap<String, String> {
     named.collect()
 }
 
-fn loads(system: &str) -> BTreeMap<String, String> {
+/// Each named table of this kind.
+fn tables(system: &str, kind: &str) -> BTreeMap<String, String> {
     let table: toml::Table = system.parse().unwrap_or_default();
-    let loads = table.get("load").and_then(toml::Value::as_table);
-    let named = loads.into_iter().flatten();
+    let tables = table.get(kind).and_then(toml::Value::as_table);
+    let named = tables.into_iter().flatten();
     named
-        .map(|(name, load)| (name.clone(), of_value(load)))
+        .map(|(name, table)| (name.clone(), of_value(table)))
         .collect()
 }
 
@@ -59,6 +62,8 @@ fn short(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HOLD: Duration = Duration::from_secs(3);
 
     fn run(scenario: &str, system: &str) -> Run {
         let story = crate::history::sample::Story::new().history();
@@ -83,16 +88,26 @@ mod tests {
             "[[phase]]\nname = \"a\"\nlasts = \"4s\"",
             "[load.x]\nrate = \"3/s\"\ntimeout = \"1s\"",
         );
-        let [one, same, other] = [one, same, other].map(|run| digests(&run).unwrap());
+        let [one, same, other] = [one, same, other].map(|run| digests(&run, HOLD).unwrap());
         assert_ne!(one.scenario, same.scenario);
         assert_eq!((&one.phases, &one.loads), (&same.phases, &same.loads));
         assert_ne!(one.phases["a"], other.phases["a"]);
         assert_ne!(one.loads["x"], other.loads["x"]);
         assert_eq!(one.scenario.len(), 2 * BYTES);
+        assert_eq!(one.hold_us, Some(3_000_000));
+    }
+
+    #[test]
+    fn a_ledger_that_settles_later_is_another() {
+        let with = |settle: &str| {
+            let system = format!("[ledger.work]\nsettle = \"{settle}\"");
+            digests(&run("[[phase]]", &system), HOLD).unwrap().ledgers
+        };
+        assert_ne!(with("5s")["work"], with("9s")["work"]);
     }
 
     #[test]
     fn a_run_without_its_files_has_no_digests() {
-        assert_eq!(digests(&run("", "[system]")), None);
+        assert_eq!(digests(&run("", "[system]"), HOLD), None);
     }
 }

@@ -146,6 +146,12 @@ pub struct Digests {
     /// The system's loads, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub loads: BTreeMap<String, String>,
+    /// The system's ledgers, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ledgers: BTreeMap<String, String>,
+    /// How long everything must hold before recovery counts, no digest but the time itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_us: Option<u64>,
 }
 
 /// A host that the system asked the forward proxy for though no dependency lists it.

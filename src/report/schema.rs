@@ -120,6 +120,8 @@ mod tests {
             system: digest(),
             phases: BTreeMap::from([("steady".to_owned(), digest())]),
             loads: BTreeMap::from([("ask".to_owned(), digest())]),
+            ledgers: BTreeMap::from([("work".to_owned(), digest())]),
+            hold_us: Some(5_000_000),
         });
         scenario.loads[0].phases[0].spread = Some(Spread {
             answered_us: BTreeMap::from([(16_384, 12)]),

@@ -17,6 +17,9 @@ pub const POINTS: f64 = 0.1;
 /// to the same system from run to run, and outages are told in seconds.
 pub const TIME_LEAST_US: u64 = 50_000;
 
+/// Times that a run has once do not matter where they differ by less.
+pub const ONCE_LEAST_US: u64 = 5_000_000;
+
 /// One measure of both runs.
 #[derive(Debug)]
 pub struct Found {
@@ -335,9 +338,15 @@ fn cut(old: Times<'_>, new: Times<'_>, share: f64) -> Option<u64> {
 
 /// A time that a run has once and no interval of; `None`: it did not happen while the run was
 /// watched. It is called changed only where it differs by half and by five seconds, which is what
-/// such times differ by from run to run of the same system.
-pub fn once(old: Option<u64>, new: Option<u64>, never: &str) -> (String, String, Verdict) {
-    const LEAST_US: u64 = 5_000_000;
+/// such times differ by from run to run of the same system, and by `grain_us` besides: what one bad
+/// second more or less makes of it.
+pub fn once(
+    old: Option<u64>,
+    new: Option<u64>,
+    never: &str,
+    grain_us: u64,
+) -> (String, String, Verdict) {
+    let least_us = ONCE_LEAST_US.saturating_add(grain_us);
     let text = |one: Option<u64>| one.map_or_else(|| never.to_owned(), span);
     let change = match (old, new) {
         (None, None) => Change::NoChange,
@@ -345,7 +354,7 @@ pub fn once(old: Option<u64>, new: Option<u64>, never: &str) -> (String, String,
         (None, Some(_)) => Change::Better,
         (Some(before), Some(after)) => {
             let grown = after.abs_diff(before);
-            if grown < LEAST_US || grown * 2 < before {
+            if grown < least_us || grown * 2 < before {
                 Change::NoChange
             } else {
                 Good::Less.change(after > before)
@@ -534,7 +543,7 @@ mod tests {
             (None, s(50), Change::Better),
             (None, None, Change::NoChange),
         ] {
-            let (_, _, verdict) = once(old, new, "never");
+            let (_, _, verdict) = once(old, new, "never", 0);
             assert_eq!(decided(&verdict), change, "{old:?} {new:?}");
         }
     }

@@ -26,7 +26,7 @@ fn compare(pair: &Pair<'_>) -> Vec<Found> {
 /// What is lost is never drained, so that a backlog with something lost in it says nothing of the
 /// drain; what was lost is told by itself, with its chance.
 fn drained(old: &LedgerReport, new: &LedgerReport) -> (String, String, Verdict) {
-    let (before, after, verdict) = once(old.drained_us, new.drained_us, "not drained");
+    let (before, after, verdict) = once(old.drained_us, new.drained_us, "not drained", 0);
     let lossy = [old, new].into_iter().any(|one| one.lost + one.dropped > 0);
     let verdict = if lossy && verdict.decided(None).0 != Change::NoChange {
         Verdict::unknown("a backlog that holds what was lost or dropped is never drained")
@@ -39,7 +39,8 @@ fn drained(old: &LedgerReport, new: &LedgerReport) -> (String, String, Verdict) 
 fn one_ledger(pair: &Pair<'_>, old: &LedgerReport, new: &LedgerReport) -> Vec<Found> {
     let why = pair
         .incomparable()
-        .or_else(|| pair.incomparable_load(&new.load));
+        .or_else(|| pair.incomparable_load(&new.load))
+        .or_else(|| pair.incomparable_ledger(&new.name));
     let name = &new.name;
     let row = |what: &str,
                unsettled: Option<String>,

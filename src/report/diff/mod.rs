@@ -12,6 +12,7 @@ mod ledgers;
 mod loads;
 mod markdown;
 mod pairs;
+mod policies;
 mod recovery;
 mod requirements;
 pub mod statistics;
@@ -48,6 +49,7 @@ const SECTIONS: &[SectionDef] = &[
     loads::LOADS,
     recovery::RECOVERY,
     ledgers::LEDGERS,
+    policies::POLICIES,
     dependencies::DEPENDENCIES,
 ];
 
@@ -57,6 +59,8 @@ const SECTIONS: &[SectionDef] = &[
 pub enum Change {
     /// Worse: a regression.
     Worse,
+    /// A client's policy is certainly another, and nobody said that it may be.
+    Changed,
     /// Better.
     Better,
     /// More or less of something that is neither good nor bad in itself.
@@ -71,6 +75,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Worse => "worse",
+            Self::Changed => "changed",
             Self::Better => "better",
             Self::Different => "different",
             Self::CannotBeTold => "cannot be told",
@@ -85,7 +90,7 @@ impl fmt::Display for Change {
 pub enum Outcome {
     /// Nothing became worse, as far as can be told.
     NoRegression,
-    /// Something became worse.
+    /// Something became worse, or a client's policy changed.
     Regression,
     /// Nothing was found to be worse, but something that was required before is not shown by the
     /// new run, or there was nothing to compare.
@@ -277,8 +282,7 @@ fn scenario(
             why: why.clone(),
         })
         .collect();
-    let place = |row: &Row| SECTIONS.iter().position(|def| def.name == row.section);
-    rows.sort_by_key(|row| (place(row), row.change));
+    sort(&mut rows);
     ScenarioDiff {
         title: pair.new.title.clone(),
         file: pair.new.file.clone(),
@@ -286,6 +290,12 @@ fn scenario(
         unfair: pair.unfair.clone(),
         rows,
     }
+}
+
+/// Section by section, the worst first.
+fn sort(rows: &mut [Row]) {
+    let place = |row: &Row| SECTIONS.iter().position(|def| def.name == row.section);
+    rows.sort_by_key(|row| (place(row), row.change));
 }
 
 /// What keeps a comparison from being green although nothing is worse: a run without its outage, a
@@ -327,7 +337,7 @@ fn untold(matched: &Matched<'_>, scenarios: &[ScenarioDiff], tested: usize) -> V
 /// What is worse is worse whatever else cannot be told.
 fn outcome(scenarios: &[ScenarioDiff], untold: &[String]) -> Outcome {
     let mut rows = scenarios.iter().flat_map(|one| &one.rows);
-    if rows.any(|row| row.change == Change::Worse) {
+    if rows.any(|row| matches!(row.change, Change::Worse | Change::Changed)) {
         Outcome::Regression
     } else if untold.is_empty() {
         Outcome::NoRegression
@@ -337,6 +347,20 @@ fn outcome(scenarios: &[ScenarioDiff], untold: &[String]) -> Outcome {
 }
 
 impl Diff {
+    /// The same comparison where clients may behave otherwise than before: a policy that changed
+    /// is different, and no regression.
+    pub fn allowing_policy_changes(mut self) -> Self {
+        for scenario in &mut self.scenarios {
+            let rows = scenario.rows.iter_mut();
+            for row in rows.filter(|row| row.change == Change::Changed) {
+                row.change = Change::Different;
+            }
+            sort(&mut scenario.rows);
+        }
+        self.outcome = outcome(&self.scenarios, &self.untold);
+        self
+    }
+
     /// How many rows came out so.
     pub fn count(&self, change: Change) -> usize {
         let rows = self.scenarios.iter().flat_map(|one| &one.rows);
@@ -345,9 +369,14 @@ impl Diff {
 
     /// Whether nothing at all was found to have changed.
     pub fn is_unchanged(&self) -> bool {
-        [Change::Worse, Change::Better, Change::Different]
-            .into_iter()
-            .all(|change| self.count(change) == 0)
+        [
+            Change::Worse,
+            Change::Changed,
+            Change::Better,
+            Change::Different,
+        ]
+        .into_iter()
+        .all(|change| self.count(change) == 0)
     }
 }
 
@@ -401,6 +430,7 @@ pub(super) fn in_short(diff: &Diff) -> String {
     };
     let parts: Vec<String> = [
         counted(Change::Worse, "worse", "worse"),
+        counted(Change::Changed, "policy changed", "policies changed"),
         counted(Change::Better, "better", "better"),
         counted(Change::Different, "different", "different"),
         counted(Change::NoChange, "without change", "without change"),
@@ -423,18 +453,21 @@ pub(super) fn in_short(diff: &Diff) -> String {
 
 /// How to read a comparison.
 pub(super) fn legend(diff: &Diff) -> String {
+    let time = super::words::span(finding::TIME_LEAST_US);
+    let margin = if diff.noise > 0.0 {
+        format!(
+            "a time or count must also differ by {} %, a time by {time}, a share by {} points",
+            finding::number(diff.noise * 100.0),
+            finding::number(diff.noise * finding::POINTS * 100.0),
+        )
+    } else {
+        format!("a time must also differ by {time}, a count or share by anything at all")
+    };
     format!(
         "Brackets hold 95 % intervals. Of {} tested, the chance that any is called a change where \
-         nothing changed is at most {} %; a time or count must also differ by {} %, a time by {}, a \
-         share by {} points.",
-        match diff.tested {
-            1 => "1 measure".to_owned(),
-            tested => format!("{tested} measures"),
-        },
+         nothing changed is at most {} %; {margin}.",
+        super::words::counted(diff.tested as u64, "measure"),
         finding::number(diff.level * 100.0),
-        finding::number(diff.noise * 100.0),
-        super::words::span(finding::TIME_LEAST_US),
-        finding::number(diff.noise * finding::POINTS * 100.0),
     )
 }
 
@@ -442,6 +475,7 @@ pub(super) fn legend(diff: &Diff) -> String {
 pub(super) const fn mark(change: Change) -> &'static str {
     match change {
         Change::Worse => "✗",
+        Change::Changed => "!",
         Change::Better => "✓",
         Change::Different => "≠",
         Change::CannotBeTold => "?",
@@ -456,7 +490,7 @@ fn folded(scenario: &ScenarioDiff) -> (Vec<&Row>, Vec<(String, usize)>, usize) {
     let is = |change: Change| move |row: &&Row| row.change == change;
     let listed = |row: &Row| row.section == requirements::REQUIREMENTS.name || row.differs;
     let shown = scenario.rows.iter().filter(|row| match row.change {
-        Change::Worse | Change::Better | Change::Different => true,
+        Change::Worse | Change::Changed | Change::Better | Change::Different => true,
         Change::CannotBeTold => listed(row),
         Change::NoChange => false,
     });

@@ -149,6 +149,14 @@ fn files(old: &Digests, new: &Digests) -> Vec<String> {
     if !loads.is_empty() {
         notes.push(format!("other loads: {}", loads.join(", ")));
     }
+    let ledgers = differing(&old.ledgers, &new.ledgers);
+    let noted = !(old.ledgers.is_empty() || new.ledgers.is_empty());
+    if noted && !ledgers.is_empty() {
+        notes.push(format!("other ledgers: {}", ledgers.join(", ")));
+    }
+    if matches!((old.hold_us, new.hold_us), (Some(old), Some(new)) if old != new) {
+        notes.push("the scenario's `hold` changed".to_owned());
+    }
     if old.system != new.system {
         notes.push("the system's file is another".to_owned());
     }
@@ -235,6 +243,17 @@ impl Pair<'_> {
         let missed = |one: &ScenarioReport| one.loads.iter().any(|it| it.name == load && late(it));
         (missed(self.old) || missed(self.new))
             .then(|| format!("the load `{load}` missed its schedule"))
+    }
+
+    /// Why nothing measured of this ledger can be compared. Reports by a Brownout that did not note
+    /// what ledgers were asked for are taken at their word.
+    pub fn incomparable_ledger(&self, ledger: &str) -> Option<String> {
+        let digest = |one: &'_ ScenarioReport| {
+            let digests = one.digests.as_ref();
+            digests.and_then(|all| all.ledgers.get(ledger).cloned())
+        };
+        let (old, new) = (digest(self.old)?, digest(self.new)?);
+        (old != new).then(|| format!("the ledger `{ledger}` changed"))
     }
 
     /// The phases that both runs have, in order, with whether a fault is in force in them.

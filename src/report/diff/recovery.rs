@@ -5,7 +5,7 @@ use super::{
     finding::{Found, Verdict, once},
     pairs::{Pair, unless},
 };
-use crate::report::{DetectedReport, RecoveryReport};
+use crate::report::{DetectedReport, RecoveryReport, ScenarioReport};
 
 /// The registry's entry.
 pub const RECOVERY: SectionDef = SectionDef {
@@ -32,7 +32,15 @@ fn compare(pair: &Pair<'_>) -> Vec<Found> {
         }
     }
     if let (Some(old), Some(new)) = (&pair.old.recovery, &pair.new.recovery) {
-        row("steady again after", steady(old, new));
+        let hold = |one: &ScenarioReport| one.digests.as_ref().and_then(|all| all.hold_us);
+        let holds = (hold(pair.old), hold(pair.new));
+        let (before, after, verdict) = steady(old, new, holds.0.max(holds.1).unwrap_or(0));
+        let otherwise = matches!(holds, (Some(old), Some(new)) if old != new)
+            .then(|| "the scenario's `hold` changed".to_owned());
+        row(
+            "steady again after",
+            (before, after, unless(otherwise, verdict)),
+        );
     }
     found
 }
@@ -48,7 +56,7 @@ const DETECTED: [(&str, At); 2] = [
 /// A fallback or an alert that comes later is worse; that there is none may mean that there was
 /// nothing to notice, which a requirement can tell and this cannot.
 fn noticed(old: Option<u64>, new: Option<u64>) -> (String, String, Verdict) {
-    let (before, after, verdict) = once(old, new, "never");
+    let (before, after, verdict) = once(old, new, "never", 0);
     let verdict = match (old, new) {
         (Some(_), Some(_)) => verdict,
         _ => Verdict::Fact(super::Change::Different, None),
@@ -56,13 +64,14 @@ fn noticed(old: Option<u64>, new: Option<u64>) -> (String, String, Verdict) {
     (before, after, verdict)
 }
 
-fn steady(old: &RecoveryReport, new: &RecoveryReport) -> (String, String, Verdict) {
+/// A single bad second puts the moment off by as long as everything must hold.
+fn steady(old: &RecoveryReport, new: &RecoveryReport, hold_us: u64) -> (String, String, Verdict) {
     let time = |one: &RecoveryReport| one.steady.map(|_| one.took_us);
     let never = |one: &RecoveryReport| match one.steady {
         Some(_) => crate::report::words::span(one.took_us),
         None => format!("not within {}", crate::report::words::span(one.took_us)),
     };
-    let (_, _, verdict) = once(time(old), time(new), "never");
+    let (_, _, verdict) = once(time(old), time(new), "never", hold_us);
     let verdict = match (old.steady, new.steady) {
         // Watched for a shorter time than the other took: it may have been as quick.
         (Some(_), None) if new.took_us < old.took_us => Verdict::unknown(WATCHED_TOO_BRIEFLY),

@@ -7,6 +7,7 @@ use super::{
     Change, SectionDef,
     finding::{Found, Verdict as Told},
     pairs::Pair,
+    statistics::{Part, wilson},
 };
 use crate::expectation::{Status, Verdict};
 
@@ -69,7 +70,7 @@ fn both(old: &Verdict, new: &Verdict) -> Found {
         }
         _ if reworded => required_otherwise(""),
         (Status::Pass, Status::Pass) | (Status::Fail, Status::Fail) => fact(Change::NoChange, None),
-        (Status::Pass, Status::Fail) => fact(Change::Worse, new.reason.clone()),
+        (Status::Pass, Status::Fail) => fact(Change::Worse, broken(old, new)),
         (Status::Fail, Status::Pass) => fact(Change::Better, None),
         (Status::Inconclusive, Status::Pass) => fact(
             Change::Different,
@@ -77,6 +78,36 @@ fn both(old: &Verdict, new: &Verdict) -> Found {
         ),
     };
     row(new, measured(old), measured(new), told)
+}
+
+/// Why it fails now, and whether so small a difference may be chance: it is broken all the same.
+fn broken(old: &Verdict, new: &Verdict) -> Option<String> {
+    let near = match (part(&old.measured), part(&new.measured)) {
+        (Some(before), Some(after)) => within(before, after) && within(after, before),
+        _ => false,
+    };
+    let note = near.then(|| "within noise of its bound".to_owned());
+    let parts: Vec<String> = new.reason.clone().into_iter().chain(note).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Whether a share lies in the interval of another. As if nothing clumped, so that it does more
+/// rarely than it should.
+fn within(one: Part, other: Part) -> bool {
+    let (low, high) = wilson(other);
+    (low..=high).contains(&one.share())
+}
+
+/// The share that a requirement was measured as, `95% (380 of 400)`, where it was one.
+fn part(measured: &str) -> Option<Part> {
+    let (_, rest) = measured.split_once("% (")?;
+    let (hits, rest) = rest.split_once(" of ")?;
+    let (all, _) = rest.split_once(')')?;
+    let part = Part {
+        hits: hits.parse().ok()?,
+        all: all.parse().ok()?,
+    };
+    (part.hits <= part.all && part.all > 0).then_some(part)
 }
 
 /// A requirement that is new cannot have become worse, but one that fails is no good news either.

@@ -156,7 +156,7 @@ fn coloured(table: &str, rows: &[&Row]) -> String {
 
 fn colour(change: Change) -> Style {
     match change {
-        Change::Worse => AnsiColor::Red,
+        Change::Worse | Change::Changed => AnsiColor::Red,
         Change::Better => AnsiColor::Green,
         Change::Different => AnsiColor::Cyan,
         Change::CannotBeTold => AnsiColor::Yellow,

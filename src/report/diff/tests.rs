@@ -100,6 +100,8 @@ fn digests(phases: &[PhaseReport]) -> crate::report::Digests {
         system: "1".repeat(16),
         phases: phases.iter().map(|one| same(&one.name)).collect(),
         loads: ["ask", "train"].into_iter().map(same).collect(),
+        ledgers: ["work", "listed"].into_iter().map(same).collect(),
+        hold_us: Some(3_000_000),
     }
 }
 
@@ -364,6 +366,152 @@ fn what_was_not_asked_for_alike_is_not_compared() {
         &|new| new.loads.iter_mut().for_each(|load| load.missed = 900),
         "missed its schedule",
     );
+}
+
+/// A run of which these claims were inferred: attempts of a call and the time to give up.
+fn with_policy(seed: u64, attempts: u64, gives_up_us: u64) -> ScenarioReport {
+    use crate::policy::{Aspect, Basis, Cause, Claim, Finding};
+    let claim = |aspect, finding| Claim {
+        dependency: "s3".into(),
+        operation: Some("PutObject".into()),
+        cause: Some(Cause::Error),
+        window: (Micros::from_secs(10), Micros::from_secs(29)),
+        aspect,
+        detail: None,
+        finding,
+        samples: 24,
+        basis: Basis::Headers,
+    };
+    let number = Finding::Count {
+        value: attempts,
+        low: attempts,
+        high: attempts,
+    };
+    let time = Finding::Time {
+        value_us: gives_up_us,
+        low_us: gives_up_us - gives_up_us / 20,
+        high_us: gives_up_us + gives_up_us / 20,
+        confidence: 0.95,
+    };
+    ScenarioReport {
+        policies: Some(crate::report::PoliciesReport {
+            version: 1,
+            claims: vec![
+                claim(Aspect::Attempts, number),
+                claim(Aspect::WholeCall, time),
+            ],
+            declared: Vec::new(),
+        }),
+        ..run(USUAL, seed)
+    }
+}
+
+#[test]
+fn a_client_that_gives_up_sooner_than_before_is_named_unless_that_was_wanted() {
+    let same = compared(with_policy(1, 5, 6_100_000), with_policy(2, 5, 6_200_000));
+    assert_eq!(same.outcome, Outcome::NoRegression);
+    assert_eq!(rows(&same, Change::Changed), [""; 0]);
+
+    let diff = compared(with_policy(1, 5, 6_100_000), with_policy(2, 3, 170_000));
+    assert_eq!(diff.outcome, Outcome::Regression);
+    assert_eq!(rows(&diff, Change::Worse), [""; 0]);
+    let changed = [
+        "PutObject of s3 (error): attempts a call",
+        "PutObject of s3 (error): gives a call up after",
+    ];
+    assert_eq!(rows(&diff, Change::Changed), changed);
+    assert!(
+        in_short(&diff).contains("2 policies changed"),
+        "{}",
+        in_short(&diff)
+    );
+    let said = text(markdown::render, &diff);
+    assert!(said.contains("| 5 | 3 |"), "{said}");
+
+    let wanted = diff.allowing_policy_changes();
+    assert_eq!(wanted.outcome, Outcome::NoRegression);
+    assert_eq!(rows(&wanted, Change::Different), changed);
+}
+
+#[test]
+fn a_policy_that_one_run_does_not_show_or_that_met_another_outage_is_not_told() {
+    let old = with_policy(1, 5, 6_100_000);
+    let diff = compared(old.clone(), run(USUAL, 2));
+    assert_eq!(diff.outcome, Outcome::NoRegression);
+    let untold = rows(&diff, Change::CannotBeTold);
+    assert!(
+        untold.iter().any(|row| row.ends_with("attempts a call")),
+        "{untold:?}"
+    );
+    let mut new = with_policy(2, 3, 170_000);
+    for digest in new.digests.as_mut().unwrap().phases.values_mut() {
+        *digest = "other".to_owned();
+    }
+    assert_eq!(rows(&compared(old, new), Change::Changed), [""; 0]);
+}
+
+#[test]
+fn a_recovery_is_later_only_by_more_than_everything_must_hold() {
+    let recovering = |seed, seconds: u64, hold: u64| {
+        let mut one = run(USUAL, seed);
+        one.digests.as_mut().unwrap().hold_us = Some(hold * 1_000_000);
+        one.recovery = Some(crate::report::RecoveryReport {
+            lifted: Micros::from_secs(30),
+            steady: Some(Micros::from_secs(30 + seconds)),
+            took_us: seconds * 1_000_000,
+        });
+        one
+    };
+    let row = "the system: steady again after".to_owned();
+    for (hold, change) in [(3, Change::Worse), (9, Change::NoChange)] {
+        let diff = compared(recovering(1, 2, hold), recovering(2, 12, hold));
+        assert!(rows(&diff, change).contains(&row), "{hold} {change}");
+    }
+    let diff = compared(recovering(1, 2, 3), recovering(2, 20, 4));
+    assert!(rows(&diff, Change::CannotBeTold).contains(&row));
+    assert!(
+        diff.scenarios[0]
+            .unfair
+            .contains(&"the scenario's `hold` changed".to_owned())
+    );
+}
+
+#[test]
+fn without_a_margin_the_legend_says_so() {
+    let mut diff = example();
+    assert!(
+        legend(&diff).contains("differ by 20 %"),
+        "{}",
+        legend(&diff)
+    );
+    diff.noise = 0.0;
+    let said = legend(&diff);
+    assert!(
+        said.contains("by anything at all") && !said.contains("0 points"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_requirement_that_fails_by_no_more_than_chance_is_said_to() {
+    let with = |seed, status, measured: &str| {
+        let mut verdict = judged("A", status);
+        verdict.measured = measured.to_owned();
+        ScenarioReport {
+            verdicts: vec![verdict],
+            ..run(USUAL, seed)
+        }
+    };
+    for (new, noise) in [
+        ("99.89% (1798 of 1800)", true),
+        ("80% (1440 of 1800)", false),
+    ] {
+        let old = with(1, Status::Pass, "99.94% (1799 of 1800)");
+        let diff = compared(old, with(2, Status::Fail, new));
+        assert_eq!(diff.outcome, Outcome::Regression, "{new}");
+        let why = diff.scenarios[0].rows[0].why.clone().unwrap();
+        assert_eq!(why.contains("within noise of its bound"), noise, "{why}");
+    }
 }
 
 #[test]

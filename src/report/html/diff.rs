@@ -38,7 +38,7 @@ fn page(diff: &Diff) -> Markup {
                 }
                 main id="report" {
                     section.overview aria-labelledby="outcome" {
-                        h2 id="outcome" { (head(diff.outcome)) }
+                        h2 id="outcome" { (head(diff)) }
                         div class={ "verdict " (colour_of(diff.outcome)) } {
                             p.why { (crate::report::diff::in_short(diff)) "." }
                         }
@@ -62,8 +62,9 @@ fn page(diff: &Diff) -> Markup {
     }
 }
 
-fn head(outcome: Outcome) -> &'static str {
-    match outcome {
+fn head(diff: &Diff) -> &'static str {
+    match diff.outcome {
+        Outcome::Regression if diff.count(Change::Worse) == 0 => "A client's policy changed",
         Outcome::Regression => "Something became worse",
         Outcome::NoRegression => "Nothing became worse",
         Outcome::CannotBeTold => "It cannot be told whether anything became worse",
@@ -125,7 +126,12 @@ fn scenario(nth: usize, one: &ScenarioDiff) -> Markup {
         rows.sort_by_key(|row| row.change);
         rows
     };
-    let changed = of(&[Change::Worse, Change::Better, Change::Different]);
+    let changed = of(&[
+        Change::Worse,
+        Change::Changed,
+        Change::Better,
+        Change::Different,
+    ]);
     let untold = of(&[Change::CannotBeTold]);
     let same = of(&[Change::NoChange]);
     html! {
@@ -193,7 +199,7 @@ fn table(title: &str, rows: &[&Row]) -> Markup {
 /// A change as a mark and a word, so that its colour is not needed.
 fn badge(change: Change) -> Markup {
     let colour = match change {
-        Change::Worse => "fail",
+        Change::Worse | Change::Changed => "fail",
         Change::Better => "pass",
         Change::CannotBeTold => "inconclusive",
         Change::Different | Change::NoChange => "plain-badge",
