@@ -46,6 +46,7 @@ const TO_LEAD_ELSEWHERE: &str = "\
 #   upstream = \"embedded:sink\"
 # and lead the variable through it, here; what is secret stays in the environment:
 #   VARIABLE = \"http://USER:{env.PASSWORD}@{dependency.NAME.address}/PATH\"
+# Where something else than HTTP is spoken, that protocol, or \"tcp\", with a server here as upstream.
 ";
 
 /// The shortest phase of the outage.
