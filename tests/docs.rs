@@ -121,6 +121,7 @@ pages! {
     formats_are_true: "docs/formats.md" from Empty;
     the_command_line_is_true: "docs/cli.md" from Empty;
     verdicts_are_true: "docs/explanation/verdicts.md" from Empty;
+    comparisons_are_true: "docs/explanation/comparisons.md" from Empty;
     how_it_works_is_true: "docs/explanation/how-it-works.md" from Empty;
 }
 

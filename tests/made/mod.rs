@@ -237,19 +237,19 @@ fn readable(value: &str) -> String {
     value.replace('_', "")
 }
 
-fn numbers() -> String {
+fn numbers(folders: &[&str], more: &[&str], least: usize) -> String {
     let of_tests = ["simulation.rs", "testing.rs", "tests.rs"];
-    let mut files: Vec<_> = ["src/expectation", "src/policy"]
+    let mut files: Vec<_> = folders
         .iter()
         .flat_map(|folder| fs::read_dir(repository().join(folder)).expect("it is there"))
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|end| end == "rs"))
         .filter(|path| !of_tests.iter().any(|name| path.ends_with(name)))
-        .chain([repository().join("src/history/backlog.rs")])
+        .chain(more.iter().map(|path| repository().join(path)))
         .collect();
     files.sort();
     let constants: Vec<Constant> = files.iter().flat_map(|path| constants(path)).collect();
-    assert!(constants.len() > 20, "{}", constants.len());
+    assert!(constants.len() > least, "{}", constants.len());
     let mut table = "| of | number | value | what it is |\n|---|---|---|---|\n".to_owned();
     for one in constants {
         // What refers to another constant is that one's number.
@@ -281,9 +281,46 @@ fn the_page_of_verdicts_is_in_step() {
     let page = with_part(
         &page,
         "the constants of src/expectation and src/policy",
-        &numbers(),
+        &numbers(
+            &["src/expectation", "src/policy"],
+            &["src/history/backlog.rs"],
+            20,
+        ),
     );
     in_step(VERDICTS, &page);
+}
+
+const COMPARISONS: &str = "docs/explanation/comparisons.md";
+
+#[test]
+fn the_page_of_comparisons_is_in_step() {
+    let page = source(COMPARISONS);
+    let made = numbers(
+        &["src/report/diff"],
+        &["src/report/clumps.rs", "src/report/spread.rs"],
+        8,
+    );
+    let page = with_part(&page, "the constants of src/report/diff", &made);
+    in_step(COMPARISONS, &page);
+    let (by_hand, _) = page.split_once("<!-- made from").expect("a made part");
+    let named = by_hand.split('`').skip(1).step_by(2);
+    let constants: Vec<&str> = named
+        .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        .collect();
+    assert!(constants.len() >= 7, "{constants:?}");
+    for name in constants {
+        assert!(made.contains(&format!("`{name}`")), "no constant is {name}");
+    }
+}
+
+/// Every exit status of a comparison has its row.
+#[test]
+fn the_page_of_comparisons_has_every_exit_status() {
+    let page = source(COMPARISONS);
+    for exit in [Exit::Pass, Exit::Fail, Exit::Inconclusive] {
+        let row = format!("\n| {} | ", exit.code());
+        assert!(page.contains(&row), "{row}");
+    }
 }
 
 /// What is written by hand has no number that nobody holds against the code.

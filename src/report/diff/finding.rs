@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 /// The points of a share for each part of noise: a fifth of a time is as much as two points.
 pub const POINTS: f64 = 0.1;
 
-/// Times that differ by less do not matter, however certain that is: so much a busy machine does
-/// to the same system from run to run, and outages are told in seconds.
+/// Times that differ by less, in microseconds, do not matter, however certain that is: so much a
+/// busy machine does to the same system from run to run, and outages are told in seconds.
 pub const TIME_LEAST_US: u64 = 50_000;
 
-/// Times that a run has once do not matter where they differ by less.
+/// Times that a run has once, in microseconds, do not matter where they differ by less.
 pub const ONCE_LEAST_US: u64 = 5_000_000;
 
 /// One measure of both runs.
