@@ -256,9 +256,9 @@ either is certainly another than before the policy changed, which is a regressio
 changed nothing; if it was meant to, say `--allow-policy-changes`.
 
 Exit status: 0 no regression, 1 a requirement that passed fails, a measure is worse or a policy
-changed, 2 none of these is seen but it cannot be told (a scenario is missing; the new run broke off, is in doubt or
-inconclusive; of a requirement nothing can be told; nothing could be tested), 64 usage or file
-problem.")]
+changed, 2 none of these is seen but it cannot be told (a scenario is missing; the new run broke
+off, is in doubt or inconclusive; of a requirement nothing can be told; nothing could be tested),
+64 usage or file problem.")]
 pub struct Diff {
     /// The run to compare with: a report.json, a folder with one, or a history.jsonl.
     pub old: PathBuf,

@@ -32,7 +32,7 @@ const NOTICED: [Aspect; 5] = [
 ];
 
 /// How much wider than theirs intervals are taken to be. Two of 95 % that are disjoint when so
-/// stretched are more than five standard errors apart: certain among thousands of claims.
+/// stretched are nearly four standard errors apart or more: certain among hundreds of claims.
 const STRETCHED: f64 = 2.0;
 
 /// The least share of calls that a claimed number of attempts rests on, as it is inferred.
