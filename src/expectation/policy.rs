@@ -4,13 +4,14 @@
 //! Each key is held against every claim about it (see [`crate::policy`]) that is made of the calls of
 //! the judged phases: of every operation and every trouble, unless `operation` or `after` say which.
 //! One claim that contradicts fails, unless it rests on a guess which requests make a call; a key of
-//! which no claim could be made is open, and leaves the expectation inconclusive.
+//! which no claim could be made is open, and leaves the expectation inconclusive, and so does one of
+//! which one operation's claim agrees while another's does not tell.
 
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, names};
 use crate::{
     history::View,
     input::{About, Fields, Key, Problems, Shape},
-    policy::{Answer, Cause, Claim, Declared, POLICY_KEYS, Standing, infer_of},
+    policy::{Answer, Cause, Declared, POLICY_KEYS, Standing, calls_of, infer_of},
 };
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
@@ -27,12 +28,16 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             count and its interval, and none is made of fewer than three samples; a client that \
             changed its ways half-way is claimed before and after.",
         doubt: "\
-            A key of which no claim could be made, and a contradiction that rests on a guess which \
-            requests make one call, as where the client sends no id.",
+            A key of which no claim could be made, or none for one of the operations and troubles \
+            that were seen often enough; and where the client sends no id, so that it is a guess which \
+            requests make one call, every contradiction, and that nothing is repeated.",
         mistakes: &[
             "A breaker, a budget or a pause shows only while calls fail: judge it during an outage.",
             "Of two pauses a call nobody can tell a doubling from a straight rise: ask for \
              `back_off = \"growing\"`.",
+            "\
+                With `operation` or `after` nothing is left of what is seen of the dependency as a \
+                whole, its breaker and its connections: require those beside it.",
         ],
         related: &["attempts", "gives-up", "back-off", "amplification"],
     },
@@ -125,11 +130,12 @@ fn parse(
 }
 
 impl Policy {
-    fn means(&self, claim: &Claim) -> bool {
-        let operation = claim.operation.as_deref();
+    /// Whether something of this operation and cause is meant. What is of the dependency as a whole
+    /// says nothing of one operation, and what is of every trouble nothing of one.
+    fn means(&self, operation: Option<&str>, cause: Option<Cause>) -> bool {
         let is_meant = |name: &str| self.operations.iter().any(|one| one == name);
-        (self.operations.is_empty() || operation.is_none_or(is_meant))
-            && (self.after.is_none() || claim.cause.is_none() || claim.cause == self.after)
+        (self.operations.is_empty() || operation.is_some_and(is_meant))
+            && (self.after.is_none() || cause == self.after)
     }
 
     /// What is required of one dependency.
@@ -163,8 +169,10 @@ impl Expectation for Policy {
         let mut answers = Vec::new();
         for dependency in view.dependencies(&self.on) {
             let mut claims = infer_of(view, dependency);
-            claims.retain(|claim| self.means(claim));
-            answers.extend(self.of(view, dependency).hold(&claims));
+            claims.retain(|claim| self.means(claim.operation.as_deref(), claim.cause));
+            let mut calls = calls_of(view, dependency);
+            calls.retain(|own| self.means(Some(&own.operation), own.cause));
+            answers.extend(self.of(view, dependency).hold(&claims, &calls));
         }
         let agree = answers
             .iter()
@@ -205,7 +213,8 @@ mod tests {
     use super::super::testing::{check, problems};
     use crate::{
         expectation::Status,
-        history::sample::{Story, attempt},
+        history::sample::{AttemptBuilder, Story, attempt},
+        protocol::Applied,
     };
 
     /// Eight failing calls of so many attempts, 100 ms and 200 ms apart, that name themselves or not.
@@ -275,6 +284,111 @@ mod tests {
     fn a_guess_is_enough_to_agree_and_not_to_contradict() {
         is("attempts = 4", &story(4, false), Status::Pass);
         is("attempts = 3", &story(4, false), Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_guess_does_not_show_that_nothing_is_repeated() {
+        is("attempts = 1", &story(1, true), Status::Pass);
+        is("attempts = 1", &story(1, false), Status::Inconclusive);
+        let broken = |by_id: bool| {
+            (0..8u64).fold(Story::new().healthy(0..60), |story, call| {
+                let at = 11_000 + call * 1_000;
+                let one = attempt("s3", at, at + 10).operation("PostObject").hit();
+                let one = one.gave_up().applied(Applied::Unknown);
+                let id = format!("bucket/{call}");
+                story.attempt(if by_id { one.sdk(&id, 1) } else { one.key(&id) })
+            })
+        };
+        is("repeats_unsafe = false", &broken(true), Status::Pass);
+        is(
+            "repeats_unsafe = false",
+            &broken(false),
+            Status::Inconclusive,
+        );
+    }
+
+    /// A call of one attempt from this millisecond that is given up after so long.
+    fn given_up(operation: &str, began: u64, after: u64) -> AttemptBuilder {
+        let one = attempt("s3", began, began + after).operation(operation);
+        one.gave_up().hit().sdk(&format!("{operation}{began}"), 1)
+    }
+
+    /// One that is held until the fault is lifted.
+    fn held(operation: &str, began: u64) -> AttemptBuilder {
+        given_up(operation, began, 30_050 - began).released(30_000)
+    }
+
+    #[test]
+    fn waits_that_the_end_of_the_fault_cut_short_are_waits() {
+        let few = (0..5).map(|nth| given_up("GetObject", 11_000 + nth * 100, 2_000));
+        let story = Story::new().healthy(0..60).attempts(few);
+        for keys in [
+            "timeout = \"2s\"",
+            "gives_up_within = \"3s\"",
+            "attempts = 1",
+        ] {
+            is(keys, &story, Status::Pass);
+        }
+        let many = (0..40).map(|nth| held("GetObject", 11_050 + nth * 200));
+        let story = story.attempts(many);
+        is("timeout = \"2s\"", &story, Status::Inconclusive);
+        is("attempts = 1", &story, Status::Inconclusive);
+        is("gives_up_within = \"3s\"", &story, Status::Fail);
+        is("gives_up_within = \"25s\"", &story, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_bound_holds_for_every_call_and_not_for_the_median() {
+        let calls = (0..20).map(|nth| {
+            let after = if nth % 5 < 3 { 300 } else { 5_000 };
+            given_up("GetObject", 11_000 + nth * 100, after)
+        });
+        let story = Story::new().healthy(0..60).attempts(calls);
+        is("gives_up_within = \"1s\"", &story, Status::Fail);
+        is("gives_up_within = \"6s\"", &story, Status::Pass);
+        // That reads end in time says nothing of writes that wait.
+        let held = (0..30).map(|nth| held("PutObject", 11_000 + nth));
+        let story = story.attempts(held);
+        is("gives_up_within = \"25s\"", &story, Status::Inconclusive);
+        let keys = "gives_up_within = \"25s\"\noperation = \"GetObject\"";
+        is(keys, &story, Status::Pass);
+    }
+
+    #[test]
+    fn one_operation_does_not_vouch_for_another() {
+        let calls = |operation: &str, counts: &[u32]| {
+            let mut attempts = Vec::new();
+            for (call, count) in counts.iter().enumerate() {
+                for number in 1..=*count {
+                    let began = 11_000 + call as u64 * 1_000 + u64::from(number) * 60;
+                    let one = attempt("s3", began, began + 5).status(500).hit();
+                    let id = format!("{operation}{call}");
+                    attempts.push(one.operation(operation).sdk(&id, number));
+                }
+            }
+            attempts
+        };
+        let three = calls("PutObject", &[3; 8]);
+        let story = Story::new().healthy(0..60).attempts(three);
+        is("attempts = 3", &story, Status::Pass);
+        let few = story.clone().attempts(calls("GetObject", &[3, 3]));
+        is("attempts = 3", &few, Status::Pass);
+        let more = calls("GetObject", &[3, 10, 4, 8, 5, 3, 7, 6]);
+        is("attempts = 3", &story.attempts(more), Status::Fail);
+    }
+
+    #[test]
+    fn what_is_seen_of_the_whole_dependency_says_nothing_of_one_operation() {
+        let connections = (0..20u64).fold(Story::new().healthy(0..60), |story, nth| {
+            let story = story.connection("s3", 100 + nth, 10_500);
+            story.connection("s3", 31_000 + nth * 200, 60_000)
+        });
+        let story = connections.attempts([attempt("s3", 11_000, 11_005).status(500).hit()]);
+        is("reconnects_in_lock_step = false", &story, Status::Pass);
+        for narrower in ["operation = \"PutObject\"", "after = \"error\""] {
+            let keys = format!("reconnects_in_lock_step = false\n{narrower}");
+            is(&keys, &story, Status::Inconclusive);
+        }
     }
 
     #[test]

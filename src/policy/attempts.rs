@@ -6,6 +6,7 @@ use super::{
     material::{Group, Material},
     samples::SAMPLES_MIN,
 };
+use crate::units::Micros;
 use std::collections::BTreeMap;
 
 pub(super) const DEF: ClaimDef = ClaimDef {
@@ -20,30 +21,45 @@ const SHARE_MIN: f64 = 0.9;
 fn infer(material: &Material<'_>) -> Vec<Claim> {
     let groups = material.groups.iter();
     groups
-        .flat_map(|group| [seen(group), declared(group)])
+        .flat_map(|group| [seen(material, group), declared(group)])
         .flatten()
         .collect()
 }
 
-/// Over the calls that were given up: a call that was answered might have been tried more often.
-fn seen(group: &Group<'_>) -> Option<Claim> {
+/// Over the calls that were given up: a call that was answered might have been tried more often. One
+/// that was tried more often, by its own id, shows that all the same.
+fn seen(material: &Material<'_>, group: &Group<'_>) -> Option<Claim> {
     let counts: Vec<u64> = group.given_up().map(|call| call.count() as u64).collect();
     let samples = counts.len() as u64;
     if let Some(claim) = group.too_few(Aspect::Attempts, counts.len(), "calls were given up") {
         return Some(claim);
+    }
+    if let Some(why) = material.outlasted(group) {
+        return Some(group.unknown(Aspect::Attempts, why, samples));
     }
     let mut often: BTreeMap<u64, u64> = BTreeMap::new();
     for count in &counts {
         *often.entry(*count).or_default() += 1;
     }
     let (low, high) = (*counts.iter().min()?, *counts.iter().max()?);
+    let high = high.max(most_certain(group));
     let (value, times) = often.into_iter().max_by_key(|(_, times)| *times)?;
     if (times as f64) < SHARE_MIN * samples as f64 {
-        let why = format!("{samples} calls were tried {low} to {high} times, no number stands out");
-        return Some(group.unknown(Aspect::Attempts, why, samples));
+        return Some(group.claim(Aspect::Attempts, Finding::Range { low, high }, samples));
     }
     let finding = Finding::Count { value, low, high };
     Some(group.claim(Aspect::Attempts, finding, samples))
+}
+
+/// The most attempts of any call whose attempts are known to be its own, given up or not.
+fn most_certain(group: &Group<'_>) -> u64 {
+    let spent = group.spent.map_or(Micros(u64::MAX), |spent| spent.at);
+    let calls = group.calls.iter();
+    calls
+        .filter(|call| call.hit.call.by_sdk_id && call.hit.call.began < spent)
+        .map(|call| call.count() as u64)
+        .max()
+        .unwrap_or(0)
 }
 
 /// What attempts say themselves. AWS SDKs before 2026 leave it out of the first attempt.

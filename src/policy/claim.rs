@@ -125,14 +125,21 @@ pub enum Cause {
     Cut,
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Cause {
+    /// In words.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::NoAnswer => "no answer",
             Self::Throttled => "throttled",
             Self::Error => "error",
             Self::Cut => "cut",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -159,6 +166,13 @@ pub enum Finding {
     Count {
         /// The number.
         value: u64,
+        /// The least seen.
+        low: u64,
+        /// The most seen.
+        high: u64,
+    },
+    /// Numbers that differ too much for one of them to be named.
+    Range {
         /// The least seen.
         low: u64,
         /// The most seen.
@@ -313,6 +327,7 @@ impl fmt::Display for Finding {
         match self {
             Self::Count { value, low, high } if low == high => write!(f, "{value}"),
             Self::Count { value, low, high } => write!(f, "{value} ({low} to {high})"),
+            Self::Range { low, high } => write!(f, "{low} to {high}, no number stands out"),
             Self::Time {
                 value_us,
                 low_us,

@@ -3,9 +3,13 @@
 //! The same keys stand in `[dependency.NAME.policy]` of a system, where they declare, and in an
 //! expectation of the kind `policy`, where they require. A number that was measured agrees with one
 //! that is written where it is within a tenth (times) or a fifth (bases, caps), which is what
-//! measuring a real client can bear. What the samples do not tell is open, and no agreement.
+//! measuring a real client can bear. What the samples do not tell is open, and no agreement: that one
+//! operation agrees does not vouch for another that does not tell, unless there were too few calls
+//! of it for anything. Attempts that were put together by time never contradict, and where nothing
+//! was found to be repeated they do not agree either: a repetition may look like a request of its
+//! own.
 
-use super::{Aspect, BackOff, Basis, Claim, Finding, Jitter, Law};
+use super::{Aspect, BackOff, Basis, Calls, Claim, Finding, Jitter, Law, samples::SAMPLES_MIN};
 use crate::{
     input::{Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
@@ -40,7 +44,7 @@ pub const KEYS: &[Key] = &[
     Key::optional(
         "gives_up_within",
         Shape::Duration,
-        "the longest that a failing call typically takes, attempts and pauses together",
+        "the longest that any failing call takes, attempts and pauses together",
     ),
     Key::optional(
         "attempts",
@@ -183,6 +187,8 @@ pub struct Seen {
     pub what: String,
     /// Whether it agrees.
     pub standing: Standing,
+    /// Whether it is of too few samples for anything.
+    pub is_few: bool,
 }
 
 impl Declared {
@@ -212,9 +218,10 @@ impl Declared {
         self
     }
 
-    /// Holds what is claimed against every line.
-    pub fn hold(&self, claims: &[Claim]) -> Vec<Answer> {
-        self.wants.iter().map(|want| want.hold(claims)).collect()
+    /// Holds what is claimed, and how long the failing calls took, against every line.
+    pub fn hold(&self, claims: &[Claim], calls: &[Calls]) -> Vec<Answer> {
+        let wants = self.wants.iter();
+        wants.map(|want| want.hold(claims, calls)).collect()
     }
 }
 
@@ -293,29 +300,17 @@ impl Want {
         }
     }
 
-    fn hold(&self, claims: &[Claim]) -> Answer {
-        let told = claims.iter().filter_map(|claim| {
-            let standing = self.rule.of(claim)?;
-            Some((claim, standing))
-        });
-        let mut seen = Vec::new();
-        let mut samples = 0;
-        for (claim, standing) in told {
-            samples += claim.samples;
-            // Attempts put together by time are no proof of a wrong number.
-            let guess = claim.basis == Basis::Grouped && standing == Standing::Contradicts;
-            let mut what = format!("{}: {} {}", claim.subject(), claim.heading(), claim.finding);
-            if guess {
-                what.push_str(", unless these are requests of their own: the client sends no id");
-            }
-            seen.push(Seen {
-                at: claim.window.0,
-                what,
-                standing: if guess { Standing::Open } else { standing },
-            });
-        }
+    fn hold(&self, claims: &[Claim], calls: &[Calls]) -> Answer {
+        let (mut seen, samples): (Vec<Seen>, u64) = if let Rule::GivesUpWithin(bound) = self.rule {
+            let seen = calls.iter().map(|own| own.within(bound));
+            (seen.collect(), calls.iter().map(Calls::count).sum())
+        } else {
+            let told = || claims.iter().filter(|claim| self.rule.is_about(claim));
+            let seen = told().map(|claim| self.rule.seen(claim));
+            (seen.collect(), told().map(|claim| claim.samples).sum())
+        };
         let standing = standing_of(&seen);
-        seen.sort_by_key(|one| std::cmp::Reverse(one.standing));
+        seen.sort_by_key(|one| (std::cmp::Reverse(one.standing), one.is_few));
         Answer {
             key: self.key,
             written: self.written(),
@@ -326,13 +321,12 @@ impl Want {
     }
 }
 
-/// One contradiction is enough, and so is one agreement where nothing contradicts or is a guess that
-/// would.
+/// One contradiction is enough. One agreement is where nothing else is open but for want of samples.
 fn standing_of(seen: &[Seen]) -> Standing {
     let is = |standing| seen.iter().any(|one| one.standing == standing);
     let doubted = seen
         .iter()
-        .any(|one| one.standing == Standing::Open && one.what.contains("unless these are"));
+        .any(|one| one.standing == Standing::Open && !one.is_few);
     if is(Standing::Contradicts) {
         Standing::Contradicts
     } else if is(Standing::Agrees) && !doubted {
@@ -343,15 +337,42 @@ fn standing_of(seen: &[Seen]) -> Standing {
 }
 
 impl Rule {
-    /// What a claim says to it; `None` where it is about something else.
-    fn of(self, claim: &Claim) -> Option<Standing> {
-        let is_about = match self {
+    /// What a claim about it says to it. Attempts put together by time are no proof of a wrong
+    /// number, and none that nothing is repeated.
+    fn seen(self, claim: &Claim) -> Seen {
+        let told = self.to(&claim.finding);
+        let is_guess = claim.basis == Basis::Grouped;
+        let mut what = format!("{}: {} {}", claim.subject(), claim.heading(), claim.finding);
+        let mut standing = told;
+        if is_guess && told == Standing::Contradicts {
+            what.push_str(", unless these are requests of their own: the client sends no id");
+            standing = Standing::Open;
+        } else if is_guess && told == Standing::Agrees && self.is_denial() {
+            what.push_str(
+                ", unless repetitions look like requests of their own: the client sends no id",
+            );
+            standing = Standing::Open;
+        }
+        Seen {
+            at: claim.window.0,
+            what,
+            standing,
+            is_few: claim.samples < SAMPLES_MIN,
+        }
+    }
+
+    /// Whether it says that nothing is repeated.
+    const fn is_denial(self) -> bool {
+        matches!(self, Self::Attempts(1) | Self::Repeats(false))
+    }
+
+    /// Whether a claim is about it.
+    fn is_about(self, claim: &Claim) -> bool {
+        match self {
             Self::Timeout(_) => claim.aspect == Aspect::FirstByteTimeout,
             Self::ConnectTimeout(_) => claim.aspect == Aspect::ConnectTimeout,
-            Self::GivesUpWithin(_) => {
-                claim.aspect == Aspect::WholeCall
-                    || matches!(claim.finding, Finding::AtLeast { .. })
-            }
+            // The calls themselves say that.
+            Self::GivesUpWithin(_) => false,
             Self::Attempts(_) => claim.aspect == Aspect::Attempts,
             Self::Law(_)
             | Self::Base(_)
@@ -369,14 +390,20 @@ impl Rule {
             Self::OpensAfter(_) => claim.aspect == Aspect::BreakerOpens,
             Self::ProbesEvery(_) => claim.aspect == Aspect::BreakerProbes,
             Self::LockStep(_) => claim.aspect == Aspect::LockStep,
-        };
-        is_about.then(|| self.to(&claim.finding))
+        }
     }
 
     fn to(self, finding: &Finding) -> Standing {
         match (self, finding) {
             (_, Finding::Unknown { .. }) => Standing::Open,
-            (Self::GivesUpWithin(bound), _) => within(bound, finding),
+            (Self::Attempts(wanted), Finding::Range { high, .. }) => {
+                // Some calls were given up sooner; why is not known.
+                if *high == wanted {
+                    Standing::Open
+                } else {
+                    Standing::Contradicts
+                }
+            }
             (
                 Self::Timeout(wanted) | Self::ConnectTimeout(wanted) | Self::ProbesEvery(wanted),
                 _,
@@ -420,7 +447,8 @@ impl Rule {
             Self::Jitter(wanted) => among(&law.jitters, &|one| *one == wanted),
             Self::Jittered(wanted) => among(&law.jitters, &|one| (*one != Jitter::None) == wanted),
             Self::Base(wanted) => number(law.base_us, wanted),
-            Self::Cap(wanted) => number(law.cap_us.map(|cap| (cap, cap, cap)), wanted),
+            // It has no interval with which it could contradict.
+            Self::Cap(wanted) => number(law.cap_us.map(|cap| (cap, 0, u64::MAX)), wanted),
             Self::Factor(wanted) => law.factor.map_or(Standing::Open, |factor| {
                 agrees((factor / wanted - 1.0).abs() <= FACTOR_PART)
             }),
@@ -486,16 +514,6 @@ fn time_is(wanted: Duration, finding: &Finding) -> Standing {
     }
 }
 
-fn within(bound: Duration, finding: &Finding) -> Standing {
-    let bound = Micros::from(bound).0;
-    match *finding {
-        Finding::Time { high_us, .. } if high_us <= bound => Standing::Agrees,
-        Finding::Time { low_us, .. } if low_us > bound => Standing::Contradicts,
-        Finding::AtLeast { value_us } if value_us > bound => Standing::Contradicts,
-        _ => Standing::Open,
-    }
-}
-
 fn count_is(wanted: u64, finding: &Finding) -> Standing {
     match *finding {
         Finding::Count { value, high, .. } if value != wanted || high > wanted => {
@@ -514,9 +532,12 @@ fn budget_is(wanted: u64, finding: &Finding) -> Standing {
             or_changed,
             ..
         } => {
-            if retries.abs_diff(wanted) > slack {
+            // What may have been no budget says neither.
+            if or_changed {
+                Standing::Open
+            } else if retries.abs_diff(wanted) > slack {
                 Standing::Contradicts
-            } else if or_changed || slack > 0 {
+            } else if slack > 0 {
                 Standing::Open
             } else {
                 Standing::Agrees
@@ -538,5 +559,26 @@ impl Answer {
                 format!("{}, but {}", self.written, why.unwrap_or("not so"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_no_budget_neither_agrees_nor_contradicts() {
+        let found = |or_changed| Finding::Budget {
+            retries: 35,
+            slack: 0,
+            bare: 8,
+            tokens_each: None,
+            or_changed,
+        };
+        let budget = Rule::RetryBudget;
+        assert_eq!(budget(35).to(&found(true)), Standing::Open);
+        assert_eq!(budget(20).to(&found(true)), Standing::Open);
+        assert_eq!(budget(35).to(&found(false)), Standing::Agrees);
+        assert_eq!(budget(20).to(&found(false)), Standing::Contradicts);
     }
 }

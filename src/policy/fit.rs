@@ -38,14 +38,16 @@ const PAUSES_MAX: usize = 240;
 const AT_ONCE: f64 = 0.015;
 
 /// The factors of exponential laws that are told apart: those in use, 1.6 being gRPC's.
-const FACTORS: &[f64] = &[1.25, 1.5, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0, 10.0];
+const FACTORS: &[f64] = &[
+    1.1, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0, 10.0,
+];
 
 /// The increments of linear laws, as parts of the base.
-const INCREMENTS: &[f64] = &[0.5, 1.0, 2.0];
+const INCREMENTS: &[f64] = &[0.1, 0.2, 0.3, 0.5, 1.0, 2.0];
 
 /// The parts of the pause that proportional jitter adds and takes away: 1/7 is a quarter taken from
 /// the whole.
-const PARTS: &[f64] = &[0.1, 1.0 / 7.0, 0.2, 0.25, 0.5];
+const PARTS: &[f64] = &[0.1, 1.0 / 7.0, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5];
 
 /// What clients and networks take besides, in seconds.
 const OVERHEADS: &[f64] = &[0.0, 0.002, 0.005, 0.01, 0.02, 0.05];
@@ -66,6 +68,12 @@ const STRAY: f64 = 0.02;
 /// The most strays that a law that fits may leave.
 const STRAYS_MAX: f64 = 0.2;
 
+/// The factors at which a base's interval may end.
+const BASE_STEPS: &[f64] = &[
+    1.001, 1.002, 1.004, 1.006, 1.01, 1.015, 1.02, 1.03, 1.04, 1.05, 1.065, 1.08, 1.1, 1.125, 1.15,
+    1.175, 1.2, 1.225, 1.25, 1.3,
+];
+
 /// A law with less weight is ruled out.
 const WEIGHT_MIN: f64 = 0.05;
 
@@ -73,7 +81,21 @@ const WEIGHT_MIN: f64 = 0.05;
 const LIKELY: f64 = 3.0;
 
 /// How many combinations are looked at closely.
-const FINALISTS_MAX: usize = 40;
+const FINALISTS_MAX: usize = 60;
+
+/// A cap of fewer bases is none: pauses that hardly grow.
+const CAP_MIN: f64 = 1.5;
+
+/// How far, at the most, the share of the pauses that are no longer than a time may be from the one
+/// that a law predicts: so many times one over the root of their number (A. Kolmogorov, 1933; one
+/// in a thousand samples of the true law is farther).
+const PREDICTED: f64 = 1.95;
+
+/// What a pause may be off besides, as a part of it.
+const OFF_PART: f64 = 0.02;
+
+/// And in seconds: what clients, timers and a busy machine add.
+const OFF_SLACK: f64 = 0.008;
 
 /// How far a base may be off, as a factor, before none is claimed.
 const BASE_FACTOR_MAX: f64 = 1.25;
@@ -142,7 +164,7 @@ pub fn fit(pauses: &[Pause]) -> Fitted {
     let Some(best) = finalists.first() else {
         return Fitted::Unknown(format!("{count} pauses fit none of the known laws"));
     };
-    if sample.strays(best) > STRAYS_MAX {
+    if sample.strays(best) > STRAYS_MAX || !sample.is_predicted(best) {
         return Fitted::Unknown(format!("{count} pauses fit none of the known laws"));
     }
     Fitted::Law(sample.conclude(&finalists))
@@ -342,6 +364,9 @@ impl Sample {
                 let (cap, more) = place.most_likely(&at_cap, fine)?;
                 likelihood += more;
                 let (before, after) = (model.growth(from - 1), model.growth(from));
+                if cap < base * CAP_MIN {
+                    return None;
+                }
                 if cap < base * before * 0.99 || cap > base * after * 1.05 {
                     return None;
                 }
@@ -369,6 +394,19 @@ impl Sample {
             place.density(pause, scale) < floor
         });
         strays.count() as f64 / self.pauses.len() as f64
+    }
+
+    /// Whether a fit predicts how the pauses are spread, those of each number and all together: of
+    /// the known laws even the most likely may be far from the truth.
+    fn is_predicted(&self, fit: &Fit) -> bool {
+        let place = Place::of(fit, self.span);
+        let ranks = |nth: Option<usize>| {
+            let own = self.pauses.iter();
+            let own = own.filter(|pause| nth.is_none_or(|nth| pause.nth == nth));
+            own.map(|pause| place.ranks(pause, fit.scale(pause.nth)))
+                .collect::<Vec<(f64, f64)>>()
+        };
+        (1..=self.last).all(|nth| are_even(&ranks(Some(nth)))) && are_even(&ranks(None))
     }
 
     /// What is left when what does not fit is ruled out.
@@ -421,7 +459,8 @@ impl Sample {
         is_known.then(|| (micros(best.base), micros(low), micros(high)))
     }
 
-    /// The least and the greatest base that are about as likely as the best of a fit.
+    /// The least and the greatest base that are about as likely as the best of a fit, whatever the
+    /// overhead and the noise.
     fn bases(&self, fit: &Fit) -> (f64, f64) {
         let from = fit.model.capped_from.unwrap_or(usize::MAX);
         let place = Place::of(fit, self.span);
@@ -431,18 +470,35 @@ impl Sample {
             .copied()
             .filter(|one| one.nth < from)
             .collect();
-        let most = place.likelihood(&below, fit.base);
-        let reach = |step: f64| {
-            let mut base = fit.base;
-            for _ in 0..60 {
-                if place.likelihood(&below, base * step) < most - LIKELY {
-                    break;
-                }
-                base *= step;
-            }
-            base
+        let believed = |place: &Place<'_>, base: f64| {
+            place.likelihood(&below, base) - place.overhead / OVERHEAD_MEAN
         };
-        (reach(0.99), reach(1.01))
+        let enough = believed(&place, fit.base) - LIKELY;
+        let overheads = OVERHEADS.iter().filter(|own| **own <= self.least);
+        let overheads: Vec<f64> = overheads.copied().chain([fit.overhead]).collect();
+        let is_likely = |base: f64| {
+            overheads.iter().any(|overhead| {
+                let likely = |noise: &f64| {
+                    let other = Place {
+                        overhead: *overhead,
+                        noise: *noise,
+                        ..place
+                    };
+                    believed(&other, base) >= enough
+                };
+                NOISES.iter().any(likely)
+            })
+        };
+        let reach = |up: bool| {
+            // Overheads lie apart, and so may the bases that go with them.
+            let steps = BASE_STEPS.iter().rev();
+            let bases = steps.map(|step| if up { fit.base * step } else { fit.base / step });
+            bases.into_iter().find(|base| is_likely(*base))
+        };
+        (
+            reach(false).unwrap_or(fit.base),
+            reach(true).unwrap_or(fit.base),
+        )
     }
 }
 
@@ -601,11 +657,10 @@ impl<'a> Place<'a> {
         each.sum()
     }
 
-    /// How dense pauses lie at this one.
-    fn density(&self, pause: &Pause, base: f64) -> f64 {
-        let time = pause.seconds - self.overhead;
+    /// The range that a pause is drawn from.
+    fn range(&self, pause: &Pause, base: f64) -> (f64, f64) {
         let whole = base * self.model.growth(pause.nth);
-        let (low, high) = match self.model.jitter {
+        match self.model.jitter {
             Spread::None => (whole, whole),
             Spread::Full => (0.0, whole),
             Spread::Equal => (whole / 2.0, whole),
@@ -615,14 +670,53 @@ impl<'a> Place<'a> {
                 let before = pause.before.map_or(base, |before| before - self.overhead);
                 (base, (before * 3.0).max(base * 1.001))
             }
+        }
+    }
+
+    /// Which share of the pauses that could be in the place of one are shorter, at the least and at
+    /// the most, as far as a pause can be measured.
+    fn ranks(&self, pause: &Pause, base: f64) -> (f64, f64) {
+        let (low, high) = self.range(pause, base);
+        let slack = OFF_PART * pause.seconds + OFF_SLACK;
+        let share = |time: f64| {
+            if high - low < 1e-6 {
+                return if time < low { 0.0 } else { 1.0 };
+            }
+            ((time - low) / (high - low)).clamp(0.0, 1.0)
         };
-        let noise = self.noise + TIMER_PART * high;
+        let time = pause.seconds - self.overhead;
+        (share(time - slack), share(time + slack))
+    }
+
+    /// How dense pauses lie at this one.
+    fn density(&self, pause: &Pause, base: f64) -> f64 {
+        let time = pause.seconds - self.overhead;
+        let (low, high) = self.range(pause, base);
+        // Of the pause that was seen: a noise that grew with the base would favour small ones.
+        let noise = self.noise + TIMER_PART * pause.seconds;
         if high - low < 1e-6 {
             let tail = (-((time - low) / noise).abs()).exp();
             return tail / (noise * (1.0 + tail) * (1.0 + tail));
         }
         (logistic((time - low) / noise) - logistic((time - high) / noise)) / (high - low)
     }
+}
+
+/// Whether ranks lie as evenly between 0 and 1 as those of a sample of the true law do, each
+/// anywhere in its interval, but for a few strays.
+fn are_even(ranks: &[(f64, f64)]) -> bool {
+    let count = ranks.len() as f64;
+    let most = PREDICTED / count.sqrt() + STRAY;
+    let sorted = |ends: Vec<f64>| {
+        let mut ends = ends;
+        ends.sort_by(f64::total_cmp);
+        ends
+    };
+    let lows = sorted(ranks.iter().map(|rank| rank.0).collect());
+    let highs = sorted(ranks.iter().map(|rank| rank.1).collect());
+    let too_many = |(index, high): (usize, &f64)| (index + 1) as f64 / count > high + most;
+    let too_few = |(index, low): (usize, &f64)| (index as f64 / count) < low - most;
+    !highs.iter().enumerate().any(too_many) && !lows.iter().enumerate().any(too_few)
 }
 
 fn logistic(value: f64) -> f64 {
@@ -640,6 +734,84 @@ mod tests {
             before: None,
         };
         seconds.iter().map(pause).collect()
+    }
+
+    /// Calls with these pauses each, all with a little more that varies a little.
+    fn calls(pauses: &[f64], count: usize) -> Vec<Pause> {
+        let mut all = Vec::new();
+        for call in 0..count {
+            for (index, seconds) in pauses.iter().enumerate() {
+                let more = 0.0015 + 0.001 * ((call * 7 + index * 3) % 10) as f64 / 10.0;
+                all.push(Pause {
+                    nth: index + 1,
+                    seconds: seconds + more,
+                    before: None,
+                });
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_base_is_what_it_is_however_many_pauses_there_are() {
+        for base in [0.05, 0.1, 0.2] {
+            for count in [20, 40, 80] {
+                let Fitted::Law(found) = fit(&calls(&[base; 3], count)) else {
+                    panic!("{base} of {count}");
+                };
+                assert_eq!(found.law(), Some(Law::Fixed), "{base} of {count}: {found}");
+                let (value, low, high) = found.base_us.expect("a base");
+                let micros = base * 1e6;
+                let off = value as f64 / micros;
+                assert!((0.9..1.1).contains(&off), "{base} of {count}: {found}");
+                // The overhead is in it: nothing tells how much that is.
+                assert!(
+                    (low as f64) <= micros && high > low,
+                    "{base} of {count}: {found}"
+                );
+            }
+        }
+    }
+
+    /// Whether no law is named, or this one among others.
+    fn is_open_or(found: &Fitted, law: Law) -> bool {
+        match found {
+            Fitted::Law(found) => found.laws.contains(&law),
+            Fitted::Unknown(_) => true,
+        }
+    }
+
+    #[test]
+    fn a_law_that_is_not_known_is_not_taken_for_another() {
+        let spread = |base: f64, part: f64, count: usize| {
+            let own = (0..count).map(|nth| {
+                // Evenly over the range, in no order.
+                let place = (nth * 37 % count) as f64 / (count - 1) as f64;
+                base * (1.0 - part + 2.0 * part * place)
+            });
+            let own: Vec<f64> = own.collect();
+            let numbered = own.iter().enumerate().map(|(nth, seconds)| Pause {
+                nth: nth % 3 + 1,
+                seconds: *seconds,
+                before: None,
+            });
+            numbered.collect::<Vec<Pause>>()
+        };
+        let growing = fit(&calls(&[1.0, 1.8, 3.24, 5.832], 12));
+        assert!(is_open_or(&growing, Law::Exponential), "{growing:?}");
+        let odd = fit(&calls(&[1.0, 1.7, 2.89, 4.913], 12));
+        assert!(is_open_or(&odd, Law::Exponential), "{odd:?}");
+        let slow = fit(&calls(&[1.0, 1.3, 1.6, 1.9], 12));
+        assert!(is_open_or(&slow, Law::Linear), "{slow:?}");
+        let wide = fit(&spread(1.0, 0.35, 121));
+        if let Fitted::Law(found) = &wide {
+            assert!(found.jitters.contains(&Jitter::Proportional), "{found}");
+            let base = found.base_us.map_or(1.0, |base| base.0 as f64 / 1e6);
+            assert!((0.9..1.1).contains(&base), "{found}");
+        }
+        let mut two = calls(&[0.1; 3], 20);
+        two.extend(calls(&[0.3; 3], 20));
+        assert!(matches!(fit(&two), Fitted::Unknown(_)), "{:?}", fit(&two));
     }
 
     #[test]

@@ -31,11 +31,11 @@ pub(super) const DEF: ClaimDef = ClaimDef {
 };
 
 /// How far waits may lie apart, as a part of their median, before they are no one time-out.
-const SPREAD_MAX: f64 = 0.15;
+pub(super) const SPREAD_MAX: f64 = 0.15;
 
 /// Waits that end within this time of each other end together, however short they are, in seconds:
 /// what timers and a busy machine add.
-const TOGETHER: f64 = 0.05;
+pub(super) const TOGETHER: f64 = 0.05;
 
 /// Waits of one kind.
 #[derive(Default)]
@@ -49,22 +49,25 @@ struct Waits {
 fn infer(material: &Material<'_>) -> Vec<Claim> {
     let mut claims = Vec::new();
     for group in &material.groups {
-        claims.extend(patience(group));
-        claims.extend(whole_call(group));
+        claims.extend(patience(material, group));
+        claims.extend(whole_call(material, group));
     }
     claims.extend(never(material));
     claims.extend(connect(material));
     claims
 }
 
-/// How long single attempts were waited for.
-fn patience(group: &Group<'_>) -> Vec<Claim> {
+/// How long single attempts were waited for, those that were held until their fault was lifted among
+/// them.
+fn patience(material: &Material<'_>, group: &Group<'_>) -> Vec<Claim> {
     if group.name.cause != Cause::NoAnswer {
         return Vec::new();
     }
     let (mut first, mut rest) = (Waits::default(), Waits::default());
-    let attempts = group.calls.iter().flat_map(|call| &call.hit.attempts);
-    for attempt in attempts.filter(|one| !one.settled()) {
+    let calls = group.calls.iter();
+    let attempts = calls.flat_map(|call| &call.hit.attempts);
+    let held = held_besides(material, group);
+    for attempt in attempts.filter(|one| !one.settled()).copied().chain(held) {
         match attempt.first_byte {
             None => first.add(attempt, attempt.began),
             Some(at) => rest.add(attempt, at),
@@ -88,14 +91,31 @@ fn patience(group: &Group<'_>) -> Vec<Claim> {
     .collect()
 }
 
+/// The attempts for the operation of a group that were held until their fault was lifted, in calls
+/// that are not of the group.
+fn held_besides<'a>(material: &Material<'a>, group: &Group<'_>) -> Vec<&'a Attempt> {
+    let own = group.calls.iter().flat_map(|call| &call.hit.attempts);
+    let own: HashSet<(u64, Micros)> = own.map(|one| (one.connection, one.began)).collect();
+    let attempts = material.view.history.attempts_of(&material.dependency.name);
+    attempts
+        .iter()
+        .filter(|one| one.operation == group.name.operation && was_held(one))
+        .filter(|one| material.view.contains(one.began))
+        .filter(|one| !own.contains(&(one.connection, one.began)))
+        .collect()
+}
+
 /// How long calls that were given up took.
-fn whole_call(group: &Group<'_>) -> Option<Claim> {
+fn whole_call(material: &Material<'_>, group: &Group<'_>) -> Option<Claim> {
     let given_up = group.given_up();
     let times: Vec<f64> = given_up
         .map(|call| call.hit.spell().time.as_secs_f64())
         .collect();
     if let Some(claim) = group.too_few(Aspect::WholeCall, times.len(), "calls were given up") {
         return Some(claim);
+    }
+    if let Some(why) = material.outlasted(group) {
+        return Some(group.unknown(Aspect::WholeCall, why, times.len() as u64));
     }
     let finding = median(&times)?.time();
     Some(group.claim(Aspect::WholeCall, finding, times.len() as u64))
@@ -146,7 +166,7 @@ fn never_of(material: &Material<'_>, operation: &Arc<str>, held: &[&Attempt]) ->
 }
 
 /// Whether nothing was sent to the client until the fault was lifted or the run ended.
-fn was_held(attempt: &Attempt) -> bool {
+pub(super) fn was_held(attempt: &Attempt) -> bool {
     let silent_until = attempt.released.unwrap_or(attempt.ended);
     let is_silent = attempt.first_byte.is_none_or(|at| at >= silent_until);
     !attempt.faults.is_empty()

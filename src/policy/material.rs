@@ -10,6 +10,7 @@ use super::{
     calls::Hit,
     change,
     claim::{Aspect, Basis, Cause, Claim, Finding, time},
+    give_up::{SPREAD_MAX, TOGETHER, was_held},
     samples::SAMPLES_MIN,
 };
 use crate::{
@@ -21,6 +22,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A client that closes so soon after an instance ended did not give up: it ended.
 const DEATH: Duration = Duration::from_secs(1);
+
+/// One call of so many may outlast those that were given up before these do not stand for all.
+const OUTLASTED: usize = 10;
 
 /// How often the calls of one operation and cause are cut at most.
 const CUTS_MAX: usize = 3;
@@ -55,6 +59,9 @@ pub struct Material<'a> {
     pub dependency: &'a Dependency,
     /// Its failing calls, told apart; within each group by when they began.
     pub groups: Vec<Group<'a>>,
+    /// Its other failing calls: those that waited until their fault was lifted, and those that met
+    /// with several troubles, which have no cause.
+    pub others: Vec<(Option<Cause>, Failing<'a>)>,
     /// Where behaviour changed.
     pub shifts: Vec<Shift>,
     /// When instances ended.
@@ -133,6 +140,20 @@ impl Failing<'_> {
         self.hit.attempts.len()
     }
 
+    /// Of a call without one cause: that it had no answer until its fault was lifted, that it met with
+    /// several troubles (no cause), or `None` where nothing went wrong with it.
+    fn other_trouble(&self, deaths: &[Micros]) -> Option<Option<Cause>> {
+        let attempts = || self.hit.attempts.iter();
+        let is_held = attempts().any(|one| was_held(one));
+        let other =
+            attempts().find_map(|one| cause(one, deaths).filter(|one| *one != Cause::NoAnswer));
+        let has_failed = attempts().any(|one| cause(one, deaths).is_some());
+        match (is_held, other) {
+            (true, None) => Some(Some(Cause::NoAnswer)),
+            _ => (is_held || has_failed).then_some(None),
+        }
+    }
+
     /// The pauses between its attempts, in seconds.
     pub fn pauses(&self) -> impl Iterator<Item = f64> {
         let pairs = self.hit.attempts.windows(2);
@@ -169,6 +190,7 @@ impl<'a> Material<'a> {
         let dependency = dependencies.find(|one| *one.name == *dependency)?;
         let deaths = deaths(view);
         let mut troubled: BTreeMap<(Arc<str>, Cause), Vec<Failing<'a>>> = BTreeMap::new();
+        let mut others = Vec::new();
         let end = view.history.over();
         let attempts = view.history.attempts_of(&dependency.name);
         let calls = view.history.calls_of(&dependency.name);
@@ -179,13 +201,16 @@ impl<'a> Material<'a> {
                 .iter()
                 .map(|index| &attempts[*index as usize])
                 .collect();
-            let Some(cause) = only_cause(&own, &deaths) else {
-                continue;
-            };
+            let found = only_cause(&own, &deaths);
             let operation = Arc::clone(&own[0].operation);
             let hit = Hit::of(view.history, call, own);
             let gave_up = !call.settled && !hit.cut_short();
             let failing = Failing { hit, gave_up };
+            let Some(cause) = found else {
+                let other = failing.other_trouble(&deaths);
+                others.extend(other.map(|cause| (cause, failing)));
+                continue;
+            };
             troubled
                 .entry((operation, cause))
                 .or_default()
@@ -195,6 +220,7 @@ impl<'a> Material<'a> {
             view,
             dependency,
             groups: Vec::new(),
+            others,
             shifts: Vec::new(),
             deaths,
         };
@@ -205,6 +231,37 @@ impl<'a> Material<'a> {
             material.add(Group { name, calls, spent }, 0);
         }
         Some(material)
+    }
+
+    /// The calls like those of a group that waited until their fault was lifted.
+    pub fn held<'b>(&'b self, group: &'b Group<'_>) -> impl Iterator<Item = &'b Failing<'a>> {
+        let same = self.others.iter().filter(|(cause, call)| {
+            *cause == Some(group.name.cause)
+                && call.hit.attempts[0].operation == group.name.operation
+        });
+        same.map(|(_, call)| call)
+    }
+
+    /// Why the calls of a group that were given up do not stand for all of them: more than a few
+    /// others lasted longer than any of these, until their fault was lifted.
+    pub fn outlasted(&self, group: &Group<'_>) -> Option<String> {
+        let seconds = |call: &Failing<'_>| call.hit.spell().time.as_secs_f64();
+        let count = group.given_up().count();
+        let longest = group.given_up().map(seconds).fold(0.0, f64::max);
+        let bound = longest * (1.0 + SPREAD_MAX) + TOGETHER;
+        let own = group.calls.iter().chain(self.held(group));
+        let longer = own.filter(|call| call.hit.cut_short()).map(seconds);
+        let longer: Vec<f64> = longer.filter(|time| *time > bound).collect();
+        (longer.len() * OUTLASTED > count).then(|| {
+            let most = longer.iter().copied().fold(0.0, f64::max);
+            let words = |seconds: f64| time((seconds * 1e6) as u64);
+            format!(
+                "{count} calls were given up within {}, and {} others were still open when their fault was lifted, after up to {}",
+                words(longest),
+                longer.len(),
+                words(most)
+            )
+        })
     }
 
     /// A claim about the dependency as a whole.
@@ -386,10 +443,10 @@ fn name(
     let began = calls.iter().map(|call| call.hit.call.began).min();
     let ended = calls.iter().map(|call| call.hit.call.ended).max();
     let by_id = calls.iter().all(|call| call.hit.call.by_sdk_id);
-    let numbered = calls.iter().any(|call| {
-        let attempts = &call.hit.attempts;
-        attempts.len() > 1 && attempts.iter().skip(1).all(|one| one.attempt > 1)
-    });
+    let mut repeated = calls.iter().filter(|call| call.count() > 1).peekable();
+    // One client that numbers its attempts does not vouch for those of another.
+    let numbered = repeated.peek().is_some()
+        && repeated.all(|call| call.hit.attempts.iter().skip(1).all(|one| one.attempt > 1));
     GroupName {
         dependency: Arc::clone(dependency),
         operation,

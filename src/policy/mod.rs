@@ -24,6 +24,7 @@ mod hedging;
 mod interval;
 mod law;
 mod material;
+mod patience;
 mod pool;
 mod rates;
 mod repeats;
@@ -38,6 +39,7 @@ mod tests;
 pub use claim::{Aspect, BackOff, Basis, Cause, Claim, Finding};
 pub use declared::{Answer, Declared, KEYS as POLICY_KEYS, Seen, Standing};
 pub use law::{Jitter, Law};
+pub use patience::{Calls, calls_of};
 
 use crate::history::View;
 use material::Material;

@@ -105,9 +105,14 @@ fn is_ambiguous(attempt: &Attempt) -> bool {
     attempt.failed() && attempt.end != AttemptEnd::Unfinished && attempt.applied != Applied::No
 }
 
+/// Answers that another try does mend, or may: with new credentials (401, 407), on a new connection
+/// (408), after a conflict (409), outside early data (425) (RFC 9110, 15.5; RFC 8470, 5.2).
+const MENDED: &[u16] = &[401, 407, 408, 409, 425];
+
 /// Whether an attempt was answered with an error that another try does not mend.
 fn is_refused(attempt: &Attempt) -> bool {
-    attempt.settled() && attempt.status.is_some_and(|status| status >= 400)
+    let is_final = |status: u16| status >= 400 && !MENDED.contains(&status);
+    attempt.settled() && attempt.status.is_some_and(is_final)
 }
 
 fn count(
@@ -133,7 +138,8 @@ fn count(
 fn finding(count: &Count, aspect: Aspect, protocol: Protocol) -> Finding {
     let unknown = |why: String| Finding::Unknown { why };
     // The id of a call of plain HTTP may be an `Idempotency-Key`, with which a repetition is safe.
-    if aspect == Aspect::RetriesNonIdempotent && protocol == Protocol::Http && count.by_id {
+    let is_repeated = aspect == Aspect::RetriesNonIdempotent && count.part > 0;
+    if is_repeated && protocol == Protocol::Http && count.by_id {
         return unknown("calls bear an id, by which the server may know them again".to_owned());
     }
     if count.whole < SAMPLES_MIN {

@@ -1,7 +1,8 @@
 //! Whether a client waits as long as an answer asks it to.
 //!
 //! A pause as long as was asked is a sign of obedience only where the client would have come sooner
-//! of its own accord: where it is known to pause as long anyway, nothing is claimed. AWS clients
+//! of its own accord: where it is known to pause as long anyway, or where nothing is known of its own
+//! pauses and it waits much longer than asked, nothing is claimed. AWS clients
 //! heed `x-amz-retry-after` for five seconds at the most and do not look at `Retry-After`; so each
 //! header is looked at by itself, and a wait that was asked for by two tells of both.
 
@@ -26,12 +27,26 @@ const KEPT: f64 = 0.98;
 /// was asked for.
 const OWN_PART: f64 = 0.5;
 
+/// A wait is one that was asked for, where nothing else is known of the client's pauses, up to this
+/// multiple of what was asked.
+const CLOSE_PART: f64 = 1.25;
+
+/// And up to so many seconds more.
+const CLOSE_SLACK: f64 = 0.5;
+
 /// A pause behind an answer that asked for one.
 struct Asked {
     /// Seconds.
     wanted: f64,
     /// Seconds.
     waited: f64,
+}
+
+impl Asked {
+    /// Whether the wait follows what was asked: it is not much longer.
+    fn is_close(&self) -> bool {
+        self.waited <= self.wanted * CLOSE_PART + CLOSE_SLACK
+    }
 }
 
 fn infer(material: &Material<'_>) -> Vec<Claim> {
@@ -65,15 +80,26 @@ fn honoured(material: &Material<'_>, group: &Group<'_>, header: &str) -> Option<
     let kept = asked.iter().filter(|one| one.waited >= KEPT * one.wanted);
     let part = kept.count() as u64;
     let wanted = asked.iter().map(|one| one.wanted).fold(0.0, f64::max);
-    if let Some(own) = own_pause(material, group)
-        && own >= OWN_PART * wanted
-        && part * 2 > samples
-    {
-        let why = format!("the client pauses for {own:.3}s without being asked");
-        return Some(named(group.unknown(aspect, why, samples)));
+    let own = own_pause(material, group);
+    let close = asked.iter().filter(|one| one.is_close()).count() as u64;
+    let does = part * 10 >= samples * 9;
+    let unknown = |why: String| Some(named(group.unknown(aspect, why, samples)));
+    match own {
+        Some(own) if own >= OWN_PART * wanted && part * 2 > samples => {
+            return unknown(format!(
+                "the client pauses for {own:.3}s without being asked"
+            ));
+        }
+        None if does && close * 10 < samples * 9 => {
+            return unknown(
+                "it waits longer than asked, which may be its own pause: no other was seen"
+                    .to_owned(),
+            );
+        }
+        _ => {}
     }
     let finding = Finding::Does {
-        does: part * 10 >= samples * 9,
+        does,
         part,
         whole: samples,
     };

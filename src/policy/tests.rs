@@ -1,6 +1,6 @@
 //! What would prove the claims that count and compare: clients that do so, and clients that do not.
 
-use super::{Aspect, Claim, Finding, infer};
+use super::{Aspect, Basis, Claim, Finding, infer};
 use crate::{
     history::{
         Observation, Outcome, View,
@@ -148,6 +148,36 @@ fn who_waits_as_asked_is_told_from_who_does_not_and_from_who_would_anyway() {
     assert_eq!(findings(&asked(1_005, false), Aspect::BackOff), []);
 }
 
+#[test]
+fn slowness_is_no_obedience() {
+    let found = finding(&asked(5_000, false), Aspect::RetryAfter);
+    assert!(matches!(found, Finding::Unknown { .. }), "{found:?}");
+}
+
+#[test]
+fn one_call_that_numbers_its_attempts_does_not_vouch_for_the_others() {
+    let calls = (0..4u64).flat_map(|call| {
+        (0..2u64).map(move |number| {
+            let began = 11_000 + call * 1_000 + number * 100;
+            let key = format!("bucket/{call}");
+            let mut one = attempt("s3", began, began + 10)
+                .status(500)
+                .hit()
+                .key(&key)
+                .done();
+            if call == 0 && number == 1 {
+                one.attempt = 2;
+            }
+            Observation::Attempt(one)
+        })
+    });
+    let mut story = Story::new().healthy(0..60);
+    story.observations.extend(calls);
+    let claims = claims(&story);
+    let attempts = claims.iter().find(|claim| claim.aspect == Aspect::Attempts);
+    assert_eq!(attempts.map(|claim| claim.basis), Some(Basis::Grouped));
+}
+
 /// Four calls of an operation that broke when they may have been done, and a second attempt of so
 /// many of them.
 fn broken(operation: &str, again: u64) -> Story {
@@ -186,16 +216,22 @@ fn what_may_have_been_done_and_is_repeated_is_said() {
 
 #[test]
 fn what_was_refused_for_good_and_is_repeated_is_said() {
-    let story = |again: u32| {
+    let answered = |again: u32, status: u16| {
         let calls = (0..4u64).flat_map(|call| {
             (1..=again).map(move |number| {
                 let began = 11_000 + call * 1_000 + u64::from(number) * 100;
-                let one = attempt("s3", began, began + 10).status(403).hit();
+                let one = attempt("s3", began, began + 10).status(status).hit();
                 one.sdk(&call.to_string(), number)
             })
         });
         Story::new().healthy(0..60).attempts(calls)
     };
+    let story = |again: u32| answered(again, 403);
+    // A fresh token, a fresh connection, a fresh state mend these.
+    for status in [401, 407, 408, 409, 425] {
+        let found = findings(&answered(2, status), Aspect::RetriesRefused);
+        assert_eq!(found, [], "{status}");
+    }
     assert_eq!(
         findings(&story(1), Aspect::RetriesRefused),
         [does(false, 0, 4)]

@@ -16,7 +16,7 @@ use crate::{
         Account, Attempt, AttemptEnd, COMPLETED, Criteria, History, Operation, Outcome, Run,
         Steady, View, Window,
     },
-    policy::infer_of,
+    policy::{calls_of, infer_of},
     scenario::{Dependency, Scenario, System},
     units::Micros,
 };
@@ -110,7 +110,9 @@ fn policies(view: &View<'_>) -> Option<PoliciesReport> {
     for dependency in &view.system.dependencies {
         let own = infer_of(view, &dependency.name);
         let policy = dependency.policy.as_ref();
-        let answers = policy.map_or_else(Vec::new, |policy| policy.hold(&own));
+        let answers = policy.map_or_else(Vec::new, |policy| {
+            policy.hold(&own, &calls_of(view, &dependency.name))
+        });
         declared.extend(answers.into_iter().map(|answer| DeclaredReport {
             dependency: dependency.name.to_string(),
             key: answer.key.to_owned(),
