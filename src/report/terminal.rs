@@ -127,12 +127,12 @@ fn table(verdicts: &[Verdict]) -> String {
         samples.set_cell_alignment(CellAlignment::Right);
         samples.set_padding((0, 0));
     }
-    coloured_rows(&table.to_string(), verdicts)
+    let styles = verdicts.iter().map(|verdict| colour(verdict.status));
+    coloured_rows(&table.to_string(), styles)
 }
 
 /// Colours the mark that each row begins with; the lines that continue a row begin with a space.
-fn coloured_rows(table: &str, verdicts: &[Verdict]) -> String {
-    let mut rows = verdicts.iter();
+pub(super) fn coloured_rows(table: &str, mut styles: impl Iterator<Item = Style>) -> String {
     let mut out = String::new();
     for (nth, line) in table.lines().enumerate() {
         let line = line.trim_end();
@@ -141,7 +141,7 @@ fn coloured_rows(table: &str, verdicts: &[Verdict]) -> String {
         } else if line.starts_with(' ') {
             out.push_str(line);
         } else {
-            let style = rows.next().map_or(DIM, |verdict| colour(verdict.status));
+            let style = styles.next().unwrap_or(DIM);
             let end = line.chars().next().map_or(0, char::len_utf8);
             out.push_str(&painted(style, &line[..end]));
             out.push_str(&line[end..]);

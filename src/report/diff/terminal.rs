@@ -6,7 +6,7 @@ use super::{
 };
 use crate::report::{
     layout::{WIDTH, harmless, wrap},
-    terminal::painted,
+    terminal::{coloured_rows, painted},
     words::counted,
 };
 use anstyle::{AnsiColor, Style};
@@ -130,28 +130,10 @@ fn table(rows: &[&Row]) -> String {
     if let Some(column) = table.column_mut(3) {
         column.set_padding((0, 0));
     }
-    said + &coloured(&table.to_string(), rows)
-}
-
-/// Colours the mark that each row begins with; the lines that continue a row begin with a space.
-fn coloured(table: &str, rows: &[&Row]) -> String {
-    let mut rows = rows.iter();
-    let mut out = String::new();
-    for (nth, line) in table.lines().enumerate() {
-        let line = line.trim_end();
-        if nth == 0 {
-            out.push_str(&painted(DIM, line));
-        } else if line.starts_with(' ') {
-            out.push_str(line);
-        } else {
-            let style = rows.next().map_or(DIM, |row| colour(row.change));
-            let end = line.chars().next().map_or(0, char::len_utf8);
-            out.push_str(&painted(style, &line[..end]));
-            out.push_str(&line[end..]);
-        }
-        out.push('\n');
-    }
-    out
+    said + &coloured_rows(
+        &table.to_string(),
+        rows.iter().map(|row| colour(row.change)),
+    )
 }
 
 fn colour(change: Change) -> Style {
