@@ -141,6 +141,7 @@ impl Ways {
             "{} observations were written, {} had no room",
             written.observations, written.dropped
         );
+        assert_eq!(written.dropped, 0, "a run would be inconclusive");
     }
 }
 

@@ -90,6 +90,10 @@ impl Expectation for Alive {
         }))
     }
 
+    fn hangs_on_time(&self) -> bool {
+        false
+    }
+
     fn required(&self) -> String {
         match &self.instance {
             Some(name) => format!("`{name}` does not exit"),

@@ -409,6 +409,10 @@ impl Expectation for Converged {
         judgement
     }
 
+    fn hangs_on_time(&self) -> bool {
+        false
+    }
+
     fn required(&self) -> String {
         let within = self.within.map_or(String::new(), |within| {
             format!(" within {} of the last fault", format_duration(within))

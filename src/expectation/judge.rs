@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | a judged phase never began | inconclusive | becomes inconclusive: nothing was measured |
 //! | observations were dropped | inconclusive | becomes inconclusive: what is missing may tell the contrary |
+//! | requests were held up for want of room for observations, by 20 ms or more, in a judged phase or a steady one, and the expectation hangs on time | inconclusive | becomes inconclusive: it was we who were slow |
 //! | steady state was not steady, and the expectation is about faults | inconclusive | becomes inconclusive: it was broken before |
 //! | none of the faults acted, whatever their `min_hits` | inconclusive | becomes inconclusive: it is not the outage that was measured |
 //! | some fault acted less often than its `min_hits` | inconclusive | stays: what did act was enough |
@@ -47,8 +48,9 @@
 
 use super::{Expectation, Judgement, Place, Scope, Status, Verdict, samples::part_of};
 use crate::{
-    history::{History, View, Window},
+    history::{History, View, Waited, Window},
     scenario::{Expect, FaultSpec, Phase, Scenario, System},
+    units::{Micros, format_duration},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -60,6 +62,9 @@ const MISSED_SHARE_MAX: f64 = 0.01;
 
 /// So few missed operations are no other load, however thin it is: one in sixty is more than 1 %.
 const MISSED_FEW: u64 = 2;
+
+/// Requests that we held up for less might as well have met a busy machine.
+const WAITED_MIN: Micros = Micros::from_millis(20);
 
 /// The least share of answered operations in a steady phase.
 const STEADY_ANSWERED_MIN: f64 = 0.99;
@@ -236,6 +241,9 @@ fn doubts(expectation: &dyn Expectation, view: &View<'_>, unsteady: Option<&str>
     let mut doubts = Vec::new();
     doubts.extend(never_began(view));
     doubts.extend(dropped(view));
+    if expectation.hangs_on_time() {
+        doubts.extend(waited(view));
+    }
     if expectation.needs_faults() {
         doubts.extend(unsteady.map(|why| Doubt::grave(why.to_owned())));
         doubts.extend(vacuous(view));
@@ -286,6 +294,24 @@ fn never_began(view: &View<'_>) -> Option<Doubt> {
 fn dropped(view: &View<'_>) -> Option<Doubt> {
     let count = view.history.dropped;
     (count > 0).then(|| Doubt::grave(format!("{count} observations were dropped")))
+}
+
+/// Requests that we held up for longer than a busy machine does, while something was measured.
+fn waited(view: &View<'_>) -> Option<Doubt> {
+    let mut windows = view.windows();
+    windows.extend(view.steady());
+    let waits = view.history.waited.iter().filter(|waited| {
+        let meets = |window: &Window| waited.from < window.to && window.from <= waited.to;
+        waited.longest >= WAITED_MIN && windows.iter().any(meets)
+    });
+    let waited = waits.copied().reduce(Waited::and)?;
+    Some(Doubt::grave(format!(
+        "{} requests waited for us at {:.1}s, {} at the longest, as there was little room for \
+         observations",
+        waited.count,
+        waited.from.as_secs_f64(),
+        format_duration(Duration::from_micros(waited.longest.0))
+    )))
 }
 
 fn cut_short(view: &View<'_>) -> Option<Doubt> {
@@ -732,6 +758,22 @@ mod tests {
         assert!(!killed.history().completed());
         weighed(&killed, Status::Fail, "400 of 400");
         weighed(&passing().ends(45, None), Status::Pass, "");
+    }
+
+    #[test]
+    fn requests_that_waited_for_us_take_the_ground_from_whatever_hangs_on_time() {
+        let reason = "10 requests waited for us at 15.0s, 90ms at the longest";
+        weighed(&passing().waited(15, 90), Status::Inconclusive, reason);
+        weighed(&failing().waited(15, 90), Status::Inconclusive, reason);
+        // Steady state is what is compared with.
+        weighed(&passing().waited(3, 90), Status::Inconclusive, "at 3.0s");
+        // After the phases judged, and no longer than a busy machine takes.
+        weighed(&passing().waited(35, 90), Status::Pass, "");
+        weighed(&passing().waited(15, 19), Status::Pass, "");
+        weighed(&failing().waited(15, 19), Status::Fail, "");
+        let alive = passing().process(0, "primary", "started", true);
+        let verdict = check("kind = \"alive\"", &alive.waited(15, 90));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
     }
 
     #[test]

@@ -219,6 +219,10 @@ impl Expectation for Memory {
         whole
     }
 
+    fn hangs_on_time(&self) -> bool {
+        false
+    }
+
     fn required(&self) -> String {
         let of = match &self.instance {
             Some(instance) => format!("`{instance}`"),

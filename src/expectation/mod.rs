@@ -92,6 +92,12 @@ pub trait Expectation: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether it could come out otherwise for a tenth of a second more or less: true of whatever looks
+    /// at when something happens, or at what a client does that waits.
+    fn hangs_on_time(&self) -> bool {
+        true
+    }
+
     /// Whether a pass says something only while this instance runs: who is dead sends no storm and
     /// takes no memory. True where it is what the system does *not* do that passes; false where
     /// what it did do is seen from outside, and instances that are not meant.

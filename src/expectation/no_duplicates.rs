@@ -132,6 +132,10 @@ impl Expectation for NoDuplicates {
         true
     }
 
+    fn hangs_on_time(&self) -> bool {
+        false
+    }
+
     fn required(&self) -> String {
         let text = format!(
             "nothing of {} delivered more often than asked for",

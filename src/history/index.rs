@@ -2,7 +2,7 @@
 
 use super::{
     Attempt, COMPLETED, Connection, Gauge, Intervention, LogicalCall, Message, Moment, Observation,
-    Operation, ProbeSample, ProcessEvent, QueueSample, Reading, Run, call,
+    Operation, ProbeSample, ProcessEvent, QueueSample, Reading, Run, Waited, call,
 };
 use crate::{fault::FaultId, units::Micros};
 use std::{
@@ -50,6 +50,8 @@ pub struct History {
     pub missed: Vec<Missed>,
     /// Observations that the recorder or the writer had to drop.
     pub dropped: u64,
+    /// When the proxies held requests up for want of room in the recorder's queue, by time.
+    pub waited: Vec<Waited>,
     /// The entry that ended the run; `None` if the runner was killed.
     pub ended: Option<Moment>,
     /// The last moment of which anything is known.
@@ -201,6 +203,7 @@ impl Building {
             unlisted: BTreeMap::new(),
             missed: Vec::new(),
             dropped: 0,
+            waited: Vec::new(),
             ended: None,
             end: Micros::default(),
         };
@@ -265,6 +268,7 @@ impl Building {
             }
             Observation::PhasesOver { at } => self.over = Some(at),
             Observation::Dropped { count, .. } => history.dropped += count,
+            Observation::Waited(waited) => history.waited.push(waited),
             Observation::Acted(intervention) => history.interventions.push(intervention),
             Observation::Connection(connection) => history.connections.push(connection),
             Observation::Queue(sample) => history.queues.push(sample),

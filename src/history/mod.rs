@@ -34,5 +34,5 @@ pub use writer::{Writer, Written};
 pub use observation::{
     Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, Intervention, Listing,
     Machine, Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent,
-    QueueSample, Reading, Run, Source, Unlisted,
+    QueueSample, Reading, Run, Source, Unlisted, Waited,
 };

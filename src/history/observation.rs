@@ -100,6 +100,8 @@ pub enum Observation {
         /// How many since the last such entry.
         count: u64,
     },
+    /// Requests that the proxies held up, because there was little room left for observations.
+    Waited(Waited),
     /// The last phase is over: what follows is the answers still due, and the taking down.
     PhasesOver {
         /// When.
@@ -132,7 +134,34 @@ impl Observation {
             Self::Gauge(gauge) => gauge.at,
             Self::Reading(reading) => reading.ended,
             Self::Unlisted(unlisted) => unlisted.at,
+            Self::Waited(waited) => waited.to,
             Self::Ended(moment) => moment.at,
+        }
+    }
+}
+
+/// Requests that waited, for want of room in the recorder's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waited {
+    /// When the first of them began to wait.
+    pub from: Micros,
+    /// When the last of them had waited.
+    pub to: Micros,
+    /// How many.
+    pub count: u64,
+    /// The longest wait, in microseconds.
+    pub longest: Micros,
+}
+
+impl Waited {
+    /// Both at once.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            from: self.from.min(other.from),
+            to: self.to.max(other.to),
+            count: self.count + other.count,
+            longest: self.longest.max(other.longest),
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::{
     Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, History, Intervention,
     Listing, Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent,
-    Reading, Run, Source,
+    Reading, Run, Source, Waited,
 };
 use crate::{
     fault::{FaultId, Gate},
@@ -372,6 +372,19 @@ impl Story {
     pub fn dropped(mut self, count: u64) -> Self {
         let at = Micros::from_secs(OUTAGE);
         self.observations.push(Observation::Dropped { at, count });
+        self
+    }
+
+    /// The proxies held ten requests up in the second from here, none of them longer than this.
+    #[must_use]
+    pub fn waited(mut self, second: u64, longest_ms: u64) -> Self {
+        let from = Micros::from_secs(second);
+        self.observations.push(Observation::Waited(Waited {
+            from,
+            to: from + std::time::Duration::from_secs(1),
+            count: 10,
+            longest: Micros::from_millis(longest_ms),
+        }));
         self
     }
 

@@ -120,6 +120,17 @@ impl<W: Write> Writer<W> {
         Ok(count)
     }
 
+    /// Writes who waited for room since this was last done, if anybody did.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    fn settle_waited(&mut self, recorder: &Recorder) -> Result<(), HistoryError> {
+        match recorder.take_waited() {
+            Some(waited) => self.write(&Observation::Waited(waited)).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Hands everything to the operating system.
     ///
     /// # Errors
@@ -156,17 +167,20 @@ impl<W: Write> Writer<W> {
                 tap(&observation);
                 let ends = matches!(observation, Observation::Ended(_));
                 if ends {
+                    self.settle_waited(recorder)?;
                     self.add_dropped(recorder.take_dropped());
                     written.dropped += self.settle_dropped()?;
                 }
                 written.observations += u64::from(self.write(&observation)?);
                 over |= ends;
             }
+            recorder.taken();
             let has_more = !over && !queue.is_empty();
             let since = *unflushed.get_or_insert(woken);
             if has_more && since.elapsed() < GATHER {
                 continue;
             }
+            self.settle_waited(recorder)?;
             self.add_dropped(recorder.take_dropped());
             written.dropped += self.settle_dropped()?;
             self.flush()?;
@@ -198,6 +212,7 @@ fn frames_the_run(observation: &Observation) -> bool {
             | Observation::Lifted { .. }
             | Observation::Process(_)
             | Observation::Dropped { .. }
+            | Observation::Waited(_)
             | Observation::Watched { .. }
             | Observation::Ended(_)
     )
@@ -400,6 +415,52 @@ mod tests {
                 .any(|line| matches!(line, Observation::Dropped { count: 2, .. }))
         );
         assert_eq!(out.lines().last(), Some(&ended()));
+    }
+
+    /// How many observations are dropped of what a hundred clients do as fast as they can, and who
+    /// waited, by the file.
+    fn hurried(asks_for_room: bool) -> (u64, Vec<Observation>) {
+        const CLIENTS: usize = 100;
+        let (recorder, queue) = Recorder::channel(4_000);
+        let out = Shared::default();
+        let writing = record(queue, &recorder, out.clone());
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let client = async |recorder: Recorder| {
+            for second in 0..500 {
+                if asks_for_room {
+                    recorder.room().await;
+                }
+                recorder.record(message(second));
+                tokio::task::yield_now().await;
+            }
+        };
+        let all = async {
+            let clients = (0..CLIENTS).map(|_| client(recorder.clone()));
+            futures_util::future::join_all(clients).await;
+            recorder.record_last(ended()).await;
+        };
+        runtime.enable_all().build().unwrap().block_on(all);
+        let (written, _) = writing.join().unwrap().unwrap();
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let waited = text.lines().filter(|line| line.contains("\"waited\""));
+        let waited = waited.map(|line| serde_json::from_str(line).unwrap());
+        (written.dropped, waited.collect())
+    }
+
+    #[test]
+    fn who_asks_for_room_drops_nothing_and_what_that_cost_is_in_the_file() {
+        let (dropped, waits) = hurried(false);
+        assert!(dropped > 0, "it was no hurry");
+        assert_eq!(waits, []);
+        let (dropped, waits) = hurried(true);
+        assert_eq!(dropped, 0);
+        assert!(!waits.is_empty());
+        for one in waits {
+            let Observation::Waited(waited) = one else {
+                panic!("{one:?}");
+            };
+            assert!(waited.count > 0 && waited.from <= waited.to, "{waited:?}");
+        }
     }
 
     #[test]

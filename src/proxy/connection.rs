@@ -120,6 +120,11 @@ impl Shared {
         self.upstream.secure(stream).await
     }
 
+    /// Comes back when there is room to record more, or soon after; until then a request is held up.
+    pub(crate) async fn room(&self) {
+        self.recorder.room().await;
+    }
+
     /// Now, on the run's clock.
     pub(crate) fn now(&self) -> Micros {
         self.recorder.now()

@@ -323,6 +323,11 @@ impl Desk {
         self.recorder().record(observation);
     }
 
+    /// Comes back when there is room to record more, or soon after.
+    pub(super) async fn room(&self) {
+        self.recorder().room().await;
+    }
+
     fn recorder(&self) -> &Recorder {
         match self {
             Self::Dependency { shared, .. } => &shared.recorder,

@@ -181,6 +181,7 @@ where
 
     async fn serve_one(&mut self) -> Result<(), Over> {
         let (facts, mut exchange) = self.next_request().await?;
+        self.desk.room().await;
         match self.decide(&facts, &mut exchange).await? {
             Decided::Answered => Ok(()),
             Decided::Forward(then) => self.forward(&facts, exchange, then).await,

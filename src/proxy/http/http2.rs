@@ -212,6 +212,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
         respond: &mut server::SendResponse<Bytes>,
         exchange: &mut Exchange,
     ) {
+        self.desk.room().await;
         let mut faults = self.desk.faults();
         let verdict = decide(exchange, &mut faults, &mut Waiting(respond)).await;
         let done = match verdict {

@@ -304,6 +304,20 @@ async fn heads_and_bodies_pass_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn with_little_room_for_observations_a_request_is_held_up_and_counted() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let (mut client, mut upstream) = rig.met().await;
+    assert_eq!(rig.recorder.take_waited(), None);
+    rig.recorder.fill();
+    client.send(GET).await;
+    upstream.expect(GET).await;
+    upstream.send(OK).await;
+    client.expect(OK).await;
+    let waited = rig.recorder.take_waited().expect("it was held up");
+    assert_eq!(waited.count, 1);
+}
+
+#[tokio::test]
 async fn what_an_attempt_observes_is_complete() {
     let attempt = check(PUT, "HTTP/1.1 500 X\r\nContent-Length: 3\r\n\r\nerr").await;
     assert_eq!(&*attempt.dependency, "store");

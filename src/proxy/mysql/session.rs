@@ -111,7 +111,10 @@ impl<'a> Session<'a> {
     pub(super) async fn run(&mut self) -> Option<Over> {
         loop {
             let done = match self.next().await {
-                Ok(asked) => self.one(asked).await,
+                Ok(asked) => {
+                    self.desk.shared.room().await;
+                    self.one(asked).await
+                }
                 Err(over) => Err(over),
             };
             match done {

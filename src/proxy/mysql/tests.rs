@@ -56,7 +56,7 @@ struct Rig {
     switch: Switch,
     observed: mpsc::Receiver<Observation>,
     /// The history outlives the proxy.
-    _recorder: Recorder,
+    recorder: Recorder,
 }
 
 impl Rig {
@@ -91,7 +91,7 @@ impl Rig {
             server,
             switch,
             observed,
-            _recorder: recorder,
+            recorder,
         }
     }
 
@@ -220,6 +220,18 @@ async fn statements_and_answers_pass_and_are_observed() {
         assert_eq!(seen.end, AttemptEnd::Answered);
         assert!(seen.bytes_up > 0 && seen.bytes_down > 0);
     }
+}
+
+#[tokio::test]
+async fn with_little_room_for_observations_a_statement_is_held_up_and_counted() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "select a from T", &rows()).await;
+    assert_eq!(rig.recorder.take_waited(), None);
+    rig.recorder.fill();
+    ask(&mut client, &mut server, "select a from T", &rows()).await;
+    let waited = rig.recorder.take_waited().expect("it was held up");
+    assert_eq!(waited.count, 1);
 }
 
 #[tokio::test]

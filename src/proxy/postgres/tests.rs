@@ -213,6 +213,20 @@ async fn a_statement_passes_and_is_observed() {
 }
 
 #[tokio::test]
+async fn with_little_room_for_observations_a_statement_is_held_up_and_counted() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    both(&mut client, &mut server, &query("SELECT 1")).await;
+    both(&mut server, &mut client, &done("SELECT 1", b'I')).await;
+    assert_eq!(rig.recorder.take_waited(), None);
+    rig.recorder.fill();
+    both(&mut client, &mut server, &query("SELECT 1")).await;
+    both(&mut server, &mut client, &done("SELECT 1", b'I')).await;
+    let waited = rig.recorder.take_waited().expect("it was held up");
+    assert_eq!(waited.count, 1);
+}
+
+#[tokio::test]
 async fn a_pipeline_costs_one_write_each_way() {
     let mut rig = Rig::new().await;
     let (mut client, mut server) = rig.session().await;

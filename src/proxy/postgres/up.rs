@@ -139,7 +139,7 @@ impl<'a> Up<'a> {
             }
             match self.client.fill().await {
                 Ok(0) => return self.client_closed().await,
-                Ok(_) => {}
+                Ok(_) => self.shared.room().await,
                 Err(_) => return Over::ClientFailed,
             }
         }

@@ -8,6 +8,7 @@ use crate::{
     proxy::{Config, Limits, Proxy, UpstreamAddress, tally::take_writes, tls},
     scenario::KeyFrom,
     seed::Seed,
+    units::Micros,
 };
 use proptest::prelude::*;
 use std::{collections::BTreeMap, io, time::Duration};
@@ -43,7 +44,7 @@ struct Rig {
     switch: Switch,
     observed: mpsc::Receiver<Observation>,
     /// The history outlives the proxy.
-    _recorder: Recorder,
+    recorder: Recorder,
 }
 
 impl Rig {
@@ -79,7 +80,7 @@ impl Rig {
             server,
             switch,
             observed,
-            _recorder: recorder,
+            recorder,
         }
     }
 
@@ -220,6 +221,19 @@ async fn a_pipeline_costs_one_write_each_way() {
         assert_eq!(*seen.call, format!("GET k #{nth}"));
         assert_eq!((seen.bytes_down, seen.first_byte.is_some()), (7, true));
     }
+}
+
+#[tokio::test]
+async fn with_little_room_for_observations_a_command_is_held_up_and_counted() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "PING", "+PONG\r\n").await;
+    assert_eq!(rig.recorder.take_waited(), None);
+    rig.recorder.fill();
+    ask(&mut client, &mut server, "PING", "+PONG\r\n").await;
+    let waited = rig.recorder.take_waited().expect("it was held up");
+    assert_eq!(waited.count, 1);
+    assert!(waited.longest >= Micros::from_millis(90), "{waited:?}");
 }
 
 #[tokio::test]

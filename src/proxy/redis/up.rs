@@ -149,6 +149,7 @@ impl<'a> Up<'a> {
         match self.client.fill().await {
             Ok(1..) => {
                 self.read_at = self.desk.shared.now();
+                self.desk.shared.room().await;
                 Ok(())
             }
             Ok(0) | Err(_) => Err(UpEnd::ClientLeft),

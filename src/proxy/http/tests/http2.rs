@@ -97,6 +97,20 @@ async fn ask(
 }
 
 #[tokio::test]
+async fn with_little_room_for_observations_a_request_is_held_up_and_counted() {
+    let rig = Rig::new(Protocol::S3).await;
+    rig.recorder.fill();
+    let (mut requests, _ended) = connect(&rig).await;
+    let (answer, _) = requests.send_request(get(), true).unwrap();
+    let mut upstream = accept(&rig).await;
+    let (_, mut respond) = upstream.next().await;
+    respond.send_response(Response::new(()), true).unwrap();
+    soon("the answer", answer).await.unwrap();
+    let waited = rig.recorder.take_waited().expect("it was held up");
+    assert_eq!(waited.count, 1);
+}
+
+#[tokio::test]
 async fn heads_bodies_and_trailers_pass_both_ways() {
     let mut rig = Rig::new(Protocol::S3).await;
     let (mut requests, _ended) = connect(&rig).await;
