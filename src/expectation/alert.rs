@@ -20,8 +20,13 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             Messages at a dependency with `upstream = \"embedded:sink\"`, from the arming of the \
             first judged fault on.",
         doubt: "The fault never acted, or the phase is shorter than `within`.",
-        mistakes: &["\
-                `not_names` catches the alert that blames the web site for what the database did."],
+        mistakes: &[
+            "\
+                `not_names` catches the alert that blames the web site for what the database did.",
+            "\
+                Whoever sounds the alarm whenever anything changes is right in every outage: \
+                `not_before` says how soon it can be known at all.",
+        ],
         related: &["cadence", "probe"],
     },
     example: "[[expect]]\nid        = \"ADA-15\"\nthat      = \"the pager names the object store\"\nkind      = \"alert\"\non        = \"alerts\"\nwithin    = \"40s\"\nnames     = [\"s3\", \"object store\"]\nnot_names = \"website\"\n",
@@ -31,6 +36,11 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             "within",
             Shape::Duration,
             "the time from the first judged fault's arming",
+        ),
+        Key::optional(
+            "not_before",
+            Shape::Duration,
+            "the soonest, from the same moment, that it can be known: a message that names it sooner was guessed (0s)",
         ),
         Key::optional(
             "names",
@@ -51,6 +61,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
 struct Alert {
     on: Name,
     within: Duration,
+    not_before: Duration,
     names: Vec<String>,
     not_names: Vec<String>,
 }
@@ -62,14 +73,22 @@ fn parse(
 ) -> Option<Box<dyn Expectation>> {
     let on = names::dependency_with_requests(fields, "on", names, problems);
     let within = fields.duration("within", problems);
+    let not_before = fields.duration("not_before", problems).unwrap_or_default();
     let mut texts = |key| -> Vec<String> {
         let texts = fields.texts(key, problems).unwrap_or_default();
         texts.into_iter().map(|text| text.value).collect()
     };
     let (wanted, unwanted) = (texts("names"), texts("not_names"));
+    let within = within?;
+    if not_before >= within {
+        let message = "nobody can be told neither before it nor after `within`";
+        fields.problem(problems, "not_before", message, None);
+        return None;
+    }
     Some(Box::new(Alert {
         on: on?,
-        within: within?,
+        within,
+        not_before,
         names: wanted,
         not_names: unwanted,
     }))
@@ -127,6 +146,12 @@ impl Alert {
         }
         let within = format_duration(self.within);
         match took {
+            Some(took) if took < self.not_before => judgement
+                .fail(format!(
+                    "it was said before it could be known, which is after {}",
+                    format_duration(self.not_before)
+                ))
+                .with(first.map(|one| shown(one))),
             Some(took) if took <= self.within => judgement.with(first.map(|one| shown(one))),
             Some(_) => judgement
                 .fail(format!("nothing right came within {within}"))
@@ -178,6 +203,12 @@ impl Expectation for Alert {
             self.on,
             format_duration(self.within)
         );
+        if !self.not_before.is_zero() {
+            text.push_str(&format!(
+                " and not before {}",
+                format_duration(self.not_before)
+            ));
+        }
         if !self.names.is_empty() {
             text.push_str(&format!(" that names {}", quoted(&self.names)));
         }
@@ -206,7 +237,7 @@ impl Expectation for Alert {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
+    use super::super::testing::{check, problems};
     use crate::{expectation::Status, history::sample::Story};
 
     const EXPECT: &str = "kind = \"alert\"\non = \"alerts\"\nwithin = \"15s\"\nnames = [\"s3\", \"object store\"]\nnot_names = \"website\"";
@@ -247,6 +278,24 @@ mod tests {
             verdict.evidence[0].what,
             "POST /alerts: the Website vendor is down"
         );
+    }
+
+    #[test]
+    fn who_says_it_before_it_can_be_known_has_guessed() {
+        let expect = format!("{EXPECT}\nnot_before = \"2s\"");
+        let told = |millis| check(&expect, &story().message(millis, "s3 is down"));
+        assert_eq!(told(12_000).status, Status::Pass);
+        let guessed = told(11_999);
+        assert_eq!(guessed.status, Status::Fail);
+        assert!(guessed.reason.unwrap().contains("before it could be known"));
+        // Also where it is said again in time.
+        let both = story()
+            .message(10_500, "s3 is down")
+            .message(13_000, "s3 is down");
+        assert_eq!(check(&expect, &both).status, Status::Fail);
+        assert_eq!(told(25_001).status, Status::Fail);
+        let never = format!("{EXPECT}\nnot_before = \"15s\"");
+        assert!(problems(&never)[0].contains("nobody can be told"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `amplification`: trouble at a dependency does not multiply the requests sent to it.
+//! `amplification`: trouble at a dependency does not multiply the requests sent to it, nor does it end
+//! them for good.
 
 use super::{
     Expectation, ExpectationDef, Judgement, Name, Names, names,
@@ -15,28 +16,39 @@ const BASELINE_MIN: usize = 10;
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "amplification",
-    summary: "a failing dependency gets at most so many times the requests of steady state",
+    summary: "a dependency gets at most, or at least, so many times the requests of steady state",
     about: About {
         text: "\
             Trouble at a dependency does not multiply the requests sent to it: at most so many \
             times the rate of steady state, in each judged phase. It is what keeps an outage \
-            from feeding itself.",
+            from feeding itself. And once the trouble is over requests come again: `at_least` \
+            says how many.",
         evidence: "\
             Attempts a second at the proxy in each phase, against the steady phases.",
         doubt: "The steady phases have no requests to hold against.",
-        mistakes: &["\
+        mistakes: &[
+            "\
                 More load in a phase (`load = { ask = \"10x\" }`) is more requests too, without any \
-                retry."],
+                retry.",
+            "\
+                Who asks nothing at all keeps every `at_most`: bound it from below, or require \
+                elsewhere that what was asked for is done.",
+        ],
         related: &["attempts", "back-off", "overload"],
     },
     example: "[[expect]]\nid      = \"ADA-16\"\nthat    = \"instant errors do not raise the call rate\"\nkind    = \"amplification\"\non      = \"object-store\"\nat_most = \"3x\"\n",
     keys: &[
         Key::required("on", Shape::Text, "the role or dependency"),
         wire::OPERATION,
-        Key::required(
+        Key::optional(
             "at_most",
             Shape::Factor,
             "attempts a second in any judged phase, as a factor of the steady phases",
+        ),
+        Key::optional(
+            "at_least",
+            Shape::Factor,
+            "the same from below: attempts a second in every judged phase",
         ),
     ],
     parse,
@@ -47,7 +59,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
 struct Amplification {
     on: Name,
     meant: Meant,
-    at_most: f64,
+    at_most: Option<f64>,
+    at_least: Option<f64>,
 }
 
 fn parse(
@@ -58,10 +71,28 @@ fn parse(
     let on = names::dependency(fields, "on", names, problems);
     let meant = Meant::read(fields, false, problems);
     let at_most = fields.factor("at_most", problems);
+    let at_least = fields.factor("at_least", problems);
+    if !fields.has("at_most") && !fields.has("at_least") {
+        problems.error(
+            fields.source,
+            fields.span.clone(),
+            format!("{} has neither `at_most` nor `at_least`", fields.name()),
+            "say `at_most = \"3x\"`".to_owned(),
+        );
+        return None;
+    }
+    if let (Some(most), Some(least)) = (at_most, at_least)
+        && most < least
+    {
+        let message = "no rate is at most `at_most` and at least that";
+        fields.problem(problems, "at_least", message, None);
+        return None;
+    }
     Some(Box::new(Amplification {
         on: on?,
         meant,
-        at_most: at_most?,
+        at_most,
+        at_least,
     }))
 }
 
@@ -71,6 +102,16 @@ struct Busy {
     from: Micros,
     count: usize,
     per_second: f64,
+}
+
+impl Busy {
+    fn shown(&self) -> (Micros, String) {
+        let what = format!(
+            "`{}`: {} requests, {:.1}/s",
+            self.name, self.count, self.per_second
+        );
+        (self.from, what)
+    }
 }
 
 impl Amplification {
@@ -111,54 +152,66 @@ impl Expectation for Amplification {
             })
             .collect();
         let count = phases.iter().map(|phase| phase.count as u64).sum();
-        let worst = phases
-            .iter()
-            .max_by(|one, other| one.per_second.total_cmp(&other.per_second));
-        let (Some(worst), true) = (worst, steady_count >= BASELINE_MIN) else {
+        let by_rate = |one: &&Busy, other: &&Busy| one.per_second.total_cmp(&other.per_second);
+        // Of what is bounded from below alone the least busy phase is the one to be shown.
+        let shown = match self.at_most {
+            Some(_) => phases.iter().max_by(by_rate),
+            None => phases.iter().min_by(by_rate),
+        };
+        let (Some(shown), true) = (shown, steady_count >= BASELINE_MIN) else {
             return Judgement::new(view.window(), count, "nothing to compare with").inconclusive(
                 format!(
                     "{steady_count} requests in the steady phases are no baseline, {BASELINE_MIN} would be"
                 ),
             );
         };
-        let factor = worst.per_second / steady;
+        let factor = |phase: &Busy| phase.per_second / steady;
         let measured = format!(
-            "{factor:.2}x ({:.1}/s in `{}`, {steady:.1}/s in steady state)",
-            worst.per_second, worst.name
+            "{:.2}x ({:.1}/s in `{}`, {steady:.1}/s in steady state)",
+            factor(shown),
+            shown.per_second,
+            shown.name
         );
         let judgement = Judgement::new(view.window(), count, measured);
-        if factor <= self.at_most {
-            return judgement;
+        let evidence = |meant: &dyn Fn(&Busy) -> bool| -> Vec<(Micros, String)> {
+            let meant = phases.iter().filter(|phase| meant(phase));
+            meant.map(Busy::shown).collect()
+        };
+        let over = |phase: &Busy| self.at_most.is_some_and(|most| factor(phase) > most);
+        let under = |phase: &Busy| self.at_least.is_some_and(|least| factor(phase) < least);
+        let worst = phases.iter().filter(|phase| over(phase)).max_by(by_rate);
+        if let (Some(worst), Some(most)) = (worst, self.at_most) {
+            return judgement
+                .fail(format!("{:.2}x is more than {most}x", factor(worst)))
+                .with(evidence(&over));
+        }
+        let worst = phases.iter().filter(|phase| under(phase)).min_by(by_rate);
+        if let (Some(worst), Some(least)) = (worst, self.at_least) {
+            return judgement
+                .fail(format!("{:.2}x is less than {least}x", factor(worst)))
+                .with(evidence(&under));
         }
         judgement
-            .fail(format!("{factor:.2}x is more than {}x", self.at_most))
-            .with(
-                phases
-                    .iter()
-                    .filter(|phase| phase.per_second > steady * self.at_most)
-                    .map(|phase| {
-                        let what = format!(
-                            "`{}`: {} requests, {:.1}/s",
-                            phase.name, phase.count, phase.per_second
-                        );
-                        (phase.from, what)
-                    }),
-            )
     }
 
     fn required(&self) -> String {
+        let bounds = [("at most", self.at_most), ("at least", self.at_least)];
+        let bounds = bounds.iter().filter_map(|(word, bound)| {
+            let bound = (*bound)?;
+            Some(format!("{word} {bound}x"))
+        });
         format!(
-            "requests{} to `{}` at most {}x the steady rate",
+            "requests{} to `{}` {} the steady rate",
             self.meant.describe(),
             self.on,
-            self.at_most
+            bounds.collect::<Vec<_>>().join(" and ")
         )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
+    use super::super::testing::{check, problems};
     use crate::{
         expectation::Status,
         history::sample::{Story, attempt},
@@ -191,6 +244,26 @@ mod tests {
         let verdict = check(EXPECT, &story(7));
         assert_eq!(verdict.status, Status::Fail);
         assert_eq!(verdict.evidence[0].what, "`outage`: 140 requests, 7.0/s");
+    }
+
+    #[test]
+    fn who_asks_nothing_any_more_falls_below_the_bound_from_below() {
+        let both = format!("{EXPECT}\nat_least = \"0.5x\"");
+        let least = both.replace("at_most = \"3x\"\n", "");
+        for expect in [&both, &least] {
+            assert_eq!(check(expect, &story(2)).status, Status::Pass);
+            assert_eq!(check(expect, &story(1)).status, Status::Pass);
+            let verdict = check(expect, &story(0));
+            assert_eq!(verdict.status, Status::Fail);
+            assert_eq!(verdict.reason.unwrap(), "0.00x is less than 0.5x");
+            assert_eq!(verdict.evidence[0].what, "`outage`: 0 requests, 0.0/s");
+        }
+        assert_eq!(check(&both, &story(7)).status, Status::Fail);
+        assert_eq!(check(&least, &story(7)).status, Status::Pass);
+        let neither = EXPECT.replace("at_most = \"3x\"", "");
+        assert!(problems(&neither)[0].contains("neither `at_most` nor `at_least`"));
+        let never = format!("{EXPECT}\nat_least = \"4x\"");
+        assert!(problems(&never)[0].contains("no rate is"));
     }
 
     #[test]

@@ -5,15 +5,20 @@
 //! answer was indeterminate may be delivered or not. What the system itself reports as dropped is
 //! a failure too, unless the class of work is one that may be dropped. Then its count must be true:
 //! it is a failure to report more than can have been dropped.
+//!
+//! Whose last answer said that the work was done (a read-back, where the load has one) is told so rightly
+//! only if the delivery is seen by then, or `within` after it.
 
 use super::{
     Evidence, Expectation, ExpectationDef, Judgement, Names, Scope,
     ledgers::{CLASS, LEDGER, Work, nobody_asked_again, shown, shows_nothing},
 };
 use crate::{
-    history::{Account, Entry, Fate, View},
+    history::{Account, Entry, Fate, Operation, Outcome, View},
     input::{About, Fields, Key, Problems, Shape},
+    units::{Micros, format_duration},
 };
+use std::time::Duration;
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "nothing-lost",
@@ -34,6 +39,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         mistakes: &[
             "Both sides must capture the same id.",
             "\
+                A read-back believes what the system says of itself: `within` asks whether it \
+                was true.",
+            "\
                 A last phase that is shorter than the backlog needs cannot show that it is worked \
                 off.",
         ],
@@ -49,6 +57,11 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             "classes of work that may be dropped if the system reports it; \"*\" for all (none)",
         ),
         Key::optional(
+            "within",
+            Shape::Duration,
+            "how long after the operation's last answer, read-backs included, the delivery may be seen (no bound)",
+        ),
+        Key::optional(
             "strict",
             Shape::Bool,
             "whether also nothing may be delivered that was refused, reported as dropped or never asked for (false)",
@@ -62,6 +75,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
 struct NothingLost {
     work: Work,
     may_drop: Vec<String>,
+    within: Option<Duration>,
     strict: bool,
 }
 
@@ -72,10 +86,12 @@ fn parse(
 ) -> Option<Box<dyn Expectation>> {
     let work = Work::read(fields, names, problems);
     let may_drop = fields.texts("may_drop", problems).unwrap_or_default();
+    let within = fields.duration("within", problems);
     let strict = fields.bool("strict", problems).unwrap_or(false);
     Some(Box::new(NothingLost {
         work: work?,
         may_drop: may_drop.into_iter().map(|text| text.value).collect(),
+        within,
         strict,
     }))
 }
@@ -229,6 +245,23 @@ impl NothingLost {
         wrong.collect()
     }
 
+    /// What was delivered later than `within` after an operation was told that all is well, and by how
+    /// much later than that answer, in microseconds.
+    fn late<'b, 'a>(&self, entries: &[&'b Entry<'a>]) -> Vec<(&'b Entry<'a>, u64)> {
+        let Some(within) = self.within else {
+            return Vec::new();
+        };
+        let is_told = |one: &&&Operation| matches!(one.outcome, Outcome::Ok | Outcome::Degraded);
+        let late = entries.iter().filter_map(|entry| {
+            let accepted = entry.asked.iter().take(entry.accepted);
+            let told = accepted.filter(is_told).map(|one| one.ended).min()?;
+            let delivered = *entry.delivered.first()?;
+            let is_late = delivered > told + within;
+            is_late.then(|| (*entry, Micros::from(delivered.since(told)).0))
+        });
+        late.collect()
+    }
+
     fn strictly(&self, view: &View<'_>, account: &Account<'_>, judgement: Judgement) -> Judgement {
         let wrong = self.unasked(view, account);
         // Operations whose id nobody knows may be what seems unexpected.
@@ -297,6 +330,7 @@ impl Expectation for NothingLost {
         };
         let entries = self.work.of(view, &account);
         let unshown = nobody_asked_again(view, &account, &entries);
+        let late = self.late(&entries);
         let found = self.sorted(entries);
         let judgement = self.weigh(view, &account, &found);
         let of = |entries: &[&Entry<'_>], what: &'static str| -> Vec<Evidence> {
@@ -318,6 +352,24 @@ impl Expectation for NothingLost {
             .with(of(&found.lost, "accepted, never delivered"))
             .with(of(&found.forbidden, "accepted, then dropped"))
             .with(of(&found.undelivered, "accepted, not delivered so far"));
+        let judgement = if late.is_empty() {
+            judgement
+        } else {
+            let text = format!(
+                "{} were delivered too late for what was answered",
+                late.len()
+            );
+            judgement
+                .fail(text)
+                .with(late.iter().take(super::EVIDENCE_MAX).map(|(entry, late)| {
+                    let late = format_duration(Duration::from_micros(*late));
+                    shown(
+                        view,
+                        entry,
+                        &format!("delivered {late} after the last answer"),
+                    )
+                }))
+        };
         let judgement = if self.strict {
             self.strictly(view, &account, judgement)
         } else {
@@ -333,6 +385,10 @@ impl Expectation for NothingLost {
         true
     }
 
+    fn hangs_on_time(&self) -> bool {
+        self.within.is_some()
+    }
+
     fn required(&self) -> String {
         let mut text = format!(
             "everything accepted in {} is delivered",
@@ -341,6 +397,10 @@ impl Expectation for NothingLost {
         if !self.may_drop.is_empty() {
             let classes = self.may_drop.join("/");
             text.push_str(&format!(", or reported as dropped ({classes})"));
+        }
+        if let Some(within) = self.within {
+            let within = format_duration(within);
+            text.push_str(&format!(", within {within} of the last answer"));
         }
         if self.strict {
             text.push_str(", and nothing else");
@@ -411,6 +471,48 @@ mod tests {
         assert!(verdict.measured.contains(measured), "{verdict:?}");
         let said = verdict.reason.as_deref().unwrap_or_default();
         assert!(said.contains(reason), "{said}");
+    }
+
+    #[test]
+    fn who_was_told_that_it_is_done_and_was_not_fails_though_it_was_done_later() {
+        let expect = format!("{WORK}\nwithin = \"1s\"");
+        // Each is said to be done half a second after it was taken in.
+        let told = |outcome: Outcome| {
+            let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+            let one = |story: Story, id: u64| {
+                let story = story.work(id * 1_000, &id.to_string(), Outcome::Ok);
+                let outcome = if id == 17 { outcome } else { Outcome::Ok };
+                story.read_back(500, outcome)
+            };
+            (0..40).fold(story, one).watched(60_000)
+        };
+        let done = |story: Story, late: u64| {
+            let one = |story: Story, id: u64| {
+                let after = if id == 17 { late } else { 400 };
+                story.delivery(id * 1_000 + after, &id.to_string())
+            };
+            (0..40).fold(story, one)
+        };
+        let honest = check(&expect, &done(told(Outcome::Ok), 1_400));
+        is(&honest, Status::Pass, "40 of 40 delivered", "");
+        let lying = check(&expect, &done(told(Outcome::Ok), 9_000));
+        is(
+            &lying,
+            Status::Fail,
+            "40 of 40",
+            "1 were delivered too late",
+        );
+        assert!(
+            lying.evidence[0].what.contains("after the last answer"),
+            "{lying:?}"
+        );
+        assert_eq!(
+            check(WORK, &done(told(Outcome::Ok), 9_000)).status,
+            Status::Pass
+        );
+        // Of that one nobody was told anything.
+        let silent = check(&expect, &done(told(Outcome::Failed), 9_000));
+        assert_eq!(silent.status, Status::Pass, "{silent:?}");
     }
 
     #[test]
