@@ -1,7 +1,7 @@
 //! What a section found of one measure, before it is known what of all is noise.
 
 use super::{
-    Change,
+    ALONE_MAX, Change, MUCH,
     statistics::{Part, binomial, fisher, fisher_least, quantile_ranks, wilson},
 };
 use crate::report::{
@@ -55,6 +55,8 @@ pub struct Test {
     pub change: Change,
     /// Why nothing can be told, if nothing can: too few samples.
     pub too_few: Option<String>,
+    /// Whether it is much worse, and would be so certainly if operations did not share their fate.
+    pub is_stretch: bool,
 }
 
 impl Verdict {
@@ -90,6 +92,11 @@ impl Verdict {
                 Some("too little of it to be told from chance".to_owned()),
             ),
         }
+    }
+
+    /// Whether it is much worse, which only that operations share their fate makes uncertain.
+    pub fn is_stretch(&self) -> bool {
+        matches!(self, Self::Tested(test) if test.is_stretch)
     }
 
     /// Whether both runs were measured alike and differ by more than is too small to matter,
@@ -174,11 +181,15 @@ pub fn share(old: Counted, new: Counted, good: Good, margin: f64) -> (String, St
     } else {
         good.change(grown > 0.0)
     };
+    let alone = |one: Counted| Part::worth(one.hits, one.all, 1.0);
     let verdict = Verdict::Tested(Test {
         chance: fisher(before, after),
         least: fisher_least(before, after),
         change,
         too_few: too_few(before.all, after.all, SAMPLES_MIN),
+        is_stretch: change == Change::Worse
+            && grown.abs() >= MUCH
+            && fisher(alone(old), alone(new)) <= ALONE_MAX,
     });
     (text(old), text(new), verdict)
 }
@@ -225,6 +236,7 @@ pub fn rate(
         change,
         too_few: (old.all == 0 || new.all == 0)
             .then(|| "nothing of it happened in one of the runs".to_owned()),
+        is_stretch: false,
     });
     (text(old), text(new), verdict)
 }
@@ -310,6 +322,7 @@ pub fn quantile(
         least: fisher_least(before, after),
         change,
         too_few: too_few(before.all, after.all, needed),
+        is_stretch: false,
     });
     (old.shown(share), new.shown(share), verdict)
 }

@@ -17,6 +17,7 @@ mod recovery;
 mod requirements;
 pub mod statistics;
 mod terminal;
+mod within;
 
 use super::SuiteReport;
 use crate::expectation::Status;
@@ -34,6 +35,13 @@ pub const LEVEL: f64 = 0.05;
 /// The change that is too small to matter, where nobody says otherwise: a fifth of a time or a
 /// count, and a tenth of that in points of a share.
 pub const NOISE: f64 = 0.2;
+
+/// The points by which a share that is worse is much worse.
+const MUCH: f64 = 0.1;
+
+/// How unlikely a share that is much worse must be by chance, if each operation fared for itself, so that
+/// all there is left to say against it is that they fared together.
+const ALONE_MAX: f64 = 1e-4;
 
 /// A part of a scenario's report that is compared.
 pub(super) struct SectionDef {
@@ -180,6 +188,9 @@ pub struct Row {
     /// Whether it differs by more than is too small to matter, be that chance or not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub differs: bool,
+    /// Whether it is much worse in a stretch or a few, of which nobody can tell whether they are chance.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stretch: bool,
     /// How likely so great a difference is by chance alone, where that was tested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chance: Option<f64>,
@@ -274,6 +285,7 @@ fn scenario(
             section: section.to_owned(),
             chance: found.verdict.test().map(|test| test.chance),
             differs: found.verdict.differs(),
+            stretch: *change == Change::CannotBeTold && found.verdict.is_stretch(),
             of: found.of,
             what: found.what,
             old: found.old,
@@ -299,7 +311,8 @@ fn sort(rows: &mut [Row]) {
 }
 
 /// What keeps a comparison from being green although nothing is worse: a run without its outage, a
-/// scenario that is missing and a requirement of which nothing is known all look well.
+/// scenario that is missing and a requirement of which nothing is known all look well, and one
+/// long stretch of failures is one event, of which no test can tell how often it comes.
 fn untold(matched: &Matched<'_>, scenarios: &[ScenarioDiff], tested: usize) -> Vec<String> {
     if scenarios.is_empty() {
         return vec!["the two runs have nothing in common".to_owned()];
@@ -326,6 +339,17 @@ fn untold(matched: &Matched<'_>, scenarios: &[ScenarioDiff], tested: usize) -> V
         count => reasons.push(format!(
             "{} cannot be told",
             super::words::counted(count as u64, "requirement")
+        )),
+    }
+    let rows = scenarios.iter().flat_map(|one| &one.rows);
+    match rows.filter(|row| row.stretch).count() {
+        0 => {}
+        count => reasons.push(format!(
+            "{} much worse in a stretch, which may be chance",
+            match count {
+                1 => "1 measure is".to_owned(),
+                many => format!("{many} measures are"),
+            }
         )),
     }
     if tested == 0 {

@@ -1,7 +1,7 @@
 //! How soon the outage showed, and how soon the system was as before.
 
 use super::{
-    SectionDef,
+    Change, SectionDef,
     finding::{Found, Verdict, once},
     pairs::{Pair, unless},
 };
@@ -25,9 +25,9 @@ fn compare(pair: &Pair<'_>) -> Vec<Found> {
         });
     };
     if let (Some(old), Some(new)) = (pair.old.detected, pair.new.detected) {
-        for (what, at) in DETECTED {
+        for (what, at, later) in DETECTED {
             if at(&old).is_some() || at(&new).is_some() {
-                row(what, noticed(at(&old), at(&new)));
+                row(what, noticed(at(&old), at(&new), later));
             }
         }
     }
@@ -48,18 +48,33 @@ fn compare(pair: &Pair<'_>) -> Vec<Found> {
 /// A time of the detection.
 type At = fn(&DetectedReport) -> Option<u64>;
 
-const DETECTED: [(&str, At); 2] = [
-    ("first fallback after", |it| it.fallback_us),
-    ("first alert after", |it| it.alert_us),
+/// What is compared, and whether it is worse when it is later. An alert is; a fallback first comes when
+/// one is first needed, which is chance where few need one.
+const DETECTED: [(&str, At, Later); 2] = [
+    (
+        "first fallback after",
+        |it| it.fallback_us,
+        Later::Different,
+    ),
+    ("first alert after", |it| it.alert_us, Later::Worse),
 ];
 
-/// A fallback or an alert that comes later is worse; that there is none may mean that there was
-/// nothing to notice, which a requirement can tell and this cannot.
-fn noticed(old: Option<u64>, new: Option<u64>) -> (String, String, Verdict) {
+/// What it means that something came later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Later {
+    Worse,
+    Different,
+}
+
+/// That there is none may mean that there was nothing to notice, which a requirement can tell and this
+/// cannot.
+fn noticed(old: Option<u64>, new: Option<u64>, later: Later) -> (String, String, Verdict) {
     let (before, after, verdict) = once(old, new, "never", 0);
-    let verdict = match (old, new) {
-        (Some(_), Some(_)) => verdict,
-        _ => Verdict::Fact(super::Change::Different, None),
+    let is_told = old.is_some() && new.is_some() && later == Later::Worse;
+    let verdict = match verdict.decided(None).0 {
+        Change::NoChange => verdict,
+        _ if is_told => verdict,
+        _ => Verdict::Fact(Change::Different, None),
     };
     (before, after, verdict)
 }

@@ -7,7 +7,7 @@ use super::{
     Change, SectionDef,
     finding::{Found, Verdict as Told},
     pairs::Pair,
-    statistics::{Part, wilson},
+    within::is_within_noise,
 };
 use crate::expectation::{Status, Verdict};
 
@@ -24,7 +24,7 @@ fn compare(pair: &Pair<'_>) -> Vec<Found> {
         .verdicts
         .iter()
         .map(|new| match find(&pair.old.verdicts, &new.id) {
-            Some(old) => both(&old, new),
+            Some(old) => both(&old, new, pair.noise),
             None => appeared(pair, new),
         })
         .collect();
@@ -48,7 +48,9 @@ fn measured(verdict: &Verdict) -> String {
     format!("{}: {}", verdict.status, verdict.measured)
 }
 
-fn both(old: &Verdict, new: &Verdict) -> Found {
+/// A requirement that is met by a hair is met today and not tomorrow, by the same system. Where what was
+/// measured differs by no more than chance, nobody can tell whether the system changed.
+fn both(old: &Verdict, new: &Verdict, noise: f64) -> Found {
     let fact = |change: Change, why: Option<String>| Told::Fact(change, why);
     let required_otherwise = |before: &str| {
         Told::unknown(format!(
@@ -70,7 +72,16 @@ fn both(old: &Verdict, new: &Verdict) -> Found {
         }
         _ if reworded => required_otherwise(""),
         (Status::Pass, Status::Pass) | (Status::Fail, Status::Fail) => fact(Change::NoChange, None),
-        (Status::Pass, Status::Fail) => fact(Change::Worse, broken(old, new)),
+        (Status::Pass, Status::Fail) if is_within_noise(old, new, noise) => {
+            Told::unknown(match &new.reason {
+                Some(reason) => format!("it fails now, {WITHIN}: {reason}"),
+                None => format!("it fails now, {WITHIN}"),
+            })
+        }
+        (Status::Pass, Status::Fail) => fact(Change::Worse, new.reason.clone()),
+        (Status::Fail, Status::Pass) if is_within_noise(old, new, noise) => {
+            fact(Change::Different, Some(format!("it passes now, {WITHIN}")))
+        }
         (Status::Fail, Status::Pass) => fact(Change::Better, None),
         (Status::Inconclusive, Status::Pass) => fact(
             Change::Different,
@@ -80,35 +91,8 @@ fn both(old: &Verdict, new: &Verdict) -> Found {
     row(new, measured(old), measured(new), told)
 }
 
-/// Why it fails now, and whether so small a difference may be chance: it is broken all the same.
-fn broken(old: &Verdict, new: &Verdict) -> Option<String> {
-    let near = match (part(&old.measured), part(&new.measured)) {
-        (Some(before), Some(after)) => within(before, after) && within(after, before),
-        _ => false,
-    };
-    let note = near.then(|| "within noise of its bound".to_owned());
-    let parts: Vec<String> = new.reason.clone().into_iter().chain(note).collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
-}
-
-/// Whether a share lies in the interval of another. As if nothing clumped, so that it does more
-/// rarely than it should.
-fn within(one: Part, other: Part) -> bool {
-    let (low, high) = wilson(other);
-    (low..=high).contains(&one.share())
-}
-
-/// The share that a requirement was measured as, `95% (380 of 400)`, where it was one.
-fn part(measured: &str) -> Option<Part> {
-    let (_, rest) = measured.split_once("% (")?;
-    let (hits, rest) = rest.split_once(" of ")?;
-    let (all, _) = rest.split_once(')')?;
-    let part = Part {
-        hits: hits.parse().ok()?,
-        all: all.parse().ok()?,
-    };
-    (part.hits <= part.all && part.all > 0).then_some(part)
-}
+/// What is said of a requirement that came out otherwise though next to nothing changed.
+const WITHIN: &str = "but what was measured differs by no more than chance";
 
 /// A requirement that is new cannot have become worse, but one that fails is no good news either.
 fn appeared(pair: &Pair<'_>, new: &Verdict) -> Found {

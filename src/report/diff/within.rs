@@ -1,0 +1,175 @@
+//! Whether what was measured of a requirement differs by no more than two runs of the same system do.
+//!
+//! A report says what was measured in words, so words are what is compared: `98.9% (356 of 360)`,
+//! `p95 1.2s of 400, bound 1.5s`. Whatever cannot be read so differs.
+
+use super::{
+    finding::{ONCE_LEAST_US, TIME_LEAST_US},
+    statistics::{Part, fisher},
+};
+use crate::{
+    expectation::Verdict,
+    units::{Bytes, parse_duration},
+};
+
+/// Kinds that measure one moment of a run, which a single bad second puts off.
+const ONCE: [&str; 1] = ["recovery"];
+
+/// A quantity that varies from run to run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Quantity {
+    /// Microseconds.
+    Time(f64),
+    /// Bytes, a share, a rate, a factor.
+    Other(f64),
+}
+
+/// A share that is less likely by chance differs.
+const SHARE_CHANCE_MIN: f64 = 0.01;
+
+/// Whether two runs of the same system may well differ so much. Shares that count their samples are
+/// tested (Fisher's exact test), as if nothing clumped, so that they are called near more rarely than
+/// they might be; of all else each quantity may differ by `noise`, a time by 50 ms
+/// besides, and one that a run has once by five seconds. Numbers without a unit are counts, and
+/// must be the same.
+pub fn is_within_noise(old: &Verdict, new: &Verdict, noise: f64) -> bool {
+    if let (Some(before), Some(after)) = (part(&old.measured), part(&new.measured)) {
+        return fisher(before, after) > SHARE_CHANCE_MIN;
+    }
+    let least_us = if ONCE.contains(&new.kind.as_str()) {
+        ONCE_LEAST_US
+    } else {
+        TIME_LEAST_US
+    };
+    let (before, after) = (read(&old.measured), read(&new.measured));
+    let near = |(one, other): (&Quantity, &Quantity)| match (one, other) {
+        (Quantity::Time(one), Quantity::Time(other)) => {
+            (one - other).abs() <= (noise * one).max(least_us as f64)
+        }
+        (Quantity::Other(one), Quantity::Other(other)) => (one - other).abs() <= noise * one,
+        _ => false,
+    };
+    before.0 == after.0
+        && !before.1.is_empty()
+        && before.1.len() == after.1.len()
+        && before.1.iter().zip(&after.1).all(near)
+}
+
+/// The share that a requirement was measured as, `95% (380 of 400)`, where it was that alone.
+fn part(measured: &str) -> Option<Part> {
+    let (_, rest) = measured.split_once("% (")?;
+    let (hits, rest) = rest.split_once(" of ")?;
+    let all = rest.strip_suffix(')')?;
+    let part = Part {
+        hits: hits.parse().ok()?,
+        all: all.parse().ok()?,
+    };
+    (part.hits <= part.all && part.all > 0).then_some(part)
+}
+
+/// The words of a text without its quantities and without the number of its samples (`of 400`), and
+/// the quantities.
+fn read(measured: &str) -> (Vec<&str>, Vec<Quantity>) {
+    let (mut words, mut quantities) = (Vec::new(), Vec::new());
+    for word in measured.split_whitespace() {
+        let bare = word.trim_matches(|c: char| ",;:()".contains(c));
+        let counts = words.last() == Some(&"of") && bare.bytes().all(|byte| byte.is_ascii_digit());
+        match quantity(bare) {
+            Some(quantity) => quantities.push(quantity),
+            None if counts => {}
+            None => words.push(word),
+        }
+    }
+    (words, quantities)
+}
+
+/// A number with its unit.
+fn quantity(word: &str) -> Option<Quantity> {
+    if !word.starts_with(|c: char| c.is_ascii_digit()) || word.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    if let Ok(time) = parse_duration(word) {
+        return Some(Quantity::Time(time.as_secs_f64() * 1e6));
+    }
+    let number = |unit: &str| word.strip_suffix(unit)?.parse::<f64>().ok();
+    let other = ["%", "x", "/s"].into_iter().find_map(number);
+    let size = || word.parse::<Bytes>().ok().map(|size| size.0 as f64);
+    other.or_else(size).map(Quantity::Other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{expectation::Status, report::diff::NOISE};
+
+    fn near(kind: &str, old: &str, new: &str) -> bool {
+        let measured = |measured: &str| Verdict {
+            id: "A".to_owned(),
+            that: String::new(),
+            kind: kind.to_owned(),
+            status: Status::Pass,
+            required: String::new(),
+            measured: measured.to_owned(),
+            count: 1,
+            window: Default::default(),
+            phases: Vec::new(),
+            place: None,
+            reason: None,
+            evidence: Vec::new(),
+        };
+        is_within_noise(&measured(old), &measured(new), NOISE)
+    }
+
+    #[test]
+    fn shares_are_near_where_each_may_be_the_other() {
+        let shares = |old, new| near("success-rate", old, new);
+        assert!(shares("99.94% (1799 of 1800)", "99.89% (1798 of 1800)"));
+        assert!(!shares("99.94% (1799 of 1800)", "80% (1440 of 1800)"));
+        assert!(!shares("100% (400 of 400)", "98% (392 of 400)"));
+        assert!(!shares("100% (12 of 12)", "33.3% (4 of 12)"));
+        assert!(shares("100% (40 of 40)", "97.5% (39 of 40)"));
+    }
+
+    #[test]
+    fn quantities_are_near_where_they_differ_by_less_than_matters() {
+        for (kind, old, new, is_near) in [
+            ("latency", "p95 480ms of 400", "p95 520ms of 399", true),
+            ("latency", "p95 480ms of 400", "p95 1.2s of 400", false),
+            (
+                "latency",
+                "p95 14ms of 400, bound 118ms",
+                "p95 60ms of 400, bound 59ms",
+                false,
+            ),
+            (
+                "latency",
+                "p95 90ms of 400, bound 118ms",
+                "p95 125ms of 400, bound 119ms",
+                true,
+            ),
+            (
+                "gives-up",
+                "the longest took 9.8s",
+                "the longest took 10.3s",
+                true,
+            ),
+            ("recovery", "4s", "7s", true),
+            ("recovery", "4s", "12s", false),
+            ("recovery", "4s", "not recovered", false),
+            ("amplification", "1.28x", "1.33x", true),
+            ("amplification", "1.28x", "3.1x", false),
+            ("memory", "5.9MiB", "6.1MiB", true),
+            // Counts are as they are.
+            (
+                "attempts",
+                "3 attempts in 400ms",
+                "4 attempts in 410ms",
+                false,
+            ),
+            ("in-flight", "10 at one time", "11 at one time", false),
+            ("alert", "", "", false),
+        ] {
+            assert_eq!(near(kind, old, new), is_near, "{old}, {new}");
+        }
+    }
+}
