@@ -1,15 +1,12 @@
 //! A comparison of two runs as a page, in the manner of `report.html`: one file that needs no
 //! network and has no scripts.
 
-use super::{STYLE, prose, text::stamp};
+use super::{POLICY, footer, head, prose, text::stamp};
 use crate::report::{
     diff::{Change, Diff, Outcome, Row, ScenarioDiff, Side, own_reason, shared},
     words::counted,
 };
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-
-/// Nothing runs and nothing is fetched.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+use maud::{DOCTYPE, Markup, html};
 
 /// Comparison to bytes.
 pub fn render(diff: &Diff) -> Vec<u8> {
@@ -17,19 +14,11 @@ pub fn render(diff: &Diff) -> Vec<u8> {
 }
 
 fn page(diff: &Diff) -> Markup {
+    let title = format!("{}, Brownout", crate::report::diff::in_short(diff));
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="color-scheme" content="light dark";
-                meta name="generator" content={ "Brownout " (diff.brownout) };
-                title { (crate::report::diff::in_short(diff)) ", Brownout" }
-                link rel="icon" href="data:,";
-                style { (PreEscaped(STYLE)) }
-            }
+            (head(&title, &diff.brownout, POLICY))
             body {
                 a.skip href="#report" { "Skip to the comparison" }
                 header.masthead {
@@ -38,7 +27,7 @@ fn page(diff: &Diff) -> Markup {
                 }
                 main id="report" {
                     section.overview aria-labelledby="outcome" {
-                        h2 id="outcome" { (head(diff)) }
+                        h2 id="outcome" { (heading(diff)) }
                         div class={ "verdict " (colour_of(diff.outcome)) } {
                             p.why { (crate::report::diff::in_short(diff)) "." }
                         }
@@ -53,16 +42,13 @@ fn page(diff: &Diff) -> Markup {
                     }
                     @for (nth, one) in diff.scenarios.iter().enumerate() { (scenario(nth + 1, one)) }
                 }
-                footer {
-                    "Written by Brownout " (diff.brownout)
-                    ". This file needs no network; it can be kept, sent and printed as it is."
-                }
+                (footer(&diff.brownout))
             }
         }
     }
 }
 
-fn head(diff: &Diff) -> &'static str {
+fn heading(diff: &Diff) -> &'static str {
     match diff.outcome {
         Outcome::Regression if diff.count(Change::Worse) == 0 => "A client's policy changed",
         Outcome::Regression => "Something became worse",

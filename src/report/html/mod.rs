@@ -49,16 +49,7 @@ fn page(report: &SuiteReport) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(policy());
-                meta name="color-scheme" content="light dark";
-                meta name="generator" content={ "Brownout " (report.brownout) };
-                title { (title(report)) }
-                link rel="icon" href="data:,";
-                style { (PreEscaped(STYLE)) }
-            }
+            (head(&title(report), &report.brownout, &policy()))
             body {
                 a.skip href="#report" { "Skip to the report" }
                 (masthead(report))
@@ -69,23 +60,46 @@ fn page(report: &SuiteReport) -> Markup {
                     }
                     (glossary::glossary())
                 }
-                footer {
-                    "Written by Brownout " (report.brownout)
-                    ". This file needs no network; it can be kept, sent and printed as it is."
-                }
+                (footer(&report.brownout))
                 script { (PreEscaped(SCRIPT)) }
             }
         }
     }
 }
 
-/// What the page may do: run the one script that we wrote, and fetch nothing.
+/// The head of a page, which may do what the policy says.
+fn head(title: &str, brownout: &str, policy: &str) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta http-equiv="Content-Security-Policy" content=(policy);
+            meta name="color-scheme" content="light dark";
+            meta name="generator" content={ "Brownout " (brownout) };
+            title { (title) }
+            link rel="icon" href="data:,";
+            style { (PreEscaped(STYLE)) }
+        }
+    }
+}
+
+/// Who wrote a page.
+fn footer(brownout: &str) -> Markup {
+    html! {
+        footer {
+            "Written by Brownout " (brownout)
+            ". This file needs no network; it can be kept, sent and printed as it is."
+        }
+    }
+}
+
+/// What every page may do: look as it is meant to, and fetch nothing.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/// The same, and run the one script that we wrote.
 fn policy() -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, SCRIPT.as_bytes());
-    format!(
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
-        STANDARD.encode(digest)
-    )
+    format!("{POLICY}; script-src 'sha256-{}'", STANDARD.encode(digest))
 }
 
 fn title(report: &SuiteReport) -> String {
