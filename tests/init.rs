@@ -10,6 +10,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 /// A server of prices on a port of its own, ended when dropped.
@@ -118,6 +119,166 @@ fn a_service_with_time_outs_passes_its_first_rehearsal_and_one_without_fails() {
     assert_eq!(careless.verdict("FIRST-2"), "fail");
     for id in ["FIRST-1", "FIRST-2", "FIRST-3", "FIRST-4", "FIRST-5"] {
         assert_eq!(careful.verdict(id), "pass");
+    }
+}
+
+/// The program of the shop, with a deadline of a second.
+fn shop_command(port: &str) -> Vec<String> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/shop_app.py");
+    [
+        &python::interpreter().display().to_string(),
+        &program.display().to_string(),
+        "--port",
+        port,
+        "--deadline",
+        "1",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// What was written checks, and its run comes to a verdict on each of these.
+fn first_run(bench: &Bench, env: &[(&str, &str)]) -> Left {
+    let check = bench.brownout(&["check", "scenarios/first-outage.toml"]);
+    check.assert_status(0);
+    assert_eq!(check.stderr, "");
+    let args = ["--seed", "1", "--speed", "2x"];
+    let run = [&["run", "scenarios/first-outage.toml"][..], &args].concat();
+    bench.finished(bench.command(&run).envs(env.iter().copied()))
+}
+
+#[test]
+fn a_third_party_that_is_called_by_its_name_is_rehearsed_too() {
+    let bench = Bench::new();
+    let command = shop_command("{port.app}").join(" ");
+    let init = bench.brownout(&[
+        "init",
+        "--yes",
+        "--host",
+        "api.prices.example",
+        "--command",
+        &command,
+        "--ready",
+        "/healthz",
+    ]);
+    init.assert_status(0);
+    let system = fs::read_to_string(bench.path().join("brownout.toml")).expect("it was written");
+    assert!(
+        system.contains("[dependency.prices]")
+            && system.contains(r#"hosts    = ["api.prices.example"]"#),
+        "{system}"
+    );
+    // The program has the host from nobody that Brownout could ask.
+    let left = first_run(&bench, &[("PRICES_API_URL", "http://api.prices.example")]);
+    left.assert_status(0);
+    for id in ["FIRST-1", "FIRST-2", "FIRST-3", "FIRST-4", "FIRST-5"] {
+        assert_eq!(left.verdict(id), "pass", "{id}: {}", left.stdout);
+    }
+    let both = bench.brownout(&[
+        "init",
+        "--host",
+        "a.example",
+        "--external",
+        "http://127.0.0.1:1",
+    ]);
+    both.assert_status(64);
+}
+
+/// A port of loopback on which nobody listens.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+#[test]
+fn a_system_that_somebody_else_starts_is_rehearsed_too() {
+    let prices = Prices::start();
+    let (own, listen) = (free_port(), free_port());
+    let bench = Bench::new();
+    let url = format!("http://127.0.0.1:{own}");
+    let depends = format!("PRICES_API_URL=http://127.0.0.1:{}", prices.port);
+    let init = bench.brownout(&["init", "--yes", "--external", &url, "--depends", &depends]);
+    init.assert_status(0);
+    let said = "start the system with PRICES_API_URL=http://127.0.0.1:10080";
+    assert!(init.stderr.contains(said), "{}", init.stderr);
+    // Several such tests may run side by side.
+    let file = bench.path().join("brownout.toml");
+    let system = fs::read_to_string(&file).expect("it was written");
+    assert!(
+        system.contains("PRICES_API_URL=http://127.0.0.1:10080\n"),
+        "{system}"
+    );
+    fs::write(&file, system.replace(":10080", &format!(":{listen}"))).expect("it is written");
+    let command = shop_command(&own.to_string());
+    let child = Command::new(&command[0])
+        .args(&command[1..])
+        .env("PRICES_API_URL", format!("http://127.0.0.1:{listen}"))
+        .spawn()
+        .expect("python starts");
+    let _shop = Ended(child);
+    until_it_listens(own);
+    let left = first_run(&bench, &[]);
+    left.assert_status(0);
+    for id in ["FIRST-1", "FIRST-2", "FIRST-3", "FIRST-4"] {
+        assert_eq!(left.verdict(id), "pass", "{id}: {}", left.stdout);
+    }
+    assert_eq!(
+        left.verdict("FIRST-5"),
+        "missing",
+        "its processes are not seen"
+    );
+}
+
+/// A program that is ended when dropped.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until somebody listens on this port of loopback.
+fn until_it_listens(port: u16) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "nobody listens on {port}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_database_that_is_named_by_host_and_port_is_rehearsed_too() {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/postgres_app.py");
+    let command = format!(
+        "{} {} {{port.app}}",
+        python::interpreter().display(),
+        program.display()
+    );
+    let env = "PGHOST=db.internal.example\nPGPORT=6432\nPGUSER=app\nPGDATABASE=app\n";
+    let bench = Bench::new().file(".env", env);
+    let init = bench.brownout(&[
+        "init",
+        "--yes",
+        "--command",
+        &command,
+        "--ready",
+        "/healthz",
+        "--path",
+        "/one",
+    ]);
+    init.assert_status(0);
+    // What else stands in `.env` the system has from its environment, as ever.
+    let left = first_run(&bench, &[("PGUSER", "app"), ("PGDATABASE", "app")]);
+    // psycopg waits for ever where nobody says otherwise.
+    left.assert_status(1);
+    for (id, status) in [
+        ("FIRST-1", "fail"),
+        ("FIRST-2", "fail"),
+        ("FIRST-5", "pass"),
+    ] {
+        assert_eq!(left.verdict(id), status, "{id}: {}", left.stdout);
     }
 }
 

@@ -68,6 +68,8 @@ Examples:
   brownout init --yes --path /orders         no questions
   brownout init --command './api --port {port.app}' --depends DATABASE_URL=postgres://localhost/app
   brownout init --dry-run shop/              print what would be written for the folder shop
+  brownout init --host api.segment.io        a third party that a library calls by its name
+  brownout init --external http://127.0.0.1:8000 --depends API_URL=http://10.0.0.7
 
 It looks at .env and .env.*, at the compose file, and at Procfile, package.json, manage.py,
 Dockerfile and the like, and writes DIR/brownout.toml and DIR/scenarios/first-outage.toml: both or
@@ -84,6 +86,9 @@ pub struct Init {
     /// How the system is started; {port.app} stands for its port.
     #[arg(long, value_name = "LINE")]
     pub command: Option<String>,
+    /// The URL of a system that somebody else starts.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["command", "port", "ready", "host"])]
+    pub external: Option<String>,
     /// The port that it listens on: a number, or the variable that it takes it from.
     #[arg(long, value_name = "PORT|VARIABLE")]
     pub port: Option<String>,
@@ -99,6 +104,10 @@ pub struct Init {
     /// What it depends on, beside what is found: a variable of its environment and its URL.
     #[arg(long, value_name = "VARIABLE=URL")]
     pub depends: Vec<String>,
+    /// A host that it calls by name, like api.segment.io or *.pusher.com: it is led there through a
+    /// forward proxy.
+    #[arg(long, value_name = "HOST")]
+    pub host: Vec<String>,
     /// The dependency that fails in the scenario.
     #[arg(long, value_name = "NAME")]
     pub failing: Option<String>,

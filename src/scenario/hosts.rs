@@ -72,7 +72,7 @@ impl HostPattern {
     }
 
     /// Whether some host is meant by both.
-    fn overlaps(&self, other: &Self) -> bool {
+    pub fn overlaps(&self, other: &Self) -> bool {
         let within = |wild: &Self, other: &Self| {
             wild.is_wild
                 && (other.name.ends_with(&format!(".{}", wild.name))

@@ -61,7 +61,12 @@ impl Bench {
 
     /// Runs to the end.
     pub fn brownout(&self, arguments: &[&str]) -> Left {
-        let output = self.command(arguments).output().expect("brownout starts");
+        self.finished(&mut self.command(arguments))
+    }
+
+    /// Runs a command of the folder to the end.
+    pub fn finished(&self, command: &mut Command) -> Left {
+        let output = command.output().expect("brownout starts");
         self.left(&output)
     }
 

@@ -14,6 +14,7 @@ use super::{
     compose::Service,
     url::{Url, host_and_port, is_here},
 };
+use crate::scenario::HostPattern;
 use std::fmt;
 
 /// A variable with its value, and where that stands: ".env:3".
@@ -160,6 +161,10 @@ pub struct Dependency {
     pub because: String,
     /// Variables and what they are set to.
     pub env: Vec<(String, String)>,
+    /// The hosts under which the system's libraries call it, where no variable says where it is.
+    pub hosts: Vec<String>,
+    /// Where Brownout always listens in its stead on loopback; any free port where nothing says so.
+    pub listen: Option<u16>,
     /// Buckets of an embedded S3 server.
     pub buckets: Vec<String>,
     /// Passwords that were not copied.
@@ -217,6 +222,81 @@ impl fmt::Display for Real {
              made a dependency",
             self.variable, self.origin, self.why
         )
+    }
+}
+
+/// How much greater than a protocol's own port the one is on which Brownout always listens.
+const LISTEN_ABOVE: u16 = 10_000;
+
+/// Third parties that are called by their hosts. In a rehearsal nothing goes there.
+pub fn by_hosts(hosts: &[String], others: &[Dependency]) -> Result<Vec<Dependency>, String> {
+    let mut found: Vec<Dependency> = Vec::new();
+    for host in hosts {
+        let pattern = HostPattern::parse(host).map_err(|(message, _)| message)?;
+        let mut known = found.iter().flat_map(|one| &one.hosts);
+        let overlapping = known
+            .find(|other| HostPattern::parse(other).is_ok_and(|other| other.overlaps(&pattern)));
+        if let Some(other) = overlapping {
+            return Err(format!("`{host}` and `{other}` overlap"));
+        }
+        // What stands before the top-level domain: "segment" of api.segment.io.
+        let own = host.rsplit('.').nth(1).unwrap_or(host);
+        let first = in_letters(own, Kind::Http.about().name);
+        let more = (2..).map(|nth| format!("{first}-{nth}"));
+        let is_role = |name: &str| KINDS.iter().any(|about| about.role == Some(name));
+        let mut all = others.iter().chain(&found);
+        let mut names = std::iter::once(first.clone()).chain(more);
+        let is_free = |name: &String| !is_role(name) && all.all(|one| one.name != *name);
+        found.push(Dependency {
+            name: names.find(is_free).unwrap_or(first),
+            kind: Kind::Http,
+            upstream: "embedded:sink".to_owned(),
+            because: "takes what it is sent and answers 200; nothing goes to the real one"
+                .to_owned(),
+            env: Vec::new(),
+            hosts: vec![host.clone()],
+            listen: None,
+            buckets: Vec::new(),
+            passwords: Vec::new(),
+            origin: "--host".to_owned(),
+            address: format!("http {host}"),
+        });
+    }
+    Ok(found)
+}
+
+/// The id, key and secret of a Pusher app in a rehearsal, where the system must be told beforehand.
+pub const APP: &str = "rehearsal";
+
+impl Dependency {
+    /// A value of the system's environment as whoever starts it must write it; what is secret is
+    /// left to them. `None` where nobody knows where Brownout listens.
+    pub fn written_out(&self, template: &str) -> Option<String> {
+        let port = self.listen?;
+        let mut text = template.to_owned();
+        for (part, value) in [
+            ("url", format!("http://127.0.0.1:{port}")),
+            ("address", format!("127.0.0.1:{port}")),
+            ("host", "127.0.0.1".to_owned()),
+            ("port", port.to_string()),
+            ("app_id", APP.to_owned()),
+            ("app_key", APP.to_owned()),
+            ("app_secret", APP.to_owned()),
+        ] {
+            text = text.replace(&format!("{{dependency.{}.{part}}}", self.name), &value);
+        }
+        Some(text.replace("{env.", "${"))
+    }
+}
+
+/// Gives each an address on which Brownout always listens, for a system that somebody else starts.
+pub fn fixed(dependencies: &mut [Dependency]) {
+    let mut taken: Vec<u16> = Vec::new();
+    for dependency in dependencies {
+        let first = LISTEN_ABOVE + dependency.kind.about().port;
+        let port = (first..).find(|port| !taken.contains(port));
+        taken.extend(port);
+        dependency.listen = port;
     }
 }
 
@@ -704,6 +784,8 @@ impl Finder<'_> {
             upstream,
             because,
             env: Vec::new(),
+            hosts: Vec::new(),
+            listen: None,
             buckets: Vec::new(),
             passwords: Vec::new(),
             origin: origin.to_owned(),

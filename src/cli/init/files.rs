@@ -2,7 +2,7 @@
 //! bytes.
 
 use super::{
-    depends::{Dependency, Kind, Real},
+    depends::{APP, Dependency, Kind, Real},
     start::{PORT, Port, Started},
 };
 use crate::units::{Rate, format_duration};
@@ -11,8 +11,8 @@ use std::time::Duration;
 /// Everything that the files say.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// How the system is started.
-    pub started: Started,
+    /// How the system comes to run.
+    pub start: Start,
     /// Where it listens.
     pub port: Port,
     /// The path asked until it is ready.
@@ -27,6 +27,15 @@ pub struct Setup {
     pub path: String,
     /// The load's rate.
     pub rate: Rate,
+}
+
+/// How the system comes to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// By a command.
+    Command(Started),
+    /// Somebody else starts it; this is its URL.
+    External(String),
 }
 
 /// The name of the load.
@@ -69,11 +78,62 @@ impl Setup {
 
     /// `brownout.toml`.
     pub fn system(&self) -> String {
+        let mut out = match &self.start {
+            Start::Command(started) => self.started(started),
+            Start::External(url) => self.external(url),
+        };
+        for dependency in &self.dependencies {
+            out.push_str(&section(dependency));
+        }
+        out.push_str(&self.load());
+        out
+    }
+
+    /// The table of a system that somebody else starts.
+    fn external(&self, url: &str) -> String {
+        let mut out = format!(
+            "\
+# The system under test: where it is, what it depends on, and the load.
+# Written by `brownout init`; it is yours now. `brownout check brownout.toml` finds mistakes,
+# `brownout explain NAME` explains any word in it.
+
+[system]
+# Somebody else starts it, and its processes are not seen: nothing can be said of crashes and memory.
+external = {}
+
+# It must find its dependencies where Brownout listens in their stead while a run lasts. Start it with
+",
+            quoted(url)
+        );
+        for (name, value) in self.to_be_set() {
+            out.push_str(&format!("#   {name}={}\n", comment(&value)));
+        }
+        out.push_str("# Nothing secret was copied: ${NAME} stands for it.\n");
+        out.push_str(&self.left_real());
+        out
+    }
+
+    /// What an external system must be started with: variables and their values.
+    pub fn to_be_set(&self) -> Vec<(&str, String)> {
+        let mut set: Vec<(&str, String)> = Vec::new();
+        for dependency in &self.dependencies {
+            for (name, template) in &dependency.env {
+                let value = dependency.written_out(template);
+                if let Some(value) = value.filter(|_| set.iter().all(|(known, _)| known != name)) {
+                    set.push((name, value));
+                }
+            }
+        }
+        set
+    }
+
+    /// The tables of a system that Brownout starts.
+    fn started(&self, started: &Started) -> String {
         let url = match &self.port {
             Port::Fixed(port) => format!("http://127.0.0.1:{port}"),
             Port::InCommand | Port::Variable(_) => format!("http://127.0.0.1:{PORT}"),
         };
-        let mut out = format!(
+        format!(
             "\
 # The system under test: how it is started, what it depends on, and the load.
 # Written by `brownout init`; it is yours now. `brownout check brownout.toml` finds mistakes,
@@ -90,19 +150,14 @@ url     = {}
 # `brownout run` reaches the system too. Nothing secret was copied: {{env.NAME}} is taken from that
 # environment when a run begins.
 {}",
-            comment(&format!("From {}", self.started.origin)),
+            comment(&format!("From {}", started.origin)),
             self.port_said(),
-            array(&self.started.words),
+            array(&started.words),
             quoted(&url),
             self.port_note(),
             self.ready(),
             self.environment(),
-        );
-        for dependency in &self.dependencies {
-            out.push_str(&section(dependency));
-        }
-        out.push_str(&self.load());
-        out
+        )
     }
 
     /// What the comment of the command goes on with. A fixed port has a comment of its own.
@@ -281,13 +336,18 @@ id     = \"FIRST-4\"
 that   = \"everything is as before soon after the outage, by itself\"
 kind   = \"recovery\"
 within = \"20s\"
-
+",
+        );
+        if matches!(self.start, Start::Command(_)) {
+            out.push_str(
+                "
 [[expect]]
 id   = \"FIRST-5\"
 that = \"nothing crashes\"
 kind = \"alive\"
 ",
-        );
+            );
+        }
         out
     }
 }
@@ -386,6 +446,22 @@ protocol = {}
         comment(&capital(&dependency.because)),
         quoted(&dependency.upstream)
     ));
+    if !dependency.hosts.is_empty() {
+        out.push_str(&format!(
+            "# Called by name: the system finds a forward proxy in its environment (HTTP_PROXY and its kin).\nhosts    = {}\n",
+            array(&dependency.hosts)
+        ));
+    }
+    if let Some(port) = dependency.listen {
+        let listen = quoted(&format!("127.0.0.1:{port}"));
+        out.push_str(&format!("listen   = {listen}\n"));
+        if dependency.kind == Kind::Pusher {
+            let app = quoted(APP);
+            out.push_str(&format!(
+                "app      = {{ id = {app}, key = {app}, secret = {app} }}\n"
+            ));
+        }
+    }
     if !dependency.buckets.is_empty() {
         out.push_str(&format!("buckets  = {}\n", array(&dependency.buckets)));
     }

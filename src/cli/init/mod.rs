@@ -24,7 +24,7 @@ use crate::{
 };
 use ask::{Asker, yes};
 use depends::{Clue, Dependency};
-use files::Setup;
+use files::{Setup, Start};
 use look::{Found, look};
 use place::Wanted;
 use start::{Port, Started};
@@ -108,8 +108,16 @@ fn look_again(args: &Args, line: Option<&str>, more: &[Clue]) -> Result<Found, F
             .map_err(|wrong| Failure::usage(format!("--depends: {wrong}"), DEPENDS_HINT))?;
         clues.push(clue);
     }
-    look(&args.dir, &clues, args.service.as_deref(), line)
-        .map_err(|wrong| Failure::usage(wrong, "brownout init DIR looks into another folder"))
+    let mut found = look(&args.dir, &clues, args.service.as_deref(), line)
+        .map_err(|wrong| Failure::usage(wrong, "brownout init DIR looks into another folder"))?;
+    let called = depends::by_hosts(&args.host, &found.dependencies);
+    found
+        .dependencies
+        .extend(called.map_err(|wrong| usage("--host", wrong))?);
+    if args.external.is_some() {
+        depends::fixed(&mut found.dependencies);
+    }
+    Ok(found)
 }
 
 const DEPENDS_HINT: &str = "DATABASE_URL=postgres://127.0.0.1:5432/app";
@@ -174,7 +182,8 @@ fn assume(args: &Args, found: Found) -> Result<(Setup, Vec<String>), Failure> {
     let mut assumed = Vec::new();
     let mut missing = Vec::new();
     let mut hints = Vec::new();
-    if found.started.is_none() {
+    let start = start(args, found.started.clone())?;
+    if start.is_none() {
         missing.push("how the system is started");
         hints.push("--command 'node server.js'".to_owned());
     }
@@ -182,8 +191,8 @@ fn assume(args: &Args, found: Found) -> Result<(Setup, Vec<String>), Failure> {
         missing.push("what it depends on");
         hints.push(format!("--depends {DEPENDS_HINT}"));
     }
-    let started = match found.started {
-        Some(started) if !found.dependencies.is_empty() => started,
+    let start = match start {
+        Some(start) if !found.dependencies.is_empty() => start,
         _ => {
             return Err(Failure::usage(
                 format!(
@@ -195,7 +204,7 @@ fn assume(args: &Args, found: Found) -> Result<(Setup, Vec<String>), Failure> {
             ));
         }
     };
-    if args.command.is_none() {
+    if let (Start::Command(started), None) = (&start, &args.command) {
         assumed.push(format!(
             "it is started by `{}`, as {} says (--command)",
             started.words.join(" "),
@@ -203,6 +212,7 @@ fn assume(args: &Args, found: Found) -> Result<(Setup, Vec<String>), Failure> {
         ));
     }
     let port = match (&args.port, found.port) {
+        _ if args.external.is_some() => Port::InCommand,
         (Some(text), _) => typed_port(text)?,
         (None, Some((port, why))) => {
             assumed.push(format!("{} (--port): {why}", said(&port)));
@@ -235,7 +245,7 @@ fn assume(args: &Args, found: Found) -> Result<(Setup, Vec<String>), Failure> {
         }
     };
     let setup = Setup {
-        started,
+        start,
         port,
         ready: match &args.ready {
             Some(path) => optional_path(path).map_err(|wrong| usage("--ready", wrong))?,
@@ -253,6 +263,20 @@ fn assume(args: &Args, found: Found) -> Result<(Setup, Vec<String>), Failure> {
 
 fn usage(option: &str, wrong: String) -> Failure {
     Failure::usage(format!("{option}: {wrong}"), "brownout init --help")
+}
+
+/// How the system comes to run, where that is known.
+fn start(args: &Args, found: Option<Started>) -> Result<Option<Start>, Failure> {
+    let Some(url) = &args.external else {
+        return Ok(found.map(Start::Command));
+    };
+    let wrong = |wrong: &str| usage("--external", wrong.to_owned());
+    let parsed = url::Url::parse(url).ok_or_else(|| wrong("no URL, like http://127.0.0.1:8000"))?;
+    if parsed.scheme != "http" {
+        return Err(wrong("the load is plain HTTP: http://127.0.0.1:8000"));
+    }
+    let bare = url.trim_end_matches('/').to_owned();
+    Ok(Some(Start::External(bare)))
 }
 
 fn typed_port(text: &str) -> Result<Port, Failure> {
@@ -276,7 +300,7 @@ fn interview<R: io::BufRead, W: io::Write>(
 ) -> Result<Setup, Failure> {
     let mut found = found;
     let mut line = args.command.clone();
-    if line.is_none() {
+    if line.is_none() && args.external.is_none() {
         let default = found
             .started
             .as_ref()
@@ -299,11 +323,15 @@ fn interview<R: io::BufRead, W: io::Write>(
         let clue = asker.ask(question, "", depends_on)?;
         found = look_again(args, line.as_deref(), &[clue])?;
     }
-    let Some(started) = found.started else {
+    let Some(start) = start(args, found.started)? else {
         return Err(usage("--command", "it names no program".to_owned()));
     };
-    let port = port_by_answer(args, &started, found.port, asker)?;
+    let port = match &start {
+        Start::Command(started) => port_by_answer(args, started, found.port, asker)?,
+        Start::External(_) => Port::InCommand,
+    };
     let ready = match &args.ready {
+        _ if args.external.is_some() => None,
         Some(path) => optional_path(path).map_err(|wrong| usage("--ready", wrong))?,
         None => {
             let question =
@@ -334,7 +362,7 @@ fn interview<R: io::BufRead, W: io::Write>(
         }
     }
     Ok(Setup {
-        started,
+        start,
         port,
         ready,
         dependencies: found.dependencies,
@@ -467,6 +495,11 @@ fn say_next(setup: &Setup, scenario: &Path) {
             "first     export {}=…   the password within {} ({}), which was not copied",
             password.variable, password.within, password.origin
         ));
+    }
+    if matches!(setup.start, Start::External(_)) {
+        for (name, value) in setup.to_be_set() {
+            say::note(&format!("first     start the system with {name}={value}"));
+        }
     }
     let scenario = quoted(&scenario.display().to_string());
     say::note(&format!("next      brownout plan {scenario}"));

@@ -103,6 +103,65 @@ fn whatever_fails_the_files_check_without_a_warning() {
 }
 
 #[test]
+fn third_parties_by_name_and_systems_of_others_check_too() {
+    let hosts = [
+        "--host",
+        "api.segment.io",
+        "--host",
+        "*.pusher.com",
+        "--host",
+        "cache.example",
+    ];
+    let hosts = tried(&[("server.js", "")], &hosts);
+    let (setup, _) = hosts.setup().expect("a setup");
+    assert_eq!(problems_of(&setup), "", "{}", setup.system());
+    let names: Vec<&str> = setup
+        .dependencies
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
+    assert_eq!(names, ["segment", "pusher", "cache-2"]);
+    for wrong in [
+        &["--host", "localhost:80"][..],
+        &["--host", "a.b.io", "--host", "*.b.io"],
+    ] {
+        assert!(look_again(&tried(&[("server.js", "")], wrong).args, None, &[]).is_err());
+    }
+
+    let files = [(".env", ENV)];
+    for failing in ["db", "mysql", "s3", "redis", "payments", "pusher", "amqp"] {
+        let url = "http://10.0.0.7:8000/";
+        let external = tried(&files, &["--external", url, "--failing", failing]);
+        let (setup, _) = external.setup().expect("a setup");
+        let system = setup.system();
+        assert_eq!(
+            problems_of(&setup),
+            "",
+            "{failing}\n{system}\n{}",
+            setup.scenario()
+        );
+        assert!(
+            !system.contains("hunter2") && system.contains("10.0.0.7:8000\"\n"),
+            "{system}"
+        );
+    }
+    let external = tried(&files, &["--external", "http://127.0.0.1:8000"]);
+    let (setup, _) = external.setup().expect("a setup");
+    let set = setup.to_be_set();
+    let database = "postgres://app:${DATABASE_PASSWORD}@127.0.0.1:15432/shop".to_owned();
+    assert!(set.contains(&("DATABASE_URL", database)), "{set:?}");
+    for (name, value) in &set {
+        assert!(!value.contains("{dependency"), "{name}={value}");
+    }
+    for wrong in ["10.0.0.7:8000", "https://10.0.0.7"] {
+        assert!(
+            tried(&files, &["--external", wrong]).setup().is_err(),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn no_secret_is_in_the_files_or_in_what_is_said() {
     let tried = tried(&[(".env", ENV), ("server.js", "")], &[]);
     let (setup, assumed) = tried.setup().expect("a setup");
