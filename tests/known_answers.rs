@@ -9,9 +9,18 @@
 //! A run whose load missed its schedule, because the machine was busy with other things, says of
 //! itself that it is no answer. It is repeated, twice at most and with nothing beside it; any other
 //! answer, right or wrong, stands.
+//!
+//! What the runs left is also what a reader gets to see: the pages of all five remedied systems and of
+//! all five as they were are opened in a real browser.
 
+mod node;
+mod page;
+
+use brownout::report::SuiteReport;
+use page::Look;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::{LazyLock, Mutex},
@@ -103,17 +112,23 @@ impl Known {
 
 /// What the remedied systems answered, by scenario.
 static REMEDIED: LazyLock<BTreeMap<&str, Answer>> =
-    LazyLock::new(|| answers(|known| known.remedied));
+    LazyLock::new(|| answers("remedied", |known| known.remedied));
 
 /// What the systems as they were answered, by scenario.
 static AS_IT_WAS: LazyLock<BTreeMap<&str, Answer>> =
-    LazyLock::new(|| answers(|known| known.as_it_was));
+    LazyLock::new(|| answers("as-it-was", |known| known.as_it_was));
 
 /// Held by those runs that share the machine with nothing else of this test.
 static MACHINE: Mutex<()> = Mutex::new(());
 
 /// Runs every scenario against one of its systems, all side by side.
-fn answers(system: impl Fn(&Known) -> &'static str) -> BTreeMap<&'static str, Answer> {
+fn answers(which: &str, system: impl Fn(&Known) -> &'static str) -> BTreeMap<&'static str, Answer> {
+    let folder = folder_of(which);
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => panic!("{error}"),
+        _ => {}
+    }
+    let folder = |known: &Known| folder.join(known.scenario);
     // A test that failed had its turn all the same.
     let _machine = MACHINE
         .lock()
@@ -123,8 +138,11 @@ fn answers(system: impl Fn(&Known) -> &'static str) -> BTreeMap<&'static str, An
             .iter()
             .map(|known| {
                 let system = system(known);
-                let path = scenarios().join(known.scenario);
-                (known.scenario, scope.spawn(move || run(&path, system)))
+                let (path, out) = (scenarios().join(known.scenario), folder(known));
+                (
+                    known.scenario,
+                    scope.spawn(move || run(&path, system, &out)),
+                )
             })
             .collect();
         let joined = |(scenario, run): (_, thread::ScopedJoinHandle<'_, Answer>)| {
@@ -136,7 +154,8 @@ fn answers(system: impl Fn(&Known) -> &'static str) -> BTreeMap<&'static str, An
         let answer = answers.get_mut(known.scenario).expect("it ran");
         for _ in 0..2 {
             if answer.reasons.contains("missed its schedule") {
-                *answer = run(&scenarios().join(known.scenario), system(known));
+                let path = scenarios().join(known.scenario);
+                *answer = run(&path, system(known), &folder(known));
             }
         }
     }
@@ -190,7 +209,7 @@ known_answers! {
     meya_2017: Known {
         scenario: "meya-2017-s3.toml",
         remedied: "chat-platform-remedied.toml",
-        passes: 22,
+        passes: 23,
         as_it_was: "chat-platform-as-it-was.toml",
         fails: &[
             "MEY17-1", "MEY17-1-latency", "MEY17-2", "MEY17-3", "MEY17-3-circuit",
@@ -202,11 +221,11 @@ known_answers! {
     snapengage_2015: Known {
         scenario: "snapengage-2015-quota.toml",
         remedied: "live-chat-remedied.toml",
-        passes: 15,
+        passes: 16,
         as_it_was: "live-chat-as-it-was.toml",
         fails: &[
             "SNP-1", "SNP-2", "SNP-2-network", "SNP-2-load", "SNP-3", "SNP-4",
-            "SNP-4-fallback", "SNP-6", "SNP-7", "SNP-9", "SNP-10", "SNP-10-loop",
+            "SNP-4-fallback", "SNP-6", "SNP-7", "SNP-8-back", "SNP-9", "SNP-10", "SNP-10-loop",
         ],
     };
     batch_2025: Known {
@@ -248,6 +267,52 @@ fn every_scenario_has_its_known_answer() {
     }
 }
 
+/// The report of five runs as `brownout run scenarios/` would have written it, with its page.
+fn suite(which: &str, answers: &BTreeMap<&str, Answer>) -> (serde_json::Value, PathBuf) {
+    let parts = ALL.iter().map(|known| {
+        let report = &answers[known.scenario].report;
+        serde_json::from_str::<SuiteReport>(report).expect("a report")
+    });
+    let mut parts: Vec<SuiteReport> = parts.collect();
+    let scenarios = parts.iter_mut().flat_map(|one| one.scenarios.drain(..));
+    let scenarios = scenarios.collect();
+    let suite = SuiteReport::new(parts[0].began.clone(), parts[0].seed, scenarios);
+    let suite = serde_json::to_value(&suite).expect("JSON");
+    let folder = folder_of(which);
+    std::fs::write(folder.join("report.json"), suite.to_string()).expect("it is written");
+    let output = Command::new(env!("CARGO_BIN_EXE_brownout"))
+        .args(["report", "report.json", "--out", "report.html"])
+        .current_dir(&folder)
+        .output()
+        .expect("the binary starts");
+    // A scenario that is shown without its charts would be said here.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &*said), (Some(0), ""));
+    (suite, folder.join("report.html"))
+}
+
+#[test]
+fn the_pages_of_all_remedied_systems_and_of_all_as_they_were_read_well() {
+    let suites = [("remedied", &*REMEDIED), ("as-it-was", &*AS_IT_WAS)];
+    let _machine = MACHINE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    thread::scope(|scope| {
+        for (which, answers) in suites {
+            scope.spawn(move || {
+                let (report, page) = suite(which, answers);
+                let scenarios = report["scenarios"].as_array().expect("scenarios");
+                assert_eq!(scenarios.len(), ALL.len());
+                let size = std::fs::metadata(&page).expect("the page").len();
+                assert!(size < 1_000_000, "{which}: {size} bytes");
+                let pictures = page.parent().expect("a folder");
+                let shown = page::opened(&page, pictures, Look::Brief);
+                page::reads_well(&shown, &report);
+            });
+        }
+    });
+}
+
 /// A run's exit status, its verdicts by status, and all it said.
 struct Answer {
     exit: Option<i32>,
@@ -259,23 +324,29 @@ struct Answer {
     report: String,
 }
 
+/// Where the runs of all remedied systems, or of all as they were, are left.
+fn folder_of(which: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("known-answers")
+        .join(which)
+}
+
 fn scenarios() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
 }
 
-fn run(scenario: &Path, system: &str) -> Answer {
-    let out = tempfile::tempdir().expect("a folder for the run");
+fn run(scenario: &Path, system: &str, out: &Path) -> Answer {
     let output = Command::new(env!("CARGO_BIN_EXE_brownout"))
         .arg("run")
         .arg(scenario)
         .arg("--system")
         .arg(scenarios().join("systems").join(system))
         .arg("--out")
-        .arg(out.path())
+        .arg(out)
         .args(["--seed", "20170228"])
         .output()
         .expect("the binary starts");
-    answer(&output, &out.path().join("report.json"))
+    answer(&output, &out.join("report.json"))
 }
 
 fn answer(output: &Output, report: &Path) -> Answer {
@@ -356,7 +427,8 @@ at_least = "90%"
     let machine = MACHINE
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let answer = run(&scenario, "bot-platform-remedied.toml");
+    let out = folder.path().join("out");
+    let answer = run(&scenario, "bot-platform-remedied.toml", &out);
     drop(machine);
     assert_eq!(answer.exit, Some(2), "{}", answer.said);
     assert_eq!(answer.inconclusive, set(&["ANSWERS"]), "{}", answer.said);

@@ -1,14 +1,14 @@
 // Opens a report in the distribution's Chromium and says, as one JSON document on stdout, what a
 // reader meets: at two widths, in light and dark, with scripts and without.
 //
-//   node report_page.js REPORT.html PICTURES
+//   node report_page.js REPORT.html PICTURES [brief]
 "use strict";
 
 const fs = require("node:fs");
 const path = require("node:path");
 const { chromium } = require("playwright-core");
 
-const [report, pictures] = process.argv.slice(2);
+const [report, pictures, brief] = process.argv.slice(2);
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const address = `file://${path.resolve(report)}`;
 const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
@@ -29,16 +29,19 @@ const drawings = () =>
       const { width, height } = shape.getBoundingClientRect();
       return width > 0 || height > 0;
     });
-    return { says: svg.getAttribute("aria-label"), width: box.width, height: box.height, seen: seen.length };
+    const scenario = svg.closest("section.scenario").id;
+    return { scenario, says: svg.getAttribute("aria-label"), width: box.width, height: box.height, seen: seen.length };
   });
 
-/** Opens the first evidence that has a waterfall by a click, as a reader does. */
+/** Opens the first evidence that has a waterfall of several bars by a click, as a reader does. */
 async function evidence(page) {
-  const details = page.locator("details", { has: page.locator(".waterfall") }).first();
+  const details = page.locator("details:has(.waterfall tbody tr + tr)").first();
+  if ((await details.count()) === 0) return null;
   const before = await details.locator(".bar").first().isVisible();
   await details.locator("summary").click();
   const bars = details.locator(".bar");
-  return { before, after: await bars.first().isVisible(), bars: await bars.count(), width: (await bars.first().boundingBox()).width };
+  const widths = await bars.evaluateAll((all) => all.map((bar) => bar.getBoundingClientRect().width));
+  return { before, after: await bars.first().isVisible(), bars: widths.length, width: Math.max(...widths) };
 }
 
 /** Points at a chart, walks on with the keyboard, looks closer and back. */
@@ -165,8 +168,8 @@ async function paper(browser) {
     for (const scheme of ["light", "dark"]) visits.push(await visit(browser, width, scheme, true));
     visits.push(await visit(browser, width, "light", false));
   }
-  const pdf = await paper(browser);
-  const sights = [await eyes(browser, "light"), await eyes(browser, "dark")];
+  const pdf = brief ? null : await paper(browser);
+  const sights = brief ? [] : [await eyes(browser, "light"), await eyes(browser, "dark")];
   await browser.close();
   process.stdout.write(JSON.stringify({ visits, pdf, sights }));
 })().catch((error) => {
