@@ -10,6 +10,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -137,12 +138,17 @@ fn shop_command(port: &str) -> Vec<String> {
     .to_vec()
 }
 
-/// What was written checks, and its run comes to a verdict on each of these.
-fn first_run(bench: &Bench, env: &[(&str, &str)]) -> Left {
+/// What was written checks, and its run comes to verdicts. One run after the other: a machine that has
+/// too much to do shows nothing.
+fn first_run(bench: &Bench, speed: &str, env: &[(&str, &str)]) -> Left {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     let check = bench.brownout(&["check", "scenarios/first-outage.toml"]);
     check.assert_status(0);
     assert_eq!(check.stderr, "");
-    let args = ["--seed", "1", "--speed", "2x"];
+    let args = ["--seed", "1", "--speed", speed];
     let run = [&["run", "scenarios/first-outage.toml"][..], &args].concat();
     bench.finished(bench.command(&run).envs(env.iter().copied()))
 }
@@ -169,7 +175,11 @@ fn a_third_party_that_is_called_by_its_name_is_rehearsed_too() {
         "{system}"
     );
     // The program has the host from nobody that Brownout could ask.
-    let left = first_run(&bench, &[("PRICES_API_URL", "http://api.prices.example")]);
+    let left = first_run(
+        &bench,
+        "4x",
+        &[("PRICES_API_URL", "http://api.prices.example")],
+    );
     left.assert_status(0);
     for id in ["FIRST-1", "FIRST-2", "FIRST-3", "FIRST-4", "FIRST-5"] {
         assert_eq!(left.verdict(id), "pass", "{id}: {}", left.stdout);
@@ -217,16 +227,13 @@ fn a_system_that_somebody_else_starts_is_rehearsed_too() {
         .expect("python starts");
     let _shop = Ended(child);
     until_it_listens(own);
-    let left = first_run(&bench, &[]);
+    let left = first_run(&bench, "4x", &[]);
     left.assert_status(0);
     for id in ["FIRST-1", "FIRST-2", "FIRST-3", "FIRST-4"] {
         assert_eq!(left.verdict(id), "pass", "{id}: {}", left.stdout);
     }
-    assert_eq!(
-        left.verdict("FIRST-5"),
-        "missing",
-        "its processes are not seen"
-    );
+    // Its processes are not seen.
+    assert!(!left.stdout.contains("FIRST-5"), "{}", left.stdout);
 }
 
 /// A program that is ended when dropped.
@@ -270,7 +277,7 @@ fn a_database_that_is_named_by_host_and_port_is_rehearsed_too() {
     ]);
     init.assert_status(0);
     // What else stands in `.env` the system has from its environment, as ever.
-    let left = first_run(&bench, &[("PGUSER", "app"), ("PGDATABASE", "app")]);
+    let left = first_run(&bench, "2x", &[("PGUSER", "app"), ("PGDATABASE", "app")]);
     // psycopg waits for ever where nobody says otherwise.
     left.assert_status(1);
     for (id, status) in [
