@@ -1,7 +1,9 @@
 //! Fits the laws of pauses to pauses: which law, which jitter, which base.
 //!
 //! Every combination of law, factor, jitter and cap is tried at its most likely base (maximum
-//! likelihood). A pause is drawn from the jitter's range (uniform), plus what the client and the
+//! likelihood): factors, increments and parts that are in use, those that the medians and ranges
+//! suggest, and from the best of these on by ever smaller steps, so that no other number is taken
+//! for one in use. A pause is drawn from the jitter's range (uniform), plus what the client and the
 //! network take, plus a little noise (logistic, three scales); one in fifty may be anything, so
 //! that a stalled machine does not decide. Combinations are compared by Schwarz's criterion (G.
 //! Schwarz, "Estimating the Dimension of a Model", 1978): −2·ln L + parameters·ln n, whose
@@ -10,6 +12,11 @@
 //! pauses do not tell. The base's interval holds all bases of what is left that are at most e³
 //! times less likely than the best (for the end of a uniform range that is 95 % exactly, elsewhere
 //! more).
+//!
+//! Even the most likely law may be far from the truth: it is named only if it predicts how the pauses
+//! of each number, and all together, are spread. And two descriptions of the same pauses cannot be
+//! told apart: from half the pause to the whole ("equal") is a third either way of a base that is a
+//! quarter lower, so that neither this base nor that is claimed.
 
 use super::{
     claim::BackOff,
@@ -34,20 +41,50 @@ const EACH_MIN: usize = 3;
 /// The most pauses that are looked at: evenly chosen, if there are more.
 const PAUSES_MAX: usize = 240;
 
+/// The most pauses of which it is told what is looked at closely.
+const COARSE_MAX: usize = 80;
+
 /// Pauses of at most this, in seconds, are none: the client takes as long to make a request.
 const AT_ONCE: f64 = 0.015;
 
-/// The factors of exponential laws that are told apart: those in use, 1.6 being gRPC's.
+/// The factors of exponential laws that are in use, 1.6 being gRPC's.
 const FACTORS: &[f64] = &[
     1.1, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0, 10.0,
 ];
 
-/// The increments of linear laws, as parts of the base.
+/// The increments of linear laws that are in use, as parts of the base.
 const INCREMENTS: &[f64] = &[0.1, 0.2, 0.3, 0.5, 1.0, 2.0];
 
-/// The parts of the pause that proportional jitter adds and takes away: 1/7 is a quarter taken from
-/// the whole.
-const PARTS: &[f64] = &[0.1, 1.0 / 7.0, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5];
+/// The parts of the pause that proportional jitter adds and takes away, those in use: 1/7 is a quarter
+/// taken from the whole.
+const PARTS: &[f64] = &[
+    0.05,
+    0.1,
+    1.0 / 7.0,
+    0.2,
+    0.25,
+    0.3,
+    1.0 / 3.0,
+    0.35,
+    0.4,
+    0.5,
+];
+
+/// The greatest part of the pause either way: where nearly nothing may be left it is full jitter.
+const PART_MAX: f64 = 0.6;
+
+/// The steps by which factors, increments and parts are moved to where they are most likely, as parts
+/// of them (of the logarithm of a factor).
+const STEPS: &[f64] = &[0.2, 0.1, 0.05, 0.02, 0.01, 0.005];
+
+/// How much more likely, in terms of the criterion, a number must be than one in use.
+const UNUSUAL: f64 = 2.0;
+
+/// How far another factor must be, as a part of it, to be ruled out before one is named.
+const FACTOR_OFF: f64 = 0.1;
+
+/// And an increment, which is a part of the base.
+const INCREMENT_OFF: f64 = 0.25;
 
 /// What clients and networks take besides, in seconds.
 const OVERHEADS: &[f64] = &[0.0, 0.002, 0.005, 0.01, 0.02, 0.05];
@@ -67,6 +104,9 @@ const STRAY: f64 = 0.02;
 
 /// The most strays that a law that fits may leave.
 const STRAYS_MAX: f64 = 0.2;
+
+/// The most pauses of one number that may be longer than none, where there is said to be none.
+const LONGER_MAX: f64 = 0.1;
 
 /// The factors at which a base's interval may end.
 const BASE_STEPS: &[f64] = &[
@@ -107,8 +147,20 @@ struct Model {
     /// The factor of an exponential law, the increment of a linear one.
     factor: f64,
     jitter: Spread,
-    /// From which pause on the cap holds.
-    capped_from: Option<usize>,
+    cap: Cap,
+    /// Whether its factor or its jitter's part is none of those in use.
+    is_unusual: bool,
+}
+
+/// How pauses are kept short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cap {
+    /// Not at all.
+    None,
+    /// Before jitter, from this pause on.
+    From(usize),
+    /// What was drawn is cut, as redis-py does: the longer draws are all the cap.
+    Drawn,
 }
 
 /// A jitter with its parameter.
@@ -155,10 +207,10 @@ pub fn fit(pauses: &[Pause]) -> Fitted {
         .copied()
         .filter(|one| one.nth <= last)
         .collect();
-    if (1..=last).all(|nth| median(of(&pauses, nth)) <= AT_ONCE) {
+    if (1..=last).all(|nth| are_none(&pauses, nth)) {
         return Fitted::Law(none());
     }
-    thin(&mut pauses);
+    thin(&mut pauses, PAUSES_MAX);
     let sample = Sample::new(pauses, last);
     let finalists = sample.finalists();
     let Some(best) = finalists.first() else {
@@ -170,9 +222,16 @@ pub fn fit(pauses: &[Pause]) -> Fitted {
     Fitted::Law(sample.conclude(&finalists))
 }
 
-/// Leaves every n-th pause of each number where there are too many.
-fn thin(pauses: &mut Vec<Pause>) {
-    let step = pauses.len().div_ceil(PAUSES_MAX);
+/// Whether the pauses of a number are none, but for one or a few.
+fn are_none(pauses: &[Pause], nth: usize) -> bool {
+    let count = of(pauses, nth).count();
+    let longer = of(pauses, nth).filter(|seconds| *seconds > AT_ONCE).count();
+    longer <= ((count as f64 * LONGER_MAX) as usize).max(1)
+}
+
+/// Leaves every n-th pause of each number where there are more than `most`.
+fn thin(pauses: &mut Vec<Pause>, most: usize) {
+    let step = pauses.len().div_ceil(most);
     let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
     pauses.retain(|pause| {
         let count = seen.entry(pause.nth).or_default();
@@ -235,22 +294,29 @@ impl Sample {
         let shapes = self.shapes();
         let spreads = self.spreads();
         let mut models = Vec::new();
-        for (law, factor) in shapes {
-            let mut caps = vec![None];
+        for (law, factor, is_guess) in shapes {
+            let mut caps = vec![Cap::None];
             if law != Law::Fixed {
                 // At least two pauses at the cap show it.
-                caps.extend((2..self.last).map(Some));
+                caps.extend((2..self.last).map(Cap::From));
             }
-            for capped_from in caps {
-                // A fixed pause with an amount on top is a proportional one.
-                let meant = spreads
-                    .iter()
-                    .filter(|jitter| law != Law::Fixed || !matches!(jitter, Spread::Added(_)));
-                models.extend(meant.map(|jitter| Model {
+            if law != Law::Fixed && self.last > 2 {
+                caps.push(Cap::Drawn);
+            }
+            for cap in caps {
+                // A fixed pause with an amount on top is a proportional one, and without jitter it
+                // is the same when it is cut.
+                let meant = spreads.iter().filter(|(jitter, _)| match jitter {
+                    Spread::Added(_) => law != Law::Fixed && cap != Cap::Drawn,
+                    Spread::None => cap != Cap::Drawn,
+                    _ => true,
+                });
+                models.extend(meant.map(|(jitter, is_unusual)| Model {
                     law,
                     factor,
                     jitter: *jitter,
-                    capped_from,
+                    cap,
+                    is_unusual: is_guess || *is_unusual,
                 }));
             }
         }
@@ -259,29 +325,71 @@ impl Sample {
                 law: Law::Exponential,
                 factor: 3.0,
                 jitter: Spread::Decorrelated,
-                capped_from: None,
+                cap: Cap::None,
+                is_unusual: false,
             });
         }
         models
     }
 
-    /// Laws with their factors. With one pause a call they are all alike.
-    fn shapes(&self) -> Vec<(Law, f64)> {
-        let mut shapes = vec![(Law::Fixed, 1.0)];
+    /// Laws with their factors, and whether these are none of those in use. With one pause a call they
+    /// are all alike.
+    fn shapes(&self) -> Vec<(Law, f64, bool)> {
+        let mut shapes = vec![(Law::Fixed, 1.0, false)];
         if self.last > 1 {
-            shapes.extend(INCREMENTS.iter().map(|part| (Law::Linear, *part)));
-            shapes.extend(FACTORS.iter().map(|factor| (Law::Exponential, *factor)));
+            let linear = INCREMENTS.iter();
+            shapes.extend(linear.map(|part| (Law::Linear, *part, false)));
+            let exponential = FACTORS.iter();
+            shapes.extend(exponential.map(|factor| (Law::Exponential, *factor, false)));
+            shapes.extend(self.suggested());
         }
         shapes
     }
 
-    fn spreads(&self) -> Vec<Spread> {
-        let mut spreads = vec![Spread::None, Spread::Full, Spread::Equal];
-        spreads.extend(PARTS.iter().map(|part| Spread::Part(*part)));
+    /// Factors and increments by the medians of the first pauses.
+    fn suggested(&self) -> Vec<(Law, f64, bool)> {
+        let middles = (1..=self.last).map(|nth| median(of(&self.pauses, nth)));
+        let middles: Vec<f64> = middles.collect();
+        let (first, second) = (middles[0].max(1e-5), middles[1]);
+        let mut suggested = vec![
+            (Law::Exponential, second / first, true),
+            (Law::Linear, second / first - 1.0, true),
+        ];
+        if let Some(third) = middles.get(2) {
+            // What is added to every pause is in no difference.
+            let growth = (third - second) / (second - first);
+            suggested.push((Law::Exponential, growth, true));
+            suggested.push((Law::Exponential, third / second, true));
+        }
+        suggested.retain(|(law, factor, _)| match law {
+            Law::Linear => (0.05..=10.0).contains(factor),
+            _ => (1.05..=20.0).contains(factor),
+        });
+        suggested
+    }
+
+    /// Jitters, and whether their parts are none of those in use.
+    fn spreads(&self) -> Vec<(Spread, bool)> {
+        let plain = [Spread::None, Spread::Full, Spread::Equal];
+        let parts = PARTS.iter().map(|part| Spread::Part(*part));
+        let mut spreads: Vec<(Spread, bool)> = plain
+            .into_iter()
+            .chain(parts)
+            .map(|one| (one, false))
+            .collect();
         let range = self.range();
+        let middle = median(of(&self.pauses, 1));
+        let part = self.range_of(1) / 2.0 / middle.max(1e-5);
+        if (0.03..=PART_MAX).contains(&part) {
+            spreads.push((Spread::Part(part), true));
+        }
         if self.last > 1 && range > AT_ONCE {
             let parts = [0.9, 0.96, 1.0, 1.05, 1.12];
-            spreads.extend(parts.iter().map(|part| Spread::Added(range * part)));
+            spreads.extend(
+                parts
+                    .iter()
+                    .map(|part| (Spread::Added(range * part), false)),
+            );
         }
         spreads
     }
@@ -289,23 +397,29 @@ impl Sample {
     /// How far pauses of one number lie apart, on the average of the numbers: the range that a
     /// uniform distribution must have for that, (n + 1)/(n − 1) times what is seen.
     fn range(&self) -> f64 {
-        let ranges = (1..=self.last).map(|nth| {
-            let (mut low, mut high, mut count) = (f64::INFINITY, 0.0f64, 0.0);
-            for seconds in of(&self.pauses, nth) {
-                (low, high, count) = (low.min(seconds), high.max(seconds), count + 1.0);
-            }
-            (high - low) * (count + 1.0) / (count - 1.0f64).max(1.0)
-        });
+        let ranges = (1..=self.last).map(|nth| self.range_of(nth));
         ranges.sum::<f64>() / self.last as f64
+    }
+
+    /// The same of one number.
+    fn range_of(&self, nth: usize) -> f64 {
+        let (mut low, mut high, mut count) = (f64::INFINITY, 0.0f64, 0.0);
+        for seconds in of(&self.pauses, nth) {
+            (low, high, count) = (low.min(seconds), high.max(seconds), count + 1.0);
+        }
+        (high - low) * (count + 1.0) / (count - 1.0f64).max(1.0)
     }
 
     /// The combinations that fit best, the best first, each with what it can be.
     fn finalists(&self) -> Vec<Fit> {
         let overheads = [0.0, self.least.min(0.01)];
+        let mut some = self.pauses.clone();
+        thin(&mut some, COARSE_MAX);
+        let some = Self::new(some, self.last);
         let mut fits: Vec<Fit> = self
             .models()
             .into_iter()
-            .filter_map(|model| self.best(&model, &overheads, &NOISES[1..], false))
+            .filter_map(|model| some.best(&model, &overheads, &NOISES[1..], false))
             .collect();
         fits.sort_by(|one, other| one.score.total_cmp(&other.score));
         fits.truncate(FINALISTS_MAX);
@@ -319,7 +433,36 @@ impl Sample {
             .filter_map(|fit| self.best(&fit.model, &overheads, NOISES, true))
             .collect();
         fits.sort_by(|one, other| one.score.total_cmp(&other.score));
+        // The best of each kind is moved to where it is most likely.
+        let kind = |fit: &Fit| (fit.model.law, fit.model.jitter.name(), fit.model.cap);
+        let mut kinds = Vec::new();
+        for fit in &fits {
+            if !kinds.iter().any(|(known, _)| *known == kind(fit)) {
+                kinds.push((kind(fit), self.moved(fit)));
+            }
+        }
+        fits.extend(kinds.into_iter().filter_map(|(_, moved)| moved));
+        fits.sort_by(|one, other| one.score.total_cmp(&other.score));
         fits
+    }
+
+    /// A fit with its factor and its jitter's part where they are most likely; `None` where they are
+    /// already.
+    fn moved(&self, fit: &Fit) -> Option<Fit> {
+        let mut best: Option<Fit> = None;
+        for step in STEPS {
+            for step in [1.0 - step, 1.0 + step] {
+                for way in [Model::with_factor, Model::with_part] {
+                    let from = best.as_ref().unwrap_or(fit);
+                    let model = way(&from.model, step);
+                    let found = model
+                        .and_then(|model| self.at(&model, from.overhead, from.noise, true))
+                        .filter(|found| found.score < from.score);
+                    best = found.or(best);
+                }
+            }
+        }
+        best
     }
 
     /// A combination at its best, over overheads and noises.
@@ -340,19 +483,29 @@ impl Sample {
 
     /// A combination at its most likely base.
     fn at(&self, model: &Model, overhead: f64, noise: f64, fine: bool) -> Option<Fit> {
-        let from = model.capped_from.unwrap_or(usize::MAX);
+        let from = model.cap.from();
         let place = Place {
             model,
             overhead,
             noise,
             span: self.span,
+            cut: (model.cap == Cap::Drawn).then(|| self.longest() - overhead),
         };
         let (below, at_cap): (Vec<Pause>, Vec<Pause>) =
             self.pauses.iter().partition(|one| one.nth < from);
         let (base, mut likelihood) = place.most_likely(&below, fine)?;
-        let cap = match model.capped_from {
-            None => None,
-            Some(from) => {
+        let cap = match model.cap {
+            Cap::None => None,
+            Cap::Drawn => {
+                let cut = place.cut?;
+                // Cut it is only where draws would be longer, and not all of them.
+                let most = base * model.growth(self.last);
+                if most < cut * 1.2 || cut < base * CAP_MIN {
+                    return None;
+                }
+                Some(cut)
+            }
+            Cap::From(from) => {
                 let flat = Model {
                     law: Law::Fixed,
                     ..model.clone()
@@ -375,14 +528,20 @@ impl Sample {
         };
         let weight = (self.pauses.len() as f64).ln();
         likelihood -= overhead / OVERHEAD_MEAN;
+        let unusual = if model.is_unusual { UNUSUAL } else { 0.0 };
         Some(Fit {
-            score: model.parameters() * weight - 2.0 * likelihood,
+            score: model.parameters() * weight + unusual - 2.0 * likelihood,
             model: model.clone(),
             base,
             cap,
             overhead,
             noise,
         })
+    }
+
+    /// The pause that most of the last ones are, if they are cut.
+    fn longest(&self) -> f64 {
+        median(of(&self.pauses, self.last))
     }
 
     /// The share of the pauses that a fit takes for strays.
@@ -433,18 +592,46 @@ impl Sample {
             laws.retain(|law| *law != Law::None);
         }
         let mut jitters = Jitter::ALL.to_vec();
-        jitters.retain(|jitter| share(&|pair| pair.1 == *jitter) >= WEIGHT_MIN);
+        let is_equal = share(&|pair| pair.1 == Jitter::Equal) >= WEIGHT_MIN;
+        jitters.retain(|jitter| {
+            share(&|pair| pair.1 == *jitter) >= WEIGHT_MIN
+                || (is_equal && *jitter == Jitter::Proportional)
+        });
         let left: Vec<&Fit> = fits
             .iter()
             .filter(|fit| weight(fit) / whole >= WEIGHT_MIN)
             .collect();
         BackOff {
-            factor: factor(&laws, fits),
-            base_us: self.base(&left, &fits[0]),
+            factor: self.factor(&laws, fits),
+            base_us: self.base(&left, &fits[0]).filter(|_| !is_equal),
             cap_us: cap(&left),
             laws,
             jitters,
         }
+    }
+
+    /// The factor, where the law is known and another factor is out of the question.
+    fn factor(&self, laws: &[Law], fits: &[Fit]) -> Option<f64> {
+        let [law @ (Law::Exponential | Law::Linear)] = laws else {
+            return None;
+        };
+        let best = fits.iter().find(|fit| fit.model.law == *law)?;
+        let off = if *law == Law::Linear {
+            INCREMENT_OFF
+        } else {
+            FACTOR_OFF
+        };
+        let is_ruled_out = |factor: f64| {
+            let model = Model {
+                factor,
+                ..best.model.clone()
+            };
+            let other = self.best(&model, &[best.overhead], NOISES, true);
+            other.is_none_or(|other| other.score > best.score + 2.0 * LIKELY)
+        };
+        let known = best.model.factor;
+        let is_known = is_ruled_out(known * (1.0 + off)) && is_ruled_out(known / (1.0 + off));
+        is_known.then(|| (known * 100.0).round() / 100.0)
     }
 
     /// The base with its interval, where it is known to a fifth.
@@ -462,7 +649,7 @@ impl Sample {
     /// The least and the greatest base that are about as likely as the best of a fit, whatever the
     /// overhead and the noise.
     fn bases(&self, fit: &Fit) -> (f64, f64) {
-        let from = fit.model.capped_from.unwrap_or(usize::MAX);
+        let from = fit.model.cap.from();
         let place = Place::of(fit, self.span);
         let below: Vec<Pause> = self
             .pauses
@@ -502,18 +689,6 @@ impl Sample {
     }
 }
 
-/// The factor, where the law is known and another factor is out of the question.
-fn factor(laws: &[Law], fits: &[Fit]) -> Option<f64> {
-    let [law @ (Law::Exponential | Law::Linear)] = laws else {
-        return None;
-    };
-    let own = || fits.iter().filter(|fit| fit.model.law == *law);
-    let best = own().next()?;
-    let other = own().find(|fit| fit.model.factor != best.model.factor);
-    let is_far = other.is_none_or(|other| other.score > best.score + 2.0 * LIKELY);
-    is_far.then_some(best.model.factor)
-}
-
 /// The cap, where all that is left has one, of the best.
 fn cap(left: &[&Fit]) -> Option<u64> {
     let caps: Option<Vec<f64>> = left.iter().map(|fit| fit.cap).collect();
@@ -540,16 +715,55 @@ impl Model {
             Spread::Decorrelated => -1.0,
             Spread::Part(_) | Spread::Added(_) => 1.0,
         };
-        let cap = if self.capped_from.is_some() { 1.0 } else { 0.0 };
+        let cap = if self.cap == Cap::None { 0.0 } else { 1.0 };
         1.0 + law + jitter + cap
+    }
+
+    /// The same with a factor that is so much greater or less, where it has one.
+    fn with_factor(&self, step: f64) -> Option<Self> {
+        let factor = match self.law {
+            _ if self.jitter == Spread::Decorrelated => return None,
+            Law::Linear => self.factor * step,
+            Law::Exponential => self.factor.powf(step),
+            Law::None | Law::Fixed => return None,
+        };
+        Some(Self {
+            factor,
+            is_unusual: true,
+            ..self.clone()
+        })
+    }
+
+    /// The same with a part or an amount of jitter that is so much greater or less, where it has one.
+    fn with_part(&self, step: f64) -> Option<Self> {
+        let jitter = match self.jitter {
+            Spread::Part(part) => Spread::Part((part * step).min(PART_MAX)),
+            Spread::Added(most) => Spread::Added(most * step),
+            _ => return None,
+        };
+        Some(Self {
+            jitter,
+            is_unusual: self.is_unusual || matches!(jitter, Spread::Part(_)),
+            ..self.clone()
+        })
+    }
+}
+
+impl Cap {
+    /// The first pause that is the cap itself, before jitter.
+    const fn from(self) -> usize {
+        match self {
+            Self::From(nth) => nth,
+            Self::None | Self::Drawn => usize::MAX,
+        }
     }
 }
 
 impl Fit {
     /// What the n-th pause is a multiple of.
     fn scale(&self, nth: usize) -> f64 {
-        match (self.model.capped_from, self.cap) {
-            (Some(from), Some(cap)) if nth >= from => cap / self.model.growth(nth),
+        match self.cap {
+            Some(cap) if nth >= self.model.cap.from() => cap / self.model.growth(nth),
             _ => self.base,
         }
     }
@@ -586,6 +800,8 @@ struct Place<'a> {
     overhead: f64,
     noise: f64,
     span: f64,
+    /// At what time a longer draw is cut.
+    cut: Option<f64>,
 }
 
 impl<'a> Place<'a> {
@@ -595,12 +811,24 @@ impl<'a> Place<'a> {
             overhead: fit.overhead,
             noise: fit.noise,
             span,
+            cut: fit.cap.filter(|_| fit.model.cap == Cap::Drawn),
         }
     }
 
     /// The most likely base and how likely it is.
     fn most_likely(&self, pauses: &[Pause], fine: bool) -> Option<(f64, f64)> {
-        let (middle, highest) = self.guesses(pauses);
+        let whole: Vec<Pause>;
+        let telling = match self.cut {
+            None => pauses,
+            Some(cut) => {
+                whole = uncut(pauses, cut);
+                &whole
+            }
+        };
+        if telling.is_empty() {
+            return None;
+        }
+        let (middle, highest) = self.guesses(telling);
         let around: &[f64] = if fine {
             &[0.8, 0.86, 0.92, 0.96, 1.0, 1.04, 1.08, 1.15, 1.25]
         } else {
@@ -679,6 +907,9 @@ impl<'a> Place<'a> {
         let (low, high) = self.range(pause, base);
         let slack = OFF_PART * pause.seconds + OFF_SLACK;
         let share = |time: f64| {
+            if self.cut.is_some_and(|cut| time >= cut) {
+                return 1.0;
+            }
             if high - low < 1e-6 {
                 return if time < low { 0.0 } else { 1.0 };
             }
@@ -694,12 +925,35 @@ impl<'a> Place<'a> {
         let (low, high) = self.range(pause, base);
         // Of the pause that was seen: a noise that grew with the base would favour small ones.
         let noise = self.noise + TIMER_PART * pause.seconds;
+        let peak = |at: f64| {
+            let tail = (-((time - at) / noise).abs()).exp();
+            tail / (noise * (1.0 + tail) * (1.0 + tail))
+        };
         if high - low < 1e-6 {
-            let tail = (-((time - low) / noise).abs()).exp();
-            return tail / (noise * (1.0 + tail) * (1.0 + tail));
+            return peak(low);
         }
-        (logistic((time - low) / noise) - logistic((time - high) / noise)) / (high - low)
+        let between =
+            |from: f64, to: f64| logistic((time - from) / noise) - logistic((time - to) / noise);
+        match self.cut {
+            Some(cut) if cut <= low => peak(cut),
+            Some(cut) if cut < high => {
+                (between(low, cut) + (high - cut) * peak(cut)) / (high - low)
+            }
+            _ => between(low, high) / (high - low),
+        }
     }
+}
+
+/// The pauses of those numbers none of which is as long as the cut.
+fn uncut(pauses: &[Pause], cut: f64) -> Vec<Pause> {
+    let mut longest: BTreeMap<usize, f64> = BTreeMap::new();
+    for pause in pauses {
+        let own = longest.entry(pause.nth).or_default();
+        *own = own.max(pause.seconds);
+    }
+    let is_cut = |nth: usize| longest.get(&nth).is_some_and(|most| *most > cut * 0.95);
+    let own = pauses.iter().copied();
+    own.filter(|pause| !is_cut(pause.nth)).collect()
 }
 
 /// Whether ranks lie as evenly between 0 and 1 as those of a sample of the true law do, each
@@ -773,45 +1027,103 @@ mod tests {
         }
     }
 
-    /// Whether no law is named, or this one among others.
-    fn is_open_or(found: &Fitted, law: Law) -> bool {
-        match found {
-            Fitted::Law(found) => found.laws.contains(&law),
-            Fitted::Unknown(_) => true,
+    /// So many calls of three pauses each, evenly spread over a range in no order.
+    fn spread(low: f64, high: f64, count: usize) -> Vec<Pause> {
+        let own = (0..count * 3).map(|nth| {
+            let place = (nth * 37 % (count * 3)) as f64 / (count * 3 - 1) as f64;
+            Pause {
+                nth: nth % 3 + 1,
+                seconds: low + (high - low) * place + 0.002,
+                before: None,
+            }
+        });
+        own.collect()
+    }
+
+    #[track_caller]
+    fn law(pauses: &[Pause]) -> BackOff {
+        match fit(pauses) {
+            Fitted::Law(found) => found,
+            Fitted::Unknown(why) => panic!("{why}"),
         }
     }
 
     #[test]
-    fn a_law_that_is_not_known_is_not_taken_for_another() {
-        let spread = |base: f64, part: f64, count: usize| {
-            let own = (0..count).map(|nth| {
-                // Evenly over the range, in no order.
-                let place = (nth * 37 % count) as f64 / (count - 1) as f64;
-                base * (1.0 - part + 2.0 * part * place)
-            });
-            let own: Vec<f64> = own.collect();
-            let numbered = own.iter().enumerate().map(|(nth, seconds)| Pause {
-                nth: nth % 3 + 1,
-                seconds: *seconds,
-                before: None,
-            });
-            numbered.collect::<Vec<Pause>>()
-        };
-        let growing = fit(&calls(&[1.0, 1.8, 3.24, 5.832], 12));
-        assert!(is_open_or(&growing, Law::Exponential), "{growing:?}");
-        let odd = fit(&calls(&[1.0, 1.7, 2.89, 4.913], 12));
-        assert!(is_open_or(&odd, Law::Exponential), "{odd:?}");
-        let slow = fit(&calls(&[1.0, 1.3, 1.6, 1.9], 12));
-        assert!(is_open_or(&slow, Law::Linear), "{slow:?}");
-        let wide = fit(&spread(1.0, 0.35, 121));
-        if let Fitted::Law(found) = &wide {
-            assert!(found.jitters.contains(&Jitter::Proportional), "{found}");
-            let base = found.base_us.map_or(1.0, |base| base.0 as f64 / 1e6);
-            assert!((0.9..1.1).contains(&base), "{found}");
+    fn factors_that_nobody_uses_are_found_as_well() {
+        for factor in [1.15f64, 1.7, 1.8, 2.2, 3.5, 7.0] {
+            let pauses: Vec<f64> = (0..4).map(|nth| 0.5 * factor.powi(nth)).collect();
+            let found = law(&calls(&pauses, 12));
+            assert_eq!(found.law(), Some(Law::Exponential), "{factor}: {found}");
+            assert_eq!(found.jitter(), Some(Jitter::None), "{factor}: {found}");
+            let off = found.factor.expect("a factor") / factor;
+            assert!((0.97..1.03).contains(&off), "{factor}: {found}");
         }
+        for increment in [0.15, 0.3, 0.7, 3.0] {
+            let pauses: Vec<f64> = (0..4)
+                .map(|nth| 0.5 * (1.0 + increment * f64::from(nth)))
+                .collect();
+            let found = law(&calls(&pauses, 12));
+            assert_eq!(found.law(), Some(Law::Linear), "{increment}: {found}");
+            assert_eq!(found.jitter(), Some(Jitter::None), "{increment}: {found}");
+        }
+        // A number that is in use is not replaced by one next to it.
+        assert_eq!(law(&calls(&[0.5, 1.0, 2.0, 4.0], 12)).factor, Some(2.0));
+    }
+
+    #[test]
+    fn a_third_either_way_is_not_called_half_to_whole() {
+        for (part, count) in [(0.35, 40), (1.0 / 3.0, 40), (1.0 / 3.0, 12)] {
+            let found = law(&spread(1.0 - part, 1.0 + part, count));
+            assert_eq!(found.law(), Some(Law::Fixed), "{part}: {found}");
+            assert!(
+                found.jitters.contains(&Jitter::Proportional),
+                "{part}: {found}"
+            );
+            // One of the two bases would be wrong.
+            let off = found.base_us.map_or(1.0, |base| base.0 as f64 / 1e6);
+            assert!((0.9..1.1).contains(&off), "{part}: {found}");
+        }
+        let narrow = law(&spread(0.78, 1.22, 40));
+        assert_eq!(narrow.jitter(), Some(Jitter::Proportional), "{narrow}");
+        let base = narrow.base_us.expect("a base").0 as f64 / 1e6;
+        assert!((0.95..1.05).contains(&base), "{narrow}");
+    }
+
+    #[test]
+    fn draws_that_are_cut_are_told_from_pauses_that_are_capped() {
+        // redis-py: at most 0.4 s of anything up to 20 ms, 40 ms, 80 ms ….
+        let mut pauses = Vec::new();
+        for call in 0..30usize {
+            for nth in 1..=9usize {
+                let place = ((call * 11 + nth * 7) % 30) as f64 / 29.0;
+                let drawn = place * 0.02 * 2f64.powi(nth as i32 - 1);
+                pauses.push(Pause {
+                    nth,
+                    seconds: drawn.min(0.4) + 0.002,
+                    before: None,
+                });
+            }
+        }
+        let found = law(&pauses);
+        assert_eq!(found.law(), Some(Law::Exponential), "{found}");
+        assert_eq!(found.jitter(), Some(Jitter::Full), "{found}");
+        let cap = found.cap_us.expect("a cap");
+        assert!((390_000..=410_000).contains(&cap), "{found}");
+        if let Some((base, ..)) = found.base_us {
+            assert!((17_000..=24_000).contains(&base), "{found}");
+        }
+    }
+
+    #[test]
+    fn pauses_of_two_kinds_fit_no_law() {
         let mut two = calls(&[0.1; 3], 20);
         two.extend(calls(&[0.3; 3], 20));
         assert!(matches!(fit(&two), Fitted::Unknown(_)), "{:?}", fit(&two));
+        // Mostly at once, and sometimes not.
+        let mut seldom = calls(&[0.001; 2], 11);
+        seldom.extend(calls(&[1.0; 2], 9));
+        let found = fit(&seldom);
+        assert!(matches!(found, Fitted::Unknown(_)), "{found:?}");
     }
 
     #[test]
