@@ -349,6 +349,48 @@ fn bad_scenarios() {
 }
 
 #[test]
+fn bad_policies() {
+    both(
+        "policies",
+        &[
+            (
+                "buckets  = [\"models\"]\n",
+                r#"buckets  = ["models"]
+
+[dependency.s3.policy]
+timeot                = "2s"
+between_bytes_timeout = 5
+attempts              = 0
+attempts_as_declared  = "yes"
+back_off              = "exponentional"
+jitter                = "fulll"
+closes_after          = 1.5
+reconnects_within     = "30"
+falls_back_on         = "queu"
+amplification_at_most = 3
+"#,
+            ),
+            (
+                "upstream = \"127.0.0.1:5672\"",
+                "upstream = \"127.0.0.1:5672\"\npolicy   = { falls_back_on = \"queue\" }",
+            ),
+        ],
+        &[(
+            r#"kind     = "success-rate"
+load     = "ask"
+during   = ["S3 hangs", "instant 500"]
+at_least = "99%""#,
+            r#"kind     = "policy"
+on       = "object-store"
+during   = ["S3 hangs", "instant 500"]
+falls_back_on         = "quue"
+reconnects_in_lockstep = false
+changes_half_way      = 0"#,
+        )],
+    );
+}
+
+#[test]
 fn bad_capacities() {
     let error = "kind    = \"error\"\n  on      = \"object-store\"\n  error   = \"InternalError\"\n  applied = \"maybe\"\n";
     let overload =

@@ -4,6 +4,7 @@ use brownout::{
     expectation::EXPECTATIONS,
     fault::{By, FaultId},
     input::{Problems, Source, render},
+    policy::POLICY_KEYS,
     protocol::{PROTOCOLS, Protocol},
     scenario::{
         Arrivals, Capture, FAULTS_MAX, KeyFrom, Lasts, PHASES_MAX, Scenario, Start, System, Target,
@@ -48,9 +49,37 @@ tls          = { names = ["*.s3.local"] }
 listen       = "127.0.0.1:9000"
 capture      = { version = "header:X-Amz-Meta-Version", etag = "response-header:etag", bot = "key" }
 
+[dependency.s3.policy]
+timeout                  = "2s"
+between_bytes_timeout    = "5s"
+connect_timeout          = "1s"
+gives_up_within          = "10s"
+attempts                 = 3
+attempts_as_declared     = true
+back_off                 = "exponential"
+base                     = "50ms"
+factor                   = 2
+cap                      = "20s"
+jitter                   = "full"
+honours_retry_after      = true
+retry_budget             = 35
+repeats_unsafe           = false
+hedges                   = false
+opens_after              = 5
+probes_every             = "10s"
+closes_after             = 1
+reconnects_within        = "30s"
+reconnect_peak_at_most   = 20
+reconnects_in_lock_step  = false
+reuses_stale_connections = false
+falls_back_on            = "backup"
+amplification_at_most    = "3x"
+changes_half_way         = false
+
 [dependency.backup]
 protocol = "s3"
 role     = "object-store"
+policy   = { jitter = true, attempts = 4 }
 upstream = "https://s3.eu-west-1.amazonaws.com"
 tls      = true
 
@@ -290,6 +319,39 @@ fn dependencies_are_read_in_the_order_of_the_file() {
     assert_eq!(platform.upstream, Upstream::Instance("primary".into()));
     assert!(platform.tls.is_none());
     assert_eq!(pager.upstream, Upstream::Embedded("sink"));
+}
+
+#[test]
+fn a_declared_policy_may_say_everything_that_can_be_inferred() {
+    let (_, system) = read();
+    let said = |name: &str| {
+        let mut own = system.dependencies.iter().filter(|one| *one.name == *name);
+        let policy = own.next().and_then(|one| one.policy.as_ref());
+        policy.map(ToString::to_string)
+    };
+    let s3 = said("s3").expect("a policy");
+    assert_eq!(
+        s3,
+        "timeout = 2s, between_bytes_timeout = 5s, connect_timeout = 1s, gives_up_within = 10s, \
+         attempts = 3, attempts_as_declared = true, back_off = exponential, base = 50ms, factor = 2, \
+         cap = 20s, jitter = full, honours_retry_after = true, retry_budget = 35, \
+         repeats_unsafe = false, hedges = false, opens_after = 5, probes_every = 10s, \
+         closes_after = 1, reconnects_within = 30s, reconnect_peak_at_most = 20, \
+         reconnects_in_lock_step = false, reuses_stale_connections = false, \
+         falls_back_on = backup, amplification_at_most = 3x, changes_half_way = false"
+    );
+    // None is forgotten.
+    let keys: Vec<&str> = s3
+        .split(", ")
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let known: Vec<&str> = POLICY_KEYS.iter().map(|key| key.name).collect();
+    assert_eq!(keys, known);
+    assert_eq!(
+        said("backup").as_deref(),
+        Some("attempts = 4, jitter = true")
+    );
+    assert_eq!(said("queue"), None);
 }
 
 #[test]

@@ -36,8 +36,11 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             "Of two pauses a call nobody can tell a doubling from a straight rise: ask for \
              `back_off = \"growing\"`.",
             "\
+                From half the pause to the whole is the same as a third either way of another base: \
+                ask for `jitter = true` rather than for \"equal\".",
+            "\
                 With `operation` or `after` nothing is left of what is seen of the dependency as a \
-                whole, its breaker and its connections: require those beside it.",
+                whole, its breaker, its connections, its fallback: require those beside it.",
         ],
         related: &["attempts", "gives-up", "back-off", "amplification"],
     },
@@ -103,7 +106,12 @@ fn parse(
     let operations = names::operations(fields, "operation", problems);
     let after = fields.word("after", problems);
     let declared = fields.bool("declared", problems).unwrap_or(false);
+    let fallback = fields.has("falls_back_on");
+    let fallback = fallback.then(|| other_than(on.as_ref(), fields, names, problems));
     let required = Declared::read(fields, problems)?;
+    if fallback == Some(false) {
+        return None;
+    }
     if required.is_empty() && !declared {
         problems.error(
             fields.source,
@@ -127,6 +135,25 @@ fn parse(
         declared,
         required,
     }))
+}
+
+/// Whether `falls_back_on` names another dependency than the one that is meant; a problem if not.
+fn other_than(
+    on: Option<&Name>,
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> bool {
+    let key = "falls_back_on";
+    let Some(other) = names::dependency(fields, key, names, problems) else {
+        return false;
+    };
+    let is_itself = on == Some(&other);
+    if is_itself {
+        let message = format!("`{other}` cannot be called instead of itself");
+        fields.problem(problems, key, message, None);
+    }
+    !is_itself
 }
 
 impl Policy {
@@ -172,7 +199,7 @@ impl Expectation for Policy {
             claims.retain(|claim| self.means(claim.operation.as_deref(), claim.cause));
             let mut calls = calls_of(view, dependency);
             calls.retain(|own| self.means(Some(&own.operation), own.cause));
-            answers.extend(self.of(view, dependency).hold(&claims, &calls));
+            answers.extend(self.of(view, dependency).hold(view, &claims, &calls));
         }
         let agree = answers
             .iter()
@@ -213,8 +240,12 @@ mod tests {
     use super::super::testing::{check, problems};
     use crate::{
         expectation::Status,
-        history::sample::{AttemptBuilder, Story, attempt},
+        history::{
+            AttemptEnd, Observation,
+            sample::{AttemptBuilder, Story, attempt},
+        },
         protocol::Applied,
+        units::Micros,
     };
 
     /// Eight failing calls of so many attempts, 100 ms and 200 ms apart, that name themselves or not.
@@ -388,6 +419,215 @@ mod tests {
         for narrower in ["operation = \"PutObject\"", "after = \"error\""] {
             let keys = format!("reconnects_in_lock_step = false\n{narrower}");
             is(&keys, &story, Status::Inconclusive);
+        }
+    }
+
+    #[test]
+    fn the_rest_of_an_answer_is_waited_for_as_declared() {
+        let stalled = |calls: u64| {
+            (0..calls).fold(Story::new().healthy(0..60), |story, call| {
+                let began = 11_000 + call * 1_000;
+                let mut one = given_up("GetObject", began, 3_000).done();
+                one.first_byte = Some(Micros::from_millis(began + 1_000));
+                let mut story = story;
+                story.observations.push(Observation::Attempt(one));
+                story
+            })
+        };
+        is("between_bytes_timeout = \"2s\"", &stalled(6), Status::Pass);
+        is("between_bytes_timeout = \"3s\"", &stalled(6), Status::Fail);
+        is(
+            "between_bytes_timeout = \"2s\"",
+            &stalled(2),
+            Status::Inconclusive,
+        );
+        is("timeout = \"2s\"", &stalled(6), Status::Inconclusive);
+    }
+
+    #[test]
+    fn attempts_are_held_against_what_the_client_itself_declares() {
+        let says = |counts: &[u32], most: u32| {
+            let mut story = Story::new().healthy(0..60);
+            for (call, count) in counts.iter().enumerate() {
+                for number in 1..=*count {
+                    let began = 11_000 + call as u64 * 500 + u64::from(number) * 60;
+                    let one = attempt("s3", began, began + 5).status(500).hit();
+                    let mut one = one.sdk(&call.to_string(), number).done();
+                    one.declared_max = Some(most);
+                    story.observations.push(Observation::Attempt(one));
+                }
+            }
+            story
+        };
+        let keeps = "attempts_as_declared = true";
+        is(keeps, &says(&[3; 8], 3), Status::Pass);
+        is(keeps, &says(&[2; 8], 5), Status::Fail);
+        is(keeps, &says(&[3, 3, 3, 3, 3, 3, 3, 4], 3), Status::Fail);
+        is(keeps, &says(&[3; 2], 3), Status::Inconclusive);
+        is(keeps, &story(3, true), Status::Inconclusive);
+        is(
+            "attempts_as_declared = false",
+            &says(&[2; 8], 5),
+            Status::Pass,
+        );
+    }
+
+    #[test]
+    fn a_change_half_way_is_allowed_or_not() {
+        let calls = |counts: &[u32]| {
+            let mut story = Story::new().healthy(0..60);
+            for (call, count) in counts.iter().enumerate() {
+                for number in 1..=*count {
+                    let began = 11_000 + call as u64 * 500 + u64::from(number) * 60;
+                    let one = attempt("s3", began, began + 5).status(500).hit();
+                    story = story.attempt(one.sdk(&call.to_string(), number));
+                }
+            }
+            story
+        };
+        let changed: Vec<u32> = [[5; 12], [3; 12]].concat();
+        is("changes_half_way = false", &calls(&changed), Status::Fail);
+        is("changes_half_way = true", &calls(&changed), Status::Pass);
+        is("changes_half_way = false", &calls(&[3; 24]), Status::Pass);
+        is("changes_half_way = true", &calls(&[3; 24]), Status::Fail);
+        // Of ten it would not show.
+        is(
+            "changes_half_way = false",
+            &calls(&[3; 10]),
+            Status::Inconclusive,
+        );
+    }
+
+    /// Connections that break at 10.5 s and are there again at these milliseconds.
+    fn back_at(moments: impl Iterator<Item = u64>) -> Story {
+        let story = (0..10).fold(Story::new().healthy(0..60), |story, nth| {
+            story.connection("s3", 100 + nth, 10_500)
+        });
+        moments.fold(story, |story, at| story.connection("s3", at, 59_900))
+    }
+
+    #[test]
+    fn connections_are_back_in_time_or_not() {
+        let all = back_at((0..10).map(|nth| 31_000 + nth * 100));
+        is("reconnects_within = \"2s\"", &all, Status::Pass);
+        is("reconnects_within = \"1500ms\"", &all, Status::Fail);
+        is("reconnect_peak_at_most = 10", &all, Status::Pass);
+        is("reconnect_peak_at_most = 5", &all, Status::Fail);
+        let none = back_at(std::iter::empty());
+        is("reconnects_within = \"20s\"", &none, Status::Fail);
+        is("reconnects_within = \"40s\"", &none, Status::Inconclusive);
+        // Perhaps no more were needed.
+        let some = back_at((0..4).map(|nth| 31_000 + nth * 100));
+        is("reconnects_within = \"20s\"", &some, Status::Inconclusive);
+        let whole = Story::new().healthy(0..60);
+        is("reconnects_within = \"20s\"", &whole, Status::Inconclusive);
+        is("reconnect_peak_at_most = 5", &whole, Status::Inconclusive);
+    }
+
+    #[test]
+    fn stale_connections_are_used_or_not() {
+        let reused = |broken: u64, used: u64| {
+            let mut story = Story::new().healthy(0..60);
+            for nth in 0..used {
+                story = story.connection("s3", 100 + nth, 59_000);
+                let one = attempt("s3", 31_000 + nth, 31_100).on_connection(100 + nth);
+                let mut one = one.sdk(&nth.to_string(), 1).done();
+                if nth < broken {
+                    one.end = AttemptEnd::UpstreamFailed;
+                }
+                story.observations.push(Observation::Attempt(one));
+            }
+            story
+        };
+        let never = "reuses_stale_connections = false";
+        is(never, &reused(0, 4), Status::Pass);
+        is(never, &reused(2, 4), Status::Fail);
+        is(never, &reused(0, 2), Status::Inconclusive);
+        is(
+            "reuses_stale_connections = true",
+            &reused(2, 4),
+            Status::Pass,
+        );
+    }
+
+    /// Ten requests a second that fail while the fault is on, after so many a second before; and so
+    /// many to the other store meanwhile.
+    fn instead(before: u64, meanwhile: u64) -> Story {
+        let beat = |name: &'static str, from: u64, count: u64, over: u64| {
+            (0..count).map(move |nth| {
+                let began = from + nth * over / count.max(1);
+                attempt(name, began, began + 5).sdk(&format!("{name}{began}"), 1)
+            })
+        };
+        let failing = beat("s3", 10_050, 200, 19_900).map(|one| one.status(500).hit());
+        Story::new()
+            .healthy(0..60)
+            .attempts(beat("s3", 0, before * 10, 10_000))
+            .attempts(failing)
+            .attempts(beat("backup", 10_500, meanwhile, 19_000))
+    }
+
+    #[test]
+    fn a_fallback_is_named_and_called_or_not() {
+        let calls = "falls_back_on = \"backup\"";
+        is(calls, &instead(10, 40), Status::Pass);
+        is(calls, &instead(10, 0), Status::Fail);
+        // One call may be chance.
+        is(calls, &instead(10, 1), Status::Inconclusive);
+        is(calls, &Story::new().healthy(0..60), Status::Inconclusive);
+        let other = "falls_back_on = \"pager\"";
+        is(other, &instead(10, 40), Status::Fail);
+        let head = "kind = \"policy\"\non = \"s3\"";
+        let problems_of = |name: &str| problems(&format!("{head}\nfalls_back_on = \"{name}\""));
+        assert_eq!(
+            problems_of("bakcup"),
+            ["unknown dependency or role `bakcup`"]
+        );
+        assert_eq!(
+            problems_of("s3"),
+            ["`s3` cannot be called instead of itself"]
+        );
+    }
+
+    #[test]
+    fn amplification_is_bounded_with_its_whole_interval() {
+        let bound = |most: &str| format!("amplification_at_most = \"{most}\"");
+        is(&bound("3x"), &instead(10, 0), Status::Pass);
+        is(&bound("3x"), &instead(2, 0), Status::Fail);
+        is(&bound("5x"), &instead(2, 0), Status::Inconclusive);
+        is(
+            &bound("3x"),
+            &Story::new().healthy(0..60),
+            Status::Inconclusive,
+        );
+    }
+
+    #[test]
+    fn a_breaker_opens_probes_and_closes_as_declared_or_not() {
+        let one = |nth: u64| attempt("s3", nth * 50, nth * 50 + 5).sdk(&format!("n{nth}"), 1);
+        let breaking = |openings: u64| {
+            let mut story = Story::new().healthy(0..60).attempts((0..220).map(one));
+            let mut nth = 220;
+            for _ in 0..openings {
+                story = story.attempts((nth..nth + 5).map(|nth| one(nth).status(500).hit()));
+                nth += 44;
+                story = story.attempt(one(nth).status(500).hit());
+                nth += 40;
+                story = story.attempts((nth..nth + 10).map(one));
+                nth += 10;
+            }
+            story
+        };
+        for (keys, three, once) in [
+            ("opens_after = 5", Status::Pass, Status::Inconclusive),
+            ("opens_after = 3", Status::Fail, Status::Inconclusive),
+            ("closes_after = 1", Status::Pass, Status::Inconclusive),
+            ("closes_after = 2", Status::Fail, Status::Inconclusive),
+            ("probes_every = \"2s\"", Status::Pass, Status::Inconclusive),
+            ("probes_every = \"5s\"", Status::Fail, Status::Inconclusive),
+        ] {
+            is(keys, &breaking(3), three);
+            is(keys, &breaking(1), once);
         }
     }
 

@@ -21,7 +21,7 @@ const SHARE_MIN: f64 = 0.9;
 fn infer(material: &Material<'_>) -> Vec<Claim> {
     let groups = material.groups.iter();
     groups
-        .flat_map(|group| [seen(material, group), declared(group)])
+        .flat_map(|group| [seen(material, group), declared(group), as_declared(group)])
         .flatten()
         .collect()
 }
@@ -85,6 +85,39 @@ fn declared(group: &Group<'_>) -> Option<Claim> {
         },
     };
     let claim = group.claim(Aspect::DeclaredAttempts, finding, samples);
+    Some(Claim {
+        basis: Basis::Headers,
+        ..claim
+    })
+}
+
+/// Whether calls that were given up were tried as often as their own attempts say. Those that a spent
+/// budget ended are left out.
+fn as_declared(group: &Group<'_>) -> Option<Claim> {
+    let (mut part, mut whole, mut most) = (0, 0, 0);
+    for call in group.given_up().filter(|call| call.hit.call.by_sdk_id) {
+        let said = call.hit.attempts.iter().filter_map(|one| one.declared_max);
+        if let Some(said) = said.max() {
+            whole += 1;
+            part += u64::from(call.count() as u64 == u64::from(said));
+            most += u64::from(call.count() as u64 > u64::from(said));
+        }
+    }
+    if whole == 0 {
+        return None;
+    }
+    let finding = if whole < SAMPLES_MIN {
+        Finding::Unknown {
+            why: format!("{whole} calls that say so were given up, of at least {SAMPLES_MIN}"),
+        }
+    } else {
+        Finding::Does {
+            does: most == 0 && part as f64 >= SHARE_MIN * whole as f64,
+            part,
+            whole,
+        }
+    };
+    let claim = group.claim(Aspect::AsDeclared, finding, whole);
     Some(Claim {
         basis: Basis::Headers,
         ..claim

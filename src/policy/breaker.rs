@@ -4,14 +4,21 @@
 //! that would have made some. How much work that must be follows from the steady phases: so many
 //! operations of the load that five attempts would have come of them (five at random stay away by
 //! chance in one of 150 silences). What breaks the silence is a probe; if it fails, the breaker is
-//! open again.
+//! open again, and if it does not, it may close.
 //!
-//! A run mostly sees a breaker open once; that it did after so many failures is said in words, and
-//! claimed where it was seen three times.
+//! A worker that does one thing after the other is as silent while it pauses between two attempts of
+//! one call. So a silence that ends with another attempt of a failed call is none; and where calls
+//! are told apart by their time only, and what is asked for does not tell them apart either, nothing
+//! is claimed. Nor is it a silence where attempts could not be seen: while connections were refused,
+//! or an instance of the system was down.
+//!
+//! A run mostly sees a breaker open once; that it did after so many failures, and closed after so
+//! many probes, is said in words, and claimed where it was seen three times.
 
 use super::{
     ClaimDef,
-    claim::{Aspect, Claim, Finding},
+    claim::{Aspect, Claim, Finding, time},
+    give_up::{SPREAD_MAX, TOGETHER, apart},
     interval::median,
     material::{Material, cause},
     samples::SAMPLES_MIN,
@@ -20,10 +27,11 @@ use crate::{
     history::{Attempt, Window},
     units::Micros,
 };
+use std::{collections::HashMap, sync::Arc};
 
 pub(super) const DEF: ClaimDef = ClaimDef {
     name: "breaker",
-    summary: "after how many failures a circuit breaker opens, and how long it then lets nothing through",
+    summary: "after how many failures a circuit breaker opens, how long it then lets nothing through, and what closes it",
     infer,
 };
 
@@ -33,121 +41,285 @@ const MISSING_MIN: f64 = 5.0;
 /// The fewest attempts and operations in the steady phases that a ratio is made of.
 const STEADY_MIN: usize = 10;
 
+/// A probe may wait for so many of the times that lie between two attempts: it is made when work
+/// comes in, not when the breaker would let it through.
+const WORK_LATE: f64 = 3.0;
+
+/// Faults while which attempts stay unseen: no connection is made, or nobody is there.
+const UNSEEN: &[&str] = &[
+    "kill",
+    "max-connections",
+    "no-accept",
+    "pause",
+    "refuse",
+    "restart",
+];
+
 /// A silence between attempts.
 struct Silence {
     from: Micros,
     to: Micros,
     /// How many attempts failed in a row before it, since the last that did not.
     failures: u64,
-    /// Whether it follows another silence with nothing but failures between.
+    /// Whether it follows another silence with nothing but probes between.
     is_probed: bool,
+    /// Whether what ends it may be another attempt of a failed call.
+    is_doubtful: bool,
+}
+
+/// What was seen of a breaker.
+#[derive(Default)]
+struct Seen {
+    silences: Vec<Silence>,
+    /// How many probes in a row did not fail, each time work went on after them.
+    closings: Vec<u64>,
 }
 
 fn infer(material: &Material<'_>) -> Vec<Claim> {
-    let Some(trouble) = material.trouble() else {
+    let (Some(trouble), Some(steady)) = (material.trouble(), Steady::of(material)) else {
         return Vec::new();
     };
-    let silences = silences(material, trouble);
-    let (Some(first), Some(last)) = (silences.first(), silences.last()) else {
+    let seen = Seen::of(material, trouble, &steady);
+    let (Some(first), Some(last)) = (seen.silences.first(), seen.silences.last()) else {
         return Vec::new();
     };
     let window = (first.from, last.to);
-    [
-        opens(material, &silences, window),
-        probes(material, &silences, window),
-    ]
-    .into()
-}
-
-fn opens(material: &Material<'_>, silences: &[Silence], window: (Micros, Micros)) -> Claim {
-    let opened = silences.iter().filter(|one| !one.is_probed);
+    if let Some(why) = seen.doubt() {
+        let samples = seen.silences.len() as u64;
+        let aspects = [Aspect::BreakerOpens, Aspect::BreakerProbes];
+        let unknown = |aspect| {
+            let why = why.clone();
+            material.claim(aspect, window, Finding::Unknown { why }, samples)
+        };
+        return aspects.map(unknown).into();
+    }
+    let opened = seen.silences.iter().filter(|one| !one.is_probed);
     let failures: Vec<u64> = opened.map(|one| one.failures).collect();
-    let samples = failures.len() as u64;
-    let (low, high) = (
-        failures.iter().min().copied().unwrap_or(0),
-        failures.iter().max().copied().unwrap_or(0),
-    );
-    let finding = if samples < SAMPLES_MIN {
-        let words: Vec<String> = failures.iter().map(ToString::to_string).collect();
-        Finding::Unknown {
-            why: format!(
-                "opened {samples} times of at least {SAMPLES_MIN}, after {} failures",
-                words.join(" and ")
-            ),
-        }
-    } else {
-        let mut sorted = failures;
-        sorted.sort_unstable();
-        let value = sorted[(sorted.len() - 1) / 2];
-        Finding::Count { value, low, high }
+    let counted = |aspect, counts: Vec<u64>, did: &str, what: &str| {
+        let samples = counts.len() as u64;
+        material.claim(aspect, window, number(counts, did, what), samples)
     };
-    material.claim(Aspect::BreakerOpens, window, finding, samples)
+    let mut claims = vec![
+        counted(Aspect::BreakerOpens, failures, "opened", "failures"),
+        probes(material, &seen.silences, window, steady.gap),
+    ];
+    if !seen.closings.is_empty() {
+        let closings = seen.closings;
+        let what = "probes that did not fail";
+        claims.push(counted(Aspect::BreakerCloses, closings, "closed", what));
+    }
+    claims
 }
 
-fn probes(material: &Material<'_>, silences: &[Silence], window: (Micros, Micros)) -> Claim {
-    let times: Vec<f64> = silences
-        .iter()
-        .map(|one| one.to.since(one.from).as_secs_f64())
-        .collect();
+/// The median of counts, of which there must be three.
+fn number(mut counts: Vec<u64>, did: &str, what: &str) -> Finding {
+    let times = counts.len() as u64;
+    if times < SAMPLES_MIN {
+        let words: Vec<String> = counts.iter().map(ToString::to_string).collect();
+        let words = words.join(" and ");
+        return Finding::Unknown {
+            why: format!("{did} {times} times of at least {SAMPLES_MIN}, after {words} {what}"),
+        };
+    }
+    counts.sort_unstable();
+    Finding::Count {
+        value: counts[(counts.len() - 1) / 2],
+        low: counts[0],
+        high: counts[counts.len() - 1],
+    }
+}
+
+/// How long nothing was let through; `gap` is the time between attempts in steady state.
+fn probes(
+    material: &Material<'_>,
+    silences: &[Silence],
+    window: (Micros, Micros),
+    gap: f64,
+) -> Claim {
+    let times = silences.iter();
+    let times = times.map(|one| one.to.since(one.from).as_secs_f64());
+    let times: Vec<f64> = times.collect();
     let samples = times.len() as u64;
-    let found = median(&times).filter(|_| samples >= SAMPLES_MIN);
-    let finding = found.map_or_else(
-        || Finding::Unknown {
-            why: format!("{samples} silences of at least {SAMPLES_MIN}"),
-        },
-        super::interval::Median::time,
-    );
+    let unknown = |why: String| Finding::Unknown { why };
+    let finding = match median(&times).filter(|_| samples >= SAMPLES_MIN) {
+        None => unknown(format!("{samples} silences of at least {SAMPLES_MIN}")),
+        Some(found) => {
+            let (low, high) = apart(&times);
+            let words = |seconds: f64| time((seconds * 1e6) as u64);
+            if high - low > (SPREAD_MAX * found.value).max(TOGETHER) + WORK_LATE * gap {
+                unknown(format!(
+                    "{samples} silences ended after {} to {}, at no one time",
+                    words(low),
+                    words(high)
+                ))
+            } else {
+                found.time()
+            }
+        }
+    };
     material.claim(Aspect::BreakerProbes, window, finding, samples)
 }
 
-/// The silences that begin in trouble and are broken by another attempt.
-fn silences(material: &Material<'_>, trouble: Window) -> Vec<Silence> {
-    let Some(per_operation) = per_operation(material) else {
-        return Vec::new();
-    };
-    let attempts = material.view.history.attempts_of(&material.dependency.name);
-    let mut silences: Vec<Silence> = Vec::new();
-    let (mut open_until, mut failures, mut is_probed) = (Micros(0), 0, false);
-    for (index, attempt) in attempts.iter().enumerate() {
-        let silence = Window::new(open_until, attempt.began);
-        let missing = per_operation * operations(material, silence) as f64;
-        let in_trouble = index > 0 && failures > 0 && silence.from <= trouble.to;
-        if in_trouble && missing >= MISSING_MIN {
-            silences.push(Silence {
-                from: silence.from,
-                to: silence.to,
-                failures,
-                is_probed,
-            });
-            (failures, is_probed) = (0, true);
+impl Seen {
+    /// The silences that begin in trouble and are broken by another attempt, and what closed the
+    /// breaker.
+    fn of(material: &Material<'_>, trouble: Window, steady: &Steady) -> Self {
+        let attempts = material.view.history.attempts_of(&material.dependency.name);
+        let again = repeated(material);
+        let hidden = hidden(material);
+        let mut seen = Self::default();
+        let mut open_until = Micros(0);
+        let mut failures = 0;
+        // How many probes in a row did not fail, where the breaker was seen to open.
+        let mut probed: Option<u64> = None;
+        for (index, attempt) in attempts.iter().enumerate() {
+            let silence = Window::new(open_until, attempt.began);
+            let missing = steady.per_operation * operations(material, silence) as f64;
+            let begins = probed.is_some() || (failures > 0 && silence.from <= trouble.to);
+            if begins && missing >= MISSING_MIN {
+                let is_hidden = hidden
+                    .iter()
+                    .any(|one| one.from < silence.to && silence.from < one.to);
+                let is_again = again.get(&index).copied();
+                if is_hidden {
+                    (failures, probed) = (0, None);
+                } else if is_again != Some(Again::Surely) {
+                    // What closes a breaker that opened in the judged phases may come after them.
+                    if material.view.contains(silence.from) {
+                        seen.silences.push(Silence {
+                            from: silence.from,
+                            to: silence.to,
+                            failures,
+                            is_probed: probed.is_some(),
+                            is_doubtful: is_again.is_some() && !steady.is_common(attempt),
+                        });
+                        probed = Some(probed.unwrap_or(0));
+                    }
+                    failures = 0;
+                }
+            } else if let Some(well) = probed.filter(|well| *well > 0) {
+                seen.closings.push(well);
+                probed = None;
+            }
+            if has_failed(material, attempt) {
+                failures += 1;
+                probed = probed.map(|_| 0);
+            } else {
+                failures = 0;
+                probed = probed.map(|well| well + 1);
+            }
+            open_until = open_until.max(attempt.ended);
         }
-        if has_failed(material, attempt) {
-            failures += 1;
-        } else {
-            (failures, is_probed) = (0, false);
-        }
-        open_until = open_until.max(attempt.ended);
+        seen
     }
-    silences
+
+    /// Why the silences may be no breaker's.
+    fn doubt(&self) -> Option<String> {
+        let count = self.silences.iter().filter(|one| one.is_doubtful).count();
+        let all = self.silences.len();
+        (count > 0).then(|| {
+            format!(
+                "{count} of {all} silences ended with what may be another attempt of a call that failed: the client sends no id"
+            )
+        })
+    }
+}
+
+/// Whether an attempt is another one of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// The client says so.
+    Surely,
+    /// By operation, key and time.
+    Perhaps,
+}
+
+/// The attempts that are not the first of their call.
+fn repeated(material: &Material<'_>) -> HashMap<usize, Again> {
+    let history = material.view.history;
+    let attempts = history.attempts_of(&material.dependency.name);
+    let mut again = HashMap::new();
+    for call in history.calls_of(&material.dependency.name) {
+        for index in call.attempts.iter().skip(1) {
+            let index = *index as usize;
+            let is_sure = call.by_sdk_id || attempts[index].attempt > 1;
+            let how = if is_sure {
+                Again::Surely
+            } else {
+                Again::Perhaps
+            };
+            again.insert(index, how);
+        }
+    }
+    again
+}
+
+/// When attempts could not be seen.
+fn hidden(material: &Material<'_>) -> Vec<Window> {
+    let view = material.view;
+    let faults = material.faults().into_iter();
+    let unseen = faults.filter(|(_, kind)| UNSEEN.contains(kind));
+    let mut hidden: Vec<Window> = unseen.map(|(span, _)| span).collect();
+    let mut since: HashMap<Arc<str>, Micros> = HashMap::new();
+    for event in &view.history.processes {
+        match &*event.event {
+            "exited" | "killed" | "stopped" | "stopping" | "paused" => {
+                since.entry(Arc::clone(&event.instance)).or_insert(event.at);
+            }
+            "ready" | "resumed" => {
+                let from = since.remove(&event.instance);
+                hidden.extend(from.map(|from| Window::new(from, event.at)));
+            }
+            _ => {}
+        }
+    }
+    let end = view.history.over();
+    hidden.extend(since.into_values().map(|from| Window::new(from, end)));
+    hidden
 }
 
 fn has_failed(material: &Material<'_>, attempt: &Attempt) -> bool {
     cause(attempt, &material.deaths).is_some()
 }
 
-/// How many attempts an operation makes in the steady phases.
-fn per_operation(material: &Material<'_>) -> Option<f64> {
-    let steady = material.view.steady();
-    let attempts = material.view.history.attempts_of(&material.dependency.name);
-    let made = steady
-        .iter()
-        .map(|window| window.of(attempts, |one| one.began).len());
-    let made: usize = made.sum();
-    let asked: usize = steady
-        .iter()
-        .map(|window| operations(material, *window))
-        .sum();
-    (made >= STEADY_MIN && asked >= STEADY_MIN).then(|| made as f64 / asked as f64)
+/// What attempts are like in the steady phases.
+struct Steady<'a> {
+    /// How many an operation makes.
+    per_operation: f64,
+    /// The mean time between two, in seconds.
+    gap: f64,
+    /// How often each thing was asked for.
+    asked: HashMap<(&'a str, &'a str), u64>,
+}
+
+impl<'a> Steady<'a> {
+    fn of(material: &Material<'a>) -> Option<Self> {
+        let windows = material.view.steady();
+        let attempts = material.view.history.attempts_of(&material.dependency.name);
+        let (mut made, mut operations, mut seconds) = (0, 0, 0.0);
+        let mut asked: HashMap<(&str, &str), u64> = HashMap::new();
+        for window in windows {
+            let own = window.of(attempts, |one| one.began);
+            made += own.len();
+            operations += self::operations(material, window);
+            seconds += window.length().as_secs_f64();
+            for one in own.iter().filter(|one| one.settled()) {
+                *asked.entry((&*one.operation, &*one.key)).or_default() += 1;
+            }
+        }
+        (made >= STEADY_MIN && operations >= STEADY_MIN).then(|| Self {
+            per_operation: made as f64 / operations as f64,
+            gap: seconds / made as f64,
+            asked,
+        })
+    }
+
+    /// Whether the same was asked for again and again while nothing failed: that it is asked for
+    /// once more does not make it another attempt.
+    fn is_common(&self, attempt: &Attempt) -> bool {
+        let times = self.asked.get(&(&*attempt.operation, &*attempt.key));
+        times.is_some_and(|times| *times >= SAMPLES_MIN)
+    }
 }
 
 /// How many operations were to begin in a window, whatever the load.

@@ -4,7 +4,7 @@
 use super::{
     ClaimDef,
     claim::{Aspect, Claim, Finding},
-    material::Material,
+    material::{Group, Material},
 };
 
 pub(super) const DEF: ClaimDef = ClaimDef {
@@ -19,6 +19,10 @@ const CHANCE_MAX: f64 = 0.005;
 
 /// The fewest samples before and after a change.
 const SIDE_MIN: usize = 5;
+
+/// The fewest calls among which a change half-way would be found: with so many, and other on either side
+/// of the middle, it is by chance in 0.3 % (see [`find`]).
+const TELLING_MIN: u64 = 18;
 
 /// The least factor between the medians of both sides: less is of no consequence to anybody.
 const FACTOR_MIN: f64 = 1.25;
@@ -105,7 +109,32 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
         };
         shift.group.claim(Aspect::Change, finding, shift.samples)
     };
-    material.shifts.iter().map(claim).collect()
+    let changed = material.shifts.iter().map(claim);
+    let alike = material.groups.iter().filter_map(|group| {
+        let mut shifts = material.shifts.iter().map(|shift| &shift.group);
+        let is_cut = shifts.any(|other| {
+            other.operation == group.name.operation && other.cause == group.name.cause
+        });
+        (!is_cut).then(|| alike(group))
+    });
+    changed.chain(alike).collect()
+}
+
+/// That the calls of a group, in which no change was found, do not show any.
+fn alike(group: &Group<'_>) -> Claim {
+    let whole = group.given_up().count() as u64;
+    let finding = if whole < TELLING_MIN {
+        Finding::Unknown {
+            why: format!("of {whole} calls a change would not show, of {TELLING_MIN} it would"),
+        }
+    } else {
+        Finding::Does {
+            does: false,
+            part: 0,
+            whole,
+        }
+    };
+    group.claim(Aspect::Change, finding, whole)
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub enum Aspect {
     Attempts,
     /// How often a call is tried at the most, as the client itself says on the wire.
     DeclaredAttempts,
+    /// That it is tried as often as the client says.
+    AsDeclared,
     /// How long a client waits for a connection to be ready for its first request.
     ConnectTimeout,
     /// How long it waits for the first byte of an answer.
@@ -63,10 +65,14 @@ pub enum Aspect {
     BreakerOpens,
     /// How long an open breaker lets nothing through.
     BreakerProbes,
+    /// After how many probes in a row that did not fail a breaker closes.
+    BreakerCloses,
     /// After what time it sends a second attempt beside the first.
     Hedges,
     /// How long connections take to come back after the dependency does.
     Reconnects,
+    /// How long after the dependency as many connections are open as before.
+    Restored,
     /// How many connections come in the fullest second then.
     ReconnectPeak,
     /// That connections come back in waves.
@@ -87,6 +93,7 @@ impl Aspect {
         match self {
             Self::Attempts => "attempts a call",
             Self::DeclaredAttempts => "attempts declared",
+            Self::AsDeclared => "tries as often as it declares",
             Self::ConnectTimeout => "connect time-out",
             Self::FirstByteTimeout => "first-byte time-out",
             Self::BetweenBytesTimeout => "between-bytes time-out",
@@ -98,8 +105,10 @@ impl Aspect {
             Self::RetriesRefused => "repeats what was refused for good",
             Self::BreakerOpens => "breaker opens after",
             Self::BreakerProbes => "breaker stays open for",
+            Self::BreakerCloses => "breaker closes after",
             Self::Hedges => "hedging",
             Self::Reconnects => "connections back after",
+            Self::Restored => "as many connections as before after",
             Self::ReconnectPeak => "most new connections a second",
             Self::LockStep => "reconnects in lock-step",
             Self::StaleConnections => "uses dead connections",
@@ -388,7 +397,8 @@ impl Claim {
     /// is not.
     pub const fn is_remarkable(&self) -> bool {
         let is_denied = matches!(self.finding, Finding::Does { does: false, .. });
-        let is_telling = !is_denied || matches!(self.aspect, Aspect::RetryAfter);
+        let is_telling =
+            !is_denied || matches!(self.aspect, Aspect::RetryAfter | Aspect::AsDeclared);
         self.is_known() && is_telling
     }
 

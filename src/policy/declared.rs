@@ -11,11 +11,12 @@
 
 use super::{Aspect, BackOff, Basis, Calls, Claim, Finding, Jitter, Law, samples::SAMPLES_MIN};
 use crate::{
+    history::View,
     input::{Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// How far a time may be off, as a part of it.
 const TIME_PART: f64 = 0.1;
@@ -37,6 +38,11 @@ pub const KEYS: &[Key] = &[
         "how long an attempt is waited for until the first byte of its answer",
     ),
     Key::optional(
+        "between_bytes_timeout",
+        Shape::Duration,
+        "how long the rest of an answer is waited for once its first byte came",
+    ),
+    Key::optional(
         "connect_timeout",
         Shape::Duration,
         "how long a connection is waited for that is accepted and says nothing",
@@ -50,6 +56,11 @@ pub const KEYS: &[Key] = &[
         "attempts",
         Shape::Integer(1, 1_000_000),
         "how often a failing call is tried",
+    ),
+    Key::optional(
+        "attempts_as_declared",
+        Shape::Bool,
+        "whether it tries as often as its own headers say it will (AWS SDKs: amz-sdk-request)",
     ),
     Key::optional(
         "back_off",
@@ -109,9 +120,44 @@ pub const KEYS: &[Key] = &[
         "how long an open breaker lets nothing through",
     ),
     Key::optional(
+        "closes_after",
+        Shape::Integer(1, 1_000_000),
+        "after how many probes in a row that do not fail its circuit breaker closes",
+    ),
+    Key::optional(
+        "reconnects_within",
+        Shape::Duration,
+        "the longest from the end of an outage until as many connections are open as before it",
+    ),
+    Key::optional(
+        "reconnect_peak_at_most",
+        Shape::Integer(1, 1_000_000),
+        "the most connections that come back in one second",
+    ),
+    Key::optional(
         "reconnects_in_lock_step",
         Shape::Bool,
         "whether connections come back in waves",
+    ),
+    Key::optional(
+        "reuses_stale_connections",
+        Shape::Bool,
+        "whether connections from before an outage are used after it, and break",
+    ),
+    Key::optional(
+        "falls_back_on",
+        Shape::Text,
+        "the dependency or role that is called in its stead while it fails",
+    ),
+    Key::optional(
+        "amplification_at_most",
+        Shape::Factor,
+        "how much more often it is called while it fails than in steady state, like \"3x\"",
+    ),
+    Key::optional(
+        "changes_half_way",
+        Shape::Bool,
+        "whether its clients change their ways in the course of a run",
     ),
 ];
 
@@ -129,12 +175,14 @@ struct Want {
 }
 
 /// What one line says.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Rule {
     Timeout(Duration),
+    BetweenBytes(Duration),
     ConnectTimeout(Duration),
     GivesUpWithin(Duration),
     Attempts(u64),
+    AsDeclared(bool),
     Law(&'static str),
     Base(Duration),
     Factor(f64),
@@ -147,7 +195,14 @@ enum Rule {
     Hedges(bool),
     OpensAfter(u64),
     ProbesEvery(Duration),
+    ClosesAfter(u64),
+    ReconnectsWithin(Duration),
+    ReconnectPeak(u64),
     LockStep(bool),
+    Stale(bool),
+    FallsBackOn(Arc<str>),
+    Amplification(f64),
+    Changes(bool),
 }
 
 /// Whether something is as written.
@@ -218,10 +273,11 @@ impl Declared {
         self
     }
 
-    /// Holds what is claimed, and how long the failing calls took, against every line.
-    pub fn hold(&self, claims: &[Claim], calls: &[Calls]) -> Vec<Answer> {
+    /// Holds what is claimed of one dependency, and how long its failing calls took, against every
+    /// line.
+    pub fn hold(&self, view: &View<'_>, claims: &[Claim], calls: &[Calls]) -> Vec<Answer> {
         let wants = self.wants.iter();
-        wants.map(|want| want.hold(claims, calls)).collect()
+        wants.map(|want| want.hold(view, claims, calls)).collect()
     }
 }
 
@@ -236,14 +292,25 @@ fn rule(key: &'static str, fields: &Fields<'_>, problems: &mut Problems) -> Opti
     let mut time = || fields.duration(key, problems);
     Some(match key {
         "timeout" => Rule::Timeout(time()?),
+        "between_bytes_timeout" => Rule::BetweenBytes(time()?),
         "connect_timeout" => Rule::ConnectTimeout(time()?),
         "gives_up_within" => Rule::GivesUpWithin(time()?),
         "base" => Rule::Base(time()?),
         "cap" => Rule::Cap(time()?),
         "probes_every" => Rule::ProbesEvery(time()?),
+        "reconnects_within" => Rule::ReconnectsWithin(time()?),
         "attempts" => Rule::Attempts(fields.integer(key, problems)?.unsigned_abs()),
         "retry_budget" => Rule::RetryBudget(fields.integer(key, problems)?.unsigned_abs()),
         "opens_after" => Rule::OpensAfter(fields.integer(key, problems)?.unsigned_abs()),
+        "closes_after" => Rule::ClosesAfter(fields.integer(key, problems)?.unsigned_abs()),
+        "reconnect_peak_at_most" => {
+            Rule::ReconnectPeak(fields.integer(key, problems)?.unsigned_abs())
+        }
+        "attempts_as_declared" => Rule::AsDeclared(fields.bool(key, problems)?),
+        "reuses_stale_connections" => Rule::Stale(fields.bool(key, problems)?),
+        "changes_half_way" => Rule::Changes(fields.bool(key, problems)?),
+        "falls_back_on" => Rule::FallsBackOn(fields.text(key, problems)?.value.into()),
+        "amplification_at_most" => Rule::Amplification(fields.factor(key, problems)?),
         "factor" => Rule::Factor(fields.number(key, problems)?),
         "back_off" => Rule::Law(fields.word(key, problems)?.value),
         "honours_retry_after" => Rule::RetryAfter(fields.bool(key, problems)?),
@@ -279,36 +346,57 @@ fn jitter(key: &'static str, fields: &Fields<'_>, problems: &mut Problems) -> Op
 impl Want {
     fn written(&self) -> String {
         let key = self.key;
-        match self.rule {
+        match &self.rule {
             Rule::Timeout(time)
+            | Rule::BetweenBytes(time)
             | Rule::ConnectTimeout(time)
             | Rule::GivesUpWithin(time)
             | Rule::Base(time)
             | Rule::Cap(time)
-            | Rule::ProbesEvery(time) => format!("{key} = {}", format_duration(time)),
-            Rule::Attempts(count) | Rule::RetryBudget(count) | Rule::OpensAfter(count) => {
+            | Rule::ProbesEvery(time)
+            | Rule::ReconnectsWithin(time) => format!("{key} = {}", format_duration(*time)),
+            Rule::Attempts(count)
+            | Rule::RetryBudget(count)
+            | Rule::OpensAfter(count)
+            | Rule::ClosesAfter(count)
+            | Rule::ReconnectPeak(count) => {
                 format!("{key} = {count}")
             }
             Rule::Factor(factor) => format!("{key} = {factor}"),
+            Rule::Amplification(factor) => format!("{key} = {factor}x"),
+            Rule::FallsBackOn(other) => format!("{key} = {other}"),
             Rule::Law(name) => format!("{key} = {name}"),
             Rule::Jitter(jitter) => format!("{key} = {jitter}"),
             Rule::Jittered(is)
             | Rule::RetryAfter(is)
             | Rule::Repeats(is)
             | Rule::Hedges(is)
+            | Rule::AsDeclared(is)
+            | Rule::Stale(is)
+            | Rule::Changes(is)
             | Rule::LockStep(is) => format!("{key} = {is}"),
         }
     }
 
-    fn hold(&self, claims: &[Claim], calls: &[Calls]) -> Answer {
+    fn hold(&self, view: &View<'_>, claims: &[Claim], calls: &[Calls]) -> Answer {
         let (mut seen, samples): (Vec<Seen>, u64) = if let Rule::GivesUpWithin(bound) = self.rule {
             let seen = calls.iter().map(|own| own.within(bound));
             (seen.collect(), calls.iter().map(Calls::count).sum())
         } else {
-            let told = || claims.iter().filter(|claim| self.rule.is_about(claim));
+            let told = || {
+                claims
+                    .iter()
+                    .filter(|claim| self.rule.is_about(view, claim))
+            };
             let seen = told().map(|claim| self.rule.seen(claim));
             (seen.collect(), told().map(|claim| claim.samples).sum())
         };
+        if let Rule::FallsBackOn(_) = self.rule
+            && seen.iter().any(|one| one.standing == Standing::Agrees)
+        {
+            // Of a role, one that is called is enough.
+            seen.retain(|one| one.standing == Standing::Agrees);
+        }
         let standing = standing_of(&seen);
         seen.sort_by_key(|one| (std::cmp::Reverse(one.standing), one.is_few));
         Answer {
@@ -339,7 +427,7 @@ fn standing_of(seen: &[Seen]) -> Standing {
 impl Rule {
     /// What a claim about it says to it. Attempts put together by time are no proof of a wrong
     /// number, and none that nothing is repeated.
-    fn seen(self, claim: &Claim) -> Seen {
+    fn seen(&self, claim: &Claim) -> Seen {
         let told = self.to(&claim.finding);
         let is_guess = claim.basis == Basis::Grouped;
         let mut what = format!("{}: {} {}", claim.subject(), claim.heading(), claim.finding);
@@ -362,18 +450,20 @@ impl Rule {
     }
 
     /// Whether it says that nothing is repeated.
-    const fn is_denial(self) -> bool {
+    const fn is_denial(&self) -> bool {
         matches!(self, Self::Attempts(1) | Self::Repeats(false))
     }
 
     /// Whether a claim is about it.
-    fn is_about(self, claim: &Claim) -> bool {
+    fn is_about(&self, view: &View<'_>, claim: &Claim) -> bool {
         match self {
             Self::Timeout(_) => claim.aspect == Aspect::FirstByteTimeout,
+            Self::BetweenBytes(_) => claim.aspect == Aspect::BetweenBytesTimeout,
             Self::ConnectTimeout(_) => claim.aspect == Aspect::ConnectTimeout,
             // The calls themselves say that.
             Self::GivesUpWithin(_) => false,
             Self::Attempts(_) => claim.aspect == Aspect::Attempts,
+            Self::AsDeclared(_) => claim.aspect == Aspect::AsDeclared,
             Self::Law(_)
             | Self::Base(_)
             | Self::Factor(_)
@@ -389,43 +479,75 @@ impl Rule {
             Self::Hedges(_) => claim.aspect == Aspect::Hedges,
             Self::OpensAfter(_) => claim.aspect == Aspect::BreakerOpens,
             Self::ProbesEvery(_) => claim.aspect == Aspect::BreakerProbes,
+            Self::ClosesAfter(_) => claim.aspect == Aspect::BreakerCloses,
+            Self::ReconnectsWithin(_) => claim.aspect == Aspect::Restored,
+            Self::ReconnectPeak(_) => claim.aspect == Aspect::ReconnectPeak,
             Self::LockStep(_) => claim.aspect == Aspect::LockStep,
+            Self::Stale(_) => claim.aspect == Aspect::StaleConnections,
+            Self::FallsBackOn(other) => {
+                let mut meant = view.dependencies(other).into_iter();
+                claim.aspect == Aspect::Fallback
+                    && meant.any(|name| claim.detail.as_deref() == Some(&**name))
+            }
+            Self::Amplification(_) => claim.aspect == Aspect::Amplification,
+            Self::Changes(_) => claim.aspect == Aspect::Change,
         }
     }
 
-    fn to(self, finding: &Finding) -> Standing {
+    fn to(&self, finding: &Finding) -> Standing {
         match (self, finding) {
             (_, Finding::Unknown { .. }) => Standing::Open,
             (Self::Attempts(wanted), Finding::Range { high, .. }) => {
                 // Some calls were given up sooner; why is not known.
-                if *high == wanted {
+                if high == wanted {
                     Standing::Open
                 } else {
                     Standing::Contradicts
                 }
             }
             (
-                Self::Timeout(wanted) | Self::ConnectTimeout(wanted) | Self::ProbesEvery(wanted),
+                Self::Timeout(wanted)
+                | Self::BetweenBytes(wanted)
+                | Self::ConnectTimeout(wanted)
+                | Self::ProbesEvery(wanted),
                 _,
-            ) => time_is(wanted, finding),
-            (Self::Attempts(wanted) | Self::OpensAfter(wanted), Finding::Count { .. }) => {
-                count_is(wanted, finding)
-            }
-            (Self::RetryBudget(wanted), Finding::Budget { .. }) => budget_is(wanted, finding),
+            ) => time_is(*wanted, finding),
+            (
+                Self::Attempts(wanted) | Self::OpensAfter(wanted) | Self::ClosesAfter(wanted),
+                Finding::Count { .. },
+            ) => count_is(*wanted, finding),
+            (Self::ReconnectPeak(most), Finding::Count { high, .. }) => agrees(high <= most),
+            (Self::ReconnectsWithin(bound), _) => is_within(*bound, finding),
+            (Self::RetryBudget(wanted), Finding::Budget { .. }) => budget_is(*wanted, finding),
             (_, Finding::BackOff(law)) => self.to_law(law),
-            (Self::Hedges(wanted), Finding::Time { .. }) => agrees(wanted),
+            (Self::Hedges(wanted), Finding::Time { .. })
+            | (Self::Changes(wanted), Finding::Changed { .. }) => agrees(*wanted),
+            (Self::FallsBackOn(_), Finding::Factor { .. }) => Standing::Agrees,
+            (Self::FallsBackOn(_), Finding::Does { does, .. }) => agrees(*does),
+            (Self::Amplification(most), Finding::Factor { low, high, .. }) => {
+                if high <= most {
+                    Standing::Agrees
+                } else if low > most {
+                    Standing::Contradicts
+                } else {
+                    Standing::Open
+                }
+            }
             (
                 Self::RetryAfter(wanted)
                 | Self::Repeats(wanted)
                 | Self::Hedges(wanted)
+                | Self::AsDeclared(wanted)
+                | Self::Stale(wanted)
+                | Self::Changes(wanted)
                 | Self::LockStep(wanted),
                 Finding::Does { does, .. },
-            ) => agrees(wanted == *does),
+            ) => agrees(wanted == does),
             _ => Standing::Open,
         }
     }
 
-    fn to_law(self, law: &BackOff) -> Standing {
+    fn to_law(&self, law: &BackOff) -> Standing {
         let number = |known: Option<(u64, u64, u64)>, wanted: Duration| {
             let wanted = Micros::from(wanted).0 as f64;
             known.map_or(Standing::Open, |(value, low, high)| {
@@ -440,17 +562,19 @@ impl Rule {
             })
         };
         match self {
-            Self::Law(name) => among(&law.laws, &|one| match name {
+            Self::Law(name) => among(&law.laws, &|one| match *name {
                 "growing" => matches!(one, Law::Linear | Law::Exponential),
                 name => one.name() == name,
             }),
-            Self::Jitter(wanted) => among(&law.jitters, &|one| *one == wanted),
-            Self::Jittered(wanted) => among(&law.jitters, &|one| (*one != Jitter::None) == wanted),
-            Self::Base(wanted) => number(law.base_us, wanted),
+            Self::Jitter(wanted) => among(&law.jitters, &|one| one == wanted),
+            Self::Jittered(wanted) => among(&law.jitters, &|one| (*one != Jitter::None) == *wanted),
+            Self::Base(wanted) => number(law.base_us, *wanted),
             // It has no interval with which it could contradict.
-            Self::Cap(wanted) => number(law.cap_us.map(|cap| (cap, 0, u64::MAX)), wanted),
+            Self::Cap(wanted) => number(law.cap_us.map(|cap| (cap, 0, u64::MAX)), *wanted),
+            // It is known to a tenth itself.
             Self::Factor(wanted) => law.factor.map_or(Standing::Open, |factor| {
-                agrees((factor / wanted - 1.0).abs() <= FACTOR_PART)
+                let (low, high) = (factor / (1.0 + FACTOR_PART), factor * (1.0 + FACTOR_PART));
+                interval(factor, low, high, *wanted, FACTOR_PART, 0.0)
             }),
             _ => Standing::Open,
         }
@@ -509,6 +633,20 @@ fn time_is(wanted: Duration, finding: &Finding) -> Standing {
             } else {
                 Standing::Open
             }
+        }
+        _ => Standing::Open,
+    }
+}
+
+/// Whether something that took so long was over within a bound.
+fn is_within(bound: Duration, finding: &Finding) -> Standing {
+    let bound = Micros::from(bound).0;
+    match *finding {
+        Finding::Time { high_us, .. } if high_us <= bound => Standing::Agrees,
+        Finding::Time { low_us: least, .. } | Finding::AtLeast { value_us: least }
+            if least > bound =>
+        {
+            Standing::Contradicts
         }
         _ => Standing::Open,
     }

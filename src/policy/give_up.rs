@@ -121,6 +121,14 @@ fn whole_call(material: &Material<'_>, group: &Group<'_>) -> Option<Claim> {
     Some(group.claim(Aspect::WholeCall, finding, times.len() as u64))
 }
 
+/// The least and the greatest of times, of which one in ten may stray either way; there must be one.
+pub(super) fn apart(times: &[f64]) -> (f64, f64) {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let stray = sorted.len() / 10;
+    (sorted[stray], sorted[sorted.len() - 1 - stray])
+}
+
 /// Operations whose attempts were held until their fault was lifted, and none of which was given up.
 fn never(material: &Material<'_>) -> Vec<Claim> {
     let known: HashSet<&str> = material
@@ -188,6 +196,7 @@ fn connect(material: &Material<'_>) -> Option<Claim> {
             && !one.faults.is_empty()
             && one.bytes_down == 0
             && one.how == "client closed"
+            && material.view.contains(one.opened)
             && !used.contains(&one.connection)
     };
     let left: Vec<&Connection> = history.connections.iter().filter(left).collect();
@@ -197,7 +206,11 @@ fn connect(material: &Material<'_>) -> Option<Claim> {
     );
     let mut waits = Waits::default();
     for one in &left {
-        waits.ended.push(one.closed.since(one.opened).as_secs_f64());
+        let lifted = one.faults.iter().filter_map(|fault| history.lifted(*fault));
+        match lifted.max().filter(|lifted| *lifted < one.closed) {
+            Some(lifted) => waits.censored.push(lifted.since(one.opened).as_secs_f64()),
+            None => waits.ended.push(one.closed.since(one.opened).as_secs_f64()),
+        }
     }
     let claim = material.claim(
         Aspect::ConnectTimeout,
@@ -243,11 +256,7 @@ impl Waits {
             ));
         };
         let words = |seconds: f64| time((seconds * 1e6) as u64);
-        let mut sorted = self.ended.clone();
-        sorted.sort_by(f64::total_cmp);
-        // One in ten may stray either way.
-        let stray = sorted.len() / 10;
-        let (low, high) = (sorted[stray], sorted[sorted.len() - 1 - stray]);
+        let (low, high) = apart(&self.ended);
         if high - low > (SPREAD_MAX * found.value).max(TOGETHER) {
             return unknown(format!(
                 "{count} waits ended after {} to {}, at no one time",

@@ -1,17 +1,24 @@
 //! Whether a client sends a second attempt while the first is still open, and after what time.
 //!
 //! Only where attempts name their call: two requests for one thing at one time are otherwise as
-//! likely two users.
+//! likely two users. A client that closes a connection and tries again shows both in either order: an
+//! attempt that is seen to be given up in the moment in which the next begins was given up before.
+//! A client that hedges does so with every call that lasts so long; and that it does not shows only
+//! where calls lasted.
 
 use super::{
     ClaimDef,
     claim::{Aspect, Basis, Claim, Finding},
+    give_up::TOGETHER,
     interval::median,
     material::Material,
     samples::SAMPLES_MIN,
 };
-use crate::units::Micros;
-use std::{collections::BTreeMap, sync::Arc};
+use crate::{
+    history::{Attempt, AttemptEnd},
+    units::Micros,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub(super) const DEF: ClaimDef = ClaimDef {
     name: "hedging",
@@ -19,11 +26,20 @@ pub(super) const DEF: ClaimDef = ClaimDef {
     infer,
 };
 
+/// How much later than the next attempt the close of the one before may be seen.
+const SEEN_LATE: Duration = Duration::from_millis(50);
+
+/// How long a first attempt must be open, in seconds, for a client that hedges to have done so.
+const LASTED: f64 = 0.1;
+
 /// What the calls of one operation show.
 struct Beside {
-    /// How long after the first attempt the second began, in seconds.
+    /// How long after the first attempt the second began, in seconds, where it was beside it.
     delays: Vec<f64>,
-    calls: u64,
+    /// How long the first attempts of the other calls were open, in seconds.
+    alone: Vec<f64>,
+    /// How many may be either.
+    unclear: u64,
     window: (Micros, Micros),
 }
 
@@ -36,46 +52,88 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
     let meant = calls.filter(|call| call.by_sdk_id && material.view.contains(call.began));
     for call in meant {
         let own = call.attempts.iter().map(|index| &attempts[*index as usize]);
-        let own: Vec<_> = own.collect();
+        let own: Vec<&Attempt> = own.collect();
         let entry = operations.entry(Arc::clone(&own[0].operation));
-        let beside = entry.or_insert(Beside {
+        let beside = entry.or_insert_with(|| Beside {
             delays: Vec::new(),
-            calls: 0,
+            alone: Vec::new(),
+            unclear: 0,
             window: (call.began, call.ended),
         });
-        beside.calls += 1;
         beside.window.1 = beside.window.1.max(call.ended);
-        if let [first, second, ..] = own.as_slice()
-            && second.began < first.ended
-        {
-            let delay = second.began.since(first.began).as_secs_f64();
-            beside.delays.push(delay);
-        }
+        beside.add(&own);
     }
     let told = operations.into_iter();
-    told.filter_map(|(operation, beside)| {
-        let finding = finding(&beside)?;
-        Some(Claim {
+    told.map(|(operation, beside)| {
+        let (finding, samples) = beside.finding();
+        Claim {
             operation: Some(operation),
             basis: Basis::Headers,
-            ..material.claim(Aspect::Hedges, beside.window, finding, beside.calls)
-        })
+            ..material.claim(Aspect::Hedges, beside.window, finding, samples)
+        }
     })
     .collect()
 }
 
-fn finding(beside: &Beside) -> Option<Finding> {
-    let part = beside.delays.len() as u64;
-    if part == 0 && beside.calls >= SAMPLES_MIN {
-        return Some(Finding::Does {
-            does: false,
-            part,
-            whole: beside.calls,
-        });
+impl Beside {
+    /// Adds the attempts of a call.
+    fn add(&mut self, attempts: &[&Attempt]) {
+        let first = attempts[0];
+        let lasted = first.duration().as_secs_f64();
+        let Some(second) = attempts.get(1).filter(|one| one.began < first.ended) else {
+            self.alone.push(lasted);
+            return;
+        };
+        let is_close = first.end == AttemptEnd::GaveUp && first.ended <= second.began + SEEN_LATE;
+        if !is_close {
+            let delay = second.began.since(first.began);
+            self.delays.push(delay.as_secs_f64());
+        } else if second.settled() && second.ended <= first.ended {
+            // The first may have been dropped for the answer to the second.
+            self.unclear += 1;
+        } else {
+            self.alone.push(lasted);
+        }
     }
-    if part < SAMPLES_MIN {
-        let why = format!("{part} calls had two attempts at a time, of at least {SAMPLES_MIN}");
-        return Some(Finding::Unknown { why });
+
+    /// What they show, and how many calls say so.
+    fn finding(&self) -> (Finding, u64) {
+        let unknown = |why: String| Finding::Unknown { why };
+        let part = self.delays.len() as u64;
+        if part < SAMPLES_MIN {
+            let lasted = self.alone.iter().filter(|time| **time >= LASTED).count() as u64;
+            let either = part + self.unclear;
+            let finding = if either > 0 {
+                unknown(format!(
+                    "{either} calls may have had two attempts at a time, of at least {SAMPLES_MIN} that surely had"
+                ))
+            } else if lasted < SAMPLES_MIN {
+                unknown(format!(
+                    "{lasted} first attempts were open for {LASTED}s, of at least {SAMPLES_MIN}: nobody hedges what is answered at once"
+                ))
+            } else {
+                Finding::Does {
+                    does: false,
+                    part: 0,
+                    whole: lasted,
+                }
+            };
+            return (finding, lasted.max(either));
+        }
+        let Some(delay) = median(&self.delays) else {
+            return (unknown("no delays".to_owned()), part);
+        };
+        let longer = self
+            .alone
+            .iter()
+            .filter(|time| **time > delay.value + TOGETHER)
+            .count() as u64;
+        if longer > part {
+            let why = format!(
+                "{part} calls had two attempts at a time, and {longer} that lasted as long had not"
+            );
+            return (unknown(why), part + longer);
+        }
+        (delay.time(), part)
     }
-    Some(median(&beside.delays)?.time())
 }

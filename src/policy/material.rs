@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     history::{Attempt, AttemptEnd, View, Window},
-    scenario::Dependency,
+    scenario::{Dependency, Target},
     units::Micros,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -285,13 +285,46 @@ impl<'a> Material<'a> {
         }
     }
 
-    /// From the first attempt that failed to the end of the last one, by itself or by a fault.
+    /// The faults on the dependency that were in force in the judged phases.
+    pub fn faults(&self) -> Vec<(Window, &'static str)> {
+        let view = self.view;
+        let dependencies = &view.system.dependencies;
+        let is_on = |target: &Target| match target {
+            Target::Dependencies(places) => places.iter().any(|place| {
+                let own = dependencies.get(*place);
+                own.is_some_and(|own| own.name == self.dependency.name)
+            }),
+            Target::Instance(_) => false,
+        };
+        let own = view.faults().into_iter();
+        own.filter(|(_, fault)| is_on(&fault.target))
+            .map(|(span, fault)| (Window::new(span.armed, span.lifted), fault.kind))
+            .collect()
+    }
+
+    /// When any of these was in force, as windows that do not overlap, in order.
+    pub fn under_fault(&self) -> Vec<Window> {
+        let mut spans: Vec<Window> = self.faults().into_iter().map(|(span, _)| span).collect();
+        spans.sort_by_key(|span| span.from);
+        let mut joined: Vec<Window> = Vec::new();
+        for span in spans {
+            match joined.last_mut() {
+                Some(last) if span.from <= last.to => last.to = last.to.max(span.to),
+                _ => joined.push(span),
+            }
+        }
+        joined
+    }
+
+    /// From the first attempt of the judged phases that failed to the end of the last one, by itself
+    /// or by a fault.
     pub fn trouble(&self) -> Option<Window> {
         let attempts = self.view.history.attempts_of(&self.dependency.name);
         let over = self.view.history.over();
+        let meant = |one: &Attempt| one.began < over && self.view.contains(one.began);
         let mut failed = attempts
             .iter()
-            .filter(|one| one.began < over && cause(one, &self.deaths).is_some());
+            .filter(|one| meant(one) && cause(one, &self.deaths).is_some());
         let first = failed.next()?;
         let last = failed.map(|one| one.ended).max().unwrap_or(first.ended);
         Some(Window::new(first.began, last.max(first.ended)))

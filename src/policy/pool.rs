@@ -3,18 +3,21 @@
 //! A pool that uses a connection from before the outage writes to a peer that is gone. Where the
 //! proxy closed the connection itself, nothing of that is seen; it is where the connection was kept
 //! and the dependency behind it was not.
+//!
+//! All of it is seen after the outage: what is claimed of phases with a fault is so of what came after
+//! them, up to the next fault.
 
 use super::{
     ClaimDef,
     beat::{peak, waves},
     claim::{Aspect, Claim, Finding},
-    connections::{any_closed, usual},
+    connections::{any_closed, fewest_open, usual},
     interval::median,
     material::Material,
     samples::SAMPLES_MIN,
 };
 use crate::{
-    history::{Attempt, AttemptEnd, Connection, Window},
+    history::{Attempt, AttemptEnd, Connection, View, Window},
     units::Micros,
 };
 use std::{
@@ -36,22 +39,56 @@ const WAVES_MIN: usize = 5;
 
 fn infer(material: &Material<'_>) -> Vec<Claim> {
     let view = material.view;
-    let history = view.history;
-    let armed = history.faults.iter().map(|span| span.armed).min();
-    let (Some(armed), Some(back)) = (armed, view.outage_ended()) else {
+    let Some(outage) = Outage::of(view) else {
         return Vec::new();
     };
-    let own = history.connections.iter();
+    let own = view.history.connections.iter();
     let own: Vec<&Connection> = own
         .filter(|one| one.dependency == material.dependency.name)
         .collect();
-    let mut claims: Vec<Claim> = stale(material, &own, armed, back).into_iter().collect();
-    let after = Window::new(back, history.over());
+    let mut claims: Vec<Claim> = stale(material, &own, outage).into_iter().collect();
     let wanted = usual(&own, &view.steady());
-    if wanted > 0 && any_closed(&own, Window::new(armed, after.to)) {
-        claims.extend(coming_back(material, &own, after, wanted));
+    let whole = Window::new(outage.armed, outage.after.to);
+    if wanted > 0 && any_closed(&own, whole) {
+        claims.extend(coming_back(material, &own, outage.after, wanted));
+        if fewest_open(&own, whole) < wanted {
+            claims.push(restored(material, &own, outage.after, wanted));
+        }
     }
     claims
+}
+
+/// An outage and what came after it.
+#[derive(Debug, Clone, Copy)]
+struct Outage {
+    armed: Micros,
+    /// From its end to the next fault, or the end of the run.
+    after: Window,
+}
+
+impl Outage {
+    /// The outage of the judged phases; where none of them has a fault but what came after all of
+    /// them is judged, the whole one.
+    fn of(view: &View<'_>) -> Option<Self> {
+        let all = &view.history.faults;
+        let judged = view.faults();
+        let judged = || judged.iter().map(|(span, _)| *span);
+        let count = judged().count();
+        if count == 0 || count == all.len() {
+            let back = view.outage_ended()?;
+            let after = Window::new(back, view.history.over());
+            let is_meant = count > 0 || view.contains(back);
+            let armed = all.iter().map(|span| span.armed).min()?;
+            return is_meant.then_some(Self { armed, after });
+        }
+        let back = judged().map(|span| span.lifted).max()?;
+        let next = all.iter().map(|span| span.armed).filter(|at| *at >= back);
+        let to = next.min().unwrap_or(view.history.over());
+        Some(Self {
+            armed: judged().map(|span| span.armed).min()?,
+            after: Window::new(back, to),
+        })
+    }
 }
 
 /// How the connections came that make as many as there were.
@@ -111,18 +148,58 @@ fn coming_back(
     ]
 }
 
+/// When as many connections were open as before, counted from when the outage was over.
+fn restored(material: &Material<'_>, own: &[&Connection], after: Window, wanted: usize) -> Claim {
+    let back = after.from;
+    let mut changes: Vec<(Micros, i64)> = Vec::with_capacity(own.len() * 2);
+    for one in own.iter().filter(|one| one.closed > back) {
+        changes.push((one.opened.max(back), 1));
+        changes.push((one.closed, -1));
+    }
+    changes.retain(|(at, _)| *at < after.to);
+    changes.sort_unstable();
+    let (mut open, mut most, mut at_last) = (0, 0, None);
+    for (at, change) in changes {
+        open += change;
+        most = most.max(usize::try_from(open).unwrap_or(0));
+        if most >= wanted {
+            at_last = Some(at);
+            break;
+        }
+    }
+    let window = (back, after.to);
+    let finding = match at_last {
+        _ if (wanted as u64) < SAMPLES_MIN => Finding::Unknown {
+            why: format!("{wanted} connections were open before, of at least {SAMPLES_MIN}"),
+        },
+        Some(at) => {
+            let took = Micros::from(at.since(back)).0;
+            Finding::Time {
+                value_us: took,
+                low_us: took,
+                high_us: took,
+                confidence: 1.0,
+            }
+        }
+        None if most == 0 => Finding::AtLeast {
+            value_us: Micros::from(after.length()).0,
+        },
+        None => Finding::Unknown {
+            why: format!("{most} of {wanted} were open again, and perhaps no more were needed"),
+        },
+    };
+    material.claim(Aspect::Restored, window, finding, wanted as u64)
+}
+
 /// The first use after the outage of connections from before it.
-fn stale(
-    material: &Material<'_>,
-    own: &[&Connection],
-    armed: Micros,
-    back: Micros,
-) -> Option<Claim> {
+fn stale(material: &Material<'_>, own: &[&Connection], outage: Outage) -> Option<Claim> {
     let opened: HashMap<u64, Micros> = own.iter().map(|one| (one.connection, one.opened)).collect();
     let attempts = material.view.history.attempts_of(&material.dependency.name);
     let mut first: BTreeMap<u64, &Attempt> = BTreeMap::new();
-    let old = |one: &&Attempt| opened.get(&one.connection).is_some_and(|at| *at < armed);
-    for attempt in attempts.iter().filter(|one| one.began >= back).filter(old) {
+    let is_old = |at: &Micros| *at < outage.armed;
+    let old = |one: &&Attempt| opened.get(&one.connection).is_some_and(is_old);
+    let later = |one: &&Attempt| outage.after.contains(one.began);
+    for attempt in attempts.iter().filter(later).filter(old) {
         first.entry(attempt.connection).or_insert(attempt);
     }
     let broke = |one: &&&Attempt| matches!(one.end, AttemptEnd::Cut | AttemptEnd::UpstreamFailed);

@@ -1,16 +1,25 @@
 //! What trouble at a dependency does to the requests: more to itself (amplification), and to others in
 //! its stead (fallback).
 //!
-//! Rates are compared as of Poisson processes: the logarithm of the ratio of two counts has a
-//! standard error of √(1/a + 1/b) (K. Rothman, Epidemiology, 14), from which the interval of 95 %
-//! follows. A count of nothing in steady state is taken for a half.
+//! Trouble is when a fault on the dependency was in force: a window that the calls themselves chose,
+//! as from the first that failed to the last, would be full of calls whatever they do. Nothing is
+//! said where fewer than three calls failed in it.
+//!
+//! Rates are compared as of calls that come at random, each with so many attempts (a compound Poisson
+//! process): the logarithm of a count of attempts has a standard error of √(Σx²)/Σx, where x are the
+//! attempts of each call, and the interval of 95 % of a ratio follows from both (K. Rothman,
+//! Epidemiology, 14). A count of nothing is taken for a half.
 
 use super::{
     ClaimDef,
     claim::{Aspect, Claim, Finding},
-    material::Material,
+    material::{Material, cause},
+    samples::SAMPLES_MIN,
 };
-use crate::history::{Attempt, View, Window};
+use crate::{
+    history::{Attempt, View, Window},
+    units::Micros,
+};
 
 pub(super) const DEF: ClaimDef = ClaimDef {
     name: "rates",
@@ -19,88 +28,164 @@ pub(super) const DEF: ClaimDef = ClaimDef {
 };
 
 /// The fewest requests in the steady phases that a rate is made of.
-const BASELINE_MIN: usize = 10;
+const BASELINE_MIN: u64 = 10;
 
 /// The fewest calls to another dependency that show a fallback.
-const CALLS_MIN: usize = 3;
+const CALLS_MIN: u64 = 3;
 
 /// How much more often a fallback is called than in steady state, at the least and for certain.
 const FALLBACK_MIN: f64 = 2.0;
 
+/// The requests of some windows.
+#[derive(Debug, Clone, Copy)]
+struct Tally {
+    attempts: u64,
+    /// Of each call its attempts squared, together.
+    squares: u64,
+    seconds: f64,
+}
+
+/// When the dependency was in trouble, and how many calls failed then.
+struct Trouble {
+    windows: Vec<Window>,
+    failed: u64,
+}
+
+impl Trouble {
+    fn of(material: &Material<'_>) -> Option<Self> {
+        let windows = material.under_fault();
+        let history = material.view.history;
+        let attempts = history.attempts_of(&material.dependency.name);
+        let has_failed = |index: &u32| {
+            let one = &attempts[*index as usize];
+            is_in(&windows, one.began) && cause(one, &material.deaths).is_some()
+        };
+        let calls = history.calls_of(&material.dependency.name).iter();
+        let failed = calls.filter(|call| call.attempts.iter().any(has_failed));
+        let failed = failed.count() as u64;
+        (failed > 0).then_some(Self { windows, failed })
+    }
+
+    fn window(&self) -> (Micros, Micros) {
+        let first = self.windows.first().copied().unwrap_or_default();
+        let last = self.windows.last().copied().unwrap_or_default();
+        (first.from, last.to)
+    }
+}
+
+fn is_in(windows: &[Window], at: Micros) -> bool {
+    windows.iter().any(|window| window.contains(at))
+}
+
 fn infer(material: &Material<'_>) -> Vec<Claim> {
-    let Some(trouble) = material.trouble() else {
+    let Some(trouble) = Trouble::of(material) else {
         return Vec::new();
     };
     let others = material.view.system.dependencies.iter();
     let others = others.filter(|other| other.name != material.dependency.name);
-    amplification(material, trouble)
+    [amplification(material, &trouble)]
         .into_iter()
-        .chain(others.filter_map(|other| fallback(material, &other.name, trouble)))
+        .chain(others.filter_map(|other| fallback(material, &other.name, &trouble)))
         .collect()
 }
 
-fn amplification(material: &Material<'_>, trouble: Window) -> Option<Claim> {
+fn amplification(material: &Material<'_>, trouble: &Trouble) -> Claim {
     let name = &material.dependency.name;
     let all = |_: &Attempt| true;
-    let steady = count(material.view, name, &material.view.steady(), &all);
-    let during = count(material.view, name, &[trouble], &all);
-    let finding = if steady.0 < BASELINE_MIN || during.0 < CALLS_MIN {
+    let steady = tally(material.view, name, &material.view.steady(), &all);
+    let during = tally(material.view, name, &trouble.windows, &all);
+    let finding = if steady.attempts < BASELINE_MIN || trouble.failed < SAMPLES_MIN {
         Finding::Unknown {
             why: format!(
-                "{} requests in the steady phases and {} in trouble make no rates",
-                steady.0, during.0
+                "{} requests in the steady phases and {} calls that failed under a fault make no rates",
+                steady.attempts, trouble.failed
             ),
         }
     } else {
         factor(steady, during)
     };
-    let window = (trouble.from, trouble.to);
-    let samples = during.0 as u64;
-    Some(material.claim(Aspect::Amplification, window, finding, samples))
+    let samples = during.attempts;
+    material.claim(Aspect::Amplification, trouble.window(), finding, samples)
 }
 
-/// Whether another dependency is called instead; nothing is said of those that are not.
-fn fallback(material: &Material<'_>, other: &str, trouble: Window) -> Option<Claim> {
-    // Who fails as well is called more often for that.
+/// Whether another dependency is called instead.
+fn fallback(material: &Material<'_>, other: &str, trouble: &Trouble) -> Option<Claim> {
     let view = material.view;
+    // Who fails as well is called more often for that.
     let answered = |one: &Attempt| one.settled() && one.faults.is_empty();
-    let steady = count(view, other, &view.steady(), &answered);
-    let during = count(view, other, &[trouble], &answered);
-    let finding = factor(steady, during);
-    let is_called = matches!(finding, Finding::Factor { low, .. } if low >= FALLBACK_MIN);
-    let is_told = during.0 >= CALLS_MIN && steady.1 > 0.0 && is_called;
-    is_told.then(|| Claim {
+    let steady = tally(view, other, &view.steady(), &answered);
+    let during = tally(view, other, &trouble.windows, &answered);
+    if steady.seconds <= 0.0 || trouble.failed < SAMPLES_MIN {
+        return None;
+    }
+    let more = factor(steady, during);
+    let Finding::Factor { low, high, .. } = more else {
+        return None;
+    };
+    let finding = if during.attempts >= CALLS_MIN && low >= FALLBACK_MIN {
+        more
+    } else if during.attempts == 0 || high < FALLBACK_MIN {
+        Finding::Does {
+            does: false,
+            part: during.attempts,
+            whole: trouble.failed,
+        }
+    } else {
+        Finding::Unknown {
+            why: format!(
+                "{other} was called {} times meanwhile, {more}",
+                during.attempts
+            ),
+        }
+    };
+    let samples = match finding {
+        Finding::Factor { .. } => during.attempts,
+        _ => trouble.failed,
+    };
+    Some(Claim {
         detail: Some(other.to_owned()),
-        ..material.claim(
-            Aspect::Fallback,
-            (trouble.from, trouble.to),
-            finding,
-            during.0 as u64,
-        )
+        ..material.claim(Aspect::Fallback, trouble.window(), finding, samples)
     })
 }
 
-/// How many attempts began in windows, and how long these are in seconds.
-fn count(
+/// The attempts that began in windows.
+fn tally(
     view: &View<'_>,
     name: &str,
     windows: &[Window],
     meant: &dyn Fn(&Attempt) -> bool,
-) -> (usize, f64) {
+) -> Tally {
     let attempts = view.history.attempts_of(name);
-    let own = windows
-        .iter()
-        .flat_map(|window| window.of(attempts, |one| one.began));
     let seconds = windows.iter().map(|window| window.length().as_secs_f64());
-    (own.filter(|one| meant(one)).count(), seconds.sum())
+    let mut tally = Tally {
+        attempts: 0,
+        squares: 0,
+        seconds: seconds.sum(),
+    };
+    for call in view.history.calls_of(name) {
+        let own = call.attempts.iter().map(|index| &attempts[*index as usize]);
+        let own = own.filter(|one| is_in(windows, one.began) && meant(one));
+        let own = own.count() as u64;
+        tally.attempts += own;
+        tally.squares += own * own;
+    }
+    tally
+}
+
+impl Tally {
+    /// How many a second, and the square of that number's standard error as a part of it.
+    fn rate(self) -> (f64, f64) {
+        let count = (self.attempts as f64).max(0.5);
+        let squares = (self.squares as f64).max(0.5);
+        (count / self.seconds.max(1e-6), squares / (count * count))
+    }
 }
 
 /// The second rate as a factor of the first.
-fn factor(steady: (usize, f64), during: (usize, f64)) -> Finding {
-    let before = (steady.0 as f64).max(0.5);
-    let after = (during.0 as f64).max(0.5);
-    let value = after / during.1.max(1e-6) / (before / steady.1.max(1e-6));
-    let error = (1.96 * (1.0 / before + 1.0 / after).sqrt()).exp();
+fn factor(steady: Tally, during: Tally) -> Finding {
+    let ((before, less), (after, more)) = (steady.rate(), during.rate());
+    let value = after / before;
+    let error = (1.96 * (less + more).sqrt()).exp();
     Finding::Factor {
         value,
         low: value / error,

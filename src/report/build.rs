@@ -111,7 +111,7 @@ fn policies(view: &View<'_>) -> Option<PoliciesReport> {
         let own = infer_of(view, &dependency.name);
         let policy = dependency.policy.as_ref();
         let answers = policy.map_or_else(Vec::new, |policy| {
-            policy.hold(&own, &calls_of(view, &dependency.name))
+            policy.hold(view, &own, &calls_of(view, &dependency.name))
         });
         declared.extend(answers.into_iter().map(|answer| DeclaredReport {
             dependency: dependency.name.to_string(),

@@ -6,7 +6,7 @@ use super::{
     system::Known,
 };
 use crate::{
-    input::{Fields, Item, Problems},
+    input::{Fields, Item, Problems, hint_among},
     policy::Declared,
     protocol::{PROTOCOLS, Protocol},
 };
@@ -40,6 +40,7 @@ pub(super) fn read(
         dependencies.push(dependency.0);
     }
     check_roles(&tables, problems);
+    check_fallbacks(&tables, &dependencies, problems);
     check_listen(&tables, &dependencies, problems);
     hosts::check(&tables, &dependencies, problems);
     dependencies
@@ -625,6 +626,40 @@ fn check_roles(tables: &[(Item<String>, Fields<'_>)], problems: &mut Problems) {
                 "scenarios would not know which is meant".to_owned(),
             );
         }
+    }
+}
+
+/// That what a policy says is called instead is another dependency.
+fn check_fallbacks(
+    tables: &[(Item<String>, Fields<'_>)],
+    dependencies: &[Dependency],
+    problems: &mut Problems,
+) {
+    for ((_, table), dependency) in tables.iter().zip(dependencies) {
+        let quiet = &mut Problems::default();
+        let Some(fields) = table.table("policy", quiet) else {
+            continue;
+        };
+        let Some(other) = fields.text("falls_back_on", quiet) else {
+            continue;
+        };
+        let others = dependencies
+            .iter()
+            .filter(|one| one.name != dependency.name);
+        let known: Vec<&str> = others
+            .flat_map(|one| [Some(&*one.name), one.role.as_deref()])
+            .flatten()
+            .collect();
+        if known.contains(&&*other.value) {
+            continue;
+        }
+        let message = if *other.value == *dependency.name {
+            format!("`{}` cannot be called instead of itself", other.value)
+        } else {
+            format!("unknown dependency or role `{}`", other.value)
+        };
+        let hint = hint_among(&other.value, known.iter().copied());
+        fields.problem(problems, "falls_back_on", message, hint);
     }
 }
 
