@@ -8,6 +8,8 @@ import sys
 import urllib.request
 
 import openai
+import psycopg_pool
+import redis
 import requests
 import stamina
 import tenacity
@@ -54,8 +56,41 @@ def by_urllib(client, key):
     urllib.request.urlopen(peer(client) + "/" + key).read()
 
 
+def address(client):
+    host, port = peer(client).rsplit(":", 1)
+    return host, int(port)
+
+
+# redis-py as it comes: 5 s, ten retries.
+REDIS = redis.Redis(*address("redis"))
+
+
+def by_redis(client, key):
+    REDIS.get(key)
+
+
+def pool(number):
+    host, port = address("pool")
+    conninfo = f"host={host} port={port} user=app dbname=db{number} sslmode=disable"
+    own = {"autocommit": True}
+    return psycopg_pool.ConnectionPool(
+        conninfo, kwargs=own, min_size=1, max_size=1, timeout=1, num_workers=1, open=True
+    )
+
+
+# As many pools of one connection, so that each of their reconnections is seen by itself.
+POOLS = [pool(number) for number in range(6)]
+
+
+def by_pool(client, key):
+    number = int(key.removeprefix("k")) % len(POOLS)
+    with POOLS[number].connection() as connection:
+        connection.execute("SELECT 1")
+
+
 CLIENTS = {name: by_tenacity for name in WAITS}
 CLIENTS |= {"stamina": by_stamina, "openai": by_openai, "patient": by_urllib}
+CLIENTS |= {"redis": by_redis, "pool": by_pool}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
