@@ -360,7 +360,17 @@ mod tests {
         ] {
             is(keys, &story, Status::Pass);
         }
-        let many = (0..40).map(|nth| held("GetObject", 11_050 + nth * 200));
+        // They are held, and when the fault is lifted some are answered and some not.
+        let many = (0..40u64).map(|nth| {
+            let began = 11_050 + nth * 200;
+            let answered = attempt("s3", began, 30_000).operation("GetObject").hit();
+            let answered = answered.sdk(&format!("held{nth}"), 1).released(30_000);
+            if nth % 4 == 0 {
+                held("GetObject", began)
+            } else {
+                answered
+            }
+        });
         let story = story.attempts(many);
         is("timeout = \"2s\"", &story, Status::Inconclusive);
         is("attempts = 1", &story, Status::Inconclusive);

@@ -125,7 +125,7 @@ fn cut(began: Micros, ended: Micros, horizon: Micros, unfinished: bool) -> Spell
     };
     Spell {
         time: ended.min(horizon).since(began),
-        censored: ended > horizon || unfinished,
+        censored: ended >= horizon || unfinished,
         room: seen_until.since(began),
     }
 }

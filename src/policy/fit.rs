@@ -89,6 +89,9 @@ const INCREMENT_OFF: f64 = 0.25;
 /// What clients and networks take besides, in seconds.
 const OVERHEADS: &[f64] = &[0.0, 0.002, 0.005, 0.01, 0.02, 0.05];
 
+/// The steps by which the overhead is moved to where it is most likely, in seconds.
+const OVERHEAD_STEPS: &[f64] = &[0.004, 0.002, 0.001, 0.0005, 0.0002];
+
 /// What they take on the average, as is believed before anything is seen (exponential): of a pause
 /// that is always the same nothing tells how much of it is overhead.
 const OVERHEAD_MEAN: f64 = 0.005;
@@ -436,14 +439,35 @@ impl Sample {
         // The best of each kind is moved to where it is most likely.
         let kind = |fit: &Fit| (fit.model.law, fit.model.jitter.name(), fit.model.cap);
         let mut kinds = Vec::new();
+        let mut moved = Vec::new();
         for fit in &fits {
-            if !kinds.iter().any(|(known, _)| *known == kind(fit)) {
-                kinds.push((kind(fit), self.moved(fit)));
+            if !kinds.contains(&kind(fit)) {
+                kinds.push(kind(fit));
+                let settled = self.settled(fit);
+                moved.extend(self.moved(&settled));
+                moved.push(settled);
             }
         }
-        fits.extend(kinds.into_iter().filter_map(|(_, moved)| moved));
+        fits.extend(moved);
         fits.sort_by(|one, other| one.score.total_cmp(&other.score));
         fits
+    }
+
+    /// A fit with the overhead at which it is most likely.
+    fn settled(&self, fit: &Fit) -> Fit {
+        let mut best = fit.clone();
+        for step in OVERHEAD_STEPS {
+            for overhead in [best.overhead - step, best.overhead + step] {
+                let is_possible = (0.0..=self.least).contains(&overhead);
+                let found = is_possible
+                    .then(|| self.at(&fit.model, overhead, fit.noise, true))
+                    .flatten();
+                best = found
+                    .filter(|found| found.score < best.score)
+                    .unwrap_or(best);
+            }
+        }
+        best
     }
 
     /// A fit with its factor and its jitter's part where they are most likely; `None` where they are
@@ -1066,8 +1090,13 @@ mod tests {
             assert_eq!(found.law(), Some(Law::Linear), "{increment}: {found}");
             assert_eq!(found.jitter(), Some(Jitter::None), "{increment}: {found}");
         }
-        // A number that is in use is not replaced by one next to it.
-        assert_eq!(law(&calls(&[0.5, 1.0, 2.0, 4.0], 12)).factor, Some(2.0));
+        // A number that is in use is not replaced by one next to it, however many pauses there are.
+        for count in [12, 80] {
+            let found = law(&calls(&[0.1, 0.2, 0.4], count));
+            assert_eq!(found.factor, Some(2.0), "{found}");
+            let (_, low, high) = found.base_us.expect("a base");
+            assert!(low <= 100_100 && 100_000 <= high, "{found}");
+        }
     }
 
     #[test]

@@ -68,7 +68,9 @@ fn patience(material: &Material<'_>, group: &Group<'_>) -> Vec<Claim> {
     let attempts = calls.flat_map(|call| &call.hit.attempts);
     let held = held_besides(material, group);
     for attempt in attempts.filter(|one| !one.settled()).copied().chain(held) {
-        match attempt.first_byte {
+        // What came when the fault was lifted was no answer to a client that waits.
+        let until = attempt.released.unwrap_or(Micros(u64::MAX));
+        match attempt.first_byte.filter(|at| *at < until) {
             None => first.add(attempt, attempt.began),
             Some(at) => rest.add(attempt, at),
         }

@@ -388,6 +388,11 @@ impl<'a> Group<'a> {
             counts.then(|| call.count() as f64)
         };
         let pause = |call: &Failing<'_>| call.pauses().next();
+        // Laws may differ that begin alike.
+        let all_pauses = |call: &Failing<'_>| {
+            let counts = call.count() > 2 && call.gave_up && call.hit.call.began < spent;
+            counts.then(|| call.pauses().sum())
+        };
         let patience = |call: &Failing<'_>| {
             let first = call.hit.attempts[0];
             let waited = self.name.cause == Cause::NoAnswer && first.first_byte.is_none();
@@ -398,6 +403,7 @@ impl<'a> Group<'a> {
         let found = [
             self.step("attempts a call", &count, &plain),
             self.step("first pause", &pause, &as_time),
+            self.step("pauses of a call together", &all_pauses, &as_time),
             self.step("first-byte time-out", &patience, &as_time),
         ];
         let told = found.into_iter().flatten();

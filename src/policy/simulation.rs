@@ -418,6 +418,30 @@ fn a_change_half_way_is_said_and_not_averaged() {
 }
 
 #[test]
+fn a_change_of_law_is_seen_though_both_begin_alike() {
+    let mut world = World::new(12);
+    let after = Client {
+        law: Law::Fixed,
+        ..CLIENT
+    };
+    world.calls(&CLIENT, 10.5, 0.4, 18);
+    world.calls(&after, 19.0, 0.4, 18);
+    let claims = world.claims();
+    assert!(matches!(
+        found(&claims, Aspect::Change),
+        Finding::Changed { .. }
+    ));
+    let laws: Vec<Option<Law>> = claims
+        .iter()
+        .filter_map(|claim| match &claim.finding {
+            Finding::BackOff(law) => Some(law.law()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(laws, [Some(Law::Exponential), Some(Law::Fixed)]);
+}
+
+#[test]
 fn two_kinds_of_trouble_are_told_apart() {
     let mut world = World::new(4);
     let slow = Client {
