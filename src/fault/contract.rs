@@ -137,7 +137,9 @@ fn every_kind_on_requests_heeds_its_gate() {
                 .collect();
             let text = format!("{}\nshare = \"{share}\"\n", own.join("\n"));
             let set = sample::set(&text, def.example_protocol);
-            for call in sample::calls(def.example_protocol, "GET", "/b/k", 20) {
+            let writes = def.name == "ambiguous-write";
+            let method = if writes { "PUT" } else { "GET" };
+            for call in sample::calls(def.example_protocol, method, "/b/k", 20) {
                 let call = if def.name == "drop" {
                     deliver(call)
                 } else {

@@ -174,6 +174,13 @@ pub enum End {
     Reply(Reply),
     /// Forward the request; the dependency applies it; then do this to its answer.
     Forward(Then),
+    /// Never forward it, not even when the fault is lifted: wait, and then end so.
+    Never {
+        /// How long; `None`: until the fault is lifted.
+        wait: Option<Duration>,
+        /// How it ends: by [`End::Close`] or [`End::Reply`].
+        last: Box<End>,
+    },
 }
 
 /// How a connection is closed.
@@ -201,6 +208,15 @@ pub enum Then {
     Lose,
     /// Close in its stead.
     Close(Closing),
+    /// The same request is sent so many times more, as by an intermediary that sends again what it
+    /// holds for lost; then this happens to the one answer that is left. Only engines of protocols
+    /// that [`carry it`](crate::fault::Then::can_repeat) do so.
+    Repeat {
+        /// How often more, at least once.
+        times: u32,
+        /// What happens to the answer.
+        then: Box<Then>,
+    },
     /// The answer comes this much later.
     Late(Duration),
     /// The head and this many bytes of the body come; then nothing for `pause` (`None`: until

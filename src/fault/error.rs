@@ -20,6 +20,46 @@ use crate::{
     },
 };
 
+/// The keys that say which answer it is.
+pub(super) const ANSWER: &[Key; 10] = &[
+    Key::optional(
+        "error",
+        Shape::Text,
+        "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …); redis: an error's first word (LOADING, OOM …); mysql: its number (1213); postgres: a SQLSTATE, its condition (53300, admin_shutdown …), or what PgBouncer says (pgbouncer_query_wait_timeout …)",
+    ),
+    Key::optional(
+        "status",
+        Shape::Integer(200, 599),
+        "the HTTP status; with S3's code, in place of the code's own",
+    ),
+    Key::optional(
+        "body",
+        Shape::Text,
+        "http: the body, where the error brings none",
+    ),
+    Key::optional("headers", Shape::TextMap, "headers added to the answer"),
+    Key::optional(
+        "message",
+        Shape::Text,
+        "databases: the error's text, in place of its own; redis: what follows its first word",
+    ),
+    Key::optional("detail", Shape::Text, "postgres: the detail"),
+    Key::optional("hint", Shape::Text, "postgres: the hint"),
+    Key::optional("reason", Shape::Text, "the reason phrase of HTTP/1.1"),
+    Key::optional(
+        "retry_after",
+        Shape::Duration,
+        "http: Retry-After in seconds; s3: x-amz-retry-after in milliseconds",
+    ),
+    Key::optional(
+        "close",
+        Shape::Bool,
+        "whether the connection is closed after it; s3: as S3 does for the code",
+    ),
+];
+
+const KEYS: [Key; 13] = keys::joined(ANSWER, &[keys::APPLIED, keys::EXISTING, keys::TOLD]);
+
 /// The entry of `list faults`.
 pub(super) const DEF: FaultDef = FaultDef {
     name: "error",
@@ -49,45 +89,7 @@ pub(super) const DEF: FaultDef = FaultDef {
     },
     example: "[[phase.fault]]\nkind    = \"error\"\non      = \"object-store\"\nerror   = \"InternalError\"\napplied = \"maybe\"\n",
     example_protocol: Protocol::S3,
-    keys: &[
-        Key::optional(
-            "error",
-            Shape::Text,
-            "s3: an error code (InternalError, SlowDown …); http: the page of a platform (heroku, nginx-502 …); pusher: a code (4004, 4100 …); redis: an error's first word (LOADING, OOM …); mysql: its number (1213); postgres: a SQLSTATE, its condition (53300, admin_shutdown …), or what PgBouncer says (pgbouncer_query_wait_timeout …)",
-        ),
-        Key::optional(
-            "status",
-            Shape::Integer(200, 599),
-            "the HTTP status; with S3's code, in place of the code's own",
-        ),
-        Key::optional(
-            "body",
-            Shape::Text,
-            "http: the body, where the error brings none",
-        ),
-        Key::optional("headers", Shape::TextMap, "headers added to the answer"),
-        Key::optional(
-            "message",
-            Shape::Text,
-            "databases: the error's text, in place of its own; redis: what follows its first word",
-        ),
-        Key::optional("detail", Shape::Text, "postgres: the detail"),
-        Key::optional("hint", Shape::Text, "postgres: the hint"),
-        Key::optional("reason", Shape::Text, "the reason phrase of HTTP/1.1"),
-        Key::optional(
-            "retry_after",
-            Shape::Duration,
-            "http: Retry-After in seconds; s3: x-amz-retry-after in milliseconds",
-        ),
-        keys::APPLIED,
-        keys::EXISTING,
-        keys::TOLD,
-        Key::optional(
-            "close",
-            Shape::Bool,
-            "whether the connection is closed after it; s3: as S3 does for the code",
-        ),
-    ],
+    keys: &KEYS,
     refuses: &[],
     ramps: &[],
     carried_by: keys::messages,

@@ -7,6 +7,7 @@
 //!
 //! A new fault is one file and two adjacent lines here: its `mod` and its entry in [`FAULTS`].
 
+mod ambiguous_write;
 mod bandwidth;
 mod check;
 mod close;
@@ -308,6 +309,7 @@ pub const FAULTS: &[FaultDef] = &[
     error::DEF,
     lost_reply::DEF,
     late_reply::DEF,
+    ambiguous_write::DEF,
     stalled_body::DEF,
     truncated_body::DEF,
     empty_reply::DEF,

@@ -6,7 +6,8 @@
 //! events and add up.
 //!
 //! A statement that changed no row delivers nothing; an `INSERT` that finds delivered work there
-//! already makes good for a copy of it that was accepted.
+//! already makes good for a copy of it that was accepted. A request that a fault had carried out
+//! several times delivers as often.
 //!
 //! Missing is not yet *lost*. It is lost if the run watched the ledger to its end, the load had ended
 //! and every fault was gone, every listing could be read at the end, the system itself reports
@@ -481,7 +482,11 @@ impl<'a> Drawing<'_, 'a> {
                 for attempt in history.attempts_of(dependency) {
                     self.looked_at += u64::from(is_meant(place, attempt));
                     match of_attempt(place, attempt) {
-                        Some((id, Trace::Delivered)) => self.event(id, attempt.ended),
+                        Some((id, Trace::Delivered)) => {
+                            for _ in 0..=attempt.repeated {
+                                self.event(id, attempt.ended);
+                            }
+                        }
                         Some((id, Trace::Maybe)) => self.known(id).maybe += 1,
                         Some((id, Trace::Unchanged)) => {
                             let known = self.known(id);

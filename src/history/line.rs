@@ -37,6 +37,7 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         status,
         code,
         applied,
+        repeated,
         rows,
         faults,
         retry_after,
@@ -68,6 +69,9 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         text(line, code)?;
     }
     other(line, br#","applied":"#, applied)?;
+    if *repeated > 0 {
+        number(line, br#","repeated":"#, u64::from(*repeated));
+    }
     some_number(line, br#","rows":"#, *rows);
     if !faults.is_empty() {
         other(line, br#","faults":"#, faults)?;
@@ -174,7 +178,8 @@ mod tests {
             (bytes_up, bytes_down) in (numbers(), numbers()),
             (by_sdk_id, attempt, declared_max) in
                 (any::<bool>(), any::<u32>(), option::of(any::<u32>())),
-            (status, code) in (option::of(any::<u16>()), option::of(texts())),
+            (status, code, repeated) in
+                (option::of(any::<u16>()), option::of(texts()), 0..4u32),
             end in prop_oneof![
                 Just(AttemptEnd::Answered),
                 Just(AttemptEnd::GaveUp),
@@ -205,6 +210,7 @@ mod tests {
                 status,
                 code: code.map(Arc::from),
                 applied,
+                repeated,
                 rows,
                 faults,
                 retry_after,

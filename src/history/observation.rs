@@ -324,6 +324,9 @@ pub struct Attempt {
     pub code: Option<Arc<str>>,
     /// Whether the dependency carried it out.
     pub applied: Applied,
+    /// How often the dependency carried it out beyond once, where a fault sent it several times.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated: u32,
     /// How many rows it changed, where the dependency's answer says so: that of a database to an
     /// `INSERT`, `UPDATE`, `DELETE`, `MERGE` or `REPLACE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

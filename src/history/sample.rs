@@ -510,6 +510,7 @@ pub fn attempt(dependency: &str, began: u64, ended: u64) -> AttemptBuilder {
         status: Some(200),
         code: None,
         applied: Applied::Yes,
+        repeated: 0,
         rows: None,
         faults: Vec::new(),
         retry_after: Vec::new(),
@@ -608,6 +609,13 @@ impl AttemptBuilder {
     pub fn statement(mut self, code: &str) -> Self {
         self.0.status = None;
         self.code(code)
+    }
+
+    /// How often the dependency carried it out beyond once.
+    #[must_use]
+    pub fn repeated(mut self, repeated: u32) -> Self {
+        self.0.repeated = repeated;
+        self
     }
 
     /// Whether the dependency carried it out.

@@ -20,36 +20,6 @@ pub(super) const DEF: ClaimDef = ClaimDef {
     infer,
 };
 
-/// Operations that, carried out twice, do something twice: of HTTP those that RFC 9110, 9.2.2 does
-/// not call idempotent, of S3 those that make a new upload or object by their own choice of name,
-/// of SQL and Redis those that add to what is there.
-fn adds(protocol: Protocol, operation: &str) -> bool {
-    let names: &[&str] = match protocol {
-        Protocol::Http | Protocol::Pusher => &["POST", "PATCH"],
-        Protocol::S3 => &["CreateMultipartUpload", "PostObject"],
-        Protocol::Postgres | Protocol::Mysql => &["INSERT"],
-        Protocol::Redis => &[
-            "APPEND",
-            "DECR",
-            "DECRBY",
-            "HINCRBY",
-            "HINCRBYFLOAT",
-            "INCR",
-            "INCRBY",
-            "INCRBYFLOAT",
-            "LPOP",
-            "LPUSH",
-            "PUBLISH",
-            "RPOP",
-            "RPUSH",
-            "SPOP",
-            "XADD",
-        ],
-        Protocol::Tcp => &[],
-    };
-    names.contains(&operation)
-}
-
 /// How often something could have been repeated, and was.
 struct Count {
     part: u64,
@@ -70,7 +40,7 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
         for (place, index) in call.attempts.iter().enumerate() {
             let attempt = &attempts[*index as usize];
             let again = place + 1 < call.attempts.len();
-            if adds(protocol, &attempt.operation) && is_ambiguous(attempt) {
+            if protocol.adds(&attempt.operation) && is_ambiguous(attempt) {
                 count(&mut twice, attempt, call, again);
             }
             if call.by_sdk_id && is_refused(attempt) {

@@ -19,6 +19,18 @@ pub enum Applied {
     Unknown,
 }
 
+impl Applied {
+    /// What became of a request of which so many copies were carried out besides: whether it was
+    /// carried out at all, and how often beyond once.
+    pub fn with_copies(self, copies: u32) -> (Self, u32) {
+        match (self, copies) {
+            (_, 0) => (self, 0),
+            (Self::Yes, copies) => (Self::Yes, copies),
+            (Self::No | Self::Unknown, copies) => (Self::Yes, copies - 1),
+        }
+    }
+}
+
 /// One request on the wire as faults see it: an attempt of a logical call.
 #[derive(Debug, Clone)]
 pub struct Call {

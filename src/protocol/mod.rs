@@ -12,6 +12,7 @@ mod retry;
 pub mod s3;
 pub mod sql;
 pub mod websocket;
+mod write;
 
 pub use call::{
     Applied, CONNECT, Call, CallTracker, Headers, Place, Recognised, SILENT, TEXT_BYTES_MAX, Text,

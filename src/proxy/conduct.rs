@@ -121,6 +121,8 @@ impl<'a> Conductor<'a> {
             Some(End::Close(closing)) => self.close(closing, set, event, plan).await,
             Some(End::Reply(reply)) => self.reply(reply, acted, set, event, plan).await,
             Some(End::Forward(then)) => self.then(then, acted, set, event, plan).await,
+            // Only requests are decided about so.
+            Some(End::Never { .. }) => self.pass(set, event, plan, Hold::Free).await,
         }
     }
 
@@ -238,6 +240,7 @@ impl<'a> Conductor<'a> {
             Then::Close(closing) => self.close(closing, set, event, plan).await,
             Then::Reply(reply) => self.reply(reply, acted, set, event, plan).await,
             Then::Late(_)
+            | Then::Repeat { .. }
             | Then::StallBody { .. }
             | Then::TruncateBody { .. }
             | Then::EmptyBody

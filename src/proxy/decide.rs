@@ -187,6 +187,20 @@ async fn decide_alone(
             }
             (Held::Elapsed, Some(End::Close(closing)), _) => return Verdict::Close(closing),
             (Held::Elapsed, Some(End::Reply(reply)), _) => return Verdict::Reply(reply),
+            (Held::Elapsed, Some(End::Never { wait, last }), Some(who)) => {
+                let held = hold(faults, client.gone_spilling(), &[who], wait).await;
+                if held == Held::ClientGone {
+                    return Verdict::GaveUp;
+                }
+                if held == Held::Lifted {
+                    asked.released();
+                }
+                return if client.has_spilled() {
+                    Verdict::Spilled
+                } else {
+                    refused(*last)
+                };
+            }
             (Held::Elapsed, Some(End::Forward(then)), Some(who)) => {
                 asked.will_act_on_answer(who);
                 return Verdict::Forward(Some((then, who)));
@@ -229,13 +243,13 @@ async fn wait_for_turn(
     Some(turned)
 }
 
-/// How a request ends for which there was no room.
+/// How a request ends that is not forwarded.
 fn refused(refusal: End) -> Verdict {
     match refusal {
         End::Reply(reply) => Verdict::Reply(reply),
         End::Close(closing) => Verdict::Close(closing),
         // No refusal reads so; what nobody answers is closed.
-        End::Hang | End::Forward(_) => Verdict::Close(Closing::Fin),
+        End::Hang | End::Forward(_) | End::Never { .. } => Verdict::Close(Closing::Fin),
     }
 }
 

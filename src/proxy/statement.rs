@@ -20,6 +20,17 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::watch;
 
+/// What became of the copies that a fault had sent of a statement.
+#[derive(Debug, Clone, Copy, Default)]
+struct Copies {
+    /// How many were carried out and changed something, as far as is known.
+    applied: u32,
+    /// How many rows the first of these changed, where its answer says so.
+    rows: Option<u64>,
+    /// Whether what they did lasts only if their transaction does.
+    in_transaction: bool,
+}
+
 /// One statement with its answer.
 pub(super) struct Statement {
     life: Arc<Life>,
@@ -34,6 +45,8 @@ pub(super) struct Statement {
     answer: Option<Applied>,
     /// How many rows it changed, where its answer says so.
     rows: Option<u64>,
+    /// Copies of it that were sent besides and carried out.
+    copies: Copies,
     faults: Vec<FaultId>,
     decided_by: Option<Arc<FaultSet>>,
     released: Option<Micros>,
@@ -69,6 +82,7 @@ impl Statement {
             is_sent: false,
             answer: None,
             rows: None,
+            copies: Copies::default(),
             faults: Vec::new(),
             decided_by: None,
             released: None,
@@ -148,6 +162,24 @@ impl Statement {
         self.answer = Some(applied);
     }
 
+    /// The dependency has answered a copy of the statement: whether it was carried out, how many
+    /// rows it changed, and whether that lasts only if its transaction does. One that changed no
+    /// row did nothing.
+    pub(super) fn copy_answered(
+        &mut self,
+        is_carried_out: bool,
+        rows: Option<u64>,
+        in_transaction: bool,
+    ) {
+        self.copies.in_transaction |= in_transaction;
+        if is_carried_out && rows != Some(0) {
+            if self.copies.applied == 0 {
+                self.copies.rows = rows;
+            }
+            self.copies.applied += 1;
+        }
+    }
+
     /// The dependency's answer says that so many rows were changed; of several statements in one
     /// text the numbers add up.
     pub(super) fn changed(&mut self, rows: u64) {
@@ -217,6 +249,7 @@ impl Statement {
 
     /// Takes back that a fault acted: it could not be carried out.
     pub(super) fn did_not_act(&mut self, fault: FaultId) {
+        self.acts_on_answer.take_if(|known| *known == fault);
         self.faults.retain(|known| *known != fault);
         if let Some(set) = &self.decided_by {
             set.did_not_act(fault);
@@ -273,6 +306,30 @@ impl Statement {
         captured
     }
 
+    /// What became of it and its copies together: whether anything was done, how often beyond once,
+    /// and the rows that it changed.
+    fn with_copies(&self, itself: Applied) -> (Applied, u32, Option<u64>) {
+        let Copies {
+            applied,
+            rows,
+            in_transaction,
+        } = self.copies;
+        if applied == 0 {
+            return (itself, 0, self.rows);
+        }
+        match itself {
+            // Its transaction was taken back, or nobody knows what became of that.
+            Applied::No if in_transaction && self.code.is_none() => (Applied::No, 0, rows),
+            Applied::No | Applied::Unknown if in_transaction => (Applied::Unknown, 0, rows),
+            // One that met its own copy there and changed no row did nothing more.
+            Applied::Yes if self.rows == Some(0) => (Applied::Yes, applied - 1, rows),
+            _ => {
+                let (itself, repeated) = itself.with_copies(applied);
+                (itself, repeated, rows)
+            }
+        }
+    }
+
     fn attempt(&mut self, end: AttemptEnd, at: Micros) -> Attempt {
         let captured = self.take_captured();
         let call = &self.call;
@@ -281,6 +338,7 @@ impl Statement {
             None if self.is_sent => Applied::Unknown,
             None => Applied::No,
         };
+        let (applied, repeated, rows) = self.with_copies(applied);
         Attempt {
             dependency: Arc::clone(self.life.dependency()),
             connection: call.connection,
@@ -297,7 +355,8 @@ impl Statement {
             status: None,
             code: self.code.take(),
             applied,
-            rows: self.rows,
+            repeated,
+            rows,
             faults: std::mem::take(&mut self.faults),
             retry_after: Vec::new(),
             released: self.released,

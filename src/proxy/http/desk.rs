@@ -364,6 +364,7 @@ fn attempt(
     ended: Micros,
 ) -> Attempt {
     let tally = &exchange.tally;
+    let (applied, repeated) = tally.applied();
     let blank = Attempt {
         dependency: Arc::clone(&shared.config.dependency),
         connection,
@@ -379,7 +380,8 @@ fn attempt(
         end,
         status: tally.status(),
         code: None,
-        applied: tally.applied(),
+        applied,
+        repeated,
         faults: exchange.faults.clone(),
         retry_after: exchange.retry_after(),
         released: exchange.released,

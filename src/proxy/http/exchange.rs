@@ -15,7 +15,7 @@ use crate::{
 use parking_lot::Mutex;
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering},
 };
 use tokio::sync::watch;
 
@@ -34,6 +34,8 @@ pub(super) struct Tally {
     upstream_status: AtomicU16,
     /// Whether the whole request was sent on.
     is_sent_whole: AtomicBool,
+    /// How many of the copies that were sent besides the dependency carried out.
+    copies_applied: AtomicU32,
     /// Whether no connection to the dependency came about.
     is_refused: AtomicBool,
     /// When the client closed its direction while it waited for the answer, plus one.
@@ -107,6 +109,18 @@ impl Tally {
         self.is_sent_whole.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the dependency was sent the whole request.
+    pub(super) fn is_sent_whole(&self) -> bool {
+        self.is_sent_whole.load(Ordering::Relaxed)
+    }
+
+    /// The dependency answered a copy of the request with this status.
+    pub(super) fn copy_answered(&self, status: u16) {
+        if applied_by(status) == Applied::Yes {
+            self.copies_applied.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// No connection to the dependency came about.
     pub(super) fn refused(&self) {
         self.is_refused.store(true, Ordering::Relaxed);
@@ -146,16 +160,24 @@ impl Tally {
         Some(self.status.load(Ordering::Relaxed)).filter(|status| *status > 0)
     }
 
-    /// Whether the dependency carried the request out. A 3xx or 4xx says that it did not; a 5xx leaves
-    /// it open, as a real InternalError does; without an answer only a request that was never
-    /// wholly sent is sure not to have been applied.
-    pub(super) fn applied(&self) -> Applied {
-        match self.upstream_status.load(Ordering::Relaxed) {
-            0 if !self.is_sent_whole.load(Ordering::Relaxed) => Applied::No,
-            101 | 200..300 => Applied::Yes,
-            300..500 => Applied::No,
-            _ => Applied::Unknown,
-        }
+    /// Whether the dependency carried the request out, itself or a copy of it, and how often beyond
+    /// once.
+    pub(super) fn applied(&self) -> (Applied, u32) {
+        let itself = match self.upstream_status.load(Ordering::Relaxed) {
+            0 if !self.is_sent_whole() => Applied::No,
+            status => applied_by(status),
+        };
+        itself.with_copies(self.copies_applied.load(Ordering::Relaxed))
+    }
+}
+
+/// What a status says of a request. A 3xx or 4xx says that it was not carried out; a 5xx leaves it
+/// open, as a real InternalError does; so does no answer (0) to one that was wholly sent.
+fn applied_by(status: u16) -> Applied {
+    match status {
+        101 | 200..300 => Applied::Yes,
+        300..500 => Applied::No,
+        _ => Applied::Unknown,
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     body::{BadChunk, Body},
     exchange::{Exchange, Tally, memory_key},
     head::{RequestFacts, ResponseFacts, read_response},
+    http1::Dial,
     memory::{ANSWER_BYTES_MAX, Remembered},
 };
 use crate::{
@@ -16,13 +17,15 @@ use crate::{
     proxy::{
         decide::{Asked, lifted},
         inlet::{Inlet, gone},
+        upstream::Alpn,
     },
 };
+use parking_lot::Mutex;
 use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 /// How the client's direction ended before the answer did.
@@ -41,6 +44,7 @@ pub(super) async fn send<R, W>(
     mut head: usize,
     body: &mut Body,
     tally: &Tally,
+    copy: Option<&Copy>,
 ) -> Result<(), ClientEnd>
 where
     R: AsyncRead + Unpin,
@@ -55,6 +59,9 @@ where
                 tally.look_up(piece);
             })
             .map_err(ClientEnd::Broken)?;
+        if let Some(copy) = copy {
+            copy.add(&bytes[..head + seen]);
+        }
         let sending = upstream.write_all(&bytes[..head + seen]);
         if sending.await.is_err() || upstream.flush().await.is_err() {
             gone(client).await;
@@ -69,6 +76,86 @@ where
         }
         if !matches!(client.fill().await, Ok(1..)) {
             return Err(ClientEnd::Gone);
+        }
+    }
+}
+
+/// The most bytes of a request, head and body, that are kept to be sent again.
+const COPY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The time in which the dependency must answer a request that is sent again.
+const COPY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A request that is kept to be sent again, unless it is too long.
+#[derive(Default)]
+pub(super) struct Copy(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl Copy {
+    fn add(&self, piece: &[u8]) {
+        let mut kept = self.0.lock();
+        kept.is_too_long |= kept.bytes.len() + piece.len() > COPY_BYTES_MAX;
+        if kept.is_too_long {
+            kept.bytes = Vec::new();
+        } else {
+            kept.bytes.extend_from_slice(piece);
+        }
+    }
+
+    fn whole(&self) -> Option<Vec<u8>> {
+        let kept = self.0.lock();
+        (!kept.is_too_long).then(|| kept.bytes.clone())
+    }
+}
+
+/// How often a request is sent again, each time on a connection of its own.
+pub(super) struct Repeat<'a, D> {
+    pub(super) times: u32,
+    pub(super) copy: &'a Copy,
+    pub(super) dial: &'a D,
+}
+
+impl<D: Dial> Repeat<'_, D> {
+    /// Sends it, and counts how often it was carried out. Whether it was sent at all: not if it
+    /// was too long to be kept, or if the dependency answered before it had the whole of it.
+    async fn carry_out(&self, request: &RequestFacts, tally: &Tally) -> bool {
+        let Some(bytes) = self.copy.whole().filter(|_| tally.is_sent_whole()) else {
+            return false;
+        };
+        let mut is_sent = false;
+        for _ in 0..self.times {
+            let answered = timeout(COPY_TIME_MAX, self.once(&bytes, request, &mut is_sent));
+            if let Ok(Some(status)) = answered.await {
+                tally.copy_answered(status);
+            }
+        }
+        is_sent
+    }
+
+    /// Sends it once: the status of the final answer, if one comes.
+    async fn once(&self, bytes: &[u8], request: &RequestFacts, is_sent: &mut bool) -> Option<u16> {
+        let stream = self.dial.dial(Alpn::Http1).await.ok()?;
+        let (reader, mut writer) = tokio::io::split(stream);
+        writer.write_all(bytes).await.ok()?;
+        writer.flush().await.ok()?;
+        *is_sent = true;
+        let mut inlet = Inlet::new(reader);
+        loop {
+            match read_response(inlet.bytes(), request, |_, facts| facts) {
+                Ok(Some(facts)) if facts.is_interim() => inlet.consume(facts.len),
+                Ok(Some(facts)) => return Some(facts.status),
+                Ok(None) => {
+                    if !matches!(inlet.fill().await, Ok(1..)) {
+                        return None;
+                    }
+                }
+                Err(_) => return None,
+            }
         }
     }
 }
@@ -129,11 +216,21 @@ where
     W: AsyncWrite + Unpin,
 {
     /// Waits for the answer and passes it, or does to it what the fault says.
-    pub(super) async fn run(&mut self, then: Option<(Then, FaultId)>) -> Result<Answered, Failure> {
+    pub(super) async fn run<D: Dial>(
+        &mut self,
+        then: Option<(Then, FaultId)>,
+        repeat: Option<Repeat<'_, D>>,
+    ) -> Result<Answered, Failure> {
         let facts = self.final_head(then.is_none()).await?;
         let Some((then, fault)) = then else {
             return self.pass_all(facts).await;
         };
+        if let Some(repeat) = repeat
+            && !repeat.carry_out(self.request, &self.exchange.tally).await
+        {
+            self.exchange.did_not_act(fault);
+            return self.pass_all(facts).await;
+        }
         match then {
             Then::Reply(reply) => self.reply(&reply, &facts).await,
             Then::Lose => {
@@ -152,6 +249,11 @@ where
             }
             Then::EmptyBody => self.empty_body(&facts).await,
             Then::Stale => self.stale(facts, fault).await,
+            Then::Repeat { .. } => {
+                // Once is said by `repeat`; nobody repeats what is repeated.
+                self.exchange.did_not_act(fault);
+                self.pass_all(facts).await
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! One connection of HTTP/1.x: requests in order, each decided about and carried out.
 //!
-//! Nothing of a request or an answer is changed on the way, and no request is ever sent twice. To
+//! Nothing of a request or an answer is changed on the way, and no request is ever sent twice but
+//! where a fault says so. To
 //! each connection of the client belongs at most one to the dependency; one that the dependency
 //! closed while it was idle is replaced before anything of the next request was sent.
 //!
@@ -15,7 +16,7 @@ use super::{
     channels::{self, Parties},
     desk::{Desk, Subject},
     exchange::{Exchange, Tally},
-    forward::{Answered, ClientEnd, Download, Failure, send, tunnel, write_reply},
+    forward::{Answered, ClientEnd, Copy, Download, Failure, Repeat, send, tunnel, write_reply},
     head::{BadHead, RequestFacts, read_request},
 };
 use crate::{
@@ -473,6 +474,14 @@ where
     ) -> Result<Answered, BothEnd> {
         let tally = Arc::clone(&exchange.tally);
         let desk = Arc::clone(&self.desk);
+        let copy = Copy::default();
+        let (then, times) = repeats(then);
+        let repeat = (times > 0).then(|| Repeat {
+            times,
+            copy: &copy,
+            dial: &self.dial,
+        });
+        let kept = (times > 0).then_some(&copy);
         let may_half_close = then.is_none() && (!facts.keeps_alive || desk.tells_who_reads());
         let client = &mut self.client;
         let writer = &mut upstream.writer;
@@ -480,7 +489,7 @@ where
             let left = left(&desk, &tally);
             tokio::select! {
                 biased;
-                sent = send(client, writer, facts.len, body, &tally) => if let Err(end) = sent {
+                sent = send(client, writer, facts.len, body, &tally, kept) => if let Err(end) = sent {
                     return end;
                 },
                 () = left => return ClientEnd::Gone,
@@ -508,7 +517,7 @@ where
         };
         tokio::select! {
             biased;
-            answered = down.run(then) => answered.map_err(BothEnd::Answer),
+            answered = down.run(then, repeat) => answered.map_err(BothEnd::Answer),
             end = up => Err(BothEnd::Client(end)),
         }
     }
@@ -581,6 +590,7 @@ where
             0,
             &mut body,
             &exchange.tally,
+            None,
         );
         tokio::select! {
             biased;
@@ -615,6 +625,14 @@ where
             Ok(()) => Over::orderly("both sides closed after an upgrade"),
             Err(error) => Over::cut(format!("broke off: {error}"), Closing::Reset),
         }
+    }
+}
+
+/// What is to be done to the answer, and how often the request is sent again before that.
+fn repeats(then: Option<(Then, FaultId)>) -> (Option<(Then, FaultId)>, u32) {
+    match then {
+        Some((Then::Repeat { times, then }, fault)) => (Some((*then, fault)), times),
+        other => (other, 0),
     }
 }
 

@@ -514,6 +514,11 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
             }
             Then::EmptyBody => self.empty_body(answer).await,
             Then::Stale => self.stale(answer, fault).await,
+            Then::Repeat { .. } => {
+                // Not carried over HTTP/2.
+                self.exchange.did_not_act(fault);
+                self.pass_all(answer).await
+            }
         }
     }
 

@@ -1106,6 +1106,120 @@ async fn a_connection_can_close_in_place_of_the_answer() {
     );
 }
 
+/// An ambiguous write as a file says it.
+fn ambiguous(keys: &str) -> FaultSet {
+    let text = format!("kind = 'ambiguous-write'\non = 'x'\n{keys}");
+    crate::fault::sample::set(&text, Protocol::Http)
+}
+
+#[tokio::test]
+async fn a_write_that_never_arrives_does_not_arrive_when_the_fault_is_lifted_either() {
+    for (keys, answer) in [
+        ("applied = 'no'", ""),
+        (
+            "applied = 'no'\nseen = 'late'\ndelay = '1h'\nstatus = 503\nclose = true",
+            "HTTP/1.1 503 ",
+        ),
+    ] {
+        let mut rig = Rig::new(Protocol::Http).await;
+        let (mut client, mut upstream) = rig.met().await;
+        rig.switch.set(ambiguous(keys));
+        client.send(PUT).await;
+        client.expect_silence().await;
+        rig.switch.set(FaultSet::default());
+        let rest = client.rest().await;
+        assert!(
+            rest.starts_with(answer) && rest.is_empty() == answer.is_empty(),
+            "{rest}"
+        );
+        let attempt = rig.attempt().await;
+        assert_eq!(attempt.applied, Applied::No, "{keys}");
+        assert!(attempt.released.is_some() && attempt.faults.len() == 1);
+        drop(client);
+        upstream.expect_fin().await;
+    }
+    let mut rig = Rig::new(Protocol::Http).await;
+    let (mut client, _upstream) = rig.met().await;
+    let late = "applied = 'no'\nseen = 'late'\ndelay = '100ms'\nstatus = 503";
+    rig.switch.set(ambiguous(late));
+    client.send(PUT).await;
+    client.expect("HTTP/1.1 503 ").await;
+    let attempt = rig.attempt().await;
+    assert!(attempt.ended.since(attempt.began) >= Duration::from_millis(100));
+    assert_eq!((attempt.applied, attempt.released), (Applied::No, None));
+}
+
+#[tokio::test]
+async fn a_write_can_be_carried_out_several_times_whatever_its_client_sees() {
+    const CREATED: &str = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok";
+    const REFUSED: &str = "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n";
+    let own = || async {
+        let mut rig = Rig::new(Protocol::Http).await;
+        let (client, upstream) = rig.met().await;
+        (rig, client, upstream)
+    };
+    for (first, second, third, applied, repeated) in [
+        (CREATED, CREATED, CREATED, Applied::Yes, 2),
+        (CREATED, REFUSED, REFUSED, Applied::Yes, 0),
+        (REFUSED, CREATED, CREATED, Applied::Yes, 1),
+        (REFUSED, REFUSED, REFUSED, Applied::No, 0),
+    ] {
+        let (mut rig, mut client, mut upstream) = own().await;
+        rig.switch.set(ambiguous(
+            "applied = 'repeated'\ntimes = 3\nseen = 'late'\ndelay = '1ms'",
+        ));
+        client.send(PUT).await;
+        upstream.expect(PUT).await;
+        upstream.send(first).await;
+        for answer in [second, third] {
+            let mut copy = rig.accept().await;
+            copy.expect(PUT).await;
+            copy.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+            copy.send(answer).await;
+        }
+        client.expect(first).await;
+        let attempt = rig.attempt().await;
+        assert_eq!(
+            (attempt.applied, attempt.repeated),
+            (applied, repeated),
+            "{first}"
+        );
+        // The connection goes on.
+        client.send(GET).await;
+        upstream.expect(GET).await;
+    }
+    let (mut rig, mut client, mut upstream) = own().await;
+    rig.switch
+        .set(ambiguous("applied = 'repeated'\nseen = 'reset'"));
+    client.send(PUT).await;
+    upstream.expect(PUT).await;
+    upstream.send(CREATED).await;
+    let mut copy = rig.accept().await;
+    copy.expect(PUT).await;
+    copy.send(CREATED).await;
+    client.expect_reset().await;
+    let attempt = rig.attempt().await;
+    assert_eq!((attempt.end, attempt.repeated), (AttemptEnd::Cut, 1));
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_long_to_be_repeated_passes_and_is_no_hit() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let (mut client, mut upstream) = rig.met().await;
+    rig.switch
+        .set(ambiguous("applied = 'repeated'\nseen = 'reset'"));
+    let body = "x".repeat(1024 * 1024);
+    let put = format!(
+        "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    tokio::join!(client.send(&put), upstream.expect(&put));
+    upstream.send(OK).await;
+    client.expect(OK).await;
+    let attempt = rig.attempt().await;
+    assert_eq!((attempt.repeated, attempt.faults.len()), (0, 0));
+}
+
 #[tokio::test]
 async fn a_late_answer_comes_later_and_at_once_when_lifted() {
     let decide = || Decision::end(End::Forward(Then::Late(Duration::from_millis(60))));

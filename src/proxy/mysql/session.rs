@@ -46,6 +46,10 @@ const LAST_PREPARED: u32 = u32::MAX;
 /// The kinds of statements of whose rows the server says how many they changed.
 const CHANGING: [&str; 4] = ["INSERT", "REPLACE", "UPDATE", "DELETE"];
 
+/// The kinds of statements that no fault has carried out several times: the first ends a
+/// transaction, the second asks the client for a file.
+const NOT_REPEATED: [&str; 2] = ["COMMIT", "LOAD"];
+
 /// A prepared statement.
 struct Prepared {
     recognised: Recognised,
@@ -343,6 +347,7 @@ impl<'a> Session<'a> {
             }
         };
         self.transaction.begins(&statement);
+        let then = self.repeat(&asked, then, &mut statement).await?;
         self.send(asked.len, Some(&mut statement)).await?;
         statement.sent_whole();
         if asked.command == Command::ChangeUser {
@@ -365,6 +370,85 @@ impl<'a> Session<'a> {
         self.transaction
             .answered(statement, answer.error(), answer.is_in_transaction());
         Ok(true)
+    }
+
+    /// Sends copies of a command before itself where a fault wants that: what then is to be done to
+    /// its own answer. A command of which not all is there, and one that cannot be done twice, is
+    /// left alone.
+    async fn repeat(
+        &mut self,
+        asked: &Asked,
+        then: Option<(Then, FaultId)>,
+        statement: &mut Statement,
+    ) -> Result<Option<(Then, FaultId)>, Over> {
+        let (times, then, fault) = match then {
+            Some((Then::Repeat { times, then }, fault)) => (times, then, fault),
+            other => return Ok(other),
+        };
+        let can_be_repeated = matches!(asked.command, Command::Query | Command::Execute(_))
+            && !NOT_REPEATED.contains(&&**statement.operation());
+        let len = HEADER_BYTES + asked.len;
+        let Some(bytes) = self.client.bytes().get(..len) else {
+            statement.did_not_act(fault);
+            return Ok(None);
+        };
+        if !can_be_repeated || asked.len == FULL {
+            statement.did_not_act(fault);
+            return Ok(None);
+        }
+        let bytes = bytes.to_vec();
+        for _ in 0..times {
+            let copied = self.copy(&bytes, asked.command.shape(), statement).await;
+            let (answer, rows) = match copied {
+                Ok(copied) => copied,
+                Err(Ended::Client) => {
+                    statement.gave_up();
+                    return Err(Over::client_gone());
+                }
+                Err(Ended::Upstream(over)) => {
+                    statement.finish(AttemptEnd::UpstreamFailed);
+                    return Err(over);
+                }
+            };
+            let in_transaction = answer.is_in_transaction() == Some(true);
+            statement.copy_answered(answer.error().is_none(), rows, in_transaction);
+        }
+        Ok(Some((*then, fault)))
+    }
+
+    /// Sends a copy of a command, and throws its answer away: what it said, and the rows that were
+    /// changed.
+    async fn copy(
+        &mut self,
+        bytes: &[u8],
+        shape: Shape,
+        statement: &Statement,
+    ) -> Result<(Answer, Option<u64>), Ended> {
+        let sent = write(&mut self.to_upstream, bytes).await;
+        sent.map_err(|error| Ended::Upstream(Over::upstream_closed(Some(&error))))?;
+        let mut answer = Answer::new(shape, self.deprecates_eof);
+        loop {
+            let Some(packet) = Packet::begin(self.upstream.bytes()) else {
+                self.fill(statement).await?;
+                continue;
+            };
+            let (len, size) = (packet.len, packet.bytes());
+            let step = answer
+                .packet(len, packet.payload)
+                .map_err(|broken| Ended::Upstream(Over::upstream_broke(broken)))?;
+            self.drop_bytes(size, statement).await?;
+            match step {
+                Step::GoesOn => {}
+                Step::Over => break,
+                Step::WantsFile => {
+                    let how = "upstream wants a file for a statement of no file";
+                    return Err(Ended::Upstream(Over::cut(how, Closing::Reset)));
+                }
+            }
+        }
+        let rows = answer.affected();
+        let rows = rows.filter(|_| CHANGING.contains(&&**statement.operation()));
+        Ok((answer, rows))
     }
 
     async fn decide(&mut self, asked: &Asked, statement: &mut Statement) -> Verdict {

@@ -516,6 +516,68 @@ async fn answers_are_held_lost_or_cut() {
 }
 
 #[tokio::test]
+async fn a_statement_can_be_carried_out_several_times() {
+    const INSERT: &str = "insert into t values (1)";
+    const REPEATED: &str =
+        "kind = 'ambiguous-write'\napplied = 'repeated'\nseen = 'late'\ndelay = '1ms'";
+    let done = packet(1, b"\0\x01\0\x02\0\0\0");
+    let known = packet(1, b"\xff\x26\x04#23000Duplicate entry");
+    for (first, second, applied, repeated) in [
+        (&done, &done, Applied::Yes, 1),
+        (&done, &known, Applied::Yes, 0),
+        (&known, &known, Applied::No, 0),
+    ] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        rig.arm(REPEATED);
+        client.send(query(INSERT)).await;
+        server.expect(query(INSERT)).await;
+        server.send(first).await;
+        server.expect(query(INSERT)).await;
+        server.send(second).await;
+        client.expect(second).await;
+        let seen = rig.attempt().await;
+        assert_eq!((seen.applied, seen.repeated), (applied, repeated));
+        assert_eq!(seen.faults.len(), 1);
+        // Reads and what ends a transaction pass once.
+        ask(&mut client, &mut server, "select a from t", &rows()).await;
+        ask(&mut client, &mut server, "commit", &packet(1, OK)).await;
+        for _ in 0..2 {
+            assert_eq!(rig.attempt().await.faults, []);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_repeated_in_a_transaction_counts_once_that_is_committed() {
+    const INSERT: &str = "insert into t values (1)";
+    let begun = packet(1, b"\0\0\0\x03\0\0\0");
+    let open = packet(1, b"\0\x01\0\x03\0\0\0");
+    for (end, applied, repeated) in [("commit", Applied::Yes, 1), ("rollback", Applied::No, 0)] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        rig.arm("kind = 'ambiguous-write'\napplied = 'repeated'\nseen = 'late'\ndelay = '1ms'");
+        ask(&mut client, &mut server, "begin", &begun).await;
+        client.send(query(INSERT)).await;
+        for _ in 0..2 {
+            server.expect(query(INSERT)).await;
+            server.send(&open).await;
+        }
+        client.expect(&open).await;
+        ask(&mut client, &mut server, end, &packet(1, OK)).await;
+        let mut insert = rig.attempt().await;
+        while &*insert.operation != "INSERT" {
+            insert = rig.attempt().await;
+        }
+        assert_eq!(
+            (insert.applied, insert.repeated),
+            (applied, repeated),
+            "{end}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_gives_up_is_seen() {
     let mut rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;

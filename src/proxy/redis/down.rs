@@ -234,6 +234,15 @@ impl<'a> Down<'a> {
         };
         let awaited = if self.is_unasked(answer, start) {
             None
+        } else if self.queue.copy_answered(said != Said::Error) {
+            self.flush_before().await?;
+            self.current = Some(Current {
+                statement: None,
+                kind: Kind::Of(Meaning::Plain),
+                answer: said,
+                fate: Fate::Swallow(Instead::Answer(Bytes::new())),
+            });
+            return Ok(());
         } else {
             self.queue.take_theirs()
         };
@@ -241,6 +250,7 @@ impl<'a> Down<'a> {
             mut statement,
             then,
             kind,
+            ..
         }) = awaited
         else {
             self.current = Some(Current {

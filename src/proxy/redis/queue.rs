@@ -25,6 +25,8 @@ pub(super) struct Awaited {
     pub(super) then: Option<(Then, FaultId)>,
     /// What its answer is like.
     pub(super) kind: Kind,
+    /// How many copies of it were sent before, whose answers are still to come.
+    pub(super) copies: u32,
 }
 
 /// What the answer of a command is like.
@@ -152,6 +154,21 @@ impl Queue {
             Turn::Ours(..) => None,
         };
         queue.waiting.iter().find_map(end).unwrap_or(false)
+    }
+
+    /// The dependency answers, and says whether it carried something out: if that is the answer of a
+    /// copy of the next command, it is noted and true.
+    pub(super) fn copy_answered(&self, is_carried_out: bool) -> bool {
+        let mut queue = self.turns.lock();
+        match queue.waiting.front_mut() {
+            Some(Turn::Theirs(awaited)) if awaited.copies > 0 => {
+                awaited.copies -= 1;
+                let statement = &mut awaited.statement;
+                statement.copy_answered(is_carried_out, None, false);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Takes the next turn if it is the dependency's.

@@ -538,6 +538,88 @@ async fn a_connection_that_hangs_reads_commands_and_answers_none() {
 }
 
 #[tokio::test]
+async fn a_command_can_be_carried_out_several_times() {
+    const REPEATED: &str = "kind = 'ambiguous-write'\napplied = 'repeated'\ntimes = 3\n";
+    let late = format!("{REPEATED}seen = 'late'\ndelay = '1ms'");
+    for (answers, seen, applied, repeated) in [
+        (":1\r\n:2\r\n:3\r\n", ":3\r\n", Applied::Yes, 2),
+        (
+            ":1\r\n-ERR no\r\n-ERR no\r\n",
+            "-ERR no\r\n",
+            Applied::Yes,
+            0,
+        ),
+        (
+            "-ERR no\r\n-ERR no\r\n-ERR no\r\n",
+            "-ERR no\r\n",
+            Applied::No,
+            0,
+        ),
+    ] {
+        let mut rig = Rig::under(&late).await;
+        let (mut client, mut server) = rig.pair().await;
+        // Reads pass, before and behind it.
+        ask(&mut client, &mut server, "GET k", "$-1\r\n").await;
+        client.send(command("INCR k")).await;
+        for _ in 0..3 {
+            server.expect(command("INCR k")).await;
+        }
+        server.send(answers).await;
+        client.expect(seen).await;
+        ask(&mut client, &mut server, "GET k", "$1\r\n3\r\n").await;
+        assert_eq!(&*rig.attempt().await.operation, "GET");
+        let attempt = rig.attempt().await;
+        assert_eq!(
+            (attempt.applied, attempt.repeated),
+            (applied, repeated),
+            "{answers}"
+        );
+        assert_eq!(attempt.faults.len(), 1);
+    }
+    let mut rig = Rig::under(&format!("{REPEATED}seen = 'error'\nerror = 'OOM'")).await;
+    let (mut client, mut server) = rig.pair().await;
+    client.send(command("INCR k")).await;
+    for _ in 0..3 {
+        server.expect(command("INCR k")).await;
+    }
+    server.send(":1\r\n:2\r\n:3\r\n").await;
+    client.expect("-OOM").await;
+    assert_eq!(rig.attempt().await.repeated, 2);
+}
+
+#[tokio::test]
+async fn what_is_part_of_a_transaction_is_not_repeated() {
+    let keys = "kind = 'ambiguous-write'\napplied = 'repeated'\nseen = 'reset'";
+    let mut rig = Rig::under(keys).await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "MULTI", "+OK\r\n").await;
+    ask(&mut client, &mut server, "INCR k", "+QUEUED\r\n").await;
+    ask(&mut client, &mut server, "EXEC", "*1\r\n:1\r\n").await;
+    for _ in 0..3 {
+        let attempt = rig.attempt().await;
+        assert_eq!(
+            (attempt.repeated, attempt.faults.len()),
+            (0, 0),
+            "{attempt:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_never_arrives_does_not_arrive_when_the_fault_is_lifted_either() {
+    let mut rig = Rig::under("kind = 'ambiguous-write'\napplied = 'no'").await;
+    let (mut client, mut server) = rig.pair().await;
+    client.send(command("SET k v")).await;
+    client.expect_silence().await;
+    rig.lift();
+    client.expect_fin().await;
+    let attempt = rig.attempt().await;
+    assert_eq!((attempt.applied, attempt.faults.len()), (Applied::No, 1));
+    drop(client);
+    server.expect_fin().await;
+}
+
+#[tokio::test]
 async fn a_client_that_gives_up_is_seen_wherever_its_command_is() {
     for keys in [
         "kind = 'hang'",

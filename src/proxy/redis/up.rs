@@ -255,6 +255,7 @@ impl<'a> Up<'a> {
             statement,
             then: None,
             kind,
+            copies: 0,
         };
         if matches!(meaning, Meaning::ReplyOff | Meaning::ReplySkip) {
             let mut statement = turn.statement;
@@ -369,7 +370,31 @@ impl<'a> Up<'a> {
         self.queue.push(&mut vec![Turn::Ours(statement, ours)]);
     }
 
+    /// What is to be done to the answer of a command, and how many copies of it are sent before. What
+    /// changes the connection, is part of a transaction, is not answered, or not all there, is left
+    /// alone.
+    fn repeats(
+        &self,
+        command: &mut Command,
+        then: Option<(Then, FaultId)>,
+    ) -> (Option<(Then, FaultId)>, u32) {
+        let (times, then, fault) = match then {
+            Some((Then::Repeat { times, then }, fault)) => (times, then, fault),
+            other => return (other, 0),
+        };
+        let can_be_repeated = command.meaning == Meaning::Plain
+            && matches!(self.transaction, Transaction::None)
+            && self.replies == Replies::On
+            && command.rest.is_none();
+        if can_be_repeated {
+            return (Some((*then, fault)), times);
+        }
+        command.statement.did_not_act(fault);
+        (None, 0)
+    }
+
     async fn forward(&mut self, mut command: Command, then: Option<(Then, FaultId)>) -> Step {
+        let (then, copies) = self.repeats(&mut command, then);
         if let Some((Then::Reply(reply), _)) = &then {
             if changes_connection(command.meaning) {
                 // Forwarded, it would leave client and server with two opinions of the connection.
@@ -409,8 +434,13 @@ impl<'a> Up<'a> {
             statement,
             then,
             kind,
+            copies,
         };
         let turn = self.queue.push(&mut vec![Turn::Theirs(awaited)]);
+        for _ in 0..copies {
+            let sent = send(self.upstream, &self.client.bytes()[..len]).await;
+            sent.map_err(|_| UpEnd::UpstreamBroke)?;
+        }
         self.taken = len;
         self.flush().await?;
         if let Some(rest) = rest {
@@ -550,6 +580,7 @@ impl<'a> Up<'a> {
             statement,
             then,
             kind: Kind::GivenUp(answer),
+            copies: 0,
         };
         self.queue.push(&mut vec![Turn::Theirs(awaited)]);
         let sent = send(self.upstream, DISCARD).await;

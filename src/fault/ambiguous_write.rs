@@ -1,0 +1,519 @@
+//! `ambiguous-write`: what the dependency did with a write, and what its caller sees of it, each
+//! chosen on its own, for the first attempt of a call, for its retries, or for all.
+//!
+//! Two axes: {not carried out, once, so many times} and {an error, a time-out, a reset, a late
+//! answer}. Cells that other kinds say as well are named in `docs/explanation/writes.md`.
+
+use super::{
+    Acts, Behaviour, Closing, Context, Decision, End, FaultDef, Gate, Group, Reply, Then,
+    error::ANSWER,
+    keys::{self, Delays, LAW},
+    reply,
+};
+use crate::{
+    input::{About, Fields, Key, Problems, Shape},
+    protocol::{
+        Call, Protocol, mysql,
+        postgres::Moment,
+        redis::{self, Meets},
+    },
+};
+
+/// The most often that one write is sent.
+const TIMES_MAX: i64 = 10;
+
+const OWN: &[Key; 4] = &[
+    Key::optional(
+        "applied",
+        Shape::OneOf(&["no", "once", "each", "repeated"]),
+        "how often the dependency carries out a call: no; once: its first attempt alone, the retries that are met never reach it; each: every attempt, so that the client's own retries repeat it; repeated: as once, but the one attempt is sent `times` times (once)",
+    ),
+    Key::optional(
+        "times",
+        Shape::Integer(2, TIMES_MAX),
+        "repeated: how often it is sent in all (2)",
+    ),
+    Key::optional(
+        "seen",
+        Shape::OneOf(&["error", "time-out", "reset", "late"]),
+        "what the client sees: an error (`error`, `status` …), nothing, RST, or an answer that comes late (`delay` …) (time-out)",
+    ),
+    Key::optional(
+        "attempts",
+        Shape::OneOf(&["all", "first", "retries"]),
+        "which attempts of a call it meets, where the client names its calls (all)",
+    ),
+];
+
+const OWN_AND_ANSWER: [Key; 14] = keys::joined(OWN, ANSWER);
+const KEYS: [Key; 21] = keys::joined(&OWN_AND_ANSWER, LAW);
+
+/// The entry of `list faults`.
+pub(super) const DEF: FaultDef = FaultDef {
+    name: "ambiguous-write",
+    group: Group::Message,
+    summary: "a write is carried out or not, and its caller cannot know",
+    about: About {
+        text: "\
+            A write of which the caller cannot know what became. Two things are chosen apart: \
+            how often the dependency carries it out (`applied`: no, once, each attempt, repeated) \
+            and what the client sees (`seen`: an error, a time-out, a reset, a late answer). \
+            Most damage of outages is done here: who asks again doubles what was done, who does \
+            not loses what was not.\n\n\
+            It meets writes alone, unless `when` names operations, and of each call all \
+            attempts, the first, or the retries. With `applied = \"once\"` the first attempt is \
+            carried out and whatever is tried again never reaches the dependency; with `each` \
+            every retry is carried out too; with `repeated` one attempt is sent several times, as \
+            a proxy does that tries again by itself.",
+        evidence: "\
+            Each attempt that was met is an act. The history says of each whether it was carried \
+            out, and how often it was repeated.",
+        doubt: "\
+            Attempts of one call are known where the client sends an id of the call \
+            (`Idempotency-Key`, the SDKs of Amazon, Google, Microsoft, Stripe). Elsewhere each \
+            request is a call of its own, so that `once` carries out each of them; databases send \
+            no such id, and `attempts` is refused there. A request of more than 1 MiB, one of \
+            HTTP/2, and what is part of a transaction of Redis are not repeated: the fault then \
+            leaves them alone and does not count them.",
+        mistakes: &[
+            "\
+                Without a ledger, `no-double-effect` or `nothing-lost` a run shows only that the \
+                client waited.",
+            "\
+                A phase shorter than the client's time-out ends the silence before the client has \
+                given up.",
+        ],
+        related: &[
+            "lost-reply",
+            "error",
+            "late-reply",
+            "no-double-effect",
+            "nothing-lost",
+        ],
+    },
+    example: "[[phase.fault]]\nkind     = \"ambiguous-write\"\non       = \"object-store\"\napplied  = \"once\"\nseen     = \"time-out\"\nattempts = \"first\"\n",
+    example_protocol: Protocol::S3,
+    keys: &KEYS,
+    refuses: &[],
+    ramps: &["delay"],
+    carried_by: keys::messages,
+    parse,
+};
+
+/// How often the dependency carries out a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    No,
+    Once,
+    Each,
+    /// So many times more than once.
+    Repeated(u32),
+}
+
+/// What the client sees.
+#[derive(Debug, Clone)]
+enum Seen {
+    Error(Reply),
+    TimeOut,
+    Reset,
+    /// An answer after this time: the dependency's, or, where it is not asked, this one.
+    Late(Delays, Option<Reply>),
+}
+
+/// Which attempts of a call are met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempts {
+    All,
+    First,
+    Retries,
+}
+
+impl Attempts {
+    fn meets(self, attempt: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::First => attempt <= 1,
+            Self::Retries => attempt > 1,
+        }
+    }
+
+    /// Whether this attempt is the first of those met.
+    fn begins_with(self, attempt: u32) -> bool {
+        match self {
+            Self::All | Self::First => attempt <= 1,
+            Self::Retries => attempt == 2,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AmbiguousWrite {
+    protocol: Protocol,
+    /// Whether the file's `when` names operations: then these are met, else all that write.
+    is_named: bool,
+    carried: Carried,
+    seen: Seen,
+    attempts: Attempts,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    protocol: Protocol,
+    gate: &Gate,
+    problems: &mut Problems,
+) -> Option<Box<dyn Behaviour>> {
+    let carried = carried(fields, protocol, problems);
+    let attempts = attempts(fields, protocol, problems);
+    let seen = seen(fields, carried, protocol, gate, problems);
+    Some(Box::new(AmbiguousWrite {
+        protocol,
+        is_named: !gate.when.operation.is_empty(),
+        carried,
+        seen: seen?,
+        attempts,
+    }))
+}
+
+fn carried(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Carried {
+    let applied = fields.word("applied", problems).map(|word| word.value);
+    let times = fields.integer("times", problems);
+    if applied != Some("repeated") && fields.has("times") {
+        let hint = "write applied = \"repeated\", or leave `times` out".to_owned();
+        fields.problem(problems, "times", "nothing is sent several times", hint);
+    }
+    match applied {
+        Some("no") => Carried::No,
+        Some("each") => Carried::Each,
+        Some("repeated") => {
+            if protocol == Protocol::Postgres {
+                let message = format!("no statement of the protocol {protocol} is sent twice");
+                let hint = "applied = \"each\" has the client's own retries carried out; http, s3, mysql and redis carry `repeated`".to_owned();
+                fields.problem(problems, "applied", message, hint);
+            }
+            let more = times.unwrap_or(2).saturating_sub(1);
+            Carried::Repeated(u32::try_from(more).unwrap_or(1))
+        }
+        _ => Carried::Once,
+    }
+}
+
+/// Only clients of HTTP say which call a request is an attempt of.
+fn attempts(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Attempts {
+    let attempts = match fields.word("attempts", problems).map(|word| word.value) {
+        Some("first") => Attempts::First,
+        Some("retries") => Attempts::Retries,
+        _ => Attempts::All,
+    };
+    if attempts != Attempts::All && protocol.has_messages() && !protocol.is_http() {
+        let message =
+            format!("requests of the protocol {protocol} do not say which call they belong to");
+        let hint = "`first`, `after` and `every` count what matches".to_owned();
+        fields.problem(problems, "attempts", message, hint);
+    }
+    attempts
+}
+
+fn seen(
+    fields: &Fields<'_>,
+    carried: Carried,
+    protocol: Protocol,
+    gate: &Gate,
+    problems: &mut Problems,
+) -> Option<Seen> {
+    let word = fields.word("seen", problems).map(|word| word.value);
+    let (tells, is_late) = (word == Some("error"), word == Some("late"));
+    let delayed = LAW.iter().map(|key| key.name);
+    let delayed = delayed.chain(gate.ramp.delay.map(|_| "ramp"));
+    for key in delayed.filter(|key| !is_late && fields.has(key)) {
+        let message = format!("`{key}` says how late the answer is, and none is late");
+        let hint = "write seen = \"late\"".to_owned();
+        fields.problem(problems, key, message, hint);
+    }
+    let answered = ANSWER.iter().map(|key| key.name);
+    let mut answered = answered.filter(|key| fields.has(key)).peekable();
+    let is_answered = answered.peek().is_some();
+    for key in answered.filter(|_| !tells && !is_late) {
+        let message = format!("`{key}` says what the error is, and none is seen");
+        let hint = "write seen = \"error\"".to_owned();
+        fields.problem(problems, key, message, hint);
+    }
+    match word {
+        Some("error") => answer(fields, protocol, problems).map(Seen::Error),
+        Some("reset") => Some(Seen::Reset),
+        Some("late") => {
+            let delays = Delays::parse(fields, gate, problems);
+            let reply = if carried == Carried::No || is_answered {
+                Some(answer(fields, protocol, problems)?)
+            } else {
+                None
+            };
+            Some(Seen::Late(delays?, reply))
+        }
+        _ => Some(Seen::TimeOut),
+    }
+}
+
+/// The error that is told, which must be one that a write can meet.
+fn answer(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Option<Reply> {
+    if protocol == Protocol::Pusher && fields.has("error") {
+        let message = "a code of Channels meets WebSockets, and no writes";
+        let hint = "write the status: status = 500".to_owned();
+        fields.problem(problems, "error", message, hint);
+        return None;
+    }
+    let reply = reply::parse(fields, protocol, problems)?;
+    let meets_writes = match &reply {
+        Reply::Redis { name, .. } => {
+            redis::find_error(name).is_none_or(|def| def.meets != Meets::Connections)
+        }
+        Reply::Mysql { errno, .. } => mysql::find_error(&errno.to_string())
+            .is_none_or(|def| !matches!(def.meets, mysql::Meets::Connect | mysql::Meets::Login)),
+        Reply::Postgres(error) => {
+            matches!(error.moment, Moment::Session | Moment::Statement)
+        }
+        _ => true,
+    };
+    if !meets_writes {
+        let message = "this error meets connections, and no writes";
+        let hint = "the kind `error` tells it to those who connect".to_owned();
+        fields.problem(problems, "error", message, hint);
+    }
+    Some(reply)
+}
+
+impl AmbiguousWrite {
+    /// The end of an attempt that the dependency never sees.
+    fn unseen(&self, context: &Context) -> End {
+        let never = |wait, last| End::Never {
+            wait,
+            last: Box::new(last),
+        };
+        match &self.seen {
+            Seen::Error(reply) => End::Reply(reply.clone()),
+            Seen::TimeOut => never(None, End::Close(Closing::Fin)),
+            Seen::Reset => End::Close(Closing::Reset),
+            Seen::Late(delays, reply) => {
+                let last = reply.clone().map_or(End::Close(Closing::Reset), End::Reply);
+                never(Some(delays.draw(context)), last)
+            }
+        }
+    }
+
+    /// What happens to the answer of one that it carries out.
+    fn then(&self, context: &Context) -> Then {
+        let then = match &self.seen {
+            Seen::Error(reply) => Then::Reply(reply.clone()),
+            Seen::TimeOut => Then::Lose,
+            Seen::Reset => Then::Close(Closing::Reset),
+            Seen::Late(delays, _) => Then::Late(delays.draw(context)),
+        };
+        match self.carried {
+            Carried::Repeated(times) => Then::Repeat {
+                times,
+                then: Box::new(then),
+            },
+            _ => then,
+        }
+    }
+}
+
+impl Behaviour for AmbiguousWrite {
+    fn request(&self, call: &Call, context: &Context) -> Option<Decision> {
+        let is_meant = self.is_named || self.protocol.writes(&call.operation);
+        if !is_meant || !self.attempts.meets(call.attempt) {
+            return None;
+        }
+        let is_carried_out = match self.carried {
+            Carried::No => false,
+            Carried::Each => true,
+            Carried::Once | Carried::Repeated(_) => self.attempts.begins_with(call.attempt),
+        };
+        Some(Decision::end(if is_carried_out {
+            End::Forward(self.then(context))
+        } else {
+            self.unseen(context)
+        }))
+    }
+
+    fn acts(&self) -> Acts {
+        Acts::REQUESTS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fault::sample, protocol::http, units::Micros};
+    use Protocol::{Http, Mysql, Postgres, Pusher, Redis, S3, Tcp};
+    use std::time::Duration;
+
+    fn text(keys: &str) -> String {
+        format!("kind = 'ambiguous-write'\non = 'x'\n{keys}")
+    }
+
+    /// The ends of so many attempts of one call that bears an id.
+    fn ends(keys: &str, count: usize) -> Vec<Option<End>> {
+        let set = sample::set(&text(keys), Http);
+        let mut tracker = crate::protocol::CallTracker::default();
+        let mut attempt = || {
+            let headers = [("Host", "a"), ("Idempotency-Key", "7")];
+            http::identify(Http, None, "POST", "/charges", headers, 1, &mut tracker)
+        };
+        let attempts: Vec<Call> = (0..count).map(|_| attempt()).collect();
+        let ends = attempts.iter().map(|call| set.request(call, Micros(0)).end);
+        ends.collect()
+    }
+
+    fn never(wait: Option<u64>, last: End) -> Option<End> {
+        let wait = wait.map(Duration::from_secs);
+        let last = Box::new(last);
+        Some(End::Never { wait, last })
+    }
+
+    fn gone() -> Option<End> {
+        never(None, End::Close(Closing::Fin))
+    }
+
+    fn lost() -> Option<End> {
+        Some(End::Forward(Then::Lose))
+    }
+
+    #[test]
+    fn each_cell_is_what_the_dependency_does_and_what_the_client_sees() {
+        let busy = match ends("applied = 'no'\nseen = 'error'\nstatus = 503", 1).remove(0) {
+            Some(End::Reply(busy)) => busy,
+            other => panic!("{other:?}"),
+        };
+        let repeated = |then| {
+            let then = Box::new(then);
+            Some(End::Forward(Then::Repeat { times: 2, then }))
+        };
+        let late = || Then::Late(Duration::from_secs(4));
+        let close = || End::Close(Closing::Reset);
+        for (keys, unseen, then) in [
+            (
+                "seen = 'error'\nstatus = 503",
+                Some(End::Reply(busy.clone())),
+                Then::Reply(busy.clone()),
+            ),
+            ("seen = 'time-out'", gone(), Then::Lose),
+            ("seen = 'reset'", Some(close()), Then::Close(Closing::Reset)),
+            (
+                "seen = 'late'\ndelay = '4s'\nstatus = 503",
+                never(Some(4), End::Reply(busy)),
+                late(),
+            ),
+        ] {
+            let end = |applied: &str| ends(&format!("applied = {applied}\n{keys}"), 1).remove(0);
+            assert_eq!(end("'no'"), unseen, "{keys}");
+            let once = Some(End::Forward(then.clone()));
+            assert_eq!(end("'once'"), once, "{keys}");
+            assert_eq!(end("'each'"), once, "{keys}");
+            assert_eq!(end("'repeated'\ntimes = 3"), repeated(then), "{keys}");
+        }
+    }
+
+    #[test]
+    fn attempts_of_a_call_are_met_and_carried_out_as_the_file_says() {
+        for (keys, expected) in [
+            ("", [lost(), gone(), gone()]),
+            ("applied = 'each'", [lost(), lost(), lost()]),
+            ("applied = 'no'", [gone(), gone(), gone()]),
+            ("attempts = 'first'", [lost(), None, None]),
+            ("applied = 'no'\nattempts = 'first'", [gone(), None, None]),
+            ("attempts = 'retries'", [None, lost(), gone()]),
+            (
+                "applied = 'each'\nattempts = 'retries'",
+                [None, lost(), lost()],
+            ),
+            (
+                "applied = 'no'\nattempts = 'retries'",
+                [None, gone(), gone()],
+            ),
+        ] {
+            assert_eq!(ends(keys, 3), expected, "{keys}");
+        }
+    }
+
+    #[test]
+    fn reads_pass_unless_the_file_names_them() {
+        for (protocol, keys, method, met) in [
+            (Http, "", "POST", true),
+            (Http, "", "GET", false),
+            (Http, "when = { operation = 'GET' }", "GET", true),
+            (S3, "", "PUT", true),
+            (S3, "", "GET", false),
+            (Http, "when = { path = '/c' }", "PUT", false),
+        ] {
+            let set = sample::set(&text(keys), protocol);
+            let decision = set.request(&sample::call(protocol, method, "/a/b"), Micros(0));
+            assert_eq!(!decision.is_pass(), met, "{protocol} {method} {keys}");
+        }
+    }
+
+    #[test]
+    fn a_late_answer_to_what_never_arrived_is_an_error_or_a_reset() {
+        let late = "seen = 'late'\ndelay = '4s'";
+        let seen = ends(late, 2);
+        let reset = never(Some(4), End::Close(Closing::Reset));
+        assert_eq!(seen[1], reset);
+        let problems = sample::read(&text(&format!("applied = 'no'\n{late}")), Http).unwrap_err();
+        assert!(
+            problems[0].contains("neither `error` nor `status`"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn what_a_protocol_cannot_carry_is_a_problem() {
+        for (keys, protocol, said) in [
+            ("", Tcp, "cannot act on the protocol tcp"),
+            (
+                "applied = 'repeated'",
+                Postgres,
+                "is sent twice (applied = \"each\"",
+            ),
+            ("attempts = 'first'", Redis, "do not say which call"),
+            (
+                "attempts = 'retries'",
+                Mysql,
+                "(`first`, `after` and `every` count",
+            ),
+            ("seen = 'error'", Http, "neither `error` nor `status`"),
+            ("seen = 'error'", Redis, "does not say which error"),
+            ("seen = 'error'\nerror = '1040'", Mysql, "meets connections"),
+            (
+                "seen = 'error'\nerror = '53300'",
+                Postgres,
+                "meets connections",
+            ),
+            (
+                "seen = 'error'\nerror = 'max-clients'",
+                Redis,
+                "meets connections",
+            ),
+            (
+                "seen = 'error'\nerror = '4004'",
+                Pusher,
+                "(write the status",
+            ),
+            ("seen = 'late'", Http, "has no delay"),
+            ("delay = '1s'", Http, "none is late (write seen = \"late\")"),
+            (
+                "status = 503",
+                Http,
+                "none is seen (write seen = \"error\")",
+            ),
+            ("times = 3", Http, "nothing is sent several times"),
+            ("applied = 'repeated'\ntimes = 1", Http, "from 2 to 10"),
+            ("applied = 'yes'", Http, "unknown applied `yes`"),
+        ] {
+            let seen = sample::read(&text(keys), protocol).unwrap_err();
+            assert!(seen[0].contains(said), "{protocol} {keys}: {seen:?}");
+        }
+        for protocol in [Http, S3, Pusher, Redis, Mysql] {
+            let read = sample::read(&text("applied = 'repeated'"), protocol);
+            assert!(read.is_ok(), "{protocol}: {:?}", read.unwrap_err());
+        }
+    }
+}
