@@ -24,6 +24,7 @@ mod latency;
 mod ledgers;
 mod memory;
 mod names;
+mod no_double_effect;
 mod no_duplicates;
 mod nothing_lost;
 mod obeys_codes;
@@ -209,6 +210,7 @@ pub const EXPECTATIONS: &[ExpectationDef] = &[
     converged::DEF,
     nothing_lost::DEF,
     no_duplicates::DEF,
+    no_double_effect::DEF,
     drain::DEF,
     fresh_first::DEF,
     ramp::DEF,

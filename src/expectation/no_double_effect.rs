@@ -1,0 +1,535 @@
+//! `no-double-effect`: what the caller asked for once has its effect on the store once.
+//!
+//! Judged on the wire. The *operation* is what the caller means: all writes of one dependency that
+//! bear the same value of a capture (an order's number) are attempts at one, however many requests,
+//! connections and calls of a client library they are. An *effect* is a write that the dependency
+//! carried out and that changed something:
+//!
+//! - only operations that add count ([`Protocol::adds`]), unless the file names others: a `PUT`, a
+//!   `SET`, an `UPDATE` to a value replaces what is there, and carried out twice has one effect;
+//! - a statement that changed no row (`ON CONFLICT DO NOTHING`, a condition that no longer holds)
+//!   has none;
+//! - writes with the same value of `deduplicated_by`, the key by which the store itself knows a
+//!   repetition again, have one effect together. That the store keeps this promise is taken from
+//!   the file: two answers of 200 do not tell it.
+//!
+//! A pass needs ambiguity: writes that were carried out and whose caller was not told.
+
+use super::{
+    Evidence, Expectation, ExpectationDef, Judgement, Name, Names, Scope, names,
+    samples::SAMPLES_MIN,
+};
+use crate::{
+    history::{Attempt, AttemptEnd, View, Window},
+    input::{About, Fields, Key, Problems, Shape},
+    protocol::{Applied, Protocol},
+    units::{Micros, format_duration},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+pub(super) const DEF: ExpectationDef = ExpectationDef {
+    name: "no-double-effect",
+    summary: "what was asked for once has its effect on the store once, however often it was tried",
+    about: About {
+        text: "\
+            What the caller asked for once has its effect on the store once: no card is charged \
+            twice because an answer was lost and the request was sent again. Writes to `on` that \
+            bear the same `id` are one operation. An effect is a write that was carried out and \
+            changed something; only operations that add count (POST, INSERT, INCR …) unless \
+            `operation` names others, as a PUT or SET that is repeated has the effect of one.",
+        evidence: "\
+            The attempts that the dependency carried out, the rows they changed, and how often a \
+            fault repeated them. Writes with the same value of `deduplicated_by` have one effect.",
+        doubt: "\
+            Fewer than three writes were carried out whose caller was not told; nobody knows \
+            whether a second one was carried out; a write bears no `id`; or the run ended within \
+            `settle` of the last ambiguous write, so that a retry may have come unseen.",
+        mistakes: &[
+            "\
+                `deduplicated_by` promises that the store knows a repetition again by that value. \
+                It is the store's promise, not the client's: a key that is sent and ignored \
+                doubles the effect.",
+            "A client that makes a new key for each attempt is not de-duplicated; it is found here.",
+        ],
+        related: &[
+            "ambiguous-write",
+            "lost-reply",
+            "no-duplicates",
+            "nothing-lost",
+        ],
+    },
+    example: "[[expect]]\nid        = \"PAY-1\"\nthat      = \"no version is uploaded twice\"\nkind      = \"no-double-effect\"\non        = \"object-store\"\nid_of     = \"version\"\noperation = \"CreateMultipartUpload\"\n",
+    keys: &[
+        Key::required(
+            "on",
+            Shape::Text,
+            "the role or dependency that is written to",
+        ),
+        Key::required(
+            "id_of",
+            Shape::Text,
+            "the dependency's capture that names the caller's operation",
+        ),
+        Key::optional(
+            "operation",
+            Shape::TextOrTexts,
+            "the operations that have an effect each time (those that add)",
+        ),
+        Key::optional(
+            "deduplicated_by",
+            Shape::Text,
+            "the dependency's capture by which the store itself knows a repetition again (none)",
+        ),
+        Key::optional(
+            "settle",
+            Shape::Duration,
+            "how long after the last ambiguous write the run must go on (5s)",
+        ),
+        Key::optional(
+            "at_most",
+            Shape::Integer(0, 1_000_000),
+            "so many effects too many are tolerated (0)",
+        ),
+    ],
+    parse,
+};
+
+/// Where the file does not say, how long a retry may be awaited.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// See [`DEF`].
+#[derive(Debug)]
+struct NoDoubleEffect {
+    on: Name,
+    id: String,
+    operations: Vec<String>,
+    deduplicated_by: Option<String>,
+    settle: Duration,
+    at_most: u64,
+}
+
+fn parse(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Box<dyn Expectation>> {
+    let on = names::dependency_with_requests(fields, "on", names, problems);
+    let of = on.as_deref().unwrap_or_default();
+    let id = names::capture(fields, "id_of", of, names, problems);
+    let deduplicated_by = names::capture(fields, "deduplicated_by", of, names, problems);
+    let operations = names::operations(fields, "operation", problems);
+    let settle = fields.duration("settle", problems).unwrap_or(SETTLE);
+    let at_most = fields.integer("at_most", problems).unwrap_or(0);
+    Some(Box::new(NoDoubleEffect {
+        on: on?,
+        id: id?,
+        operations,
+        deduplicated_by,
+        settle,
+        at_most: at_most.unsigned_abs(),
+    }))
+}
+
+/// The writes for one operation of the caller's.
+#[derive(Default)]
+struct Writes<'a> {
+    attempts: Vec<&'a Attempt>,
+}
+
+/// How often they had their effect.
+struct Effects {
+    certain: u64,
+    /// Those of which nobody knows.
+    maybe: u64,
+}
+
+impl Effects {
+    /// Those beyond the first, and so many more that may be.
+    fn beyond(&self) -> (u64, u64) {
+        let most = (self.certain + self.maybe).saturating_sub(1);
+        let certain = self.certain.saturating_sub(1);
+        (certain, most - certain)
+    }
+}
+
+/// Whether an attempt changed something; `None` where nobody knows.
+fn has_effect(attempt: &Attempt) -> Option<bool> {
+    match attempt.applied {
+        Applied::No => Some(false),
+        _ if attempt.rows == Some(0) => Some(false),
+        Applied::Yes => Some(true),
+        Applied::Unknown => None,
+    }
+}
+
+/// Whether the caller cannot know what became of a write that was, or may have been, carried out.
+fn is_ambiguous(attempt: &Attempt) -> bool {
+    let is_told = attempt.end == AttemptEnd::Answered && !attempt.failed();
+    has_effect(attempt) != Some(false) && (!is_told || attempt.repeated > 0)
+}
+
+impl<'a> Writes<'a> {
+    fn effects(&self, deduplicated_by: Option<&str>) -> Effects {
+        let mut effects = Effects {
+            certain: 0,
+            maybe: 0,
+        };
+        let mut keyed: BTreeMap<&str, bool> = BTreeMap::new();
+        for attempt in &self.attempts {
+            let Some(is_certain) =
+                has_effect(attempt).map_or(Some(false), |has| has.then_some(true))
+            else {
+                continue;
+            };
+            let key = deduplicated_by.and_then(|name| attempt.captured.get(name));
+            match key {
+                Some(key) => *keyed.entry(key).or_default() |= is_certain,
+                None if is_certain => effects.certain += 1 + u64::from(attempt.repeated),
+                None => effects.maybe += 1,
+            }
+        }
+        for is_certain in keyed.values() {
+            match is_certain {
+                true => effects.certain += 1,
+                false => effects.maybe += 1,
+            }
+        }
+        effects
+    }
+
+    fn shown(&self, view: &View<'_>, id: &str, effects: &Effects) -> Option<Evidence> {
+        let first = self.attempts.first()?;
+        let done = self.attempts.iter();
+        let done = done.filter(|one| has_effect(one) == Some(true));
+        let moments: Vec<String> = done.take(4).map(|one| moment(view, one)).collect();
+        let id: String = id.chars().take(100).collect();
+        let what = format!(
+            "{id} ({} {}): had its effect {} times: {}",
+            first.operation,
+            first.key,
+            effects.certain,
+            moments.join(", then ")
+        );
+        Some(Evidence::of_call(first, what))
+    }
+}
+
+/// When a write was carried out, and what its caller saw of that.
+fn moment(view: &View<'_>, attempt: &Attempt) -> String {
+    let mut text = format!("at {:.3}s", attempt.began.as_secs_f64());
+    if attempt.repeated > 0 {
+        text.push_str(&format!(" {} times", u64::from(attempt.repeated) + 1));
+    }
+    text.push_str(match (attempt.end, attempt.failed()) {
+        (AttemptEnd::Answered, false) => " (answered)",
+        (AttemptEnd::Answered, true) => " (answered with an error)",
+        _ => " (not answered)",
+    });
+    let label = attempt.faults.iter().find_map(|id| {
+        let spans = view.history.faults.iter();
+        let mut own = spans.filter(|span| span.fault == *id);
+        own.find_map(|span| view.fault(span))
+    });
+    if let Some((_, fault)) = label {
+        text.push_str(&format!(" under `{}`", fault.label));
+    }
+    text
+}
+
+/// What was found at a dependency, or at all of a role.
+#[derive(Default)]
+struct Found<'a> {
+    /// By dependency and id.
+    operations: BTreeMap<(&'a str, &'a str), Writes<'a>>,
+    /// Writes of the judged phases that bear no id, and may have had an effect.
+    nameless: u64,
+    /// Writes of the judged phases whose callers were not told.
+    ambiguous: u64,
+    last_ambiguous: Micros,
+}
+
+impl NoDoubleEffect {
+    fn is_meant(&self, view: &View<'_>, attempt: &Attempt) -> bool {
+        if !self.operations.is_empty() {
+            return self
+                .operations
+                .iter()
+                .any(|one| **one == *attempt.operation);
+        }
+        let mut all = view.system.dependencies.iter();
+        let protocol = all.find(|one| one.name == attempt.dependency);
+        let protocol = protocol.map_or(Protocol::Tcp, |one| one.protocol);
+        protocol.adds(&attempt.operation)
+    }
+
+    fn found<'a>(&self, view: &View<'a>) -> Found<'a> {
+        let whole = Window::new(Micros::default(), Micros(u64::MAX));
+        let mut found = Found::default();
+        let mut judged = BTreeSet::new();
+        for attempt in view.attempts_in(&self.on, whole) {
+            if !self.is_meant(view, attempt) {
+                continue;
+            }
+            let is_judged = view.contains(attempt.began);
+            let Some(id) = attempt.captured.get(&self.id) else {
+                found.nameless += u64::from(is_judged && has_effect(attempt) != Some(false));
+                continue;
+            };
+            if is_judged && is_ambiguous(attempt) {
+                found.ambiguous += 1;
+                found.last_ambiguous = found.last_ambiguous.max(attempt.ended);
+            }
+            let operation = (&*attempt.dependency, id.as_str());
+            if is_judged {
+                judged.insert(operation);
+            }
+            let writes = found.operations.entry(operation).or_default();
+            writes.attempts.push(attempt);
+        }
+        found
+            .operations
+            .retain(|operation, _| judged.contains(operation));
+        found
+    }
+
+    fn weigh(&self, view: &View<'_>, found: &Found<'_>, doubled: u64, maybe: u64) -> Judgement {
+        let count = found.operations.len() as u64;
+        let measured = format!(
+            "{doubled} effects too many of {count} operations, {} ambiguous writes",
+            found.ambiguous
+        );
+        let judgement = Judgement::new(view.window(), count, measured);
+        if doubled > self.at_most {
+            return judgement.fail(format!("{doubled} effects were too many"));
+        }
+        if found.ambiguous < SAMPLES_MIN {
+            return judgement.inconclusive(format!(
+                "{} writes were carried out whose caller was not told, at least {SAMPLES_MIN} are needed",
+                found.ambiguous
+            ));
+        }
+        if doubled + maybe > self.at_most {
+            return judgement.inconclusive(format!(
+                "{maybe} more may have been, for nobody knows whether they were carried out"
+            ));
+        }
+        if found.nameless > 0 {
+            return judgement.inconclusive(format!(
+                "{} writes have no `{}` by which they could be told to be the same",
+                found.nameless, self.id
+            ));
+        }
+        let watched = view.history.over().since(found.last_ambiguous);
+        if watched < self.settle {
+            return judgement.inconclusive(format!(
+                "a retry may have come unseen: the run ended {} after the last ambiguous write; `settle` is {}",
+                format_duration(watched),
+                format_duration(self.settle)
+            ));
+        }
+        judgement
+    }
+}
+
+impl Expectation for NoDoubleEffect {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let found = self.found(view);
+        let (mut doubled, mut maybe) = (0, 0);
+        let mut evidence = Vec::new();
+        for ((_, id), writes) in &found.operations {
+            let effects = writes.effects(self.deduplicated_by.as_deref());
+            let beyond = effects.beyond();
+            doubled += beyond.0;
+            maybe += beyond.1;
+            if beyond.0 > 0 {
+                let began = writes.attempts.first().map(|one| one.began);
+                evidence.extend(began.zip(writes.shown(view, id, &effects)));
+            }
+        }
+        evidence.sort_by_key(|(began, _)| *began);
+        let judgement = self.weigh(view, &found, doubled, maybe);
+        judgement.with(evidence.into_iter().map(|(_, evidence)| evidence))
+    }
+
+    fn needs_the_end(&self) -> bool {
+        true
+    }
+
+    fn required(&self) -> String {
+        let mut text = format!("one effect on `{}` for each `{}`", self.on, self.id);
+        if !self.operations.is_empty() {
+            text.push_str(&format!(" of {}", names::of_operations(&self.operations)));
+        }
+        match self.at_most {
+            0 => text,
+            most => format!("{text}, but for {most} times"),
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Faulted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, problems};
+    use crate::{
+        expectation::Status,
+        history::sample::{AttemptBuilder, Story, attempt},
+        protocol::Applied,
+    };
+
+    const CHARGES: &str = "kind = \"no-double-effect\"\non = \"alerts\"\nid_of = \"order\"";
+
+    fn keyed() -> String {
+        format!("{CHARGES}\ndeduplicated_by = \"key\"")
+    }
+
+    /// A POST for an order, carried out and answered.
+    fn charge(began: u64, order: &str) -> AttemptBuilder {
+        let charge = attempt("pager", began, began + 100);
+        charge
+            .operation("POST")
+            .key("/charges")
+            .captured("order", order)
+    }
+
+    /// A POST for an order, carried out and never answered.
+    fn lost(began: u64, order: &str) -> AttemptBuilder {
+        charge(began, order).gave_up().applied(Applied::Yes).hit()
+    }
+
+    /// Orders 0 to 29, one a second; from 10 on the answer is lost, and nobody asks again.
+    fn story() -> Story {
+        let order = |story: Story, nth: u64| {
+            let charge = if nth < 10 { charge } else { lost };
+            story.attempt(charge(nth * 1_000, &nth.to_string()))
+        };
+        (0..30).fold(Story::new().healthy(0..60), order)
+    }
+
+    #[test]
+    fn once_each_passes_and_says_what_was_ambiguous() {
+        let verdict = check(CHARGES, &story());
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(
+            verdict.measured,
+            "0 effects too many of 20 operations, 20 ambiguous writes"
+        );
+    }
+
+    #[test]
+    fn a_second_charge_fails_and_is_shown() {
+        let twice = story().attempt(charge(26_500, "25"));
+        let verdict = check(CHARGES, &twice);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert_eq!(
+            verdict.evidence[0].what,
+            "25 (POST /charges): had its effect 2 times: at 25.000s (not answered) under `hang on object-store`, then at 26.500s (answered)"
+        );
+        // After the outage, for an operation of the outage.
+        let later = story().attempt(charge(50_000, "25"));
+        assert_eq!(check(CHARGES, &later).status, Status::Fail);
+        let tolerated = format!("{CHARGES}\nat_most = 1");
+        assert_eq!(check(&tolerated, &twice).status, Status::Pass);
+    }
+
+    #[test]
+    fn what_the_proxy_repeated_counts_as_often_as_it_was_carried_out() {
+        let repeated = story().attempt(lost(28_200, "x").repeated(2));
+        let verdict = check(CHARGES, &repeated);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert!(verdict.evidence[0].what.contains("had its effect 3 times"));
+        let known = story().attempt(lost(28_200, "x").repeated(2).captured("key", "k"));
+        assert_eq!(check(&keyed(), &known).status, Status::Pass);
+    }
+
+    #[test]
+    fn a_key_that_the_store_knows_again_makes_one_effect_and_a_new_key_another() {
+        let again = |key: &str| {
+            let first = lost(28_200, "x").captured("key", "k");
+            story()
+                .attempt(first)
+                .attempt(charge(28_900, "x").captured("key", key))
+        };
+        assert_eq!(check(&keyed(), &again("k")).status, Status::Pass);
+        assert_eq!(check(&keyed(), &again("l")).status, Status::Fail);
+        assert_eq!(check(CHARGES, &again("k")).status, Status::Fail);
+    }
+
+    #[test]
+    fn what_changes_nothing_or_replaces_has_no_second_effect() {
+        let again = |second: AttemptBuilder| story().attempt(second.captured("order", "25"));
+        let unchanged = charge(26_500, "25").rows(0);
+        assert_eq!(check(CHARGES, &again(unchanged)).status, Status::Pass);
+        let refused = charge(26_500, "25").status(409);
+        assert_eq!(check(CHARGES, &again(refused)).status, Status::Pass);
+        let replaced = charge(26_500, "25").operation("PUT");
+        assert_eq!(
+            check(CHARGES, &again(replaced.clone())).status,
+            Status::Pass
+        );
+        let named = format!("{CHARGES}\noperation = [\"POST\", \"PUT\"]");
+        assert_eq!(check(&named, &again(replaced)).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_second_write_of_which_nobody_knows_proves_nothing() {
+        let maybe = story().attempt(lost(26_500, "25").applied(Applied::Unknown));
+        let verdict = check(CHARGES, &maybe);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("there is one");
+        assert!(reason.contains("1 more may have been"), "{reason}");
+    }
+
+    #[test]
+    fn without_ambiguity_a_pass_says_nothing_and_a_second_effect_still_fails() {
+        let told = || {
+            let order = |story: Story, nth: u64| {
+                let charge = charge(nth * 1_000, &nth.to_string());
+                story.attempt(if nth < 10 { charge } else { charge.hit() })
+            };
+            (0..30).fold(Story::new().healthy(0..60), order)
+        };
+        let verdict = check(CHARGES, &told());
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("there is one");
+        assert!(
+            reason.contains("0 writes were carried out whose"),
+            "{reason}"
+        );
+        let twice = told().attempt(charge(26_500, "25"));
+        assert_eq!(check(CHARGES, &twice).status, Status::Fail);
+        // What was never carried out cannot have been doubled.
+        let unseen = (0..5).fold(told(), |story, nth| {
+            story.attempt(lost(28_000 + nth, "x").applied(Applied::No))
+        });
+        assert_eq!(check(CHARGES, &unseen).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_write_without_an_id_and_a_run_that_ends_early_leave_it_open() {
+        let nameless = attempt("pager", 25_500, 25_600).operation("POST");
+        let verdict = check(CHARGES, &story().attempt(nameless));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("there is one");
+        assert!(reason.contains("have no `order`"), "{reason}");
+        let patient = format!("{CHARGES}\nsettle = \"40s\"");
+        let verdict = check(&patient, &story());
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("there is one");
+        assert!(reason.contains("a retry may have come unseen"), "{reason}");
+    }
+
+    #[test]
+    fn a_dependency_without_requests_or_with_no_such_capture_is_a_problem() {
+        let queue = CHARGES.replace("alerts", "queue");
+        assert!(problems(&queue)[0].contains("single requests are not seen"));
+        let other = CHARGES.replace("alerts", "s3");
+        assert!(problems(&other)[0].contains("captures no `order`"));
+    }
+}
