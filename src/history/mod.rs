@@ -17,6 +17,7 @@ mod selection;
 mod steady;
 mod view;
 mod writer;
+mod writes;
 
 pub mod sample;
 
@@ -30,6 +31,7 @@ pub use selection::Selection;
 pub use steady::{Criteria, Steady};
 pub use view::{View, Window};
 pub use writer::{Writer, Written};
+pub use writes::{EXAMPLES_MAX, Witness, WriteAccount, WriteExample, WriteFate, WriteWindow};
 
 pub use observation::{
     Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, Intervention, Listing,

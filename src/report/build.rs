@@ -9,6 +9,7 @@ use super::{
     digests::digests,
     spread::{calls, lost_clumping, spread},
     traces,
+    writes::writes,
 };
 use crate::{
     expectation::{Status, Verdict, run_doubts},
@@ -65,6 +66,7 @@ pub fn build(material: Material<'_>) -> ScenarioReport {
         traces: traces(&view, &verdicts),
         detected: detected(&timeline),
         ledgers: ledgers(&view, &timeline),
+        writes: writes(&view),
         timeline,
         verdicts,
         faults: faults(scenario, history),
@@ -162,6 +164,7 @@ fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
         loads: Vec::new(),
         dependencies: Vec::new(),
         ledgers: Vec::new(),
+        writes: Vec::new(),
         policies: None,
         recovery: None,
         incident: scenario.incident.as_ref().map(|incident| IncidentReport {

@@ -23,6 +23,7 @@ mod terminal;
 mod timeline;
 mod trace;
 mod words;
+mod writes;
 mod xml;
 
 pub use annotations::{github_annotations, without_commands};
@@ -41,6 +42,7 @@ pub use timeline::{
 };
 pub use trace::{End, Part, SPANS_MAX, Span, Trace, traces};
 pub use words::why;
+pub use writes::{WriteExampleReport, WriteWindowReport, WritesReport};
 
 /// A kind of report.
 pub struct ReportDef {

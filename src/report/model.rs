@@ -4,7 +4,7 @@
 //! another meaning, without a new [`REPORT_VERSION`]. Moments and the fields that end in `_us` are
 //! microseconds; moments count from the beginning of their scenario.
 
-use super::{Timeline, Trace};
+use super::{Timeline, Trace, WritesReport};
 use crate::{
     expectation::{Status, Verdict},
     history::Machine,
@@ -77,6 +77,9 @@ pub struct ScenarioReport {
     /// The ledgers: what became of accepted work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ledgers: Vec<LedgerReport>,
+    /// What became of the writes that were in flight in fault windows, by each who knows of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<WritesReport>,
     /// What the system's clients did, as inferred from the wire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<PoliciesReport>,

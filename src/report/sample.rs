@@ -5,7 +5,7 @@ use super::{
     Detected, End, FaultReport, IncidentReport, LedgerReport, LedgerSeries, Life, LifeSpan,
     LoadPhase, LoadReport, LoadSeries, Outcomes, POLICIES_VERSION, Part, PhaseReport,
     PoliciesReport, RecoveryReport, ScenarioReport, Span, State, SuiteReport, Timeline, Trace,
-    Trouble, TroubleKind,
+    Trouble, TroubleKind, WriteExampleReport, WriteWindowReport, WritesReport,
 };
 use crate::{
     expectation::{Evidence, Place, Status, Subject, Verdict},
@@ -59,6 +59,7 @@ fn judged() -> ScenarioReport {
         loads: vec![load()],
         dependencies: vec![dependency()],
         ledgers: vec![ledger()],
+        writes: vec![writes()],
         policies: Some(policies()),
         recovery: Some(RecoveryReport {
             lifted: Micros::from_secs(30),
@@ -329,6 +330,46 @@ fn ledger() -> LedgerReport {
     }
 }
 
+fn writes() -> WritesReport {
+    let window = |fault: Option<u16>, kept| WriteWindowReport {
+        fault,
+        label: fault.map(|_| "hang on object-store".to_owned()),
+        armed: fault.map(|_| Micros::from_secs(10)),
+        lifted: fault.map(|_| Micros::from_secs(30)),
+        kept,
+        lost: 0,
+        recovered: 0,
+        absent: 0,
+        doubled: 0,
+        indeterminate: 0,
+        examples: Vec::new(),
+    };
+    let example = |what: &str, fate: &str| WriteExampleReport {
+        what: what.to_owned(),
+        fate: fate.to_owned(),
+        at: Micros::from_millis(12_300),
+    };
+    WritesReport {
+        witness: "ledger".to_owned(),
+        name: "trained".to_owned(),
+        windows: vec![
+            WriteWindowReport {
+                lost: 7,
+                recovered: 1,
+                absent: 3,
+                doubled: 3,
+                indeterminate: 2,
+                examples: vec![
+                    example("model-17", "acknowledged, lost"),
+                    example("model-23", "doubled"),
+                ],
+                ..window(Some(0), 31)
+            },
+            window(None, 100),
+        ],
+    }
+}
+
 fn machine() -> Machine {
     Machine {
         os: "linux".to_owned(),
@@ -440,6 +481,7 @@ fn not_started() -> ScenarioReport {
         loads: Vec::new(),
         dependencies: Vec::new(),
         ledgers: Vec::new(),
+        writes: Vec::new(),
         policies: None,
         recovery: None,
         incident: None,

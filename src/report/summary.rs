@@ -5,7 +5,7 @@
 //! comes from files or from the wire stays text, whatever is in it.
 
 use super::{
-    ReportDef, ScenarioReport, SuiteReport,
+    ReportDef, ScenarioReport, SuiteReport, WritesReport,
     layout::harmless,
     words::{account, conduct, counted, injected, mark, span, tally},
 };
@@ -104,6 +104,9 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
     for ledger in &scenario.ledgers {
         let line = format!("Ledger {}.", account(ledger));
         out.push_str(&format!("\n{}\n", prose(&line)));
+    }
+    for line in scenario.writes.iter().flat_map(WritesReport::lines) {
+        out.push_str(&format!("\n{}\n", prose(&format!("Writes {line}."))));
     }
     out.push_str(&clients(scenario));
     out.push_str(&format!("\nRun again: {}\n", code(&scenario.repeat)));

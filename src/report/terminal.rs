@@ -4,7 +4,7 @@
 //! bytes carry ANSI codes; whoever prints them to something that is not a terminal strips them.
 
 use super::{
-    ReportDef, ScenarioReport, SuiteReport, UnlistedHostReport,
+    ReportDef, ScenarioReport, SuiteReport, UnlistedHostReport, WritesReport,
     layout::{WIDTH, harmless, indented, wrap},
     words::{account, conduct, counted, injected, mark, span, tally},
 };
@@ -66,6 +66,9 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
         out.push_str(&wrap("measured  ", &measured(scenario), WIDTH));
         for ledger in &scenario.ledgers {
             out.push_str(&wrap("ledger    ", &account(ledger), WIDTH));
+        }
+        for line in scenario.writes.iter().flat_map(WritesReport::lines) {
+            out.push_str(&wrap("writes    ", &harmless(&line), WIDTH));
         }
     }
     out.push_str(&policies(scenario));

@@ -4,7 +4,9 @@ use super::{
     heading,
     text::{percent, prose, span_or_dash},
 };
-use crate::report::{Attempts, LedgerReport, Outcomes, ScenarioReport};
+use crate::report::{
+    Attempts, LedgerReport, Outcomes, ScenarioReport, WriteWindowReport, WritesReport,
+};
 use maud::{Markup, html};
 
 /// All tables of figures.
@@ -15,6 +17,7 @@ pub fn figures(id: &str, scenario: &ScenarioReport) -> Markup {
             @if !scenario.loads.is_empty() { (loads(scenario)) }
             @if !scenario.dependencies.is_empty() { (dependencies(scenario)) }
             @if !scenario.ledgers.is_empty() { (ledgers(&scenario.ledgers)) }
+            @if !scenario.writes.is_empty() { (writes(&scenario.writes)) }
         }
     }
 }
@@ -180,6 +183,55 @@ fn ledgers(ledgers: &[LedgerReport]) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+fn writes(writes: &[WritesReport]) -> Markup {
+    html! {
+        h4 { "Writes by what their callers were told and what was done" }
+        div.scroll tabindex="0" role="group" aria-label="writes" {
+            table.plain {
+                thead { tr {
+                    th scope="col" { "Writes" }
+                    th scope="col" { "In flight" }
+                    th.number scope="col" { "Acknowledged, present" }
+                    th.number scope="col" { "Acknowledged, lost" }
+                    th.number scope="col" { "Unacknowledged, present" }
+                    th.number scope="col" { "Unacknowledged, absent" }
+                    th.number scope="col" { "Doubled" }
+                    th.number scope="col" { "Indeterminate" }
+                } }
+                @for one in writes {
+                    tbody {
+                        @for window in &one.windows { (writes_row(one, window)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn writes_row(writes: &WritesReport, window: &WriteWindowReport) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (writes.subject()) }
+            td { (prose(&window.place())) }
+            td.number { (window.kept) }
+            td.number { (window.lost) }
+            td.number { (window.recovered) }
+            td.number { (window.absent) }
+            td.number { (window.doubled) }
+            td.number { (window.indeterminate) }
+        }
+        @if !window.examples.is_empty() {
+            tr { td colspan="8" {
+                @for (nth, example) in window.examples.iter().enumerate() {
+                    @if nth > 0 { "; " }
+                    code { (example.what) }
+                    span.muted { " " (example.fate) ", at " (format!("{:.3}", example.at.as_secs_f64())) " s" }
+                }
+            } }
         }
     }
 }

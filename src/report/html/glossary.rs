@@ -59,6 +59,14 @@ const WORDS: &[(&str, &str)] = &[
         "lost",
         "accepted, and never delivered though all had come to rest",
     ),
+    (
+        "acknowledged, unacknowledged",
+        "whether the caller was told that its write is done; what it was not told, it may do again",
+    ),
+    (
+        "doubled",
+        "a write that was asked for once and done more often",
+    ),
     ("backlog", "work that was accepted and not delivered yet"),
     (
         "steady again",

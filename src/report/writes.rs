@@ -1,0 +1,227 @@
+//! What became of the writes of a run, fault window by fault window.
+
+use crate::{
+    history::{View, Witness, WriteAccount, WriteFate, WriteWindow},
+    units::Micros,
+};
+use serde::{Deserialize, Serialize};
+
+/// The writes that one witness knows of. The witness of name `name` is a ledger (`ledger`), a load
+/// that reads back what it wrote (`read-back`), or the proxy in front of a dependency (`wire`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WritesReport {
+    /// `ledger`, `read-back` or `wire`.
+    pub witness: String,
+    /// The name of the ledger, load or dependency.
+    pub name: String,
+    /// The fault windows with a write in them, by when their faults came into force; then, without a
+    /// fault, the writes that were in flight in none.
+    pub windows: Vec<WriteWindowReport>,
+}
+
+/// The writes of one fault window: those on which the fault acted, or that were in flight while it
+/// was in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WriteWindowReport {
+    /// The fault's number in the file, from 0; none for writes in no window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<u16>,
+    /// The fault's line for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// When the fault came into force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub armed: Option<Micros>,
+    /// When it was lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifted: Option<Micros>,
+    /// Acknowledged and present.
+    pub kept: u64,
+    /// Acknowledged and not there.
+    pub lost: u64,
+    /// Not acknowledged, and present.
+    pub recovered: u64,
+    /// Not acknowledged, and not there.
+    pub absent: u64,
+    /// There more often than it was asked for.
+    pub doubled: u64,
+    /// Nobody knows.
+    pub indeterminate: u64,
+    /// The first few of each sort but the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<WriteExampleReport>,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WriteExampleReport {
+    /// The id, or what was asked of what.
+    pub what: String,
+    /// What became of it: `acknowledged, lost`, `doubled` …
+    pub fate: String,
+    /// When it was first asked for.
+    pub at: Micros,
+}
+
+/// The writes of all witnesses.
+pub(super) fn writes(view: &View<'_>) -> Vec<WritesReport> {
+    let accounts = view.writes();
+    accounts.iter().map(|one| account(view, one)).collect()
+}
+
+fn account(view: &View<'_>, account: &WriteAccount) -> WritesReport {
+    WritesReport {
+        witness: match account.witness {
+            Witness::Ledger => "ledger",
+            Witness::ReadBack => "read-back",
+            Witness::Wire => "wire",
+        }
+        .to_owned(),
+        name: account.name.clone(),
+        windows: account
+            .windows
+            .iter()
+            .map(|one| window(view, one))
+            .collect(),
+    }
+}
+
+fn window(view: &View<'_>, window: &WriteWindow) -> WriteWindowReport {
+    let span = window.fault.and_then(|at| view.history.faults.get(at));
+    let fault = span.and_then(|span| view.fault(span));
+    let examples = window.examples.iter();
+    WriteWindowReport {
+        fault: span.map(|span| span.fault.0),
+        label: fault.map(|(_, fault)| fault.label.clone()),
+        armed: span.map(|span| span.armed),
+        lifted: span.map(|span| span.lifted),
+        kept: window.count(WriteFate::Kept),
+        lost: window.count(WriteFate::Lost),
+        recovered: window.count(WriteFate::Recovered),
+        absent: window.count(WriteFate::Absent),
+        doubled: window.count(WriteFate::Doubled),
+        indeterminate: window.count(WriteFate::Indeterminate),
+        examples: examples
+            .map(|one| WriteExampleReport {
+                what: one.what.clone(),
+                fate: one.fate.words().to_owned(),
+                at: one.at,
+            })
+            .collect(),
+    }
+}
+
+impl WriteWindowReport {
+    /// How many met each fate, in the order of [`WriteFate::ALL`].
+    fn counts(&self) -> [(WriteFate, u64); 6] {
+        [
+            (WriteFate::Kept, self.kept),
+            (WriteFate::Lost, self.lost),
+            (WriteFate::Recovered, self.recovered),
+            (WriteFate::Absent, self.absent),
+            (WriteFate::Doubled, self.doubled),
+            (WriteFate::Indeterminate, self.indeterminate),
+        ]
+    }
+
+    /// Whether it holds more than writes that went well, or did not go at all.
+    fn is_telling(&self) -> bool {
+        self.lost + self.recovered + self.doubled + self.indeterminate > 0
+    }
+
+    /// In which window, in words.
+    pub(super) fn place(&self) -> String {
+        match &self.label {
+            Some(label) => format!("under `{label}`"),
+            None => "under no fault".to_owned(),
+        }
+    }
+}
+
+impl WritesReport {
+    /// Whose writes, in words.
+    pub(super) fn subject(&self) -> String {
+        match &*self.witness {
+            "ledger" => format!("ledger {}", self.name),
+            "read-back" => format!("read back by {}", self.name),
+            _ => format!("sent to {}", self.name),
+        }
+    }
+
+    /// A line for each window with something worth telling in it.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let telling = self.windows.iter().filter(|one| one.is_telling());
+        telling.map(|one| self.line(one)).collect()
+    }
+
+    fn line(&self, window: &WriteWindowReport) -> String {
+        let counts = window.counts().into_iter().filter(|(_, count)| *count > 0);
+        let counts: Vec<String> = counts
+            .map(|(fate, count)| match window.first(fate) {
+                Some(first) => format!("{count} {} ({first})", fate.words().replace(", ", " and ")),
+                None => format!("{count} {}", fate.words().replace(", ", " and ")),
+            })
+            .collect();
+        format!(
+            "{}, {}: {}",
+            self.subject(),
+            window.place(),
+            counts.join(", ")
+        )
+    }
+}
+
+impl WriteWindowReport {
+    /// The first example of a fate that is worth one.
+    fn first(&self, fate: WriteFate) -> Option<&str> {
+        let is_wrong = matches!(fate, WriteFate::Lost | WriteFate::Doubled);
+        let mut examples = self.examples.iter().filter(|_| is_wrong);
+        let first = examples.find(|one| one.fate == fate.words())?;
+        Some(&first.what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        history::sample::{self, Story, attempt},
+        protocol::Applied,
+    };
+
+    #[test]
+    fn what_is_worth_telling_has_a_line_with_its_window_and_its_first_example() {
+        let post = |began: u64, order: &str| {
+            let post = attempt("pager", began, began + 100).operation("POST");
+            post.key("/charges").captured("order", order)
+        };
+        let lost = |began, order| post(began, order).gave_up().applied(Applied::Yes).hit();
+        let story = Story::new().healthy(0..60).attempts([
+            post(5_000, "1"),
+            lost(25_000, "2"),
+            post(26_000, "2"),
+            lost(27_000, "3"),
+            post(28_000, "4"),
+        ]);
+        let (history, scenario, system) = (story.history(), sample::scenario(), sample::system());
+        let seen = writes(&View::new(&history, &scenario, &system));
+        assert_eq!(seen.len(), 1);
+        assert_eq!(
+            seen[0].lines(),
+            [
+                "sent to pager, under `hang on object-store`: 1 acknowledged and present, 1 unacknowledged and present, 1 doubled (POST /charges order=2)"
+            ]
+        );
+        let window = &seen[0].windows[0];
+        assert_eq!(
+            (window.fault, window.armed),
+            (Some(0), Some(Micros::from_secs(10)))
+        );
+        let fates: Vec<&str> = window.examples.iter().map(|one| &*one.fate).collect();
+        assert_eq!(fates, ["doubled", "unacknowledged, present"]);
+        assert_eq!(seen[0].windows[1].kept, 1);
+    }
+}
