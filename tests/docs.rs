@@ -123,6 +123,7 @@ pages! {
     verdicts_are_true: "docs/explanation/verdicts.md" from Empty;
     comparisons_are_true: "docs/explanation/comparisons.md" from Empty;
     how_it_works_is_true: "docs/explanation/how-it-works.md" from Empty;
+    writes_are_true: "docs/explanation/writes.md" from Empty;
 }
 
 fn repository() -> &'static Path {
