@@ -600,6 +600,16 @@ impl Attempt {
             }
     }
 
+    /// Whether its answer told the caller that what was asked for is done: whole, with 2xx, or
+    /// without an error of the protocol's own.
+    pub fn acknowledged(&self) -> bool {
+        let is_well = match self.status {
+            Some(status) => (200..300).contains(&status) && !self.failed(),
+            None => self.code.is_none(),
+        };
+        self.end == AttemptEnd::Answered && is_well
+    }
+
     /// Whether the dependency failed it: no whole answer came, or one that says that it could not
     /// be served (5xx, 408, 429, an error inside a 200, a database's error that speaks of more than
     /// the data). Other than [`Attempt::settled`] this says nothing about another try.

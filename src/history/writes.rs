@@ -292,7 +292,7 @@ fn write(protocol: Protocol, call: &LogicalCall, attempts: &[&Attempt]) -> Optio
         .sum();
     let is_carried_out = attempts.iter().any(|one| one.applied == Applied::Yes);
     let is_unknown = attempts.iter().any(|one| one.applied == Applied::Unknown);
-    let is_told = attempts.iter().any(|one| acknowledges(one));
+    let is_told = attempts.iter().any(|one| one.acknowledged());
     let may_be_known_again = protocol == Protocol::Http && call.by_sdk_id;
     let fate = if times > 1 && protocol.adds(&first.operation) && !may_be_known_again {
         WriteFate::Doubled
@@ -324,16 +324,6 @@ fn write(protocol: Protocol, call: &LogicalCall, attempts: &[&Attempt]) -> Optio
         until: last,
         acted,
     })
-}
-
-/// Whether an answer tells the caller that its write is done.
-fn acknowledges(attempt: &Attempt) -> bool {
-    let is_answered = attempt.end == super::AttemptEnd::Answered;
-    let is_well = match attempt.status {
-        Some(status) => (200..300).contains(&status) && !attempt.failed(),
-        None => attempt.code.is_none(),
-    };
-    is_answered && is_well
 }
 
 #[cfg(test)]

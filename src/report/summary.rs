@@ -5,9 +5,10 @@
 //! comes from files or from the wire stays text, whatever is in it.
 
 use super::{
-    ReportDef, ScenarioReport, SuiteReport, WritesReport,
+    ReportDef, ScenarioReport, SuiteReport,
     layout::harmless,
     words::{account, conduct, counted, injected, mark, span, tally},
+    writes,
 };
 use crate::{
     expectation::{Status, Verdict},
@@ -105,7 +106,7 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
         let line = format!("Ledger {}.", account(ledger));
         out.push_str(&format!("\n{}\n", prose(&line)));
     }
-    for line in scenario.writes.iter().flat_map(WritesReport::lines) {
+    for line in writes::lines(&scenario.writes) {
         out.push_str(&format!("\n{}\n", prose(&format!("Writes {line}."))));
     }
     out.push_str(&clients(scenario));

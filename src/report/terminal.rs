@@ -4,9 +4,10 @@
 //! bytes carry ANSI codes; whoever prints them to something that is not a terminal strips them.
 
 use super::{
-    ReportDef, ScenarioReport, SuiteReport, UnlistedHostReport, WritesReport,
+    ReportDef, ScenarioReport, SuiteReport, UnlistedHostReport,
     layout::{WIDTH, harmless, indented, wrap},
     words::{account, conduct, counted, injected, mark, span, tally},
+    writes,
 };
 use crate::{
     expectation::{Status, Verdict},
@@ -67,7 +68,7 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
         for ledger in &scenario.ledgers {
             out.push_str(&wrap("ledger    ", &account(ledger), WIDTH));
         }
-        for line in scenario.writes.iter().flat_map(WritesReport::lines) {
+        for line in writes::lines(&scenario.writes) {
             out.push_str(&wrap("writes    ", &harmless(&line), WIDTH));
         }
     }

@@ -66,6 +66,25 @@ pub struct WriteExampleReport {
     pub at: Micros,
 }
 
+/// The most lines of short reports about writes; `report.html` and `report.json` have all windows.
+const LINES_MAX: usize = 6;
+
+/// A line for each window with something worth telling in it, those with something wrong first.
+pub(super) fn lines(writes: &[WritesReport]) -> Vec<String> {
+    let windows = writes
+        .iter()
+        .flat_map(|one| one.windows.iter().map(move |window| (one, window)));
+    let mut telling: Vec<_> = windows.filter(|(_, window)| window.is_telling()).collect();
+    telling.sort_by_key(|(_, window)| window.lost + window.doubled == 0);
+    let more = telling.len().saturating_sub(LINES_MAX);
+    let shown = telling.iter().take(LINES_MAX);
+    let mut lines: Vec<String> = shown.map(|(one, window)| one.line(window)).collect();
+    if more > 0 {
+        lines.push(format!("in {more} more windows too: see report.html"));
+    }
+    lines
+}
+
 /// The writes of all witnesses.
 pub(super) fn writes(view: &View<'_>) -> Vec<WritesReport> {
     let accounts = view.writes();
@@ -151,12 +170,6 @@ impl WritesReport {
         }
     }
 
-    /// A line for each window with something worth telling in it.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let telling = self.windows.iter().filter(|one| one.is_telling());
-        telling.map(|one| self.line(one)).collect()
-    }
-
     fn line(&self, window: &WriteWindowReport) -> String {
         let counts = window.counts().into_iter().filter(|(_, count)| *count > 0);
         let counts: Vec<String> = counts
@@ -210,7 +223,7 @@ mod tests {
         let seen = writes(&View::new(&history, &scenario, &system));
         assert_eq!(seen.len(), 1);
         assert_eq!(
-            seen[0].lines(),
+            lines(&seen),
             [
                 "sent to pager, under `hang on object-store`: 1 acknowledged and present, 1 unacknowledged and present, 1 doubled (POST /charges order=2)"
             ]
@@ -223,5 +236,37 @@ mod tests {
         let fates: Vec<&str> = window.examples.iter().map(|one| &*one.fate).collect();
         assert_eq!(fates, ["doubled", "unacknowledged, present"]);
         assert_eq!(seen[0].windows[1].kept, 1);
+    }
+
+    #[test]
+    fn short_reports_tell_what_is_wrong_first_and_not_all() {
+        let window = |fault: u16, lost, recovered| WriteWindowReport {
+            fault: Some(fault),
+            label: Some(format!("hang {fault}")),
+            armed: None,
+            lifted: None,
+            kept: 9,
+            lost,
+            recovered,
+            absent: 2,
+            doubled: 0,
+            indeterminate: 0,
+            examples: Vec::new(),
+        };
+        let mut windows: Vec<_> = (0..8).map(|nth| window(nth, 0, 1)).collect();
+        windows.push(window(8, 1, 0));
+        windows.push(window(9, 0, 0));
+        let writes = WritesReport {
+            witness: "wire".to_owned(),
+            name: "db".to_owned(),
+            windows,
+        };
+        let lines = lines(&[writes]);
+        assert_eq!(lines.len(), LINES_MAX + 1);
+        assert_eq!(
+            lines[0],
+            "sent to db, under `hang 8`: 9 acknowledged and present, 1 acknowledged and lost, 2 unacknowledged and absent"
+        );
+        assert_eq!(lines[LINES_MAX], "in 3 more windows too: see report.html");
     }
 }
