@@ -1,9 +1,10 @@
 //! `no-double-effect`: what the caller asked for once has its effect on the store once.
 //!
 //! Judged on the wire. The *operation* is what the caller means: all writes of one dependency that
-//! bear the same value of a capture (an order's number) are attempts at one, however many requests,
-//! connections and calls of a client library they are. An *effect* is a write that the dependency
-//! carried out and that changed something:
+//! bear the same value of a capture (an order's number), of the same kind and to the same key (path,
+//! table, object), are attempts at one, however many requests, connections and calls of a client
+//! library they are. An *effect* is a write that the dependency carried out and that changed
+//! something:
 //!
 //! - only operations that add count ([`Protocol::adds`]), unless the file names others: a `PUT`, a
 //!   `SET`, an `UPDATE` to a value replaces what is there, and carried out twice has one effect;
@@ -37,7 +38,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         text: "\
             What the caller asked for once has its effect on the store once: no card is charged \
             twice because an answer was lost and the request was sent again. Writes to `on` that \
-            bear the same `id` are one operation. An effect is a write that was carried out and \
+            bear the same `id_of`, of the same kind and to the same key, are one operation. An effect is a write that was carried out and \
             changed something; only operations that add count (POST, INSERT, INCR …) unless \
             `operation` names others, as a PUT or SET that is repeated has the effect of one.",
         evidence: "\
@@ -45,7 +46,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             fault repeated them. Writes with the same value of `deduplicated_by` have one effect.",
         doubt: "\
             Fewer than three writes were carried out whose caller was not told; nobody knows \
-            whether a second one was carried out; a write bears no `id`; or the run ended within \
+            whether a second one was carried out; a write bears no `id_of`; or the run ended within \
             `settle` of the last ambiguous write, so that a retry may have come unseen.",
         mistakes: &[
             "\
@@ -167,8 +168,7 @@ fn has_effect(attempt: &Attempt) -> Option<bool> {
 
 /// Whether the caller cannot know what became of a write that was, or may have been, carried out.
 fn is_ambiguous(attempt: &Attempt) -> bool {
-    let is_told = attempt.end == AttemptEnd::Answered && !attempt.failed();
-    has_effect(attempt) != Some(false) && (!is_told || attempt.repeated > 0)
+    has_effect(attempt) != Some(false) && (!attempt.acknowledged() || attempt.repeated > 0)
 }
 
 impl<'a> Writes<'a> {
@@ -223,9 +223,9 @@ fn moment(view: &View<'_>, attempt: &Attempt) -> String {
     if attempt.repeated > 0 {
         text.push_str(&format!(" {} times", u64::from(attempt.repeated) + 1));
     }
-    text.push_str(match (attempt.end, attempt.failed()) {
-        (AttemptEnd::Answered, false) => " (answered)",
-        (AttemptEnd::Answered, true) => " (answered with an error)",
+    text.push_str(match (attempt.end, attempt.acknowledged()) {
+        (AttemptEnd::Answered, true) => " (answered)",
+        (AttemptEnd::Answered, false) => " (answered with an error)",
         _ => " (not answered)",
     });
     let label = attempt.faults.iter().find_map(|id| {
@@ -242,8 +242,8 @@ fn moment(view: &View<'_>, attempt: &Attempt) -> String {
 /// What was found at a dependency, or at all of a role.
 #[derive(Default)]
 struct Found<'a> {
-    /// By dependency and id.
-    operations: BTreeMap<(&'a str, &'a str), Writes<'a>>,
+    /// By dependency, kind, key and id.
+    operations: BTreeMap<[&'a str; 4], Writes<'a>>,
     /// Writes of the judged phases that bear no id, and may have had an effect.
     nameless: u64,
     /// Writes of the judged phases whose callers were not told.
@@ -282,7 +282,7 @@ impl NoDoubleEffect {
                 found.ambiguous += 1;
                 found.last_ambiguous = found.last_ambiguous.max(attempt.ended);
             }
-            let operation = (&*attempt.dependency, id.as_str());
+            let operation = [&*attempt.dependency, &*attempt.operation, &*attempt.key, id];
             if is_judged {
                 judged.insert(operation);
             }
@@ -339,7 +339,7 @@ impl Expectation for NoDoubleEffect {
         let found = self.found(view);
         let (mut doubled, mut maybe) = (0, 0);
         let mut evidence = Vec::new();
-        for ((_, id), writes) in &found.operations {
+        for ([.., id], writes) in &found.operations {
             let effects = writes.effects(self.deduplicated_by.as_deref());
             let beyond = effects.beyond();
             doubled += beyond.0;
@@ -468,13 +468,15 @@ mod tests {
         assert_eq!(check(CHARGES, &again(unchanged)).status, Status::Pass);
         let refused = charge(26_500, "25").status(409);
         assert_eq!(check(CHARGES, &again(refused)).status, Status::Pass);
-        let replaced = charge(26_500, "25").operation("PUT");
-        assert_eq!(
-            check(CHARGES, &again(replaced.clone())).status,
-            Status::Pass
-        );
+        let elsewhere = charge(26_500, "25").key("/receipts");
+        assert_eq!(check(CHARGES, &again(elsewhere)).status, Status::Pass);
+        let put = |charge: AttemptBuilder| charge.operation("PUT");
+        let replaced = story()
+            .attempt(put(lost(28_200, "x")))
+            .attempt(put(charge(28_900, "x")));
+        assert_eq!(check(CHARGES, &replaced).status, Status::Pass);
         let named = format!("{CHARGES}\noperation = [\"POST\", \"PUT\"]");
-        assert_eq!(check(&named, &again(replaced)).status, Status::Fail);
+        assert_eq!(check(&named, &replaced).status, Status::Fail);
     }
 
     #[test]
