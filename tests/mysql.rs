@@ -265,6 +265,33 @@ async fn a_statement_is_applied_when_its_transaction_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_is_repeated_is_carried_out_so_often() {
+    let server = started(&[]).await;
+    server.says("CREATE TABLE test.charges (a INT)");
+    let front = Fronted::start(Protocol::Mysql, server.address(), None);
+    front.arm(
+        "kind = \"ambiguous-write\"\napplied = \"repeated\"\nseen = \"late\"\ndelay = \"1ms\"\nwhen = { operation = \"INSERT\" }",
+    );
+    let code = "import pymysql, sys\n\
+        db = pymysql.connect(host='127.0.0.1', port=int(sys.argv[1]), user='app', password='right', database='test')\n\
+        c = db.cursor()\n\
+        c.execute('INSERT INTO charges VALUES (1)'); db.commit()\n\
+        c.execute('INSERT INTO charges VALUES (2)'); db.rollback()\n\
+        c.execute('INSERT IGNORE INTO t VALUES (21, 0)'); db.commit()\n\
+        c.execute('SELECT a FROM charges')\n\
+        print(*[row[0] for row in c.fetchall()])\n\
+        db.close()";
+    let port = front.port().to_string();
+    let printed = tokio::task::spawn_blocking(move || printed(python::inline(code).arg(port)));
+    assert_eq!(printed.await.expect("the client ran").trim(), "1 1");
+    let attempts = front.stop().await;
+    let inserts = attempts.iter().filter(|one| &*one.operation == "INSERT");
+    let seen: Vec<_> = inserts.map(|one| (one.applied, one.repeated)).collect();
+    use Applied::{No, Yes};
+    assert_eq!(seen, [(Yes, 1), (No, 0), (Yes, 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bound_parameters_are_keys_and_captures() {
     let server = started(&[]).await;
     let direct = client("mysql_prepared.py", vec![server.port.to_string()]).await;

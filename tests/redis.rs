@@ -687,3 +687,28 @@ async fn a_hang_is_a_timeout_and_a_reset_a_lost_connection_for_redis_py() {
         assert_eq!(set.applied == Applied::Yes, applied, "{fault}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_repeated_is_carried_out_so_often() {
+    let redis = Redis::start(&[]);
+    let front = Fronted::start(Protocol::Redis, redis.address(), None);
+    front.arm(
+        "kind = \"ambiguous-write\"\napplied = \"repeated\"\ntimes = 3\nseen = \"late\"\ndelay = \"1ms\"",
+    );
+    let port = front.port().to_string();
+    let code = "import redis, sys\n\
+        r = redis.Redis(port=int(sys.argv[1]), protocol=2, lib_name=None, lib_version=None)\n\
+        print(r.incr('k'), r.rpush('l', 'a', 'b'), r.get('k'), r.llen('l'))";
+    let printed = tokio::task::spawn_blocking(move || printed(python::inline(code).arg(port)));
+    let printed = printed.await.expect("the client ran");
+    assert_eq!(printed.trim(), "3 6 b'3' 6");
+    let attempts = tokio::time::timeout(Duration::from_secs(20), front.stop()).await;
+    let attempts = attempts.expect("the proxy stops");
+    let of = |operation: &str| {
+        let own = attempts.iter().find(|one| &*one.operation == operation);
+        own.map(|one| (one.applied, one.repeated, one.faults.len()))
+    };
+    assert_eq!(of("INCR"), Some((Applied::Yes, 2, 1)));
+    assert_eq!(of("RPUSH"), Some((Applied::Yes, 2, 1)));
+    assert_eq!(of("GET"), Some((Applied::Yes, 0, 0)));
+}

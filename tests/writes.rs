@@ -357,7 +357,6 @@ fn one_lost_job_in_ten_thousand_is_found_and_none_is_found_where_none_is_lost() 
     assert_eq!(writes(&twin, "ledger", "lost"), 0);
     assert!(twin.verdict_of("SENT")["count"].as_u64() > Some(10_000));
 
-    let (bench, left) = flood(r#", LOSE_NTH = "5000""#, 1);
     assert_eq!(
         left.verdict("SENT"),
         "fail",
