@@ -12,6 +12,7 @@
 //!
 //! - [`units`], [`seed`], [`input`]: values with units, named random streams, reading TOML with all
 //!   its problems in one go. They know nothing of the rest.
+//! - [`statistics`]: what few repeats can show; pure numbers.
 //! - [`protocol`]: bytes to messages and error replies; no sockets.
 //! - [`fault`]: events to decisions; never waits.
 //! - [`policy`]: history to what clients did: time-outs, attempts, back-off; pure.
@@ -42,4 +43,5 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod seed;
+pub mod statistics;
 pub mod units;

@@ -11,6 +11,7 @@ use std::{
 const ALLOWED: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("seed", &[]),
+    ("statistics", &[]),
     ("input", &["units"]),
     // A fault's answer is put into bytes by the protocol; both are pure.
     ("protocol", &["fault", "input", "seed", "units"]),
@@ -51,7 +52,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("reference", &["embedded", "seed"]),
     (
         "report",
-        &["expectation", "history", "policy", "scenario", "units"],
+        &[
+            "expectation",
+            "history",
+            "policy",
+            "scenario",
+            "statistics",
+            "units",
+        ],
     ),
     (
         "run",
