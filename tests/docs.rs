@@ -122,6 +122,7 @@ pages! {
     the_command_line_is_true: "docs/cli.md" from Empty;
     verdicts_are_true: "docs/explanation/verdicts.md" from Empty;
     comparisons_are_true: "docs/explanation/comparisons.md" from Empty;
+    repeats_are_true: "docs/explanation/repeats.md" from Repository;
     how_it_works_is_true: "docs/explanation/how-it-works.md" from Empty;
     writes_are_true: "docs/explanation/writes.md" from Empty;
 }

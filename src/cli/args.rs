@@ -132,10 +132,17 @@ pub struct Init {
   brownout run scenarios/ada-2017-s3.toml --system ./brownout.toml --seed 42
   brownout run scenarios/ --out target/brownout --jobs 4 --quiet
   brownout run scenarios/ --annotations github --append-summary "$GITHUB_STEP_SUMMARY"
+  brownout run outage.toml --repeat 20       find out whether it passes every time
 
 The verdicts go to standard output, progress to standard error. Into --out go report.html,
 report.json, junit.xml and summary.md, and for each scenario a folder with its history.jsonl and
-the output of what was started."#)]
+the output of what was started.
+
+With --repeat every scenario is run again and again, one repeat after another, each with a seed of
+its own and a folder repeat-K with reports of its own. Nothing is chosen among the repeats: one that
+fails is a fail, and a requirement that both passed and failed is reported as a flake. A sequential
+test ends the series as soon as the repeats tell a system of which at most 2 % of the runs fail from
+one of which 20 % do: after 15 passes in a row, or 2 failures among the first 10."#)]
 pub struct Run {
     /// Scenario files, or folders with scenario files directly in them.
     #[arg(required = true, value_name = "PATH")]
@@ -149,6 +156,12 @@ pub struct Run {
     /// Repeats the decisions of the run that had this seed; a fresh one by default.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Runs every scenario so often at most, and reports flakes as flakes.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub repeat: Option<u32>,
+    /// Carries out every repeat, also where fewer decide.
+    #[arg(long, requires = "repeat")]
+    pub all_repeats: bool,
     /// Shortens the phases by this factor, never the faults' own times.
     #[arg(long, value_name = "FACTOR", default_value = "1x", value_parser = speed)]
     pub speed: f64,

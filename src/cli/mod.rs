@@ -55,6 +55,11 @@ impl Failure {
         }
     }
 
+    /// What it says.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The problems were shown already; nothing more is said.
     pub(crate) fn shown() -> Self {
         Self {

@@ -9,6 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The file that a run's history is in.
+pub const HISTORY: &str = "history.jsonl";
+
 /// The open files of all reports.
 #[derive(Debug)]
 pub struct Outputs {
@@ -58,6 +61,25 @@ impl Outputs {
         file: &Path,
         taken: &mut Vec<String>,
     ) -> Result<PathBuf, Failure> {
+        let folder = self.named(file, taken);
+        empty(&folder)?;
+        forget_repeats(&folder);
+        Ok(folder)
+    }
+
+    /// Makes a folder for the repeats of one scenario, with that of the first in it.
+    ///
+    /// # Errors
+    /// As [`Outputs::scenario_folder`].
+    pub fn series_folder(&self, file: &Path, taken: &mut Vec<String>) -> Result<PathBuf, Failure> {
+        let folder = self.named(file, taken);
+        forget(&folder);
+        forget_repeats(&folder);
+        repeat_folder(&folder, 1)?;
+        Ok(folder)
+    }
+
+    fn named(&self, file: &Path, taken: &mut Vec<String>) -> PathBuf {
         let stem = file
             .file_stem()
             .unwrap_or(file.as_os_str())
@@ -71,10 +93,7 @@ impl Outputs {
             .expect("numbers do not end");
         let folder = self.folder.join(&name);
         taken.push(name);
-        fs::create_dir_all(&folder).map_err(|error| refused(&folder, &error))?;
-        let history = folder.join("history.jsonl");
-        File::create(&history).map_err(|error| refused(&history, &error))?;
-        Ok(folder)
+        folder
     }
 
     /// Renders the report into every file. A file that cannot be written does not keep the others
@@ -104,6 +123,54 @@ impl Outputs {
     }
 }
 
+/// What the folder of a repeat begins with; its number follows.
+pub const REPEAT: &str = "repeat-";
+
+/// Makes an empty folder for what one repeat writes.
+///
+/// # Errors
+/// The folder cannot be made, or files in it cannot.
+pub fn repeat_folder(scenario: &Path, nth: u32) -> Result<PathBuf, Failure> {
+    let folder = scenario.join(format!("{REPEAT}{nth}"));
+    empty(&folder)?;
+    Ok(folder)
+}
+
+/// The number of the repeat that a folder is of, by its name.
+pub fn repeat_of(folder: &Path) -> Option<u32> {
+    let name = folder.file_name()?.to_str()?;
+    name.strip_prefix(REPEAT)?.parse().ok()
+}
+
+/// Makes a folder with an empty history.
+fn empty(folder: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|error| refused(folder, &error))?;
+    let history = folder.join(HISTORY);
+    File::create(&history).map_err(|error| refused(&history, &error))?;
+    Ok(())
+}
+
+/// Empties what the repeats of an earlier series left, so that nobody takes it for what this run
+/// left.
+fn forget_repeats(scenario: &Path) {
+    let entries = fs::read_dir(scenario).into_iter().flatten().flatten();
+    let folders = entries.map(|entry| entry.path());
+    for folder in folders.filter(|folder| repeat_of(folder).is_some()) {
+        forget(&folder);
+    }
+}
+
+/// Empties the history and the reports that are in a folder.
+fn forget(folder: &Path) {
+    let names = REPORTS.iter().filter_map(|def| def.file);
+    for file in names.chain([HISTORY]).map(|name| folder.join(name)) {
+        if file.is_file() {
+            // What cannot be emptied is told apart by when it began.
+            let _ = File::create(&file);
+        }
+    }
+}
+
 fn refused(path: &Path, error: &io::Error) -> Failure {
     Failure::usage(
         format!("cannot write `{}`: {}", path.display(), in_words(error)),
@@ -127,6 +194,27 @@ mod tests {
             .scenario_folder(Path::new("y/s.toml"), &mut taken)
             .unwrap();
         assert!(one.ends_with("a/b/s") && two.ends_with("a/b/s-2"));
+    }
+
+    #[test]
+    fn what_an_earlier_series_left_is_emptied_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let outputs = Outputs::open(folder.path()).unwrap();
+        let file = Path::new("x/s.toml");
+        let series = outputs.series_folder(file, &mut Vec::new()).unwrap();
+        assert!(series.join("repeat-1/history.jsonl").is_file());
+        assert!(!series.join(HISTORY).exists());
+        let third = repeat_folder(&series, 3).unwrap();
+        let others = ["notes.txt", "report.json", "history.jsonl"].map(|name| third.join(name));
+        for file in &others {
+            fs::write(file, "something").unwrap();
+        }
+        let alone = outputs.scenario_folder(file, &mut Vec::new()).unwrap();
+        assert_eq!(alone, series);
+        let lengths = others.map(|file| fs::metadata(file).unwrap().len());
+        assert_eq!(lengths, [9, 0, 0]);
+        assert_eq!(repeat_of(&third), Some(3));
+        assert_eq!(repeat_of(Path::new("repeat-x")), None);
     }
 
     #[test]

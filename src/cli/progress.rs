@@ -63,6 +63,13 @@ impl Progress {
         self.bars.suspend(|| super::say::note(text));
     }
 
+    /// A line above the lines that change, as long as there are any.
+    pub fn announce_unless_quiet(&self, text: &str) {
+        if self.shows != Shows::Nothing {
+            self.announce(text);
+        }
+    }
+
     /// Says where verdicts are others than those that were told while the run went on.
     pub fn correct(&self, name: Option<&str>, told: &Told, verdicts: &[Verdict]) {
         let name = name.map_or_else(String::new, |name| format!("{name}: "));

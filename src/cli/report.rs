@@ -39,7 +39,9 @@ pub fn report(args: &Args) -> Result<Exit, Failure> {
         None => {
             let def = format(args)?;
             let mut saved = runs::saved(&args.run)?;
-            if def.file.is_some_and(|file| file.ends_with(".html")) {
+            // The page of a series has no charts: its repeats' own pages have them.
+            let charts = saved.report.series.is_none();
+            if charts && def.file.is_some_and(|file| file.ends_with(".html")) {
                 runs::add_histories(&mut saved);
             }
             let bytes = (def.render)(&saved.report);

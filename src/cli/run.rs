@@ -1,21 +1,37 @@
 //! `brownout run`: scenarios run against a system, and judged.
 //!
 //! Nothing is started before every file has been read and every output opened. Whatever happens
-//! to one scenario, the reports are written at the end.
+//! to one scenario, the reports are written at the end; those of each repeat as soon as it is over.
 
 use super::{
-    Exit, Failure, args::Run as Args, bug, files, files::Ready, interrupt::Interrupt,
-    outputs::Outputs, progress::Progress, publish::Publication, so_far, so_far::Preview,
+    Exit, Failure,
+    args::Run as Args,
+    bug, files,
+    files::Ready,
+    interrupt::Interrupt,
+    outputs::{self, Outputs},
+    progress::Progress,
+    publish::Publication,
+    so_far,
+    so_far::Preview,
 };
 use crate::{
-    expectation,
+    expectation::{self, Status},
     history::{HISTORY_VERSION, History, Run as RunHead},
-    report::{self, Material, ScenarioReport, SuiteReport, Trouble, TroubleKind, quoted},
+    report::{
+        self, Material, Repetition, ScenarioReport, SuiteReport, Timeline, Trouble, TroubleKind,
+        quoted,
+        series::{Counts, tally},
+    },
     run::{Events, Options, Ran, RunError},
     seed::Seed,
+    statistics::{Sequential, Sprt},
 };
 use futures_util::{StreamExt, stream};
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Carries it out.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
@@ -23,14 +39,17 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let seed = args.seed.map_or_else(Seed::fresh, Seed);
     let mut outputs = Outputs::open(&args.out)?;
     let publication = Publication::open(&args.publish)?;
-    let tasks = tasks(ready, args, &outputs, seed)?;
+    let plans = plans(ready, args, &outputs, seed)?;
     let progress = Progress::new(args.quiet, args.verbose);
     let began = jiff::Timestamp::now().to_string();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let reports = runtime.block_on(all(tasks, jobs(args), &progress))?;
+    let reports = runtime.block_on(all(plans, jobs(args), &progress))?;
     let mut suite = SuiteReport::new(began, seed.0, reports);
+    if args.repeat.is_some() {
+        suite = suite.repeated(args.repeat, args.all_repeats);
+    }
     let written = outputs.write(&mut suite);
     publication.publish(&suite)?;
     written?;
@@ -46,45 +65,93 @@ fn jobs(args: &Args) -> usize {
         .map_or_else(|| JOBS_EACH_CORE * cores(), usize::from)
 }
 
-/// One scenario that is to be run.
+/// One scenario that is to be run, once or repeatedly.
 #[derive(Debug)]
-struct Task {
-    ready: Ready,
-    options: Options,
-    repeat: String,
+struct Planned {
+    ready: Arc<Ready>,
+    /// The system's file, where it was named on the command line.
+    system: Option<String>,
+    /// Where its files go.
+    folder: PathBuf,
+    /// What this folder is called.
+    own: String,
+    seed: Seed,
+    speed: f64,
+    /// How many repeats at most; `None` for a run that is not part of a series.
+    repeats: Option<u32>,
+    /// Whether all of them are carried out.
+    all: bool,
     /// What stands before its progress, where several run side by side.
     name: Option<String>,
 }
 
-fn tasks(
+/// One run.
+#[derive(Debug)]
+struct Task {
+    ready: Arc<Ready>,
+    options: Options,
+    repeat: String,
+    name: Option<String>,
+}
+
+fn plans(
     ready: Vec<Ready>,
     args: &Args,
     outputs: &Outputs,
     seed: Seed,
-) -> Result<Vec<Task>, Failure> {
+) -> Result<Vec<Planned>, Failure> {
     let mut taken = Vec::new();
     let several = ready.len() > 1;
-    let mut tasks = Vec::new();
+    let mut plans = Vec::new();
     for ready in ready {
-        let folder = outputs.scenario_folder(&ready.file, &mut taken)?;
-        let system = args.system.as_ref().map(|file| file.display().to_string());
-        tasks.push(Task {
-            repeat: repeat_command(
-                &ready.file.display().to_string(),
-                system.as_deref(),
-                seed.0,
-                args.speed,
-            ),
+        let folder = match args.repeat {
+            Some(_) => outputs.series_folder(&ready.file, &mut taken)?,
+            None => outputs.scenario_folder(&ready.file, &mut taken)?,
+        };
+        plans.push(Planned {
+            system: args.system.as_ref().map(|file| file.display().to_string()),
+            own: taken.last().cloned().unwrap_or_default(),
             name: taken.last().filter(|_| several).cloned(),
+            folder,
+            seed,
+            speed: args.speed,
+            repeats: args.repeat,
+            all: args.all_repeats,
+            ready: Arc::new(ready),
+        });
+    }
+    Ok(plans)
+}
+
+impl Planned {
+    /// The run that this is where it is not repeated.
+    fn once(&self) -> Task {
+        self.task(self.folder.clone(), self.seed, self.name.clone())
+    }
+
+    /// One repeat, whose folder is made by then.
+    fn nth(&self, nth: u32, folder: PathBuf) -> Task {
+        let repeat = format!("repeat {nth}");
+        let name = match &self.name {
+            Some(name) => format!("{name}, {repeat}"),
+            None => repeat,
+        };
+        self.task(folder, self.seed.of_repeat(nth), Some(name))
+    }
+
+    fn task(&self, folder: PathBuf, seed: Seed, name: Option<String>) -> Task {
+        let file = self.ready.file.display().to_string();
+        Task {
+            ready: Arc::clone(&self.ready),
+            repeat: repeat_command(&file, self.system.as_deref(), seed.0, self.speed),
+            name,
             options: Options {
                 folder,
                 seed,
-                speed: args.speed,
+                speed: self.speed,
             },
-            ready,
-        });
+        }
     }
-    Ok(tasks)
 }
 
 /// The command that runs a scenario again with the same decisions.
@@ -101,19 +168,128 @@ pub fn repeat_command(file: &str, system: Option<&str>, seed: u64, speed: f64) -
 }
 
 /// All scenarios, some of them side by side, on the thread that calls: what they start hangs on
-/// it. The reports come in the order of the tasks.
+/// it. The reports come in the order of the scenarios, and the repeats of each in theirs.
 async fn all(
-    tasks: Vec<Task>,
+    plans: Vec<Planned>,
     jobs: usize,
     progress: &Progress,
 ) -> Result<Vec<ScenarioReport>, Failure> {
     let interrupt = Interrupt::listen(progress.clone())?;
-    let reports = stream::iter(tasks)
-        .map(|task| Box::pin(one(task, progress, &interrupt)))
+    let reports: Vec<Vec<ScenarioReport>> = stream::iter(plans)
+        .map(|plan| Box::pin(carried_out(plan, progress, &interrupt)))
         .buffered(jobs)
         .collect()
         .await;
-    Ok(reports)
+    Ok(reports.concat())
+}
+
+/// One scenario, once or repeatedly.
+async fn carried_out(
+    plan: Planned,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Vec<ScenarioReport> {
+    match plan.repeats {
+        None => vec![one(plan.once(), progress, interrupt).await],
+        Some(most) => series(&plan, most, progress, interrupt).await,
+    }
+}
+
+/// The repeats of one scenario, one after another: runs that share a moment of a busy machine are no
+/// evidence apart from each other. A repeat that meets trouble is the last.
+async fn series(
+    plan: &Planned,
+    most: u32,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Vec<ScenarioReport> {
+    let mut done: Vec<ScenarioReport> = Vec::new();
+    let mut test = Sequential::new(Sprt::RUNS);
+    for nth in 1..=most {
+        if nth > 1 && interrupt.asked() {
+            break;
+        }
+        let mut report = repeated(plan, nth, progress, interrupt).await;
+        // A series may be long, and these are for the repeat's own page alone.
+        report.timeline = Timeline::default();
+        report.traces = Vec::new();
+        match report.status {
+            Status::Pass => test.observe(false),
+            Status::Fail => test.observe(true),
+            Status::Inconclusive => {}
+        }
+        progress.announce_unless_quiet(&standing(plan, most, &report, &done));
+        let trouble = report.trouble.is_some();
+        done.push(report);
+        if trouble || (!plan.all && test.decided().is_some()) {
+            break;
+        }
+    }
+    done
+}
+
+/// One repeat with its own reports in its own folder.
+async fn repeated(
+    plan: &Planned,
+    nth: u32,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> ScenarioReport {
+    let repetition = Repetition {
+        nth,
+        folder: format!("{}/{}{nth}", plan.own, outputs::REPEAT),
+    };
+    let not_even = |trouble: Trouble| ScenarioReport {
+        repetition: Some(repetition.clone()),
+        ..not_begun(&plan.nth(nth, plan.folder.clone()), trouble)
+    };
+    let folder = match outputs::repeat_folder(&plan.folder, nth) {
+        Ok(folder) => folder,
+        Err(failure) => return not_even(broke_off(failure.message().to_owned())),
+    };
+    let mut report = one(plan.nth(nth, folder.clone()), progress, interrupt).await;
+    report.repetition = Some(repetition.clone());
+    // Drawing a page keeps a processor busy, as judging does.
+    let drawn = tokio::task::spawn_blocking(move || {
+        // What cannot be written has been said, and is in the report of the series all the same.
+        if let Ok(mut outputs) = Outputs::open(&folder) {
+            let mut suite =
+                SuiteReport::new(report.began.clone(), report.seed, vec![report.clone()]);
+            let _ = outputs.write(&mut suite);
+        }
+        report
+    });
+    drawn.await.unwrap_or_else(|_| not_even(a_bug()))
+}
+
+/// How a repeat ended, and how things stand.
+fn standing(
+    plan: &Planned,
+    most: u32,
+    report: &ScenarioReport,
+    before: &[ScenarioReport],
+) -> String {
+    let name = plan.name.as_ref();
+    let name = name.map_or_else(String::new, |name| format!("{name}: "));
+    let broken: Vec<&str> = report
+        .verdicts
+        .iter()
+        .filter(|verdict| verdict.status == report.status && verdict.status != Status::Pass)
+        .map(|verdict| verdict.id.as_str())
+        .collect();
+    let broken = if broken.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", broken.join(", "))
+    };
+    let all = before.iter().chain([report]);
+    let counts = Counts::of(all.map(|one| one.status));
+    format!(
+        "{name}repeat {} of at most {most}: {}{broken}; so far {}",
+        before.len() + 1,
+        report.status,
+        tally(counts)
+    )
 }
 
 async fn one(task: Task, progress: &Progress, interrupt: &Interrupt) -> ScenarioReport {
@@ -138,12 +314,12 @@ async fn one(task: Task, progress: &Progress, interrupt: &Interrupt) -> Scenario
 fn preview(task: &Arc<Task>) -> Preview {
     let Ready {
         scenario, system, ..
-    } = &task.ready;
+    } = &*task.ready;
     let judging = Arc::clone(task);
     let judge = move |over| {
         let Ready {
             scenario, system, ..
-        } = &judging.ready;
+        } = &*judging.ready;
         let path = judging.options.folder.join("history.jsonl");
         so_far::judged(&path, scenario, system, over)
     };
@@ -159,7 +335,7 @@ async fn carried_through(
 ) -> Result<Ran, Option<RunError>> {
     let Ready {
         scenario, system, ..
-    } = &task.ready;
+    } = &*task.ready;
     let run = crate::run::run(scenario, system, &task.options, events, interrupt.gently());
     tokio::select! {
         ran = run => ran.map_err(Some),
@@ -180,12 +356,15 @@ fn judged(task: &Task, outcome: Result<Ran, Option<RunError>>) -> ScenarioReport
         (Err(_), Some(trouble)) => return not_begun(task, trouble),
         (Err(error), None) => error,
     };
-    let broke = Trouble {
+    not_begun(task, broke_off(history.to_string()))
+}
+
+fn broke_off(message: String) -> Trouble {
+    Trouble {
         kind: TroubleKind::BrokeOff,
-        message: history.to_string(),
+        message,
         detail: None,
-    };
-    not_begun(task, broke)
+    }
 }
 
 fn with_history(
@@ -196,7 +375,7 @@ fn with_history(
 ) -> ScenarioReport {
     let Ready {
         scenario, system, ..
-    } = &task.ready;
+    } = &*task.ready;
     // Before the first phase there is nothing to judge, and the trouble says it all.
     let verdicts = if history.phases.is_empty() {
         Vec::new()
@@ -221,7 +400,7 @@ fn with_history(
 fn not_begun(task: &Task, trouble: Trouble) -> ScenarioReport {
     let Ready {
         scenario, system, ..
-    } = &task.ready;
+    } = &*task.ready;
     let head = RunHead {
         version: HISTORY_VERSION,
         brownout: env!("CARGO_PKG_VERSION").to_owned(),

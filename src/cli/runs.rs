@@ -1,9 +1,14 @@
 //! Saved runs: a `report.json`, a folder that holds one, or a history.
 
-use super::{Failure, judge, paths::in_words, say};
+use super::{
+    Failure, judge,
+    outputs::{HISTORY, repeat_of},
+    paths::in_words,
+    say,
+};
 use crate::{
     history::History,
-    report::{REPORT_VERSION, ScenarioReport, SuiteReport, TroubleKind},
+    report::{REPORT_VERSION, Repetition, ScenarioReport, SuiteReport, TroubleKind},
 };
 use serde::Deserialize;
 use std::{
@@ -17,9 +22,6 @@ const REPORT_BYTES_MAX: u64 = 256 << 20;
 
 /// The file that a run's report is in.
 const REPORT: &str = "report.json";
-
-/// The file that a scenario's history is in.
-const HISTORY: &str = "history.jsonl";
 
 const HINT: &str =
     "name a `report.json` that `brownout run` wrote, the folder it is in, or a `history.jsonl`";
@@ -158,20 +160,49 @@ pub fn saved(path: &Path) -> Result<Saved, Failure> {
     }
 }
 
-/// The histories of a folder and of those directly in it, by name, but empty ones: a scenario's that
-/// had not begun.
+/// The histories of a folder, of those directly in it and of the repeats in them, by name, but empty
+/// ones: a scenario's that had not begun.
 fn histories_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let folders = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir());
-    let mut files: Vec<PathBuf> = std::iter::once(folder.to_owned())
-        .chain(folders)
+    let own = folders_in(folder);
+    let within = own.iter().flat_map(|scenario| folders_in(scenario));
+    let repeats = within.filter(|path| repeat_of(path).is_some());
+    let mut folders: Vec<PathBuf> = own.iter().cloned().chain(repeats).collect();
+    folders.push(folder.to_owned());
+    let mut files: Vec<PathBuf> = folders
+        .into_iter()
         .map(|folder| folder.join(HISTORY))
         .filter(|file| file.is_file() && !is_without_content(file))
         .collect();
-    files.sort();
+    // The second repeat before the tenth.
+    files.sort_by_cached_key(|file| {
+        let folder = file.parent().unwrap_or(file);
+        match repeat_of(folder) {
+            Some(nth) => (folder.parent().unwrap_or(folder).to_owned(), nth),
+            None => (folder.to_owned(), 0),
+        }
+    });
     files
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| path.is_dir()).collect()
+}
+
+/// Which repeat a history is of, by its place below the folder of the series.
+fn repetition(series: &Path, history: &Path) -> Option<Repetition> {
+    let own = history.parent()?;
+    let nth = repeat_of(own)?;
+    let below = own.strip_prefix(series).ok()?;
+    let parts: Vec<_> = below
+        .components()
+        .map(|part| part.as_os_str().to_string_lossy())
+        .collect();
+    Some(Repetition {
+        nth,
+        folder: parts.join("/"),
+    })
 }
 
 /// A report of the scenarios in these histories. `note` says what becomes of them.
@@ -183,7 +214,9 @@ fn from_histories(
 ) -> Result<Saved, Failure> {
     let mut scenarios = Vec::new();
     for file in histories {
-        scenarios.push(report(file)?);
+        let mut one = report(file)?;
+        one.repetition = repetition(path, file);
+        scenarios.push(one);
     }
     if let Some(note) = note {
         let shown = path.display();
@@ -202,9 +235,14 @@ fn from_histories(
     let first = scenarios.first();
     let began = first.map_or_else(String::new, |one| one.began.clone());
     let seed = first.map_or(0, |one| one.seed);
+    let all_repeats = scenarios.iter().all(|one| one.repetition.is_some());
+    let mut report = SuiteReport::new(began, seed, scenarios);
+    if all_repeats && !is_history(path) {
+        report = report.repeated(None, false);
+    }
     Ok(Saved {
         file: path.to_owned(),
-        report: SuiteReport::new(began, seed, scenarios),
+        report,
     })
 }
 
@@ -234,7 +272,9 @@ pub fn add_histories(saved: &mut Saved) {
 fn add_history(folder: &Path, named: &Path, scenario: &mut ScenarioReport) -> Result<(), String> {
     let own = named.parent().and_then(Path::file_name);
     let beside = own.map(|own| folder.join(own).join(HISTORY));
-    let candidates = beside.into_iter().chain([named.to_owned()]);
+    // A repeat's own report lies in the folder of its history.
+    let same = folder.join(HISTORY);
+    let candidates = beside.into_iter().chain([same, named.to_owned()]);
     let file = candidates
         .into_iter()
         .find(|file| file.is_file())

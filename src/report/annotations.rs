@@ -13,7 +13,12 @@
 //! GitHub takes commands from any line of a log, also from one that repeats what the system under
 //! test said; [`without_commands`] keeps a report from being read that way.
 
-use super::{ScenarioReport, SuiteReport, layout::harmless, words::why};
+use super::{
+    ScenarioReport, SuiteReport,
+    layout::harmless,
+    series::{self, RequirementSeries, SeriesOutcome},
+    words::why,
+};
 use crate::expectation::{Place, Status, Verdict};
 
 /// The most annotations of a level that GitHub shows for one step.
@@ -65,7 +70,10 @@ struct Annotation {
 /// GitHub's workflow commands for all that is no pass, a line each; nothing where all passes. `path`
 /// makes the path from the root of the repository of a file as it was typed.
 pub fn github_annotations(report: &SuiteReport, path: impl Fn(&str) -> String) -> String {
-    let all: Vec<Annotation> = report.scenarios.iter().flat_map(of_scenario).collect();
+    let all: Vec<Annotation> = match series::groups(report) {
+        Some(groups) => groups.into_iter().flat_map(of_series).collect(),
+        None => report.scenarios.iter().flat_map(of_scenario).collect(),
+    };
     let mut out = String::new();
     for level in Level::ALL {
         let own: Vec<&Annotation> = all.iter().filter(|one| one.level == level).collect();
@@ -160,6 +168,48 @@ fn of_scenario(scenario: &ScenarioReport) -> Vec<Annotation> {
     all
 }
 
+/// Of one scenario that was repeated: what went wrong with repeats, and each requirement once.
+fn of_series((one, repeats): series::Group<'_>) -> Vec<Annotation> {
+    let mut all: Vec<Annotation> = Vec::new();
+    for repeat in repeats {
+        let mut own = ScenarioReport {
+            verdicts: Vec::new(),
+            ..repeat.clone()
+        };
+        own.title = format!("{} (repeat {})", own.title, series::nth(repeat));
+        for annotation in of_scenario(&own) {
+            if all.iter().all(|known| known.message != annotation.message) {
+                all.push(annotation);
+            }
+        }
+    }
+    let requirements = one.requirements.iter();
+    all.extend(requirements.filter_map(|requirement| of_requirement(requirement, repeats)));
+    all
+}
+
+fn of_requirement(one: &RequirementSeries, repeats: &[ScenarioReport]) -> Option<Annotation> {
+    let (status, is) = match one.outcome {
+        SeriesOutcome::Pass => return None,
+        SeriesOutcome::Flake => (Status::Fail, "is a flake"),
+        SeriesOutcome::Fail => (Status::Fail, "fails"),
+        SeriesOutcome::Inconclusive => (Status::Inconclusive, "is inconclusive"),
+    };
+    let (repeat, verdict) = series::first(repeats, &one.id, status)?;
+    let annotation = of_verdict(verdict, repeat)?;
+    Some(Annotation {
+        title: format!("{} {is}: {}", one.id, one.that),
+        message: format!(
+            "{}\nrepeat {} (seed {}): {}",
+            series::why(one),
+            series::nth(repeat),
+            repeat.seed,
+            annotation.message
+        ),
+        ..annotation
+    })
+}
+
 fn of_verdict(verdict: &Verdict, scenario: &ScenarioReport) -> Option<Annotation> {
     let (level, is) = match verdict.status {
         Status::Pass => return None,
@@ -221,6 +271,11 @@ fn property(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::sample;
+
+    #[test]
+    fn a_requirement_of_repeated_runs_is_annotated_once() {
+        insta::assert_snapshot!("series", commands(&series::sample::suite()));
+    }
 
     fn commands(report: &SuiteReport) -> String {
         github_annotations(report, str::to_owned)

@@ -180,6 +180,7 @@ fn blank(run: &Run, scenario: &Scenario, repeat: String) -> ScenarioReport {
         duration_us: 0,
         machine: run.machine.clone(),
         detected: None,
+        repetition: None,
         digests: digests(run, scenario.hold),
         timeline: Timeline::default(),
         traces: Vec::new(),

@@ -8,9 +8,16 @@
 //! was required and measured stands in its `system-out`, and of what is no pass, with the evidence,
 //! in the text of the `failure` or `error`, which is all that GitLab shows. Cases are grouped by the
 //! path of the scenario's file, as classes are by their packages.
+//!
+//! Of runs that were repeated a case is a requirement over all repeats. Builds know the form from
+//! Maven's Surefire, Jenkins' xUnit plugin and cargo-nextest: what both passed and failed has a
+//! `flakyFailure` for each repeat in which it failed, and, because a flake is no pass, a `failure`
+//! as well, which is what nextest writes with `flaky-result = "fail"`; what never passed has a
+//! `failure` and a `rerunFailure` (or `rerunError`) for each further repeat.
 
 use super::{
     ReportDef, ScenarioReport, SuiteReport, Trouble,
+    series::{self, RequirementSeries, ScenarioSeries, SeriesOutcome, SeriesReport},
     words::{account, injected, why},
     xml::Element,
 };
@@ -28,9 +35,20 @@ pub const JUNIT: ReportDef = ReportDef {
     render,
 };
 
+/// The most repeats of a case that are told of one by one.
+const RERUNS_MAX: usize = 20;
+
 /// Results to bytes.
 fn render(report: &SuiteReport) -> Vec<u8> {
-    let suites: Vec<Suite> = report.scenarios.iter().map(Suite::of).collect();
+    let suites: Vec<Suite> = match (&report.series, series::groups(report)) {
+        (Some(all), Some(groups)) => {
+            let suites = groups.into_iter();
+            suites
+                .filter_map(|(one, repeats)| Suite::of_series(all, one, repeats))
+                .collect()
+        }
+        _ => report.scenarios.iter().map(Suite::of).collect(),
+    };
     let micros = report.scenarios.iter().map(|one| one.duration_us).sum();
     let all: Vec<&Case> = suites.iter().flat_map(|suite| &suite.cases).collect();
     let mut root = counted(Element::new("testsuites").with("name", "brownout"), &all)
@@ -66,12 +84,28 @@ struct Case {
     text: String,
     /// What was measured, whatever came of it.
     output: String,
+    /// Other repeats in which it did not pass.
+    reruns: Vec<Rerun>,
+}
+
+/// A repeat in which a case did not pass.
+struct Rerun {
+    /// `flakyFailure`, `flakyError`, `rerunFailure` or `rerunError`.
+    element: &'static str,
+    kind: String,
+    message: String,
+    text: String,
 }
 
 /// A scenario's cases.
 struct Suite<'a> {
     scenario: &'a ScenarioReport,
     cases: Vec<Case>,
+    micros: u64,
+    /// How it ended as a whole.
+    status: String,
+    /// What happened as a whole.
+    account: String,
 }
 
 impl<'a> Suite<'a> {
@@ -82,7 +116,48 @@ impl<'a> Suite<'a> {
             cases.push(doubts_case(&scenario.doubts));
         }
         cases.extend(scenario.verdicts.iter().map(verdict_case));
-        Self { scenario, cases }
+        Self {
+            scenario,
+            cases,
+            micros: scenario.duration_us,
+            status: scenario.status.to_string(),
+            account: account_of(scenario),
+        }
+    }
+
+    /// The cases of all repeats; nothing without a repeat.
+    fn of_series(
+        series: &SeriesReport,
+        one: &ScenarioSeries,
+        repeats: &'a [ScenarioReport],
+    ) -> Option<Self> {
+        let of_repeat = |repeat: &ScenarioReport, mut case: Case| {
+            case.name = format!("{} (repeat {})", case.name, series::nth(repeat));
+            case
+        };
+        let mut cases = Vec::new();
+        for repeat in repeats {
+            if let Some(trouble) = &repeat.trouble {
+                cases.push(of_repeat(repeat, trouble_case(trouble)));
+            }
+            if !repeat.doubts.is_empty() {
+                cases.push(of_repeat(repeat, doubts_case(&repeat.doubts)));
+            }
+        }
+        let requirements = one.requirements.iter();
+        cases.extend(requirements.map(|requirement| requirement_case(requirement, repeats)));
+        let mut account = series::sentences(series, one);
+        account.extend(repeats.iter().map(|repeat| {
+            let (nth, status) = (series::nth(repeat), repeat.status);
+            format!("repeat {nth} {status}: {}", repeat.repeat)
+        }));
+        Some(Self {
+            scenario: repeats.first()?,
+            cases,
+            micros: repeats.iter().map(|repeat| repeat.duration_us).sum(),
+            status: one.outcome.to_string(),
+            account: account.join("\n"),
+        })
     }
 
     fn element(&self, id: usize) -> Element {
@@ -95,14 +170,14 @@ impl<'a> Suite<'a> {
             &all,
         )
         .with("skipped", 0)
-        .with("time", seconds(scenario.duration_us))
+        .with("time", seconds(self.micros))
         .with("timestamp", began)
         .with("id", id)
         .with("file", &scenario.file);
-        suite.extend([properties(scenario)]);
+        suite.extend([properties(scenario, &self.status)]);
         let class = class_name(&scenario.file);
         suite.extend(self.cases.iter().map(|case| case.element(scenario, &class)));
-        suite.extend([Element::of_text("system-out", &account_of(scenario))]);
+        suite.extend([Element::of_text("system-out", &self.account)]);
         suite
     }
 }
@@ -127,10 +202,31 @@ impl Case {
                 .with("type", &self.kind)
                 .with("message", &self.message)
         }));
+        case.extend(self.reruns.iter().map(Rerun::element));
         if !self.output.is_empty() {
             case.extend([Element::of_text("system-out", &self.output)]);
         }
         case
+    }
+}
+
+impl Rerun {
+    fn of(element: &'static str, repeat: &ScenarioReport, verdict: &Verdict) -> Self {
+        let which = format!("repeat {} (seed {})", series::nth(repeat), repeat.seed);
+        Self {
+            element,
+            kind: verdict.status.to_string(),
+            message: format!("{which}: {}", why(verdict)),
+            text: format!("{which}\n{}", explanation(verdict)),
+        }
+    }
+
+    fn element(&self) -> Element {
+        let mut element = Element::new(self.element)
+            .with("type", &self.kind)
+            .with("message", &self.message);
+        element.extend([Element::of_text("stackTrace", &self.text)]);
+        element
     }
 }
 
@@ -143,10 +239,10 @@ fn counted(element: Element, cases: &[&Case]) -> Element {
         .with("errors", ended(End::Errored))
 }
 
-fn properties(scenario: &ScenarioReport) -> Element {
+fn properties(scenario: &ScenarioReport, status: &str) -> Element {
     let mut properties = Element::new("properties");
     let mut known = vec![
-        ("brownout.status", scenario.status.to_string()),
+        ("brownout.status", status.to_owned()),
         ("brownout.system", scenario.system.clone()),
         ("brownout.seed", scenario.seed.to_string()),
         ("brownout.speed", scenario.speed.to_string()),
@@ -204,6 +300,7 @@ fn trouble_case(trouble: &Trouble) -> Case {
             .trim_end()
             .to_owned(),
         output: String::new(),
+        reruns: Vec::new(),
     }
 }
 
@@ -217,6 +314,7 @@ fn doubts_case(doubts: &[String]) -> Case {
         message: doubts.join("; "),
         text: doubts.join("\n"),
         output: String::new(),
+        reruns: Vec::new(),
     }
 }
 
@@ -235,6 +333,63 @@ fn verdict_case(verdict: &Verdict) -> Case {
         message: why(verdict),
         text: explanation(verdict),
         output: figures(verdict),
+        reruns: Vec::new(),
+    }
+}
+
+/// A requirement over all repeats. What is told first is the first repeat in which it ended as it
+/// did as a whole.
+fn requirement_case(one: &RequirementSeries, repeats: &[ScenarioReport]) -> Case {
+    let (end, status) = match one.outcome {
+        SeriesOutcome::Pass => (End::Passed, Status::Pass),
+        SeriesOutcome::Flake | SeriesOutcome::Fail => (End::Failed, Status::Fail),
+        SeriesOutcome::Inconclusive => (End::Errored, Status::Inconclusive),
+    };
+    let is_flake = one.outcome == SeriesOutcome::Flake;
+    let failures = series::all(repeats, &one.id, Status::Fail);
+    let errors = series::all(repeats, &one.id, Status::Inconclusive);
+    let mut others: Vec<Rerun> = failures
+        .map(|(repeat, verdict)| {
+            let name = if is_flake {
+                "flakyFailure"
+            } else {
+                "rerunFailure"
+            };
+            Rerun::of(name, repeat, verdict)
+        })
+        .chain(errors.map(|(repeat, verdict)| {
+            let name = if is_flake { "flakyError" } else { "rerunError" };
+            Rerun::of(name, repeat, verdict)
+        }))
+        .collect();
+    // The first repeat of a flake is told beside the others: the case's own failure is that it is
+    // a flake.
+    if !is_flake && !others.is_empty() {
+        others.remove(0);
+    }
+    others.truncate(RERUNS_MAX);
+    let summary = series::why(one);
+    let first = series::first(repeats, &one.id, status).map(|(_, verdict)| verdict);
+    let told = first.map_or_else(String::new, explanation);
+    Case {
+        name: format!("{}: {}", one.id, one.that),
+        micros: first.map_or(0, |verdict| {
+            Micros::from(verdict.window.1.since(verdict.window.0)).0
+        }),
+        line: one.place.as_ref().map(|place| place.line),
+        end,
+        kind: one.outcome.to_string(),
+        message: match first {
+            Some(verdict) if !is_flake => format!("{summary}: {}", why(verdict)),
+            _ => summary.clone(),
+        },
+        text: format!("{summary}\n{told}").trim_end().to_owned(),
+        output: format!(
+            "repeats   {}\nfails in  {}",
+            series::tally(one.counts),
+            series::bound(one.failing)
+        ),
+        reruns: others,
     }
 }
 
@@ -315,6 +470,11 @@ mod tests {
             assert_eq!(text.matches("<error ").count(), errors);
             assert!(!text.contains("<skipped"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_flake_is_a_failure_with_every_repeat_in_which_it_failed() {
+        insta::assert_snapshot!("series", xml(&crate::report::series::sample::suite()));
     }
 
     #[test]

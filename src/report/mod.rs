@@ -16,6 +16,7 @@ mod model;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schema;
+pub mod series;
 mod spread;
 mod summary;
 mod template;
@@ -36,6 +37,7 @@ pub use model::{
 };
 
 pub use schema::REPORT_SCHEMA;
+pub use series::{Repetition, SeriesReport};
 pub use template::{TEMPLATE_BYTES_MAX, TemplateError, fill, is_markup};
 pub use timeline::{
     BINS_MAX, DependencySeries, Detected, LedgerSeries, Life, LifeSpan, LoadSeries, State, Timeline,

@@ -4,7 +4,7 @@
 //! another meaning, without a new [`REPORT_VERSION`]. Moments and the fields that end in `_us` are
 //! microseconds; moments count from the beginning of their scenario.
 
-use super::{Timeline, Trace, WritesReport};
+use super::{Repetition, SeriesReport, Timeline, Trace, WritesReport};
 use crate::{
     expectation::{Status, Verdict},
     history::Machine,
@@ -31,8 +31,12 @@ pub struct SuiteReport {
     pub seed: u64,
     /// The worst of all scenarios.
     pub status: Status,
-    /// The scenarios, in the order of the command line.
+    /// The scenarios, in the order of the command line; where runs were repeated, every repeat of
+    /// each.
     pub scenarios: Vec<ScenarioReport>,
+    /// What became of repeated runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<SeriesReport>,
     /// The files that were written beside this one, as paths from where the command was typed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
@@ -110,6 +114,9 @@ pub struct ScenarioReport {
     /// How the outage showed first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detected: Option<DetectedReport>,
+    /// Which repeat it is, where runs were repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repetition: Option<Repetition>,
     /// What its files said, so that two runs can be seen to have been asked for the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digests: Option<Digests>,
@@ -570,8 +577,18 @@ impl SuiteReport {
             seed,
             status,
             scenarios,
+            series: None,
             files: Vec::new(),
         }
+    }
+}
+
+impl SuiteReport {
+    /// The same as the report of repeated runs, of which so many were asked for.
+    #[must_use]
+    pub fn repeated(mut self, asked: Option<u32>, all: bool) -> Self {
+        self.series = Some(SeriesReport::of(asked, all, &self.scenarios));
+        self
     }
 }
 

@@ -14,8 +14,8 @@ mod tests {
     use crate::{
         policy::{BackOff, Claim, Finding, Jitter, Law},
         report::{
-            Calls, DetectedReport, Digests, REPORT_VERSION, REPORTS, ScenarioReport, Spread,
-            SuiteReport, UnlistedHostReport, sample,
+            Calls, DetectedReport, Digests, REPORT_VERSION, REPORTS, ScenarioReport, SeriesReport,
+            Spread, SuiteReport, UnlistedHostReport, sample,
         },
         units::Micros,
     };
@@ -105,7 +105,22 @@ mod tests {
         });
         fill_what_diff_needs(scenario);
         fill_findings(scenario);
+        fill_series(&mut report);
         report
+    }
+
+    /// A series that the sequential test ended, of which nothing else is left out.
+    fn fill_series(report: &mut SuiteReport) {
+        let mut repeated = crate::report::series::sample::suite().scenarios;
+        repeated.retain(|one| one.status == crate::expectation::Status::Fail);
+        report.scenarios[0].repetition = repeated[0].repetition.clone();
+        let mut series = SeriesReport::of(Some(4), false, &repeated);
+        series.scenarios[0].requirements[0].place = Some(crate::expectation::Place {
+            file: "s3.toml".to_owned(),
+            line: 1,
+            end_line: 2,
+        });
+        report.series = Some(series);
     }
 
     fn fill_what_diff_needs(scenario: &mut ScenarioReport) {

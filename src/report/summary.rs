@@ -28,6 +28,9 @@ pub const SUMMARY: ReportDef = ReportDef {
 
 /// Results to bytes.
 fn render(report: &SuiteReport) -> Vec<u8> {
+    if let Some(series) = &report.series {
+        return super::series::summary(report, series).into_bytes();
+    }
     let mut out = format!(
         "# {} Outage rehearsal: {}\n\n",
         mark(report.status),
@@ -92,7 +95,7 @@ fn one_scenario(scenario: &ScenarioReport) -> String {
     if !unmet.is_empty() {
         out.push_str(&format!("\n{}", table(&unmet)));
         for verdict in &unmet {
-            out.push_str(&evidence(verdict));
+            out.push_str(&evidence("", verdict));
         }
     }
     if !met.is_empty() {
@@ -158,10 +161,10 @@ fn table(verdicts: &[&Verdict]) -> String {
     )
 }
 
-/// Why a verdict is no pass, and what was seen.
-fn evidence(verdict: &Verdict) -> String {
+/// Why a verdict is no pass, and what was seen; `which` says of which run that is.
+pub(super) fn evidence(which: &str, verdict: &Verdict) -> String {
     let reason = verdict.reason.as_deref().unwrap_or("no reason was given");
-    let title = format!("{}: {reason}", verdict.id);
+    let title = format!("{which}{}: {reason}", verdict.id);
     let (from, to) = verdict.window;
     let mut lines = format!("from {}s to {}s", seconds(from), seconds(to));
     if !verdict.phases.is_empty() {
@@ -182,7 +185,7 @@ fn verdict_word(status: Status) -> String {
 }
 
 /// What opens when it is asked for.
-fn folded(title: &str, content: &str) -> String {
+pub(super) fn folded(title: &str, content: &str) -> String {
     let title = one_line(title)
         .replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -32,6 +32,9 @@ const DIM: Style = Style::new().dimmed();
 
 /// Results to bytes.
 fn render(report: &SuiteReport) -> Vec<u8> {
+    if let Some(series) = &report.series {
+        return super::series::terminal(report, series).into_bytes();
+    }
     let mut out = String::new();
     for scenario in &report.scenarios {
         out.push_str(&one_scenario(scenario));
@@ -155,7 +158,8 @@ pub(super) fn coloured_rows(table: &str, mut styles: impl Iterator<Item = Style>
     out
 }
 
-fn trouble(scenario: &ScenarioReport) -> String {
+/// What kept a run from its end.
+pub(super) fn trouble(scenario: &ScenarioReport) -> String {
     let Some(trouble) = &scenario.trouble else {
         return String::new();
     };
@@ -214,7 +218,7 @@ fn unlisted(scenario: &ScenarioReport) -> String {
 }
 
 /// Why a verdict is not a pass, with what was seen.
-fn explanation(verdict: &Verdict) -> String {
+pub(super) fn explanation(verdict: &Verdict) -> String {
     let says = match verdict.status {
         Status::Pass => "passes",
         Status::Fail => "fails",

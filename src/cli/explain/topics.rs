@@ -139,13 +139,30 @@ pub const TOPICS: &[Topic] = &[
         related: &["pass", "fail", "steady", "min_hits", "exit-status"],
     },
     Topic {
+        name: "flake",
+        sort: "verdict",
+        summary: "a requirement that passed in some repeats and failed in others: no pass",
+        text: "\
+            `brownout run --repeat N` runs the same scenario against the same system again and \
+            again, each time with a seed of its own. Nothing is chosen among the repeats: a \
+            requirement that both passed and failed is a flake, whichever came last, and the exit \
+            status is 1. Tried until it is green, a system that fails every second time passes \
+            three tries in seven of eight cases.\n\n\
+            How often such a system fails is stated with its bounds (Clopper-Pearson, 95%): after \
+            10 passes without a failure it may still be 26 of 100 runs, after 30 it is 10. Each \
+            repeat has reports of its own; `--seed` with a repeat's seed runs it alone.",
+        keys: none,
+        example: Example::None,
+        related: &["pass", "fail", "inconclusive", "exit-status"],
+    },
+    Topic {
         name: "exit-status",
         sort: "command line",
         summary: "what a build may rely on",
         text: "Of several scenarios the most important status counts.",
         keys: none,
         example: Example::None,
-        related: &["pass", "fail", "inconclusive"],
+        related: &["pass", "fail", "inconclusive", "flake"],
     },
     Topic {
         name: "ok",

@@ -298,7 +298,7 @@ fn scenario(
     ScenarioDiff {
         title: pair.new.title.clone(),
         file: pair.new.file.clone(),
-        status: (pair.old.status, pair.new.status),
+        status: pair.status(),
         unfair: pair.unfair.clone(),
         rows,
     }
@@ -318,11 +318,12 @@ fn untold(matched: &Matched<'_>, scenarios: &[ScenarioDiff], tested: usize) -> V
         return vec!["the two runs have nothing in common".to_owned()];
     }
     let mut reasons: Vec<String> = Vec::new();
-    for new in matched.pairs.iter().map(|pair| pair.new) {
+    for pair in &matched.pairs {
+        let new = pair.new;
         let why = match &new.trouble {
             Some(trouble) => format!("did not come to its end ({})", trouble.kind.heading()),
             None if !new.doubts.is_empty() => "is in doubt".to_owned(),
-            None if new.status == Status::Inconclusive => "is inconclusive".to_owned(),
+            None if pair.status().1 == Status::Inconclusive => "is inconclusive".to_owned(),
             None => continue,
         };
         reasons.push(format!("the new run of {} {why}", new.file));

@@ -1,7 +1,13 @@
 //! Which scenario of the new run is which of the old one, and what makes comparing them unfair.
 
 use super::finding::Verdict;
-use crate::report::{Digests, FaultReport, LoadReport, ScenarioReport, SuiteReport};
+use crate::{
+    expectation::Status,
+    report::{
+        Digests, FaultReport, LoadReport, ScenarioReport, SuiteReport,
+        series::{self, ScenarioSeries},
+    },
+};
 use std::{collections::BTreeMap, path::Path};
 
 /// A scenario that both runs have.
@@ -11,10 +17,22 @@ pub struct Pair<'a> {
     pub old: &'a ScenarioReport,
     /// In the new run.
     pub new: &'a ScenarioReport,
+    /// What became of it over all repeats of the old run and of the new one, where it was repeated.
+    pub series: (Option<&'a ScenarioSeries>, Option<&'a ScenarioSeries>),
     /// The change that is too small to matter.
     pub noise: f64,
     /// What makes comparing them unfair.
     pub unfair: Vec<String>,
+}
+
+impl Pair<'_> {
+    /// The status in the old run and in the new one, over all repeats.
+    pub fn status(&self) -> (Status, Status) {
+        let of = |series: Option<&ScenarioSeries>, first: &ScenarioReport| {
+            series.map_or(first.status, |series| series.outcome.status())
+        };
+        (of(self.series.0, self.old), of(self.series.1, self.new))
+    }
 }
 
 /// The scenarios of two runs.
@@ -31,11 +49,13 @@ pub struct Matched<'a> {
 }
 
 /// The scenarios of both runs, matched by their file: the whole path, else its last part where
-/// that names one scenario of each run. A scenario whose file was renamed is matched with none.
+/// that names one scenario of each run. A scenario whose file was renamed is matched with none. Of a
+/// scenario that was repeated the first repeat stands for its measures, which nobody chose for what it
+/// shows.
 pub fn matched<'a>(old: &'a SuiteReport, new: &'a SuiteReport, noise: f64) -> Matched<'a> {
-    let mut left: Vec<&ScenarioReport> = old.scenarios.iter().collect();
+    let mut left: Vec<&ScenarioReport> = firsts(old);
     let mut found: Vec<(&ScenarioReport, Option<&ScenarioReport>)> =
-        new.scenarios.iter().map(|one| (one, None)).collect();
+        firsts(new).into_iter().map(|one| (one, None)).collect();
     for by_name in [false, true] {
         let others: Vec<&str> = found
             .iter()
@@ -57,10 +77,12 @@ pub fn matched<'a>(old: &'a SuiteReport, new: &'a SuiteReport, noise: f64) -> Ma
             }
         }
     }
+    let (old_run, new_run) = (old, new);
     let pair = |(new, old): &(&'a ScenarioReport, Option<&'a ScenarioReport>)| {
         old.map(|old| Pair {
             old,
             new,
+            series: (series_of(old_run, old), series_of(new_run, new)),
             noise,
             unfair: unfair(old, new),
         })
@@ -76,6 +98,22 @@ pub fn matched<'a>(old: &'a SuiteReport, new: &'a SuiteReport, noise: f64) -> Ma
             .collect(),
         unfair: versions(old, new),
     }
+}
+
+/// The scenarios, of those that were repeated the first repeat.
+fn firsts(report: &SuiteReport) -> Vec<&ScenarioReport> {
+    match series::groups(report) {
+        Some(groups) => groups.iter().filter_map(|(_, own)| own.first()).collect(),
+        None => report.scenarios.iter().collect(),
+    }
+}
+
+/// The series that a report is the first repeat of.
+fn series_of<'a>(report: &'a SuiteReport, first: &ScenarioReport) -> Option<&'a ScenarioSeries> {
+    let groups = series::groups(report)?;
+    let mut groups = groups.into_iter();
+    let own = groups.find(|(_, own)| own.first().is_some_and(|one| std::ptr::eq(one, first)));
+    own.map(|(series, _)| series)
 }
 
 fn name(file: &str) -> &str {

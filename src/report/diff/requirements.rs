@@ -1,15 +1,21 @@
 //! Requirements: what passed and what does not.
 //!
 //! Only a fail after a pass is worse. A verdict that is inconclusive is no evidence of anything, in
-//! either direction.
+//! either direction. Where runs were repeated, how often each run failed a requirement is compared, and
+//! told from chance like any other share: a flake that was there before is no regression. What passed
+//! always and now never does is worse, as it is of single runs.
 
 use super::{
     Change, SectionDef,
-    finding::{Found, Verdict as Told},
+    finding::{Found, Test, Verdict as Told},
     pairs::Pair,
+    statistics::{Part, fisher, fisher_least},
     within::is_within_noise,
 };
-use crate::expectation::{Status, Verdict};
+use crate::{
+    expectation::{Status, Verdict},
+    report::series::{Counts, ScenarioSeries, SeriesOutcome, bound, tally},
+};
 
 /// The registry's entry.
 pub const REQUIREMENTS: SectionDef = SectionDef {
@@ -24,6 +30,7 @@ fn compare(pair: &Pair<'_>) -> Vec<Found> {
         .verdicts
         .iter()
         .map(|new| match find(&pair.old.verdicts, &new.id) {
+            Some(old) if pair.series != (None, None) => repeated(pair, &old, new),
             Some(old) => both(&old, new, pair.noise),
             None => appeared(pair, new),
         })
@@ -42,6 +49,63 @@ fn row(verdict: &Verdict, old: String, new: String, told: Told) -> Found {
         new,
         verdict: told,
     }
+}
+
+/// A requirement of which at least one run knows more than one verdict.
+fn repeated(pair: &Pair<'_>, old: &Verdict, new: &Verdict) -> Found {
+    let counts = |series: Option<&ScenarioSeries>, verdict: &Verdict| {
+        let own = series.and_then(|series| {
+            let requirements = series.requirements.iter();
+            requirements.clone().find(|one| one.id == verdict.id)
+        });
+        own.map_or_else(|| Counts::of([verdict.status]), |own| own.counts)
+    };
+    let (before, after) = (counts(pair.series.0, old), counts(pair.series.1, new));
+    let text = |counts: Counts| {
+        format!(
+            "{}: {}, fails in {}",
+            counts.outcome(),
+            tally(counts),
+            bound(counts.failing())
+        )
+    };
+    let told = if before.told() == 0 || after.told() == 0 {
+        Told::unknown("one of the runs has no repeat that passed or failed")
+    } else if old.required != new.required {
+        Told::unknown(format!(
+            "it requires something else now: {}, and before: {}",
+            new.required, old.required
+        ))
+    } else {
+        let fact = |change| Told::Fact(change, None);
+        match (before.outcome(), after.outcome()) {
+            (SeriesOutcome::Pass, SeriesOutcome::Fail) => fact(Change::Worse),
+            (SeriesOutcome::Fail, SeriesOutcome::Pass) => fact(Change::Better),
+            _ => tested(before, after),
+        }
+    };
+    row(new, text(before), text(after), told)
+}
+
+/// Whether it fails more or less often by more than chance, where it does not always end alike.
+fn tested(before: Counts, after: Counts) -> Told {
+    let part = |counts: Counts| Part {
+        hits: counts.failed,
+        all: counts.told(),
+    };
+    let (before, after) = (part(before), part(after));
+    let change = match after.share().total_cmp(&before.share()) {
+        std::cmp::Ordering::Less => Change::Better,
+        std::cmp::Ordering::Equal => Change::NoChange,
+        std::cmp::Ordering::Greater => Change::Worse,
+    };
+    Told::Tested(Test {
+        chance: fisher(before, after),
+        least: fisher_least(before, after),
+        change,
+        too_few: None,
+        is_stretch: false,
+    })
 }
 
 fn measured(verdict: &Verdict) -> String {

@@ -883,3 +883,63 @@ fn what_comes_from_files_is_text_and_never_markup_or_an_escape() {
     let markdown = text(markdown::render, &diff).replace(&format!("`` {} ``", &evil[5..]), "");
     assert!(!markdown.contains("<script>"), "{markdown}");
 }
+
+/// Repeats of the sample scenario, of whose first requirement so many failed.
+fn repeated(failed: usize, all: u32) -> SuiteReport {
+    use crate::report::series::sample::repeat;
+    let repeats = (1..=all).map(|nth| {
+        let first = if (nth as usize) <= failed {
+            Status::Fail
+        } else {
+            Status::Pass
+        };
+        repeat(nth, [first, Status::Pass, Status::Pass])
+    });
+    SuiteReport::new(String::new(), 1, repeats.collect()).repeated(Some(all), true)
+}
+
+fn of_first_requirement(old: &SuiteReport, new: &SuiteReport) -> Row {
+    let diff = compare(("old", old), ("new", new), NOISE);
+    assert_eq!(
+        diff.scenarios.len(),
+        1,
+        "a scenario's repeats are one scenario"
+    );
+    let rows = diff.scenarios[0].rows.iter();
+    let id = &old.scenarios[0].verdicts[0].id;
+    let mut own = rows.filter(|row| row.section == "requirements" && row.of == *id);
+    own.next().expect("it is compared").clone()
+}
+
+#[test]
+fn repeated_runs_are_compared_by_how_often_they_fail() {
+    // Two of ten, and two of ten before: no regression, though both are flakes.
+    let same = of_first_requirement(&repeated(2, 10), &repeated(2, 10));
+    assert_eq!(same.change, Change::NoChange);
+    assert_eq!(same.old, "flake: 2 failed, 8 passed, fails in 2.5% to 56%");
+    // One of ten may be chance: nothing is said, and it is not green.
+    let rare = of_first_requirement(&repeated(0, 10), &repeated(1, 10));
+    assert_eq!(rare.change, Change::CannotBeTold, "{rare:?}");
+    let diff = compare(("", &repeated(0, 10)), ("", &repeated(1, 10)), NOISE);
+    assert_eq!(diff.outcome, Outcome::CannotBeTold, "{:?}", diff.untold);
+    // Twelve of twenty is none.
+    let often = of_first_requirement(&repeated(0, 20), &repeated(12, 20));
+    assert_eq!(often.change, Change::Worse, "{often:?}");
+    let less = of_first_requirement(&repeated(12, 20), &repeated(0, 20));
+    assert_eq!(less.change, Change::Better, "{less:?}");
+    // What never failed and now always does is worse, as of single runs.
+    let broken = of_first_requirement(&repeated(0, 2), &repeated(2, 2));
+    assert_eq!(broken.change, Change::Worse, "{broken:?}");
+}
+
+#[test]
+fn a_single_run_and_repeated_ones_are_compared() {
+    let mut single = repeated(0, 1);
+    single.series = None;
+    let flaky = repeated(3, 10);
+    let row = of_first_requirement(&single, &flaky);
+    assert_eq!(row.change, Change::CannotBeTold, "{row:?}");
+    assert_eq!(row.old, "pass: 1 passed, fails in at most 95%");
+    let always = of_first_requirement(&single, &repeated(5, 5));
+    assert_eq!(always.change, Change::Worse, "{always:?}");
+}

@@ -20,10 +20,11 @@ mod plot;
 mod recovery;
 mod repeat;
 mod requirements;
+mod series;
 mod text;
 mod waterfall;
 
-use super::{ReportDef, ScenarioReport, SuiteReport, words::counted};
+use super::{ReportDef, ScenarioReport, SuiteReport, series::groups, words::counted};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use headline::{badge, why};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -54,9 +55,13 @@ fn page(report: &SuiteReport) -> Markup {
                 a.skip href="#report" { "Skip to the report" }
                 (masthead(report))
                 main id="report" {
-                    @if report.scenarios.len() != 1 { (overview(report)) }
-                    @for (nth, one) in report.scenarios.iter().enumerate() {
-                        (scenario(nth + 1, one, &report.brownout))
+                    @if let (Some(all), Some(groups)) = (&report.series, groups(report)) {
+                        (series::series(all, &groups))
+                    } @else {
+                        @if report.scenarios.len() != 1 { (overview(report)) }
+                        @for (nth, one) in report.scenarios.iter().enumerate() {
+                            (scenario(nth + 1, one, &report.brownout))
+                        }
                     }
                     (glossary::glossary())
                 }
@@ -103,6 +108,9 @@ fn policy() -> String {
 }
 
 fn title(report: &SuiteReport) -> String {
+    if let Some(groups) = groups(report) {
+        return series::title(&groups);
+    }
     match report.scenarios.as_slice() {
         [one] => format!("{}: {}", report.status, one.title),
         many => format!(
@@ -230,6 +238,41 @@ mod tests {
         let page = page.replace(env!("CARGO_PKG_VERSION"), "(version)");
         // A line for each element, so that a difference can be read.
         insta::assert_snapshot!(page.replace("><", ">\n<"));
+    }
+
+    #[test]
+    fn the_page_of_repeated_runs_keeps_its_shape_and_has_nothing_foreign() {
+        let mut suite = crate::report::series::sample::suite();
+        let page = |suite: &SuiteReport| {
+            let page = rendered(suite);
+            let page = page.replace(STYLE, "(style)").replace(SCRIPT, "(script)");
+            page.replace(&policy(), "(policy)")
+                .replace(env!("CARGO_PKG_VERSION"), "(version)")
+        };
+        let good = page(&suite);
+        insta::assert_snapshot!("series", good.replace("><", ">\n<"));
+        assert!(
+            good.contains("href=\"./ada-2017-s3/repeat-2/report.html\""),
+            "{good}"
+        );
+        let evil = "</td><script>alert(1)</script>\"'><img src=x>";
+        for one in &mut suite.scenarios {
+            one.title = evil.to_owned();
+            one.repeat = evil.to_owned();
+            one.system = evil.to_owned();
+            one.repetition.as_mut().unwrap().folder = format!("javascript:{evil}");
+            for verdict in &mut one.verdicts {
+                verdict.id = evil.to_owned();
+                verdict.that = evil.to_owned();
+                verdict.measured = evil.to_owned();
+            }
+        }
+        let bad = page(&suite.repeated(Some(4), false));
+        assert!(
+            !bad.contains("<script>alert") && !bad.contains("<img"),
+            "{bad}"
+        );
+        assert!(!bad.contains("href=\"javascript:"), "{bad}");
     }
 
     #[test]
