@@ -33,6 +33,7 @@ pub mod fault;
 pub mod history;
 pub mod input;
 pub mod load;
+pub mod matrix;
 pub mod policy;
 pub mod process;
 pub mod protocol;

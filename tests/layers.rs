@@ -42,6 +42,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fault", "history", "input", "policy", "protocol", "scenario", "units",
         ],
     ),
+    // What is tried is written down, and what a history says of it is read; nothing is started.
+    (
+        "matrix",
+        &[
+            "expectation",
+            "fault",
+            "history",
+            "input",
+            "policy",
+            "protocol",
+            "scenario",
+            "units",
+        ],
+    ),
     (
         "proxy",
         &["fault", "history", "protocol", "scenario", "seed", "units"],
@@ -55,6 +69,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "expectation",
             "history",
+            "matrix",
             "policy",
             "scenario",
             "statistics",
@@ -70,6 +85,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "history",
             "input",
             "load",
+            "matrix",
+            "policy",
             "process",
             "protocol",
             "proxy",

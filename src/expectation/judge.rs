@@ -395,7 +395,7 @@ fn faults_of_concern<'a>(view: &View<'a>) -> Vec<&'a FaultSpec> {
 }
 
 /// Why the steady state was not steady, if it was not.
-fn unsteady(view: &View<'_>) -> Option<String> {
+pub fn unsteady(view: &View<'_>) -> Option<String> {
     let windows = view.steady();
     if windows.is_empty() {
         return Some("no steady phase was seen, so there is nothing to compare with".to_owned());

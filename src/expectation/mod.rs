@@ -41,7 +41,7 @@ mod wire;
 #[cfg(test)]
 mod testing;
 
-pub use judge::{can_be_judged, judge, judge_so_far, judged_phases, run_doubts};
+pub use judge::{can_be_judged, judge, judge_so_far, judged_phases, run_doubts, unsteady};
 pub use judgement::{EVIDENCE_MAX, Judgement};
 pub use verdict::{Evidence, Place, Status, Subject, Verdict};
 

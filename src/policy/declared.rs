@@ -266,6 +266,14 @@ impl Declared {
         self.wants.is_empty()
     }
 
+    /// How long it says that an attempt is waited for.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.wants.iter().find_map(|want| match want.rule {
+            Rule::Timeout(timeout) => Some(timeout),
+            _ => None,
+        })
+    }
+
     /// Both together; what `other` says besides comes last.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {

@@ -1,0 +1,586 @@
+//! What the history of a trial says.
+
+use super::{Aftermath, Aim, Cell, Counts, Met, Reference, Tried, Tries};
+use crate::{
+    expectation::unsteady,
+    fault::FaultId,
+    history::{
+        Attempt, Criteria, LogicalCall, Operation, Outcome, PhaseSpan, Steady, View, Window,
+    },
+    policy::{
+        self, Aspect, Claim, Finding,
+        samples::{Quantile, SAMPLES_MIN},
+    },
+    scenario::{FaultSpec, Target},
+    units::Micros,
+};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// The phase with the faults, between the steady one and the recovery.
+const TROUBLE: usize = 1;
+
+/// The least share of operations that were answered.
+const ANSWERED_MIN: f64 = 0.99;
+
+/// How far the share of fallbacks may lie above that of the steady phase.
+const DEGRADED_ABOVE: f64 = 0.10;
+
+/// A dependency is leant on that is called more than so many times as often as before …
+const LEANT_ON_TIMES: f64 = 2.0;
+/// … and at least so many times more.
+const LEANT_ON_MORE: f64 = 3.0;
+
+/// How it is said that the generator itself did not offer what it should have.
+const OUR_DOING: &str = "missed its schedule";
+
+/// What is said of clients in short.
+const IN_SHORT: &[Aspect] = &[
+    Aspect::Attempts,
+    Aspect::FirstByteTimeout,
+    Aspect::WholeCall,
+    Aspect::BackOff,
+    Aspect::RetryAfter,
+    Aspect::RetryBudget,
+    Aspect::RetriesNonIdempotent,
+    Aspect::BreakerOpens,
+    Aspect::Fallback,
+];
+
+/// What a trial shows. `view` is of a scenario of three phases: steady, trouble, recovery.
+///
+/// # Errors
+/// Why it shows nothing.
+pub fn tried(view: &View<'_>, aim: &Aim, reference: &Reference) -> Result<Tried, String> {
+    if let Some(why) = unsteady(view) {
+        return Err(format!(
+            "the system was not healthy before the fault: {why}"
+        ));
+    }
+    let history = view.history;
+    if history.dropped > 0 {
+        return Err(format!("{} observations were dropped", history.dropped));
+    }
+    let mut spans = history.phases.iter();
+    let span = spans.find(|span| span.index == TROUBLE && span.complete);
+    let Some(span) = span else {
+        let how = history.how_it_ended();
+        return Err(format!("it ended before the fault was over: {how}"));
+    };
+    let reading = Reading {
+        view,
+        aim,
+        reference,
+        trouble: Window::new(span.began, span.ended),
+        faults: faults(view),
+    };
+    Ok(reading.tried(span))
+}
+
+/// Whether a run shows nothing because we did not drive the load as we should have, as on a machine
+/// that is busy with other things. It says nothing of the system, so that it may be made again.
+pub fn is_our_doing(why: &str) -> bool {
+    why.contains(OUR_DOING)
+}
+
+/// The faults of the trial.
+fn faults<'a>(view: &View<'a>) -> Vec<&'a FaultSpec> {
+    let phase = view.scenario.phases.get(TROUBLE);
+    phase.map_or_else(Vec::new, |phase| phase.faults.iter().collect())
+}
+
+/// A trial that can be read.
+struct Reading<'a> {
+    view: &'a View<'a>,
+    aim: &'a Aim,
+    reference: &'a Reference,
+    trouble: Window,
+    faults: Vec<&'a FaultSpec>,
+}
+
+impl Reading<'_> {
+    fn tried(&self, span: &PhaseSpan) -> Tried {
+        let claims = policy::infer_of(self.view, &self.aim.dependency);
+        let loads = self.view.system.loads.iter();
+        Tried {
+            faults: self.faults.iter().map(|one| one.label.clone()).collect(),
+            hits: self.faults.iter().map(|one| self.hits(one.id)).sum(),
+            lasted_us: Window::new(span.began, span.ended).length().as_micros() as u64,
+            aftermath: self.aftermath(None),
+            waited_us: waited(&claims),
+            policy: in_short(&claims),
+            leant_on: self.leant_on(),
+            exits: self.exits(),
+            cells: loads.map(|load| self.cell(&load.name)).collect(),
+        }
+    }
+
+    fn hits(&self, fault: FaultId) -> u64 {
+        let spans = self.view.history.faults.iter();
+        spans
+            .filter(|span| span.fault == fault)
+            .map(|span| span.hits)
+            .sum()
+    }
+
+    fn cell(&self, load: &Arc<str>) -> Cell {
+        let own = self.reference.use_of(load, &self.aim.dependency);
+        let uses = own.is_some_and(super::Use::is_use);
+        let operations = self.view.operations_in(load, self.trouble);
+        let (counts, mut times) = self.counted(operations);
+        let steady = self.view.steady_operations(load);
+        let mut before: Vec<u64> = steady.iter().map(|one| micros(one.latency())).collect();
+        let degraded = |one: &&&Operation| one.outcome == Outcome::Degraded;
+        let usual = share(
+            steady.iter().filter(degraded).count() as u64,
+            steady.len() as u64,
+        );
+        let answered = of_counts(&counts, usual);
+        let met = match (answered, uses) {
+            (Met::Failed, _) => Met::Failed,
+            (_, false) => Met::DoesNotUseIt,
+            _ if !self.is_reached(load) => Met::NotReached,
+            (answered, true) => answered,
+        };
+        let because = operations.iter().find(|one| !one.cut && !one.answered());
+        Cell {
+            load: Arc::clone(load),
+            uses,
+            met,
+            counts,
+            p50_us: median(&mut times),
+            p99_us: slowest(&mut times),
+            steady_p99_us: slowest(&mut before),
+            tries: self.tries(load),
+            aftermath: self.aftermath(Some(load)),
+            because: because.and_then(|one| one.why.clone()),
+        }
+    }
+
+    /// The operations that say anything, and how long they took. One that was answered only after
+    /// the faults were lifted does not: the fault was too short for it.
+    fn counted(&self, operations: &[Operation]) -> (Counts, Vec<u64>) {
+        let mut counts = Counts::default();
+        let mut times = Vec::new();
+        for one in operations.iter().filter(|one| !one.cut) {
+            if one.answered() && one.ended > self.trouble.to {
+                counts.released += 1;
+                continue;
+            }
+            times.push(micros(one.latency()));
+            match one.outcome {
+                Outcome::Ok => counts.ok += 1,
+                Outcome::Degraded => counts.degraded += 1,
+                Outcome::Failed => counts.failed += 1,
+                Outcome::Indeterminate => counts.unanswered += 1,
+            }
+        }
+        (counts, times)
+    }
+
+    /// Whether every dependency in trouble was in trouble for this load: the faults acted on
+    /// something that it asks in the run without faults, on something that nobody asks there (a
+    /// connection, a second thought), or on no request at all.
+    fn is_reached(&self, load: &str) -> bool {
+        let first = &self.aim.dependency;
+        self.aim.troubles().all(|(dependency, _)| {
+            let ids = self.ids_on(dependency);
+            let by_all = self.reference.asked(dependency);
+            let own = self.reference.use_of(load, dependency);
+            let is_own = |attempt: &Attempt| {
+                // What saves the system from the first trouble is asked of the second one only then.
+                dependency != first
+                    || own.is_some_and(|own| own.asked.contains(&attempt.operation))
+                    || !by_all.contains(&attempt.operation)
+            };
+            let mut attempts = self.view.history.attempts_of(dependency).iter();
+            let hit = |faults: &[FaultId]| faults.iter().any(|fault| ids.contains(fault));
+            let mut connections = self.view.history.connections.iter();
+            let mut acts = self.view.history.interventions.iter();
+            attempts.any(|one| hit(&one.faults) && is_own(one))
+                || connections.any(|one| one.dependency == *dependency && hit(&one.faults))
+                || acts.any(|one| one.count > 0 && ids.contains(&one.fault))
+        })
+    }
+
+    /// The faults on a dependency.
+    fn ids_on(&self, dependency: &str) -> BTreeSet<FaultId> {
+        let system = self.view.system;
+        let is_on = |fault: &&&FaultSpec| match &fault.target {
+            Target::Dependencies(all) => all
+                .iter()
+                .any(|index| *system.dependencies[*index].name == *dependency),
+            Target::Instance(_) => false,
+        };
+        let on_it = self.faults.iter().filter(is_on);
+        on_it.map(|fault| fault.id).collect()
+    }
+
+    /// How often the load's calls that met with the fault were tried, those that were still under
+    /// way when it was lifted left out.
+    fn tries(&self, load: &str) -> Option<Tries> {
+        let dependency = &self.aim.dependency;
+        let own = self.reference.use_of(load, dependency)?;
+        let ids = self.ids_on(dependency);
+        let over = |call: &LogicalCall| {
+            self.trouble.contains(call.began)
+                && call.ended <= self.trouble.to
+                && call.faults.iter().any(|fault| ids.contains(fault))
+        };
+        let is_own = |attempts: &[&Attempt]| {
+            let first = attempts.first();
+            first.is_some_and(|one| own.asked.contains(&one.operation))
+        };
+        let calls = self.view.calls(dependency).into_iter();
+        let calls = calls.filter(|(call, attempts)| over(call) && is_own(attempts));
+        let calls: Vec<&LogicalCall> = calls.map(|(call, _)| call).collect();
+        let tries = || calls.iter().map(|call| call.attempts.len() as u64);
+        Some(Tries {
+            calls: calls.len() as u64,
+            low: tries().min()?,
+            high: tries().max()?,
+            named: calls.iter().all(|call| call.by_sdk_id),
+        })
+    }
+
+    /// Whether everything was as before when the faults were lifted; or one load alone.
+    fn aftermath(&self, load: Option<&str>) -> Aftermath {
+        let history = self.view.history;
+        let lifted = self.trouble.to;
+        let steady = Steady::new(self.view.scenario, self.view.system, Criteria::STEADY);
+        let mut steady = match load {
+            Some(load) => steady.only(load),
+            None => steady,
+        };
+        steady.observe_history(history, lifted);
+        match steady.held(self.view.scenario.hold, history.end) {
+            Some(since) => Aftermath::steady(lifted, since),
+            None if history.completed() => Aftermath::Wedged {
+                watched_us: micros(history.over().since(lifted)),
+            },
+            None => Aftermath::Unknown,
+        }
+    }
+
+    /// The dependencies that were called far more often than in the steady phase.
+    fn leant_on(&self) -> Vec<Arc<str>> {
+        let troubled: Vec<&Arc<str>> = self.aim.troubles().map(|(name, _)| name).collect();
+        let steady = self.view.steady();
+        let length: Duration = steady.iter().map(|window| window.length()).sum();
+        let scale = self.trouble.length().as_secs_f64() / length.as_secs_f64().max(1e-3);
+        let names = self.view.system.dependencies.iter().map(|one| &one.name);
+        let untroubled = names.filter(|name| !troubled.contains(name));
+        let called =
+            |name: &str, window: &Window| self.view.attempts_in(name, *window).len() as f64;
+        let is_leant_on = |name: &&Arc<str>| {
+            let before: f64 = steady.iter().map(|window| called(name, window)).sum();
+            let usual = before * scale;
+            let now = called(name, &self.trouble);
+            now > LEANT_ON_TIMES * usual && now >= usual + LEANT_ON_MORE
+        };
+        untroubled.filter(is_leant_on).cloned().collect()
+    }
+
+    /// What ended on its own account while the trouble was on, or after it.
+    fn exits(&self) -> Vec<String> {
+        let events = self.view.history.processes.iter();
+        events
+            .filter(|event| event.event == "exited" && !event.ours && event.at >= self.trouble.from)
+            .map(|event| format!("{} exited at {}", event.instance, seconds(event.at)))
+            .collect()
+    }
+}
+
+fn of_counts(counts: &Counts, usual_degraded: f64) -> Met {
+    let all = counts.all();
+    let unanswered = share(counts.failed + counts.unanswered, all);
+    if all < SAMPLES_MIN {
+        Met::TooFew
+    } else if unanswered > 1.0 - ANSWERED_MIN + 1e-9 {
+        Met::Failed
+    } else if share(counts.degraded, all) > usual_degraded + DEGRADED_ABOVE {
+        Met::Degraded
+    } else {
+        Met::Answered
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        return 0.0;
+    }
+    part as f64 / whole as f64
+}
+
+/// The median of values, 0 of none.
+fn median(values: &mut [u64]) -> u64 {
+    values.sort_unstable();
+    let middle = values.len().saturating_sub(1) / 2;
+    values.get(middle).copied().unwrap_or(0)
+}
+
+/// The slowest hundredth of values, 0 of none.
+fn slowest(values: &mut [u64]) -> u64 {
+    Quantile::P99.of(values).unwrap_or(0)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn seconds(at: Micros) -> String {
+    format!("{:.1}s", at.as_secs_f64())
+}
+
+/// How long clients waited for a first byte: the shortest and the longest of what is known.
+fn waited(claims: &[Claim]) -> Option<(u64, u64)> {
+    let times = claims.iter().filter_map(|claim| match claim.finding {
+        Finding::Time { value_us, .. } if claim.aspect == Aspect::FirstByteTimeout => {
+            Some(value_us)
+        }
+        _ => None,
+    });
+    let times: Vec<u64> = times.collect();
+    Some((times.iter().min().copied()?, times.iter().max().copied()?))
+}
+
+/// What is known of a dependency's clients, a sentence each.
+fn in_short(claims: &[Claim]) -> Vec<String> {
+    let mut said = Vec::new();
+    for claim in claims {
+        if !IN_SHORT.contains(&claim.aspect) || !claim.is_remarkable() {
+            continue;
+        }
+        let of = claim.operation.as_ref();
+        let of = of.map_or_else(String::new, |name| format!("{name}: "));
+        said.push(format!("{of}{} {}", claim.heading(), claim.finding));
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        history::sample::{self, Story, attempt},
+        matrix::{Beside, Kind, Use},
+    };
+
+    /// `train` puts objects into s3; `ask` uses nothing.
+    fn reference() -> Reference {
+        let uses = [("train", "s3", 80), ("ask", "s3", 0)].map(|(load, dependency, calls)| Use {
+            load: load.into(),
+            dependency: dependency.into(),
+            operations: 80,
+            calls,
+            asked: (calls > 0)
+                .then(|| "PutObject".into())
+                .into_iter()
+                .collect(),
+        });
+        Reference {
+            sick: None,
+            uses: uses.to_vec(),
+            starts_us: 0,
+            history: None,
+        }
+    }
+
+    fn read(story: &Story) -> Result<Tried, String> {
+        let (history, system) = (story.history(), sample::system());
+        let scenario = sample::scenario();
+        let view = View::new(&history, &scenario, &system);
+        tried(&view, &Aim::single(&"s3".into(), Kind::Hang), &reference())
+    }
+
+    fn cell(story: &Story, load: &str) -> Cell {
+        let tried = read(story).expect("it is measured");
+        let cell = tried.cells.into_iter().find(|cell| *cell.load == *load);
+        cell.expect("the load has a cell")
+    }
+
+    /// Five objects that are put while s3 hangs: each is tried three times, and given up.
+    fn given_up() -> Vec<sample::AttemptBuilder> {
+        let tries = (0..15u64).map(|nth| {
+            let (call, number) = (nth / 3, nth % 3);
+            let began = 11_000 + call * 100 + number * 2_000;
+            let one = attempt("s3", began, began + 1_000);
+            let one = one.sdk(&format!("call-{call}"), number as u32 + 1);
+            one.hit().gave_up()
+        });
+        tries.collect()
+    }
+
+    /// `train` ends so while s3 hangs; `ask` is well all the time.
+    fn trains(outcome: Outcome) -> Story {
+        Story::new()
+            .healthy(0..10)
+            .load("train", 10..30, 5, outcome, 100)
+            .load("ask", 10..30, 20, Outcome::Ok, 20)
+            .healthy(30..60)
+    }
+
+    #[test]
+    fn who_needs_the_dependency_fails_and_who_does_not_use_it_is_told_apart() {
+        let story = trains(Outcome::Failed).attempts(given_up());
+        let train = cell(&story, "train");
+        assert_eq!((train.met, train.uses), (Met::Failed, true));
+        assert_eq!((train.counts.failed, train.failed_share()), (100, 1.0));
+        assert_eq!((train.p50_us, train.steady_p99_us), (100_000, 20_000));
+        assert_eq!(train.because.as_deref(), Some("status 503"));
+        let tries = train.tries.expect("calls were hit");
+        assert_eq!(
+            (tries.calls, tries.low, tries.high, tries.named),
+            (5, 3, 3, true)
+        );
+        assert!(matches!(train.aftermath, Aftermath::Steady { .. }));
+        assert_eq!(cell(&story, "ask").met, Met::DoesNotUseIt);
+    }
+
+    #[test]
+    fn an_answer_as_before_and_one_of_a_fallback_are_two_things() {
+        let answered = trains(Outcome::Ok).attempts(given_up());
+        assert_eq!(cell(&answered, "train").met, Met::Answered);
+        let degraded = trains(Outcome::Degraded).attempts(given_up());
+        assert_eq!(cell(&degraded, "train").met, Met::Degraded);
+    }
+
+    #[test]
+    fn a_fault_that_never_acted_on_the_load_is_not_good_news() {
+        // Nothing at all was hit; and something was, but not what this load asks for.
+        let idle = trains(Outcome::Ok);
+        assert_eq!(cell(&idle, "train").met, Met::NotReached);
+        let mut others = reference();
+        others.uses.push(Use {
+            load: "ask".into(),
+            dependency: "s3".into(),
+            operations: 80,
+            calls: 80,
+            asked: std::iter::once("GetObject".into()).collect(),
+        });
+        others.uses.retain(|one| one.calls > 0);
+        let gets = trains(Outcome::Ok).attempts((0..3).map(|nth| {
+            attempt("s3", 12_000 + nth, 13_000)
+                .operation("GetObject")
+                .hit()
+        }));
+        let (history, system) = (gets.history(), sample::system());
+        let scenario = sample::scenario();
+        let view = View::new(&history, &scenario, &system);
+        let aim = Aim::single(&"s3".into(), Kind::Hang);
+        let read = tried(&view, &aim, &others).expect("it is measured");
+        let met: Vec<Met> = read.cells.iter().map(|cell| cell.met).collect();
+        assert_eq!(
+            met,
+            [Met::Answered, Met::NotReached],
+            "ask was reached, train was not"
+        );
+    }
+
+    #[test]
+    fn a_load_that_fails_though_it_does_not_use_the_dependency_has_failed() {
+        let story = Story::new()
+            .healthy(0..10)
+            .load("train", 10..30, 5, Outcome::Ok, 20)
+            .load("ask", 10..30, 5, Outcome::Indeterminate, 5_000)
+            .healthy(30..60);
+        let ask = cell(&story, "ask");
+        assert_eq!((ask.met, ask.uses), (Met::Failed, false));
+        assert_eq!(ask.counts.unanswered, 100);
+    }
+
+    #[test]
+    fn what_is_answered_only_when_the_fault_is_lifted_is_no_answer_to_it() {
+        let story = Story::new()
+            .healthy(0..10)
+            .load("train", 10..12, 5, Outcome::Indeterminate, 5_000)
+            .load("train", 29..30, 5, Outcome::Ok, 2_000)
+            .load("ask", 10..30, 20, Outcome::Ok, 20)
+            .healthy(30..60)
+            .attempts(given_up());
+        let train = cell(&story, "train");
+        assert_eq!((train.counts.released, train.counts.unanswered), (5, 10));
+        assert_eq!((train.met, train.failed_share()), (Met::Failed, 1.0));
+        let waits = Story::new()
+            .healthy(0..10)
+            .load("train", 25..30, 5, Outcome::Ok, 5_500)
+            .load("ask", 10..30, 20, Outcome::Ok, 20)
+            .healthy(30..60)
+            .attempts(given_up());
+        assert_eq!(cell(&waits, "train").met, Met::TooFew);
+    }
+
+    #[test]
+    fn a_system_that_is_never_as_before_is_wedged_and_so_is_the_load_that_is_not() {
+        let story = Story::new()
+            .healthy(0..10)
+            .load("train", 10..60, 5, Outcome::Failed, 100)
+            .load("ask", 10..60, 20, Outcome::Ok, 20)
+            .attempts(given_up());
+        let tried = read(&story).expect("it is measured");
+        let watched = Aftermath::Wedged {
+            watched_us: 30_000_000,
+        };
+        assert_eq!(tried.aftermath, watched);
+        assert_eq!(cell(&story, "train").aftermath, watched);
+        assert!(!cell(&story, "ask").is_wedged());
+        let cut = read(&story.clone().ends(40, Some("interrupted"))).expect("it is measured");
+        assert_eq!(cut.aftermath, Aftermath::Unknown);
+    }
+
+    #[test]
+    fn a_system_that_was_sick_before_shows_nothing() {
+        let story = Story::new()
+            .load("train", 0..10, 5, Outcome::Failed, 20)
+            .load("ask", 0..60, 20, Outcome::Ok, 20)
+            .load("train", 10..60, 5, Outcome::Failed, 20)
+            .attempts(given_up());
+        assert!(
+            read(&story)
+                .unwrap_err()
+                .contains("not healthy before the fault")
+        );
+        let late = read(&trains(Outcome::Failed).missed(5, "ask", 20)).unwrap_err();
+        assert!(is_our_doing(&late), "{late}");
+        assert!(!is_our_doing(&read(&story).unwrap_err()));
+        let cut = trains(Outcome::Failed).ends(20, Some("interrupted"));
+        assert!(
+            read(&cut)
+                .unwrap_err()
+                .contains("before the fault was over")
+        );
+    }
+
+    #[test]
+    fn what_is_called_instead_is_leant_on_and_must_be_hit_in_a_pair() {
+        let instead = |hit: bool| {
+            let calls =
+                (0..20u64).map(|nth| attempt("backup", 11_000 + nth * 500, 11_010 + nth * 500));
+            let calls = calls.map(|one| if hit { one.hit() } else { one });
+            trains(Outcome::Ok)
+                .attempts(given_up())
+                .attempts(calls.collect::<Vec<_>>())
+        };
+        let tried_single = read(&instead(false)).expect("it is measured");
+        assert_eq!(tried_single.leant_on, ["backup".into()]);
+        let usual = trains(Outcome::Ok)
+            .attempts((0..120).map(|nth| attempt("backup", nth * 500, nth * 500 + 5)));
+        assert!(read(&usual).expect("it is measured").leant_on.is_empty());
+
+        let aim = Aim {
+            beside: Some(Beside {
+                dependency: "backup".into(),
+                kind: Kind::Error,
+            }),
+            ..Aim::single(&"s3".into(), Kind::Hang)
+        };
+        let mut scenario = sample::scenario();
+        scenario.phases[TROUBLE].faults[0].target = Target::Dependencies(vec![0, 1]);
+        for (hit, met) in [(true, Met::Answered), (false, Met::NotReached)] {
+            let (history, system) = (instead(hit).history(), sample::system());
+            let view = View::new(&history, &scenario, &system);
+            let pair = tried(&view, &aim, &reference()).expect("it is measured");
+            let train = pair.cells.iter().find(|cell| *cell.load == *"train");
+            assert_eq!(train.expect("a cell").met, met);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Every load against every dependency and every kind of trouble, one at a time: what is tried, in
+//! which order, how it is written as a scenario, and what a history says of it. Pure: it starts
+//! nothing and waits for nothing.
+//!
+//! A *trial* is one kind of trouble on one dependency, or two of them at once, tried on a system that
+//! was started for it and healthy; a *cell* is what one load met with in a trial. What the loads
+//! depend on is told by a [`Reference`] run without any fault, in which each load is alone for a
+//! while.
+//!
+//! | a cell is | when |
+//! |---|---|
+//! | failed | fewer than 99 % of the operations were answered |
+//! | degraded | they were, but by a fallback, more than 10 points above steady state |
+//! | answered | they were, as before |
+//! | too few | fewer than three operations say anything |
+//! | not reached | the fault acted on no call that is this load's |
+//! | does not use it | the load called the dependency in no operation of the reference run |
+//!
+//! The last two are never good news: nothing was shown. A load that does not use a dependency and
+//! fails all the same when that one is in trouble has *failed*, whatever it uses.
+
+mod cell;
+mod delay;
+mod finding;
+mod kind;
+mod model;
+mod order;
+mod reference;
+mod text;
+
+pub use cell::{is_our_doing, tried};
+pub use delay::{Delay, PATIENCE_MAX, Patience, in_time, too_late};
+#[cfg(test)]
+pub(crate) use finding::tests::sample;
+pub use finding::{Finding, Found, Need, findings, needs};
+pub use kind::Kind;
+pub use model::{
+    Aftermath, Aim, Beside, Cell, Counts, MATRIX_VERSION, Matrix, Met, State, Trial, Tried, Tries,
+};
+pub use order::{Wanted, aims, pairs};
+pub use reference::{Reference, Use, scenario as reference_scenario};
+pub use text::{Lengths, Relied, finding_text, trial_text};

@@ -1,0 +1,136 @@
+//! What is tried, and in which order.
+
+use super::{Aim, Beside, Kind, Matrix, Met, Reference, Trial};
+use crate::scenario::System;
+use std::sync::Arc;
+
+/// What somebody wants to be tried.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// These dependencies, by name; empty: all.
+    pub dependencies: Vec<Arc<str>>,
+    /// These kinds; empty: all.
+    pub kinds: Vec<Kind>,
+}
+
+impl Wanted {
+    fn has_kind(&self, kind: Kind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
+    }
+}
+
+/// The kinds that a dependency is put into beside the trouble that it saved the system from.
+const BESIDE: &[Kind] = &[Kind::Hang, Kind::Error];
+
+/// Every single trial, the most telling first: kind by kind in the order of [`Kind::ALL`], and of each
+/// kind the dependencies that most loads call, and most often, first. Those that no load calls come
+/// last, as trials that are not made.
+pub fn aims(reference: &Reference, system: &System, wanted: &Wanted) -> (Vec<Aim>, Vec<Trial>) {
+    let meant =
+        |name: &Arc<str>| wanted.dependencies.is_empty() || wanted.dependencies.contains(name);
+    let mut called: Vec<(&Arc<str>, usize, f64)> = Vec::new();
+    let mut left_out = Vec::new();
+    for dependency in system.dependencies.iter().filter(|one| meant(&one.name)) {
+        let name = &dependency.name;
+        let of_it = reference.uses.iter().filter(|one| one.dependency == *name);
+        let used: Vec<f64> = of_it
+            .filter(|one| one.is_use())
+            .map(super::Use::calls_each)
+            .collect();
+        if used.is_empty() {
+            left_out.push(name);
+        } else {
+            called.push((name, used.len(), used.iter().sum()));
+        }
+    }
+    called.sort_by(|one, other| other.1.cmp(&one.1).then(other.2.total_cmp(&one.2)));
+    let kinds = || Kind::ALL.iter().filter(|kind| wanted.has_kind(**kind));
+    let mut aims = Vec::new();
+    for kind in kinds() {
+        aims.extend(called.iter().map(|(name, ..)| Aim::single(name, *kind)));
+    }
+    let why = "no load calls it in the run without faults";
+    let left_out = left_out
+        .into_iter()
+        .flat_map(|name| kinds().map(move |kind| Trial::left_out(Aim::single(name, *kind), why)));
+    (aims, left_out.collect())
+}
+
+/// The pairs that are worth trying when all singles are done: a trouble that the system came through
+/// while it leant on another dependency, and that other one in trouble too. Of several troubles that
+/// led to the same dependency only the most telling one is taken, and none of the slow ones: what
+/// answers late in the end needed nothing else.
+pub fn pairs(matrix: &Matrix) -> Vec<Aim> {
+    let mut pairs: Vec<Aim> = Vec::new();
+    for trial in &matrix.trials {
+        let may_be_saved = trial.aim.beside.is_none() && !trial.aim.kind.takes_delay();
+        let Some(tried) = trial.tried().filter(|_| may_be_saved) else {
+            continue;
+        };
+        let mut saved = tried.cells.iter().filter(|cell| cell.uses);
+        let came_through = |cell: &super::Cell| matches!(cell.met, Met::Answered | Met::Degraded);
+        if !saved.any(came_through) {
+            continue;
+        }
+        for other in &tried.leant_on {
+            let is_known = pairs.iter().any(|pair| {
+                pair.dependency == trial.aim.dependency
+                    && pair.troubles().any(|(name, _)| name == other)
+            });
+            if is_known {
+                continue;
+            }
+            pairs.extend(BESIDE.iter().map(|kind| Aim {
+                beside: Some(Beside {
+                    dependency: Arc::clone(other),
+                    kind: *kind,
+                }),
+                ..trial.aim.clone()
+            }));
+        }
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{history::sample, matrix::Use};
+
+    #[test]
+    fn kind_by_kind_and_of_each_what_most_loads_call_comes_first() {
+        let used = |load: &str, dependency: &str, calls| Use {
+            load: load.into(),
+            dependency: dependency.into(),
+            operations: 10,
+            calls,
+            asked: Default::default(),
+        };
+        let reference = Reference {
+            sick: None,
+            uses: vec![
+                used("ask", "s3", 0),
+                used("train", "s3", 90),
+                used("ask", "backup", 1),
+                used("train", "backup", 1),
+            ],
+            starts_us: 0,
+            history: None,
+        };
+        let wanted = Wanted {
+            dependencies: Vec::new(),
+            kinds: vec![Kind::Slow, Kind::Hang],
+        };
+        let (made, left_out) = aims(&reference, &sample::system(), &wanted);
+        let said: Vec<String> = made.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["backup hang", "s3 hang", "backup slow", "s3 slow"]);
+        let others: Vec<String> = left_out.iter().map(|one| one.aim.to_string()).collect();
+        assert!(others.contains(&"pager hang".to_owned()), "{others:?}");
+        let wanted = Wanted {
+            dependencies: vec!["s3".into()],
+            kinds: Vec::new(),
+        };
+        let (made, left_out) = aims(&reference, &sample::system(), &wanted);
+        assert_eq!((made.len(), left_out.len()), (Kind::ALL.len(), 0));
+    }
+}

@@ -1,0 +1,355 @@
+//! Trials written as scenarios: what is run is a scenario file like any other, and what is found is
+//! left as one that can be run again.
+
+use super::{Aim, Cell, Delay, Trial};
+use crate::{
+    policy::samples::{percent, samples_needed},
+    scenario::{Load, System},
+    units::format_duration,
+};
+use std::{sync::Arc, time::Duration};
+
+/// The phases of a trial.
+#[derive(Debug, Clone, Copy)]
+pub struct Lengths {
+    /// How long the system is watched before.
+    pub steady: Duration,
+    /// How long the faults last.
+    pub trouble: Duration,
+    /// How long it has to be as before.
+    pub recovery: Duration,
+    /// How long everything must then hold.
+    pub hold: Duration,
+}
+
+impl Lengths {
+    /// What of the recovery is left for a requirement that can be judged: `hold` must be seen
+    /// besides, and seconds are counted whole.
+    fn within(&self) -> Duration {
+        let seen = self.hold + Duration::from_secs(1);
+        self.recovery
+            .saturating_sub(seen)
+            .max(Duration::from_secs(1))
+    }
+}
+
+/// Shares that a load can be required to be answered, the strictest first.
+const SHARES: &[f64] = &[0.99, 0.95, 0.9, 0.8, 0.5];
+
+/// The longest that a fault is made to last so that a thin load can show a share.
+const TROUBLE_MAX: Duration = Duration::from_secs(120);
+
+/// The scenario of a trial: a steady phase, the trouble, and the time to be as before. It requires
+/// of every load that it is answered, and that all is as before.
+///
+/// # Errors
+/// Why a protocol cannot carry the trouble.
+pub fn trial_text(
+    aim: &Aim,
+    system: &System,
+    lengths: &Lengths,
+    delay: Option<&Delay>,
+) -> Result<String, String> {
+    let mut text = head(&format!("{aim}: what the system does"), None);
+    text.push_str(&phases(aim, system, lengths, delay)?);
+    for load in &system.loads {
+        text.push_str(&answered(&load.name, SHARES[0]));
+    }
+    text.push_str(&recovers(lengths));
+    Ok(text)
+}
+
+/// What a scenario that is written for a finding rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Relied<'a> {
+    /// The system's file, as seen from the scenario's folder.
+    pub system_file: &'a str,
+    /// The system.
+    pub system: &'a System,
+    /// The phases of the trial.
+    pub lengths: Lengths,
+}
+
+/// The scenario that requires what the trial showed not to hold: that these loads are answered, and
+/// where it was wedged that it recovers. A fault lasts longer than in the trial where the load is too
+/// thin to show the share that is required.
+///
+/// # Errors
+/// Why a protocol cannot carry the trouble.
+pub fn finding_text(
+    trial: &Trial,
+    failed: &[&Cell],
+    is_wedged: bool,
+    relied: &Relied<'_>,
+) -> Result<String, String> {
+    let mut lengths = relied.lengths;
+    let mut expects = String::new();
+    for cell in failed {
+        let loads = &relied.system.loads;
+        let load = loads.iter().find(|load| load.name == cell.load);
+        let (share, trouble) = load.map_or((SHARES[0], lengths.trouble), |load| {
+            required(cell, load, lengths.trouble)
+        });
+        lengths.trouble = lengths.trouble.max(trouble);
+        expects.push_str(&answered(&cell.load, share));
+    }
+    if is_wedged {
+        expects.push_str(&recovers(&lengths));
+    }
+    let title = format!("{}: found by brownout matrix", trial.aim);
+    let mut text = head(&title, Some(relied.system_file));
+    let delay = trial.delay.as_ref();
+    if let Some(delay) = delay {
+        text.push_str(&format!("\n# The delay is {}.\n", delay.chosen));
+    }
+    text.push_str(&phases(&trial.aim, relied.system, &lengths, delay)?);
+    Ok(text + &expects)
+}
+
+/// The strictest share that the load can show in the time and did not reach, and how long the fault
+/// lasts for it.
+fn required(cell: &Cell, load: &Load, trouble: Duration) -> (f64, Duration) {
+    let counts = &cell.counts;
+    let answered = counts.ok + counts.degraded + counts.released;
+    let measured = answered as f64 / (counts.all() + counts.released).max(1) as f64;
+    let rate = load.rate.as_per_second();
+    let operations = rate * trouble.as_secs_f64();
+    let can_be_shown = |share: &&f64| samples_needed(**share) as f64 <= operations;
+    let mut shares = SHARES.iter().filter(can_be_shown);
+    if let Some(share) = shares.find(|share| measured < **share) {
+        return (*share, trouble);
+    }
+    let needed = samples_needed(SHARES[0]) as f64 / rate.max(1e-3);
+    let needed = Duration::from_secs_f64(needed.ceil() + 1.0);
+    (SHARES[0], needed.min(TROUBLE_MAX))
+}
+
+fn head(title: &str, system: Option<&str>) -> String {
+    let mut text = format!("title  = {}\n", quoted(title));
+    if let Some(system) = system {
+        text.push_str(&format!("system = {}\n", quoted(system)));
+    }
+    text + "tags   = [\"matrix\"]\n"
+}
+
+fn phases(
+    aim: &Aim,
+    system: &System,
+    lengths: &Lengths,
+    delay: Option<&Delay>,
+) -> Result<String, String> {
+    let mut text = format!(
+        "hold   = \"{}\"\n\n[[phase]]\nname   = \"steady\"\nlasts  = \"{}\"\nsteady = true\n",
+        format_duration(lengths.hold),
+        format_duration(lengths.steady)
+    );
+    text.push_str(&format!(
+        "\n[[phase]]\nname  = \"trouble\"\nlasts = \"{}\"\n",
+        format_duration(lengths.trouble)
+    ));
+    for (name, kind) in aim.troubles() {
+        let mut dependencies = system.dependencies.iter();
+        let Some(dependency) = dependencies.find(|one| one.name == *name) else {
+            return Err(format!("there is no dependency {name}"));
+        };
+        let delay = delay.map(Delay::time).unwrap_or_default();
+        let keys = kind.keys(dependency.protocol, delay, lengths.trouble)?;
+        text.push_str("\n  [[phase.fault]]\n");
+        for key in keys.lines() {
+            text.push_str(&format!("  {key}\n"));
+        }
+        text.push_str(&format!("  on = {}\n", quoted(name)));
+    }
+    text.push_str(&format!(
+        "\n[[phase]]\nname  = \"recovery\"\nlasts = \"until steady, at most {}\"\n",
+        format_duration(lengths.recovery)
+    ));
+    Ok(text)
+}
+
+fn answered(load: &Arc<str>, share: f64) -> String {
+    format!(
+        "\n[[expect]]\nid       = {}\nthat     = {}\nkind     = \"success-rate\"\nload     = {}\nduring   = \"trouble\"\nat_least = \"{}\"\n",
+        quoted(&format!("ANSWERED-{load}")),
+        quoted(&format!("{load} is answered all the same")),
+        quoted(load),
+        percent(share)
+    )
+}
+
+fn recovers(lengths: &Lengths) -> String {
+    format!(
+        "\n[[expect]]\nid     = \"RECOVERS\"\nthat   = \"when the trouble is over all is as before, by itself\"\nkind   = \"recovery\"\nwithin = \"{}\"\n",
+        format_duration(lengths.within())
+    )
+}
+
+/// A text as TOML reads it back.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            letter if letter.is_control() => {
+                out.push_str(&format!("\\u{:04X}", u32::from(letter)));
+            }
+            letter => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        input::{Problems, Source, render},
+        matrix::{Aftermath, Beside, Counts, Kind, Met, State},
+        protocol::PROTOCOLS,
+        scenario::{Scenario, from_texts, system_from_text},
+    };
+    use std::path::PathBuf;
+
+    const LENGTHS: Lengths = Lengths {
+        steady: Duration::from_secs(4),
+        trouble: Duration::from_secs(7),
+        recovery: Duration::from_secs(30),
+        hold: Duration::from_secs(2),
+    };
+
+    /// A system with a dependency of every protocol, named like it.
+    fn source() -> Source {
+        let mut text = "[system]\nexternal = \"http://127.0.0.1:9\"\n[load.ask]\nrate = \"4/s\"\nrequest = { path = \"/\" }\n".to_owned();
+        for def in PROTOCOLS {
+            let name = def.name;
+            text.push_str(&format!(
+                "[dependency.{name}]\nprotocol = \"{name}\"\nupstream = \"127.0.0.1:9\"\n"
+            ));
+            if name == "pusher" {
+                text.push_str("app = { id = \"1\", key = \"k\", secret = \"s\" }\n");
+            }
+        }
+        Source::new("system.toml", text)
+    }
+
+    fn system() -> System {
+        let mut problems = Problems::default();
+        let read = system_from_text(source(), PathBuf::from("."), &mut problems);
+        read.unwrap_or_else(|| panic!("{}", render(&problems.into_sorted(), false)))
+    }
+
+    fn scenario(text: &str) -> Scenario {
+        let mut problems = Problems::default();
+        let read = from_texts(
+            Source::new("trial.toml", text),
+            source(),
+            ".".into(),
+            &mut problems,
+        );
+        let Some((scenario, _)) = read else {
+            panic!("{}\n{text}", render(&problems.into_sorted(), false));
+        };
+        scenario
+    }
+
+    #[test]
+    fn every_kind_is_a_valid_scenario_on_every_protocol_that_can_carry_it() {
+        let system = system();
+        let delay = Delay {
+            us: 250_000,
+            chosen: "x".to_owned(),
+        };
+        for dependency in &system.dependencies {
+            for kind in Kind::ALL {
+                let aim = Aim::single(&dependency.name, *kind);
+                let delay = kind.takes_delay().then_some(&delay);
+                match trial_text(&aim, &system, &LENGTHS, delay) {
+                    Ok(text) => {
+                        let read = scenario(&text);
+                        assert_eq!(read.phases.len(), 3, "{aim}");
+                        assert_eq!(read.phases[1].faults.len(), 1, "{aim}");
+                        assert_eq!(read.expects.len(), 2, "{aim}");
+                    }
+                    Err(why) => {
+                        assert!(!dependency.protocol.has_messages(), "{aim}: {why}");
+                        assert!(matches!(kind, Kind::Error | Kind::LostReply), "{aim}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_has_both_troubles() {
+        let system = system();
+        let name = |name: &str| -> Arc<str> { name.into() };
+        let aim = Aim {
+            beside: Some(Beside {
+                dependency: name("http"),
+                kind: Kind::Error,
+            }),
+            ..Aim::single(&name("s3"), Kind::Hang)
+        };
+        let read = scenario(&trial_text(&aim, &system, &LENGTHS, None).expect("it is carried"));
+        let kinds: Vec<&str> = read.phases[1].faults.iter().map(|one| one.kind).collect();
+        assert_eq!(kinds, ["hang", "error"]);
+        assert_eq!(aim.file_stem(), "s3-hang-http-error");
+    }
+
+    fn failed(ok: u64, failed: u64) -> Cell {
+        Cell {
+            load: "ask".into(),
+            uses: true,
+            met: Met::Failed,
+            counts: Counts {
+                ok,
+                failed,
+                ..Counts::default()
+            },
+            p50_us: 0,
+            p99_us: 0,
+            steady_p99_us: 0,
+            tries: None,
+            aftermath: Aftermath::Unknown,
+            because: None,
+        }
+    }
+
+    /// The scenario written for a cell with so many answered and failed operations.
+    fn written(cell: &Cell) -> String {
+        let system = system();
+        let trial = Trial {
+            aim: Aim::single(&"s3".into(), Kind::Hang),
+            delay: None,
+            text: None,
+            history: None,
+            state: State::Unmeasured { why: String::new() },
+        };
+        let relied = Relied {
+            system_file: "../my \"system\".toml",
+            system: &system,
+            lengths: LENGTHS,
+        };
+        let text = finding_text(&trial, &[cell], false, &relied).expect("it is carried");
+        assert_eq!(scenario(&text).expects.len(), 1);
+        text
+    }
+
+    #[test]
+    fn a_finding_requires_what_the_load_can_show_and_did_not_reach() {
+        // 28 operations in 7 s can show 95 %, not 99 %.
+        let most = written(&failed(10, 18));
+        assert!(
+            most.contains("at_least = \"95%\"") && most.contains("lasts = \"7s\""),
+            "{most}"
+        );
+        // Where they reached what they can show, the fault lasts until they can show more.
+        let few = written(&failed(27, 1));
+        assert!(
+            few.contains("at_least = \"99%\"") && few.contains("lasts = \"26s\""),
+            "{few}"
+        );
+    }
+}
