@@ -11,6 +11,7 @@ mod environment;
 mod event;
 mod faults;
 mod machine;
+pub mod matrix;
 mod places;
 pub mod ports;
 mod probes;
