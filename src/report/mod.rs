@@ -12,6 +12,7 @@ mod html;
 mod json;
 mod junit;
 pub(crate) mod layout;
+pub mod matrix;
 mod model;
 #[cfg(test)]
 pub(crate) mod sample;

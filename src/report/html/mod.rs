@@ -16,6 +16,7 @@ mod faults;
 mod figures;
 mod glossary;
 mod headline;
+pub(super) mod matrix;
 mod plot;
 mod recovery;
 mod repeat;
@@ -38,7 +39,7 @@ pub const HTML: ReportDef = ReportDef {
     render,
 };
 
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// Results to bytes.
