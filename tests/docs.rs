@@ -115,6 +115,7 @@ pages! {
     ci_is_true: "docs/how-to/ci.md" from Shop;
     docker_compose_is_true: "docs/how-to/docker-compose.md" from Shop;
     staging_is_true: "docs/how-to/staging.md" from Shop;
+    a_matrix_is_true: "docs/how-to/matrix.md" from Shop;
     reports_are_true: "docs/how-to/report.md" from Judged;
     readme_is_true: "README.md" from Repository;
     the_map_is_true: "docs/README.md" from Empty;

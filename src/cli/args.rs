@@ -38,6 +38,8 @@ pub enum Command {
     Init(Init),
     /// Run scenarios against a system and judge them.
     Run(Run),
+    /// Try every kind of trouble on every dependency, and show what each load met with.
+    Matrix(Matrix),
     /// Find all mistakes in scenario and system files, without starting anything.
     Check(Check),
     /// Show what would happen and when, without starting anything.
@@ -178,6 +180,80 @@ pub struct Run {
     /// Progress with every detail.
     #[arg(long, short, conflicts_with = "quiet")]
     pub verbose: bool,
+}
+
+/// `brownout matrix`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout matrix --system brownout.toml
+  brownout matrix --system brownout.toml --on s3 --fault hang --fault error
+  brownout matrix --system brownout.toml --budget 5m --fail-on wedged
+  brownout matrix --system brownout.toml --write-scenarios found/
+
+The load is that of the system's file. First it runs without any fault: it must be healthy, or
+nothing is tried; and each load is alone for a while, which shows what it calls. Then every kind of
+trouble is tried on every dependency that a load calls, each on a system that was started for it:
+hang, error, too-slow, lost-reply, reset, restart, quota, slow. Where the system came through by
+calling another dependency instead, that one is put in trouble as well.
+
+The table goes to standard output, progress to standard error. Into --out go matrix.html,
+matrix.json and junit.xml, and for each trial a folder with its history.jsonl and the output of what
+was started.
+
+With --budget the most telling trials come first: kinds in the order above, and of each kind the
+dependencies that most loads call. What there was no time for is listed.
+
+Exit status: 0 it was measured, whatever was found; 1 something was found that --fail-on names; 2 the
+system was not healthy without faults, nothing could be measured, or a trial shows nothing; 64 usage
+or file problem; 69 the system could not be started; 130 interrupted (what was done so far is
+written).")]
+pub struct Matrix {
+    /// The system, with its dependencies and its load.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, default_value = "brownout.toml")]
+    pub system: PathBuf,
+    /// Only this dependency, by its name or role; can be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub on: Vec<String>,
+    /// Only this kind of trouble; can be given several times.
+    #[arg(long, value_name = "KIND", value_parser = super::matrix::kind)]
+    pub fault: Vec<crate::matrix::Kind>,
+    /// Begins no trial that would probably end later than this.
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    pub budget: Option<std::time::Duration>,
+    /// Fails where this is found; can be given several times.
+    #[arg(long, value_name = "WHAT")]
+    pub fail_on: Vec<super::matrix::FailOn>,
+    /// Leaves a scenario for each trial in which a load failed or the system was wedged, which
+    /// requires that it does not.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub write_scenarios: Option<PathBuf>,
+    /// Where reports and histories go.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "brownout-matrix")]
+    pub out: PathBuf,
+    /// How long the system is watched before each trouble.
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = length)]
+    pub steady: std::time::Duration,
+    /// How long each trouble lasts; by default 2s more than the most patient load waits, at least 5s
+    /// and at most 20s.
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    pub lasts: Option<std::time::Duration>,
+    /// How long the system has to be as before; then it is wedged.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = length)]
+    pub recovery: std::time::Duration,
+    /// How long everything must then hold.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = length)]
+    pub hold: std::time::Duration,
+    /// Repeats the decisions of the matrix that had this seed; a fresh one by default.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How many trials go on side by side, each on a system of its own; by default one, and one for
+    /// each core (at most 4) where all that the system depends on is started with it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// No progress, only the table.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// Where results go beside standard output and `--out`.
@@ -463,6 +539,15 @@ fn speed(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|factor| SPEED.contains(factor))
         .ok_or_else(|| "expected a factor from 0.01x to 1000x, like 4x".to_owned())
+}
+
+/// Reads a length of time that is not zero: `5m`, `250ms`.
+fn length(text: &str) -> Result<std::time::Duration, String> {
+    let length = crate::units::parse_duration(text).map_err(|error| error.to_string())?;
+    match length.is_zero() {
+        true => Err("expected a time above zero, like 4s".to_owned()),
+        false => Ok(length),
+    }
 }
 
 /// Reads `20%` as 0.2.

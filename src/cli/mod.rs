@@ -18,6 +18,7 @@ mod interrupt;
 mod judge;
 mod list;
 mod man;
+mod matrix;
 mod outputs;
 mod paths;
 mod plan;
@@ -140,6 +141,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Explain(args) => explain::explain(&args),
         Command::Init(args) => init::init(&args),
         Command::Run(args) => run::run(&args),
+        Command::Matrix(args) => matrix::matrix(&args),
         Command::Judge(args) => judge::judge(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Report(args) => report::report(&args),

@@ -171,7 +171,8 @@ fn forget(folder: &Path) {
     }
 }
 
-fn refused(path: &Path, error: &io::Error) -> Failure {
+/// The failure of a path that cannot be written.
+pub(super) fn refused(path: &Path, error: &io::Error) -> Failure {
     Failure::usage(
         format!("cannot write `{}`: {}", path.display(), in_words(error)),
         "name another folder with `--out DIR`; nothing was started",
