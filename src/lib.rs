@@ -22,10 +22,12 @@
 //! - [`proxy`], [`load`], [`process`], `embedded`: what touches the world.
 //! - [`run`]: joins them; heals on every way out.
 //! - [`report`]: history and verdicts to bytes.
+//! - [`control`]: proxies without a scenario, switched by hand or by somebody's tests.
 //! - [`cli`]: the command line, the only part that prints or exits.
 //! - `reference`: small honest systems that the shipped scenarios are run against.
 
 pub mod cli;
+pub mod control;
 #[cfg(feature = "demo")]
 pub mod embedded;
 pub mod expectation;

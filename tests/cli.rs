@@ -59,6 +59,8 @@ fn help_shows_every_command_and_examples() {
         "report",
         "list",
         "schema",
+        "serve",
+        "ctl",
         "completions",
         "man",
     ] {

@@ -65,6 +65,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("embedded", &["history", "protocol"]),
     ("reference", &["embedded", "seed"]),
     (
+        "control",
+        &["fault", "history", "input", "protocol", "proxy", "seed"],
+    ),
+    (
         "report",
         &[
             "expectation",
@@ -103,11 +107,27 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("process::exit(", &["cli"]),
     (
         "tokio::net",
-        &["embedded", "load", "process", "proxy", "reference", "run"],
+        &[
+            "control",
+            "embedded",
+            "load",
+            "process",
+            "proxy",
+            "reference",
+            "run",
+        ],
     ),
     (
         "tokio::time::sleep",
-        &["embedded", "load", "process", "proxy", "reference", "run"],
+        &[
+            "control",
+            "embedded",
+            "load",
+            "process",
+            "proxy",
+            "reference",
+            "run",
+        ],
     ),
 ];
 

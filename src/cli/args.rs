@@ -56,6 +56,10 @@ pub enum Command {
     Explain(Explain),
     /// Print the JSON Schema of scenario or system files, for editors, or of report.json.
     Schema(Schema),
+    /// Answer Toxiproxy's API: proxies that your tests make fail.
+    Serve(Serve),
+    /// Look at the proxies of a running server, and change them.
+    Ctl(Ctl),
     /// Print a script that completes what is typed, for a shell.
     Completions(Completions),
     /// Print the manual page, or that of one command.
@@ -481,6 +485,222 @@ pub enum SchemaFile {
     Report,
 }
 
+/// `brownout serve`.
+#[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  brownout serve                             as toxiproxy-server: clients find it where they look
+  brownout serve --port 0                    on a free port, which it prints
+  brownout serve --config proxies.json --seed 42 --proxy-metrics
+  BROWNOUT_TOKEN=$(openssl rand -hex 16) brownout serve --host 0.0.0.0
+
+It understands what Toxiproxy's clients send, in every language, and its options also with one
+dash: `-host=localhost -port 8474`. Which connections a toxic of a toxicity below 1 acts on is decided by the seed.
+
+On an address that others can reach it wants a token, as a bearer token or as the password of
+http://any:TOKEN@HOST:PORT. No page in a browser is answered.
+
+It prints where it listens, tells what happens on standard error (LOG_LEVEL=error: only what went
+wrong), and ends with 0 on SIGINT or SIGTERM."#)]
+pub struct Serve {
+    /// Where the API listens; a name, or an address.
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    pub host: String,
+    /// Its port; 0 for one that is free.
+    #[arg(long, value_name = "PORT", default_value_t = crate::control::PORT)]
+    pub port: u16,
+    /// Proxies to begin with, as JSON: what a client would send to /populate.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Repeats what was decided by chance with this seed; a fresh one by default.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
+    pub seed: Option<u64>,
+    /// Counts the bytes of each proxy, at /metrics.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true)]
+    pub proxy_metrics: bool,
+    /// Tells what the process itself takes, at /metrics.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true)]
+    pub runtime_metrics: bool,
+    /// What clients must know; best set by its variable, where no list of processes shows it.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "BROWNOUT_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// Prints which version of Toxiproxy's API this is.
+    #[arg(long)]
+    pub version: bool,
+}
+
+/// `brownout ctl`.
+#[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  brownout ctl create --listen localhost:26379 --upstream localhost:6379 redis
+  brownout ctl toxic add --type latency --attribute latency=1000 --attribute jitter=50 redis
+  brownout ctl toxic add --type redis_error --attribute error=LOADING --toxicity 0.3 redis
+  brownout ctl toxic update --name latency_downstream --attribute latency=200 redis
+  brownout ctl toxic remove --name latency_downstream redis
+  brownout ctl toggle redis
+  brownout ctl inspect redis
+  brownout ctl reset
+
+It asks the server that `brownout serve` runs, or any other that answers Toxiproxy's API. What it
+prints is in columns between tabs: of a proxy its name, where it listens, where it leads, enabled or
+disabled, and how many toxics it has."#)]
+pub struct Ctl {
+    /// The server: http://HOST:PORT, or http://any:TOKEN@HOST:PORT.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TOXIPROXY_URL",
+        hide_env_values = true,
+        default_value = "http://localhost:8474",
+        global = true
+    )]
+    pub host: String,
+    /// What the server wants to know.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "BROWNOUT_TOKEN",
+        hide_env_values = true,
+        global = true
+    )]
+    pub token: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CtlCommand,
+}
+
+/// What can be done with a running server.
+#[derive(Debug, Subcommand)]
+pub enum CtlCommand {
+    /// Show every proxy.
+    #[command(visible_aliases = ["l", "li", "ls"])]
+    List,
+    /// Show a proxy and its toxics.
+    #[command(visible_aliases = ["i", "ins"])]
+    Inspect(OneProxy),
+    /// Make a proxy.
+    #[command(visible_aliases = ["c", "new"])]
+    Create(NewProxy),
+    /// Enable a proxy that is disabled, and the other way round.
+    #[command(visible_alias = "tog")]
+    Toggle(OneProxy),
+    /// Remove a proxy.
+    #[command(visible_alias = "d")]
+    Delete(OneProxy),
+    /// Enable every proxy and remove every toxic.
+    Reset,
+    /// Add, change and remove toxics.
+    #[command(subcommand, visible_alias = "t")]
+    Toxic(ToxicCommand),
+}
+
+/// A proxy that is there.
+#[derive(Debug, Args)]
+pub struct OneProxy {
+    /// The proxy.
+    #[arg(value_name = "PROXY")]
+    pub proxy: String,
+}
+
+/// A proxy that is to be there.
+#[derive(Debug, Args)]
+pub struct NewProxy {
+    /// Where it listens; by default on a free port.
+    #[arg(long, short, value_name = "HOST:PORT", default_value = "localhost:0")]
+    pub listen: String,
+    /// Where it leads.
+    #[arg(long, short, value_name = "HOST:PORT")]
+    pub upstream: String,
+    /// What is spoken, where toxics are to know it from the start: http, s3, redis, postgres …
+    #[arg(long, value_name = "NAME")]
+    pub protocol: Option<String>,
+    /// Made, and not enabled.
+    #[arg(long)]
+    pub disabled: bool,
+    /// Its name.
+    #[arg(value_name = "PROXY")]
+    pub proxy: String,
+}
+
+/// What can be done with toxics.
+#[derive(Debug, Subcommand)]
+pub enum ToxicCommand {
+    /// Add a toxic to a proxy.
+    #[command(visible_alias = "a")]
+    Add(NewToxic),
+    /// Change a toxic; what is not said stays.
+    #[command(visible_alias = "u")]
+    Update(ChangedToxic),
+    /// Remove a toxic.
+    #[command(visible_aliases = ["r", "delete", "d"])]
+    Remove(OldToxic),
+}
+
+/// A toxic that is to be there.
+#[derive(Debug, Args)]
+pub struct NewToxic {
+    /// What it does: latency, timeout, http_error …
+    #[arg(long = "type", short = 't', value_name = "TYPE")]
+    pub kind: String,
+    /// Its name; by default its type and its direction.
+    #[arg(long, short, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The share of the connections that it acts on, 0 to 1.
+    #[arg(
+        long,
+        visible_alias = "tox",
+        value_name = "SHARE",
+        default_value_t = 1.0
+    )]
+    pub toxicity: f32,
+    /// What it is told; may be given several times.
+    #[arg(long = "attribute", short = 'a', value_name = "KEY=VALUE")]
+    pub attributes: Vec<String>,
+    /// On what clients send.
+    #[arg(long, short)]
+    pub upstream: bool,
+    /// On what clients are sent; this is the default.
+    #[arg(long, short, conflicts_with = "upstream")]
+    pub downstream: bool,
+    /// The proxy.
+    #[arg(value_name = "PROXY")]
+    pub proxy: String,
+}
+
+/// A toxic that is to be another.
+#[derive(Debug, Args)]
+pub struct ChangedToxic {
+    /// Its name.
+    #[arg(long, short, value_name = "NAME")]
+    pub name: String,
+    /// The share of the connections that it acts on, 0 to 1.
+    #[arg(long, visible_alias = "tox", value_name = "SHARE")]
+    pub toxicity: Option<f32>,
+    /// What it is told; may be given several times.
+    #[arg(long = "attribute", short = 'a', value_name = "KEY=VALUE")]
+    pub attributes: Vec<String>,
+    /// The proxy.
+    #[arg(value_name = "PROXY")]
+    pub proxy: String,
+}
+
+/// A toxic that is not to be there.
+#[derive(Debug, Args)]
+pub struct OldToxic {
+    /// Its name.
+    #[arg(long, short, value_name = "NAME")]
+    pub name: String,
+    /// The proxy.
+    #[arg(value_name = "PROXY")]
+    pub proxy: String,
+}
+
 /// `brownout completions`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -550,6 +770,14 @@ fn length(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
+/// Reads any whole number of 64 bits, also one below zero.
+fn seed(text: &str) -> Result<u64, String> {
+    let signed = || text.parse::<i64>().map(i64::cast_unsigned);
+    text.parse()
+        .or_else(|_| signed())
+        .map_err(|_| "expected a whole number, like 42".to_owned())
+}
+
 /// Reads `20%` as 0.2.
 fn noise(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text);
@@ -582,6 +810,16 @@ mod tests {
                 "{}",
                 command.get_name()
             );
+        }
+    }
+
+    #[test]
+    fn seeds_are_whole_numbers() {
+        assert_eq!(seed("42"), Ok(42));
+        assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(seed("-1"), Ok(u64::MAX));
+        for wrong in ["", "x", "1.5", "18446744073709551616"] {
+            assert!(seed(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -56,10 +56,11 @@ impl Interrupt {
 
 /// The signals that end a program, but for those that whoever started us wants ignored: `nohup`
 /// does so with HUP, a shell with the INT of what it starts in the background.
-struct Signals(Vec<Signal>);
+pub(super) struct Signals(Vec<Signal>);
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// Listens from now on.
+    pub(super) fn new() -> std::io::Result<Self> {
         let ignored = ignored();
         [
             SignalKind::interrupt(),
@@ -73,7 +74,8 @@ impl Signals {
         .map(Self)
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next of them.
+    pub(super) async fn next(&mut self) {
         let each = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
         let each: Vec<_> = each.collect();
         if each.is_empty() {

@@ -7,6 +7,7 @@ mod args;
 mod bug;
 mod check;
 mod completions;
+mod ctl;
 mod diff;
 mod exit;
 mod explain;
@@ -29,7 +30,9 @@ mod run;
 mod runs;
 mod say;
 mod schema;
+mod serve;
 mod so_far;
+mod spelling;
 
 pub use exit::Exit;
 
@@ -87,7 +90,7 @@ pub fn main() -> ExitCode {
         return exit;
     }
     bug::install_hook();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(spelling::with_two_dashes(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -146,6 +149,8 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Diff(args) => diff::diff(&args),
         Command::Report(args) => report::report(&args),
         Command::Schema(args) => schema::schema(&args),
+        Command::Serve(args) => serve::serve(&args),
+        Command::Ctl(args) => ctl::ctl(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),
     }

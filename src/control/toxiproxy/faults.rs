@@ -1,0 +1,386 @@
+//! Toxics that know the protocol: the faults of scenarios, asked for through the same calls.
+//!
+//! Their `type` is the protocol and the kind of fault, as `s3_error` or `postgres_overload`; on a
+//! proxy whose protocol is known, the kind alone. Their attributes are the keys of a
+//! `[[phase.fault]]`. What toxicity is for other toxics, the share of connections, is here the
+//! share of requests where single ones are seen.
+
+use super::{
+    failure::Failure,
+    json::{self, Node},
+    placed::Stream,
+};
+use crate::{
+    fault::{Active, FAULTS, FaultDef, FaultId, Gate, Group, Memory, default_by, gate},
+    history::Recorder,
+    input::{Fields, Problems, Source},
+    protocol::{PROTOCOLS, Protocol},
+    seed::Seed,
+};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+use std::{fmt::Write, sync::Arc, time::Duration};
+use toml::de::DeTable;
+
+/// Faults that act before there is a connection, on a listener that is not theirs here: a proxy
+/// that is not enabled refuses.
+const ON_LISTENERS: &[&str] = &["refuse", "no-accept"];
+
+/// A kind of fault on a protocol.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    def: &'static FaultDef,
+    /// What must be spoken; `None` for whatever is.
+    pub(super) protocol: Option<Protocol>,
+}
+
+impl Kind {
+    /// The kind that a `type` names, if it names one.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let of = |kind: &str, protocol| {
+            let kind = kind.replace('_', "-");
+            let def = FAULTS.iter().find(|def| def.name == kind)?;
+            let is_offered = def.group != Group::Process && !ON_LISTENERS.contains(&def.name);
+            is_offered.then_some(Self { def, protocol })
+        };
+        let with_protocol = PROTOCOLS.iter().find_map(|def| {
+            let kind = name.strip_prefix(def.name)?.strip_prefix('_')?;
+            of(kind, Some(def.protocol))
+        });
+        with_protocol.or_else(|| of(name, None))
+    }
+
+    /// Whether any stream of bytes can carry it.
+    pub(super) fn is_of_any_stream(self) -> bool {
+        (self.def.carried_by)(Protocol::Tcp).is_ok()
+    }
+}
+
+/// What a fault is put on.
+pub(super) struct Place<'a> {
+    pub(super) proxy: &'a str,
+    pub(super) protocol: Protocol,
+    pub(super) seed: Seed,
+    pub(super) recorder: &'a Recorder,
+}
+
+/// One fault of one proxy, as it was last set.
+#[derive(Debug)]
+pub(super) struct Fault {
+    id: u64,
+    pub(super) name: String,
+    kind_said: String,
+    stream_said: String,
+    pub(super) stream: Stream,
+    attributes: Vec<(String, Node)>,
+    toxicity: f32,
+    /// `None` where its toxicity leaves nothing to act on.
+    pub(super) active: Option<Arc<Active>>,
+}
+
+impl Fault {
+    /// The fault that a request asks for.
+    pub(super) fn asked(
+        node: &Node,
+        (kind, id, name): (Kind, u64, String),
+        place: &Place<'_>,
+        memory: &mut Memory,
+    ) -> Result<Self, Failure> {
+        let stream_said = node.text_at("stream")?;
+        let stream_said = stream_said.unwrap_or_else(|| "downstream".to_owned());
+        let mut fault = Self {
+            id,
+            name,
+            kind_said: node.text_at("type")?.unwrap_or_default(),
+            stream: Stream::said(&stream_said)?,
+            stream_said,
+            attributes: Vec::new(),
+            toxicity: 1.0,
+            active: None,
+        };
+        fault.say(node)?;
+        fault.active = fault.read(kind, place, memory)?;
+        Ok(fault)
+    }
+
+    /// The same fault with what a request says of its attributes and its toxicity.
+    pub(super) fn updated(
+        &self,
+        node: &Node,
+        place: &Place<'_>,
+        memory: &mut Memory,
+    ) -> Result<Self, Failure> {
+        let mut fault = Self {
+            id: self.id,
+            name: self.name.clone(),
+            kind_said: self.kind_said.clone(),
+            stream_said: self.stream_said.clone(),
+            stream: self.stream,
+            attributes: self.attributes.clone(),
+            toxicity: self.toxicity,
+            active: None,
+        };
+        fault.say(node)?;
+        let kind = Kind::named(&fault.kind_said);
+        let kind = kind.ok_or_else(|| Failure::bad("invalid toxic type"))?;
+        fault.active = fault.read(kind, place, memory)?;
+        Ok(fault)
+    }
+
+    fn say(&mut self, node: &Node) -> Result<(), Failure> {
+        self.toxicity = node.single_at("toxicity")?.unwrap_or(self.toxicity);
+        let said = node.get("attributes")?.unwrap_or(&Node::Null);
+        let said = said
+            .object()
+            .map_err(|mismatch| mismatch.at("attributes"))?;
+        for (key, value) in said.unwrap_or_default() {
+            let key = key.to_ascii_lowercase();
+            self.attributes.retain(|(known, _)| *known != key);
+            if !value.is_null() {
+                self.attributes.push((key, value.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads it as a scenario's file is read, with the same words for what is wrong.
+    fn read(
+        &self,
+        kind: Kind,
+        place: &Place<'_>,
+        memory: &mut Memory,
+    ) -> Result<Option<Arc<Active>>, Failure> {
+        let def = kind.def;
+        let source = Source::new("attributes", self.as_toml(def.name, place.proxy));
+        let mut problems = Problems::default();
+        let read = match DeTable::parse(&source.text) {
+            Ok(table) => {
+                let (name, span) = (format!("`{}`", self.kind_said), table.span());
+                let fields = Fields::unchecked(table.get_ref(), span, &source, name, gate::KEYS);
+                fields.check_keys(&[def.keys], &mut problems);
+                let gate = Gate::parse(&fields, &mut problems);
+                gate.and_then(|gate| {
+                    let behaviour = def.read(&fields, place.protocol, &gate, &mut problems);
+                    behaviour.map(|behaviour| (behaviour, gate))
+                })
+            }
+            Err(error) => return Err(Failure::bad_body(error.message())),
+        };
+        if let Some(words) = in_words(&problems) {
+            return Err(Failure::bad_body(words));
+        }
+        let Some((behaviour, gate)) = read else {
+            return Err(Failure::bad_body(format_args!("no `{}`", self.kind_said)));
+        };
+        for (key, is_said) in [
+            ("ramp", !gate.ramp.is_empty()),
+            ("one_of", gate.one_of.is_some()),
+        ] {
+            if is_said {
+                let words = format!("`{key}` needs a phase of a scenario");
+                return Err(Failure::bad_body(words));
+            }
+        }
+        if self.toxicity <= 0.0 {
+            return Ok(None);
+        }
+        let armed = place.recorder.now();
+        let behaviour = behaviour
+            .armed(memory, place.proxy, armed)
+            .unwrap_or(behaviour);
+        let by = gate
+            .by
+            .clone()
+            .unwrap_or_else(|| default_by(place.protocol));
+        // Its number tells it from the others in force, of which there are far fewer.
+        let number = FaultId(self.id as u16);
+        let names = ["toxic", place.proxy, &self.name];
+        Ok(Some(Arc::new(Active::new(
+            number,
+            gate,
+            behaviour,
+            place.seed,
+            &names,
+            armed,
+            Duration::ZERO,
+            by,
+        ))))
+    }
+
+    fn as_toml(&self, kind: &str, proxy: &str) -> String {
+        let mut text = String::new();
+        let mut line = |key: &str, value: String| {
+            // Writing into memory does not fail.
+            let _ = writeln!(text, "{} = {value}", quoted(key));
+        };
+        line("kind", quoted(kind));
+        line("on", quoted(proxy));
+        for (key, value) in &self.attributes {
+            line(key, toml(value));
+        }
+        let says_share = self.attributes.iter().any(|(key, _)| key == "share");
+        if self.toxicity > 0.0 && self.toxicity < 1.0 && !says_share {
+            let percent = (f64::from(self.toxicity) * 1e8).round() / 1e6;
+            line("share", quoted(&format!("{percent}%")));
+        }
+        text
+    }
+}
+
+/// Everything that is wrong, in one line; `None` for nothing.
+fn in_words(problems: &Problems) -> Option<String> {
+    let word = |problem: &crate::input::Problem| match &problem.hint {
+        Some(hint) => format!("{} (hint: {hint})", problem.message),
+        None => problem.message.clone(),
+    };
+    let words: Vec<String> = problems.as_slice().iter().map(word).collect();
+    (problems.any_error()).then(|| words.join("; "))
+}
+
+/// A text as TOML has it, which escapes as JSON does, and one letter more.
+fn quoted(text: &str) -> String {
+    json::written(&text).replace('\u{7f}', "\\u007f")
+}
+
+fn toml(node: &Node) -> String {
+    match node {
+        Node::Null => "\"\"".to_owned(),
+        Node::Bool(bool) => bool.to_string(),
+        Node::Integer(number) => number.to_string(),
+        Node::Number(number) => format!("{number:?}"),
+        Node::Text(text) => quoted(text),
+        Node::List(members) => {
+            let members: Vec<String> = members.iter().map(toml).collect();
+            format!("[{}]", members.join(", "))
+        }
+        Node::Object(entries) => {
+            let entries = entries.iter().filter(|(_, value)| !value.is_null());
+            let entries: Vec<String> = entries
+                .map(|(key, value)| format!("{} = {}", quoted(key), toml(value)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Attributes<'a>(&'a [(String, Node)]);
+        impl Serialize for Attributes<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+            }
+        }
+        let mut fields = serializer.serialize_struct("Toxic", 5)?;
+        fields.serialize_field("attributes", &Attributes(&self.attributes))?;
+        fields.serialize_field("name", &self.name)?;
+        fields.serialize_field("type", &self.kind_said)?;
+        fields.serialize_field("stream", &self.stream_said)?;
+        fields.serialize_field("toxicity", &json::Single(self.toxicity))?;
+        fields.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(kind: &str, protocol: Protocol, said: &str) -> Result<Fault, String> {
+        let (recorder, _history) = Recorder::channel(1);
+        let place = Place {
+            proxy: "p",
+            protocol,
+            seed: Seed(1),
+            recorder: &recorder,
+        };
+        let body = format!(r#"{{"type":"{kind}",{said}}}"#);
+        let node = Node::read(body.as_bytes()).expect("it is JSON");
+        let kind = Kind::named(kind).ok_or("no such type")?;
+        let asked = (kind, 1, "t".to_owned());
+        Fault::asked(&node, asked, &place, &mut Memory::default())
+            .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn every_fault_of_a_request_has_a_type_for_each_protocol_that_carries_it() {
+        for (name, protocol, kind) in [
+            ("http_error", Some(Protocol::Http), "error"),
+            ("s3_error", Some(Protocol::S3), "error"),
+            (
+                "postgres_lost_reply",
+                Some(Protocol::Postgres),
+                "lost-reply",
+            ),
+            ("redis_overload", Some(Protocol::Redis), "overload"),
+            ("quota", None, "quota"),
+            ("hang", None, "hang"),
+        ] {
+            let found = Kind::named(name).expect("it is there");
+            assert_eq!((found.protocol, found.def.name), (protocol, kind), "{name}");
+        }
+        for name in [
+            "refuse",
+            "tcp_refuse",
+            "no_accept",
+            "kill",
+            "http_pause",
+            "ftp_error",
+            "",
+        ] {
+            assert!(Kind::named(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_the_keys_of_a_scenario_with_its_words_for_mistakes() {
+        let right = r#""attributes":{"Error":"SlowDown","applied":"maybe","when":{"operation":["GetObject","PutObject"]},"retry_after":"2s","detail":null}"#;
+        let fault = read("s3_error", Protocol::S3, right).expect("it is right");
+        assert!(fault.active.is_some());
+        assert_eq!(
+            json::written(&fault),
+            r#"{"attributes":{"error":"SlowDown","applied":"maybe","when":{"operation":["GetObject","PutObject"]},"retry_after":"2s"},"name":"t","type":"s3_error","stream":"downstream","toxicity":1}"#
+        );
+        let wrong = |kind, protocol, said: &str| {
+            let said = format!(r#""attributes":{{{said}}}"#);
+            read(kind, protocol, &said).map(|_| ()).unwrap_err()
+        };
+        let misspelt = wrong("s3_error", Protocol::S3, r#""eror":"SlowDown""#);
+        assert!(
+            misspelt.contains("unknown key `eror`") && misspelt.contains("did you mean `error`"),
+            "{misspelt}"
+        );
+        let carried = wrong("lost_reply", Protocol::Tcp, "");
+        assert!(
+            carried.contains("cannot act on the protocol tcp"),
+            "{carried}"
+        );
+        let phase = wrong(
+            "http_error",
+            Protocol::Http,
+            r#""status":503,"share":"5%","ramp":{"share":["0%","5%"]}"#,
+        );
+        assert!(phase.starts_with("bad request body: "), "{phase}");
+        let quotes = wrong("http_error", Protocol::Http, r#""a\"\nkind=\"b":1"#);
+        assert!(quotes.contains("unknown key"), "{quotes}");
+    }
+
+    #[test]
+    fn toxicity_is_the_share_unless_a_share_is_said() {
+        let share = |said: &str| {
+            let fault = read("http_error", Protocol::Http, said).expect("it is right");
+            let active = fault.active?;
+            Some(active.gate.share.map(crate::units::Share::fraction))
+        };
+        let status = r#""attributes":{"status":503"#;
+        assert_eq!(share(&format!("{status}}}")), Some(None));
+        assert_eq!(
+            share(&format!(r#""toxicity":0.25,{status}}}"#)),
+            Some(Some(0.25))
+        );
+        assert_eq!(
+            share(&format!(r#""toxicity":0.25,{status},"share":"5%"}}"#)),
+            Some(Some(0.05))
+        );
+        assert_eq!(share(&format!(r#""toxicity":80,{status}}}"#)), Some(None));
+        assert_eq!(share(&format!(r#""toxicity":0,{status}}}"#)), None);
+    }
+}

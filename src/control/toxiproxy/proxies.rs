@@ -1,0 +1,744 @@
+//! All proxies, and what can be done with them.
+//!
+//! One request at a time changes them. None of its steps waits for a client or a server: a
+//! connection that is told to end does so at once, and a change of toxics is put where every
+//! connection looks before it passes on what arrives after it.
+
+use super::{
+    Counters, address,
+    engine::Engine,
+    failure::Failure,
+    faults::{self, Fault},
+    json::{self, Node},
+    placed::{Line, Placed, Stream},
+    toxics,
+};
+use crate::{
+    control::{
+        Tell,
+        link::{Door, Lines, Memory, Shared, Way},
+    },
+    fault,
+    history::Recorder,
+    protocol::{PROTOCOLS, Protocol},
+    seed::Seed,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, atomic::AtomicU64},
+};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, watch};
+
+/// The most proxies there may be.
+const PROXIES_MAX: usize = 1_000;
+
+/// The most toxics that a proxy may have.
+const TOXICS_MAX: usize = 100;
+
+/// The most connections through all proxies, where the system gives what they need. Further ones
+/// wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 10_000;
+
+/// File descriptors for all else than connections through proxies.
+const DESCRIPTORS_KEPT: usize = 512;
+
+/// What all proxies have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Common {
+    /// What decides by chance.
+    pub(crate) seed: Seed,
+    /// Where a proxy listens that names no address.
+    pub(crate) unnamed: IpAddr,
+    /// Who hears of what happens.
+    pub(crate) tell: Tell,
+    memory: Memory,
+    permits: Arc<Semaphore>,
+}
+
+impl Common {
+    pub(crate) fn new(seed: Seed, api: IpAddr, tell: Tell) -> Self {
+        Self {
+            seed,
+            unnamed: address::unnamed(api),
+            tell,
+            memory: Memory::default(),
+            permits: Arc::new(Semaphore::new(connections_max())),
+        }
+    }
+}
+
+/// The most connections that leave the API what it needs: each may take four file descriptors, two
+/// of them for an engine. As many are asked for as the system gives.
+fn connections_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // On some systems the most that is said is more than is given.
+    let is_given = setrlimit(Resource::Nofile, most).is_ok();
+    let given = if is_given {
+        limit.maximum
+    } else {
+        limit.current
+    };
+    let given = given.and_then(|given| usize::try_from(given).ok());
+    let left = given.map_or(usize::MAX, |given| given.saturating_sub(DESCRIPTORS_KEPT));
+    (left / 4).clamp(1, CONNECTIONS_MAX)
+}
+
+/// All proxies, by name.
+#[derive(Debug)]
+pub(crate) struct Proxies {
+    common: Common,
+    all: Mutex<All>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    proxies: BTreeMap<String, Proxy>,
+    /// Toxics so far, for their numbers.
+    toxics: u64,
+}
+
+/// One proxy. It is enabled while it has a door.
+#[derive(Debug)]
+struct Proxy {
+    name: String,
+    /// As it was asked for; the address that it got, once it was open.
+    listen: String,
+    upstream: String,
+    door: Option<Door>,
+    streams: [watch::Sender<Arc<Line>>; 2],
+    /// What it is said to speak, if anybody said it.
+    protocol: Option<Protocol>,
+    engine: Option<Engine>,
+    /// The toxics that the engine carries out, in the order in which they are asked.
+    faults: Vec<Arc<Fault>>,
+    /// What those remember.
+    remembered: fault::Memory,
+    /// Their clock. What they do is told to nobody yet.
+    recorder: Recorder,
+    counters: Arc<Counters>,
+    links: Arc<AtomicU64>,
+}
+
+/// A proxy as it is wanted.
+#[derive(Debug)]
+struct Wanted {
+    name: String,
+    listen: String,
+    upstream: String,
+    enabled: bool,
+    protocol: Option<Protocol>,
+    /// What it begins with.
+    toxics: Vec<Node>,
+}
+
+/// A toxic, as clients see it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Toxic(Arc<Placed>),
+    Fault(Arc<Fault>),
+}
+
+impl Listed {
+    fn name(&self) -> &str {
+        match self {
+            Self::Toxic(toxic) => &toxic.name,
+            Self::Fault(fault) => &fault.name,
+        }
+    }
+}
+
+/// What went through a proxy, for the metrics.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    pub(crate) proxy: String,
+    pub(crate) listener: String,
+    pub(crate) upstream: String,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// What `populate` comes to: the proxies so far, and what stopped it.
+#[derive(Debug)]
+pub(crate) struct Populated {
+    /// Each as JSON; `None` where there was nothing to do.
+    pub(crate) proxies: Option<Vec<String>>,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Wanted {
+    /// What a request says; `place` is put behind the name of a field that is missing.
+    fn read(node: &Node, place: &str) -> Result<Self, Failure> {
+        let wanted = Self {
+            name: node.text_at("name")?.unwrap_or_default(),
+            listen: node.text_at("listen")?.unwrap_or_default(),
+            upstream: node.text_at("upstream")?.unwrap_or_default(),
+            enabled: node.bool_at("enabled")?.unwrap_or(true),
+            protocol: protocol(node)?,
+            toxics: match node.get("toxics")? {
+                Some(toxics) => toxics
+                    .list()
+                    .map_err(|mismatch| mismatch.at("toxics"))?
+                    .unwrap_or_default()
+                    .to_vec(),
+                None => Vec::new(),
+            },
+        };
+        for (field, text) in [("name", &wanted.name), ("upstream", &wanted.upstream)] {
+            if text.is_empty() {
+                return Err(Failure::missing(format_args!("{field}{place}")));
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// The protocol that a request names.
+fn protocol(node: &Node) -> Result<Option<Protocol>, Failure> {
+    let Some(said) = node.text_at("protocol")?.filter(|said| !said.is_empty()) else {
+        return Ok(None);
+    };
+    let def = PROTOCOLS.iter().find(|def| def.name == said);
+    let names = || PROTOCOLS.iter().map(|def| def.name).collect::<Vec<_>>();
+    let unknown = || {
+        Failure::bad(format!(
+            "no protocol `{said}`: take one of {}",
+            names().join(", ")
+        ))
+    };
+    def.map(|def| Some(def.protocol)).ok_or_else(unknown)
+}
+
+impl Proxies {
+    pub(crate) fn new(common: Common) -> Self {
+        Self {
+            common,
+            all: Mutex::default(),
+        }
+    }
+
+    /// All of them, by name.
+    pub(crate) async fn list(&self) -> String {
+        json::written(&self.all.lock().await.proxies)
+    }
+
+    /// One of them.
+    pub(crate) async fn show(&self, name: &str) -> Result<String, Failure> {
+        let mut all = self.all.lock().await;
+        Ok(json::written(all.get(name)?))
+    }
+
+    /// Makes a proxy, and opens it unless it is asked not to.
+    pub(crate) async fn create(&self, body: &[u8]) -> Result<String, Failure> {
+        let node = Node::read(body).map_err(Failure::bad_body)?;
+        let wanted = Wanted::read(&node, "")?;
+        let mut all = self.all.lock().await;
+        if all.proxies.contains_key(&wanted.name) {
+            return Err(Failure::proxy_exists());
+        }
+        let proxy = self.make(&mut all, wanted).await?;
+        Ok(json::written(proxy))
+    }
+
+    async fn make<'a>(&self, all: &'a mut All, wanted: Wanted) -> Result<&'a Proxy, Failure> {
+        if all.proxies.len() >= PROXIES_MAX {
+            return Err(Failure::bad(format!(
+                "too many proxies: at most {PROXIES_MAX}"
+            )));
+        }
+        let mut proxy = Proxy::made(&wanted, &mut all.toxics, &self.common)?;
+        if wanted.enabled {
+            proxy.open(&self.common).await?;
+        }
+        let name = proxy.name.clone();
+        Ok(all.proxies.entry(name).insert_entry(proxy).into_mut())
+    }
+
+    /// Changes where a proxy listens, where it leads, or whether it is open.
+    pub(crate) async fn update(&self, name: &str, body: &[u8]) -> Result<String, Failure> {
+        let mut all = self.all.lock().await;
+        let proxy = all.get(name)?;
+        let node = Node::read(body).map_err(Failure::bad_body)?;
+        let listen = node.text_at("listen")?;
+        let upstream = node.text_at("upstream")?;
+        let enabled = node.bool_at("enabled")?.unwrap_or(proxy.door.is_some());
+        let listen = listen.unwrap_or_else(|| proxy.listen.clone());
+        let upstream = upstream.unwrap_or_else(|| proxy.upstream.clone());
+        if proxy.differs(&listen, &upstream, &self.common).await? {
+            if let Some(engine) = &proxy.engine {
+                let moved = proxy.start_engine(engine.protocol, &upstream, &self.common)?;
+                proxy.engine = Some(moved);
+            }
+            proxy.shut(&self.common).await;
+            proxy.listen = listen;
+            proxy.upstream = upstream;
+            proxy.arm();
+        }
+        if enabled && proxy.door.is_none() {
+            proxy.open(&self.common).await?;
+        } else if !enabled {
+            proxy.shut(&self.common).await;
+        }
+        Ok(json::written(proxy))
+    }
+
+    /// Removes a proxy with all its connections.
+    pub(crate) async fn delete(&self, name: &str) -> Result<(), Failure> {
+        let mut all = self.all.lock().await;
+        let mut proxy = all.proxies.remove(name).ok_or_else(Failure::no_proxy)?;
+        proxy.shut(&self.common).await;
+        if let Some(engine) = proxy.engine.take() {
+            engine.stop().await;
+        }
+        Ok(())
+    }
+
+    /// Has these proxies be there. One that is there as it is asked for stays untouched.
+    pub(crate) async fn populate(&self, body: &[u8]) -> Populated {
+        let mut done = Populated {
+            proxies: None,
+            failure: None,
+        };
+        match Self::read_all(body) {
+            Ok(wanted) => {
+                let mut all = self.all.lock().await;
+                for wanted in wanted {
+                    match self.put(&mut all, wanted).await {
+                        Ok(json) => done.proxies.get_or_insert_default().push(json),
+                        Err(failure) => {
+                            done.failure = Some(failure);
+                            break;
+                        }
+                    }
+                }
+            }
+            Err(failure) => done.failure = Some(failure),
+        }
+        done
+    }
+
+    fn read_all(body: &[u8]) -> Result<Vec<Wanted>, Failure> {
+        let node = Node::read(body).map_err(Failure::bad_body)?;
+        let members = node.list()?.unwrap_or_default();
+        let read = |(at, member)| Wanted::read(member, &format!(" at proxy {at}"));
+        (1..).zip(members).map(read).collect()
+    }
+
+    async fn put(&self, all: &mut All, wanted: Wanted) -> Result<String, Failure> {
+        let as_json = |proxy: &Proxy| json::written(proxy);
+        if let Some(old) = all.proxies.get_mut(&wanted.name) {
+            if !old
+                .differs(&wanted.listen, &wanted.upstream, &self.common)
+                .await?
+            {
+                return Ok(as_json(old));
+            }
+            let mut new = Proxy::made(&wanted, &mut all.toxics, &self.common)?;
+            old.shut(&self.common).await;
+            if wanted.enabled {
+                new.open(&self.common).await?;
+            }
+            *old = new;
+            return Ok(as_json(old));
+        }
+        Ok(as_json(self.make(all, wanted).await?))
+    }
+
+    /// Opens every proxy and removes every toxic.
+    pub(crate) async fn reset(&self) -> Result<(), Failure> {
+        let mut all = self.all.lock().await;
+        for proxy in all.proxies.values_mut() {
+            if proxy.door.is_none() {
+                proxy.open(&self.common).await?;
+            }
+            for stream in &proxy.streams {
+                stream.send_replace(Arc::default());
+            }
+            proxy.faults.clear();
+            proxy.arm();
+        }
+        Ok(())
+    }
+
+    /// The toxics of a proxy.
+    pub(crate) async fn toxics(&self, proxy: &str) -> Result<String, Failure> {
+        let mut all = self.all.lock().await;
+        Ok(json::written(&all.get(proxy)?.toxics()))
+    }
+
+    /// One toxic of a proxy.
+    pub(crate) async fn toxic(&self, proxy: &str, name: &str) -> Result<String, Failure> {
+        let mut all = self.all.lock().await;
+        Ok(json::written(&all.get(proxy)?.toxic(name)?))
+    }
+
+    /// Adds a toxic behind those of its direction.
+    pub(crate) async fn add_toxic(&self, proxy: &str, body: &[u8]) -> Result<String, Failure> {
+        let mut all = self.all.lock().await;
+        all.toxics += 1;
+        let id = all.toxics;
+        let proxy = all.get(proxy)?;
+        let node = Node::read(body).map_err(Failure::bad_body)?;
+        proxy.add(&node, id, &self.common)
+    }
+
+    /// Changes a toxic's attributes or its toxicity.
+    pub(crate) async fn update_toxic(
+        &self,
+        proxy: &str,
+        name: &str,
+        body: &[u8],
+    ) -> Result<String, Failure> {
+        let mut all = self.all.lock().await;
+        let proxy = all.get(proxy)?;
+        let old = proxy.toxic(name)?;
+        let node = Node::read(body).map_err(Failure::bad_body)?;
+        match old {
+            Listed::Toxic(old) => {
+                let new = Arc::new(old.updated(&node)?);
+                proxy.change(old.stream, |toxics| {
+                    for toxic in toxics.iter_mut().filter(|toxic| toxic.id == new.id) {
+                        *toxic = Arc::clone(&new);
+                    }
+                });
+                Ok(json::written(&*new))
+            }
+            Listed::Fault(old) => proxy.update_fault(&old, &node, &self.common),
+        }
+    }
+
+    /// Removes a toxic.
+    pub(crate) async fn delete_toxic(&self, proxy: &str, name: &str) -> Result<(), Failure> {
+        let mut all = self.all.lock().await;
+        let proxy = all.get(proxy)?;
+        match proxy.toxic(name)? {
+            Listed::Toxic(old) => {
+                proxy.change(old.stream, |toxics| {
+                    toxics.retain(|toxic| toxic.id != old.id)
+                });
+            }
+            Listed::Fault(old) => {
+                proxy.faults.retain(|fault| fault.name != old.name);
+                proxy.arm();
+            }
+        }
+        Ok(())
+    }
+
+    /// What went through each.
+    pub(crate) async fn flows(&self) -> Vec<Flow> {
+        let all = self.all.lock().await;
+        let flow = |proxy: &Proxy| Flow {
+            proxy: proxy.name.clone(),
+            listener: proxy.listen.clone(),
+            upstream: proxy.upstream.clone(),
+            counters: Arc::clone(&proxy.counters),
+        };
+        all.proxies.values().map(flow).collect()
+    }
+
+    /// Closes everything.
+    pub(crate) async fn shut(&self) {
+        let mut all: MutexGuard<'_, All> = self.all.lock().await;
+        for proxy in all.proxies.values_mut() {
+            proxy.shut(&self.common).await;
+        }
+    }
+}
+
+impl All {
+    fn get(&mut self, name: &str) -> Result<&mut Proxy, Failure> {
+        self.proxies.get_mut(name).ok_or_else(Failure::no_proxy)
+    }
+}
+
+impl Proxy {
+    fn new(wanted: &Wanted) -> Self {
+        Self {
+            name: wanted.name.clone(),
+            listen: wanted.listen.clone(),
+            upstream: wanted.upstream.clone(),
+            door: None,
+            streams: [
+                watch::channel(Arc::default()).0,
+                watch::channel(Arc::default()).0,
+            ],
+            counters: Arc::default(),
+            links: Arc::default(),
+            protocol: wanted.protocol,
+            engine: None,
+            faults: Vec::new(),
+            remembered: fault::Memory::default(),
+            // Nobody listens: what is recorded is dropped at once.
+            recorder: Recorder::channel(1).0,
+        }
+    }
+
+    /// Whether it would listen or lead elsewhere. An address that differs from its own in its words
+    /// alone is the same.
+    async fn differs(
+        &self,
+        listen: &str,
+        upstream: &str,
+        common: &Common,
+    ) -> Result<bool, Failure> {
+        let listens_elsewhere = if listen == self.listen {
+            false
+        } else {
+            let address = address::resolved(listen, common.unnamed).await;
+            address.map_err(Failure::machine)?.to_string() != self.listen
+        };
+        Ok(listens_elsewhere || upstream != self.upstream)
+    }
+
+    async fn open(&mut self, common: &Common) -> Result<(), Failure> {
+        let address = address::resolved(&self.listen, common.unnamed)
+            .await
+            .map_err(|why| Failure::machine(format!("listen tcp: {why}")))?;
+        let door = self
+            .door(address, common)
+            .map_err(|error| Failure::machine(address::unbound(address, &error)))?;
+        self.listen = door.address().to_string();
+        self.door = Some(door);
+        common.tell.info(format_args!("started {self}"));
+        Ok(())
+    }
+
+    fn door(&self, address: SocketAddr, common: &Common) -> std::io::Result<Door> {
+        let [upstream, downstream] = &self.streams;
+        let shared = Shared {
+            way: Way::to(match &self.engine {
+                Some(engine) => engine.address().to_string(),
+                None => self.upstream.clone(),
+            }),
+            lines: Lines {
+                upstream: upstream.subscribe(),
+                downstream: downstream.subscribe(),
+            },
+            counters: Arc::clone(&self.counters),
+            memory: common.memory.clone(),
+            permits: Arc::clone(&common.permits),
+            links: Arc::clone(&self.links),
+        };
+        Door::open(address, shared)
+    }
+
+    async fn shut(&mut self, common: &Common) {
+        if let Some(door) = self.door.take() {
+            door.shut().await;
+            common.tell.info(format_args!("stopped {self}"));
+        }
+    }
+
+    /// All toxics: those towards the server, then those towards the client; of each, those that
+    /// know the protocol last, as they are nearest to it.
+    fn toxics(&self) -> Vec<Listed> {
+        let mut all = Vec::new();
+        for (stream, line) in [Stream::Upstream, Stream::Downstream]
+            .into_iter()
+            .zip(&self.streams)
+        {
+            all.extend(line.borrow().toxics.iter().cloned().map(Listed::Toxic));
+            let faults = self.faults.iter().filter(|fault| fault.stream == stream);
+            all.extend(faults.cloned().map(Listed::Fault));
+        }
+        all
+    }
+
+    fn toxic(&self, name: &str) -> Result<Listed, Failure> {
+        let mut toxics = self.toxics().into_iter();
+        toxics
+            .find(|toxic| toxic.name() == name)
+            .ok_or_else(Failure::no_toxic)
+    }
+
+    /// Adds a toxic that a request asks for, and gives it as JSON.
+    fn add(&mut self, node: &Node, id: u64, common: &Common) -> Result<String, Failure> {
+        if self.toxics().len() >= TOXICS_MAX {
+            return Err(Failure::bad(format!(
+                "too many toxics: at most {TOXICS_MAX}"
+            )));
+        }
+        let said = node.text_at("type")?.unwrap_or_default();
+        if let (None, Some(kind)) = (toxics::Kind::named(&said), faults::Kind::named(&said)) {
+            return self.add_fault(node, (kind, id), common);
+        }
+        let is_taken = |name: &str| self.toxic(name).is_ok();
+        let placed = Placed::asked(node, (&self.name, id, common.seed), is_taken)?;
+        let json = json::written(&placed);
+        let stream = placed.stream;
+        self.change(stream, |toxics| toxics.push(Arc::new(placed)));
+        Ok(json)
+    }
+
+    /// Adds a toxic that knows the protocol. The first of them puts an engine in the way of the
+    /// connections, unless the proxy was made with its protocol; those that are open are closed.
+    fn add_fault(
+        &mut self,
+        node: &Node,
+        (kind, id): (faults::Kind, u64),
+        common: &Common,
+    ) -> Result<String, Failure> {
+        let stream = node.text_at("stream")?;
+        let stream = stream.unwrap_or_else(|| "downstream".to_owned());
+        Stream::said(&stream)?;
+        let said = node.text_at("type")?.unwrap_or_default();
+        let name = node.text_at("name")?.filter(|name| !name.is_empty());
+        let name = name.unwrap_or_else(|| format!("{said}_{stream}"));
+        if self.toxic(&name).is_ok() {
+            return Err(Failure::toxic_exists());
+        }
+        let protocol = self.spoken(kind, &said)?;
+        let place = faults::Place {
+            proxy: &self.name,
+            protocol,
+            seed: common.seed,
+            recorder: &self.recorder,
+        };
+        let fault = Fault::asked(node, (kind, id, name), &place, &mut self.remembered)?;
+        let json = json::written(&fault);
+        self.speak(protocol, common)?;
+        self.faults.push(Arc::new(fault));
+        self.arm();
+        Ok(json)
+    }
+
+    fn update_fault(
+        &mut self,
+        old: &Fault,
+        node: &Node,
+        common: &Common,
+    ) -> Result<String, Failure> {
+        let place = faults::Place {
+            proxy: &self.name,
+            protocol: self
+                .engine
+                .as_ref()
+                .map_or(Protocol::Tcp, |engine| engine.protocol),
+            seed: common.seed,
+            recorder: &self.recorder,
+        };
+        let new = Arc::new(old.updated(node, &place, &mut self.remembered)?);
+        let json = json::written(&*new);
+        for fault in self
+            .faults
+            .iter_mut()
+            .filter(|fault| fault.name == new.name)
+        {
+            *fault = Arc::clone(&new);
+        }
+        self.arm();
+        Ok(json)
+    }
+
+    /// The protocol that a fault of this kind acts on here.
+    fn spoken(&self, kind: faults::Kind, said: &str) -> Result<Protocol, Failure> {
+        let engine = self.engine.as_ref().map(|engine| engine.protocol);
+        match (kind.protocol, self.protocol.or(engine)) {
+            // What was taken for a mere stream may turn out to be more.
+            (Some(wanted), None | Some(Protocol::Tcp)) => Ok(wanted),
+            (Some(wanted), Some(spoken)) if wanted == spoken => Ok(spoken),
+            (Some(Protocol::Tcp) | None, Some(spoken)) => Ok(spoken),
+            (Some(_), Some(spoken)) => Err(Failure::bad(format!(
+                "`{said}` cannot act on this proxy, which speaks {spoken}"
+            ))),
+            (None, None) if kind.is_of_any_stream() => Ok(Protocol::Tcp),
+            (None, None) => Err(Failure::bad(format!(
+                "`{said}` must know the protocol: name it before, as in http_{said}, or make the proxy with \"protocol\": \"http\""
+            ))),
+        }
+    }
+
+    /// A proxy as it is wanted, with its engine and its toxics, and not open yet.
+    fn made(wanted: &Wanted, ids: &mut u64, common: &Common) -> Result<Self, Failure> {
+        let mut proxy = Self::new(wanted);
+        if let Some(protocol) = wanted.protocol {
+            proxy.speak(protocol, common)?;
+        }
+        for toxic in &wanted.toxics {
+            *ids += 1;
+            proxy.add(toxic, *ids, common)?;
+        }
+        Ok(proxy)
+    }
+
+    /// Has an engine of this protocol in the way.
+    fn speak(&mut self, protocol: Protocol, common: &Common) -> Result<(), Failure> {
+        if matches!(&self.engine, Some(engine) if engine.protocol == protocol) {
+            return Ok(());
+        }
+        let engine = self.start_engine(protocol, &self.upstream, common)?;
+        if let Some(door) = &self.door {
+            door.lead(engine.address().to_string());
+        }
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    fn start_engine(
+        &self,
+        protocol: Protocol,
+        upstream: &str,
+        common: &Common,
+    ) -> Result<Engine, Failure> {
+        let chance = (common.seed, &self.recorder);
+        Engine::start(&self.name, protocol, upstream, chance)
+    }
+
+    /// Puts the faults in force that there are now.
+    fn arm(&self) {
+        if let Some(engine) = &self.engine {
+            let active = self.faults.iter().filter_map(|fault| fault.active.clone());
+            engine.set(active.collect());
+        }
+    }
+
+    fn change(&self, stream: Stream, change: impl FnOnce(&mut Vec<Arc<Placed>>)) {
+        let sender = match stream {
+            Stream::Upstream => &self.streams[0],
+            Stream::Downstream => &self.streams[1],
+        };
+        let mut toxics = sender.borrow().toxics.clone();
+        change(&mut toxics);
+        sender.send_replace(Arc::new(Line { toxics }));
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            listen,
+            upstream,
+            ..
+        } = self;
+        write!(f, "{name}: {listen} to {upstream}")
+    }
+}
+
+impl Serialize for Proxy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Nothing {}
+        let named = usize::from(self.protocol.is_some());
+        let mut fields = serializer.serialize_struct("Proxy", 6 + named)?;
+        fields.serialize_field("name", &self.name)?;
+        fields.serialize_field("listen", &self.listen)?;
+        fields.serialize_field("upstream", &self.upstream)?;
+        fields.serialize_field("enabled", &self.door.is_some())?;
+        // Clients have always been sent it.
+        fields.serialize_field("Logger", &Nothing {})?;
+        fields.serialize_field("toxics", &self.toxics())?;
+        if let Some(protocol) = self.protocol {
+            fields.serialize_field("protocol", &protocol.to_string())?;
+        }
+        fields.end()
+    }
+}
