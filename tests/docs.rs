@@ -114,6 +114,7 @@ pages! {
     a_load_of_others_that_is_true: "docs/how-to/load.md" from Shop;
     ci_is_true: "docs/how-to/ci.md" from Shop;
     docker_compose_is_true: "docs/how-to/docker-compose.md" from Shop;
+    a_toxiproxy_client_is_served: "docs/how-to/toxiproxy.md" from Empty;
     staging_is_true: "docs/how-to/staging.md" from Shop;
     a_matrix_is_true: "docs/how-to/matrix.md" from Shop;
     reports_are_true: "docs/how-to/report.md" from Judged;
