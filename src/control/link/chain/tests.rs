@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    control::toxiproxy::{Line, Placed},
+    control::toxiproxy::{Line, Placed, toxics::KINDS},
     seed::Seed,
 };
 use proptest::prelude::*;
@@ -503,6 +503,50 @@ proptest! {
         take(&mut bed);
         prop_assert_eq!(out, pushed);
         prop_assert_eq!(bed.chain.cost(), 0);
+    }
+}
+
+/// Numbers that somebody may type, the odd ones often.
+fn numbers() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        Just(0),
+        Just(-1),
+        Just(i64::MIN),
+        Just(i64::MAX),
+        -10i64..10,
+        any::<i64>(),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_attributes_break_anything(
+        kind in 0..KINDS.len(),
+        numbers in prop::collection::vec(numbers(), 3),
+        toxicity in any::<f32>().prop_filter("JSON has no others", |number| number.is_finite()),
+    ) {
+        let kind = KINDS[kind];
+        let each = kind.fields.iter().zip(&numbers);
+        let said: Vec<String> = each.map(|(field, number)| format!("\"{}\":{number}", field.name)).collect();
+        let said = format!(
+            r#""type":"{}","toxicity":{toxicity:?},"attributes":{{{}}}"#,
+            kind.name,
+            said.join(",")
+        );
+        let mut bed = Bed::of(&[&said]);
+        for at in 0..50 {
+            bed.at(at * 1_000).push(&[0; 700]);
+            bed.out();
+            let wake = bed.chain.advance(bed.now);
+            prop_assert!(wake.is_none_or(|wake| wake > bed.now), "{said}");
+        }
+        bed.line.toxics[0] = toxic(1, &format!(r#""type":"{}""#, kind.name));
+        bed.set();
+        bed.out();
+        bed.line.toxics.clear();
+        bed.set();
+        bed.out();
+        prop_assert_eq!(bed.chain.cost(), 0, "{}", said);
     }
 }
 
