@@ -273,6 +273,11 @@ impl Statement {
         self.acted(&acted);
     }
 
+    /// Comes back when there is room to record more, or soon after.
+    pub(super) async fn room(&self) {
+        self.life.shared().room().await;
+    }
+
     /// Ends it now, unless it has ended.
     pub(super) fn finish(&mut self, end: AttemptEnd) {
         self.finish_at(end, self.life.shared().now());

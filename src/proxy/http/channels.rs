@@ -436,6 +436,7 @@ async fn decide(
     arrived: Instant,
     faults: &mut watch::Receiver<Arc<FaultSet>>,
 ) -> Fate {
+    statement.room().await;
     let mut holding = statement.held_by();
     loop {
         let set = Arc::clone(&faults.borrow_and_update());
