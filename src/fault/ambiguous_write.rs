@@ -5,24 +5,34 @@
 //! answer}. Cells that other kinds say as well are named in `docs/explanation/writes.md`.
 
 use super::{
-    Acts, Behaviour, Closing, Context, Decision, End, FaultDef, Gate, Group, Reply, Then,
+    Acts, Behaviour, By, Closing, Context, Decision, End, FaultDef, Gate, Group, Memory, Reply,
+    Then,
     error::ANSWER,
     keys::{self, Delays, LAW},
     reply,
 };
 use crate::{
-    input::{About, Fields, Key, Problems, Shape},
+    input::{About, Fields, Key, Problems, Shape, did_you_mean},
     protocol::{
         Call, Protocol, mysql,
         postgres::Moment,
         redis::{self, Meets},
     },
+    seed::name_hash,
+    units::Micros,
 };
+use ::http::HeaderName;
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc};
 
 /// The most often that one write is sent.
 const TIMES_MAX: i64 = 10;
 
-const OWN: &[Key; 4] = &[
+/// Values of `call` whose requests are remembered, and requests of each.
+const CALLS_MAX: usize = 100_000;
+const ATTEMPTS_MAX: usize = 64;
+
+const OWN: &[Key; 5] = &[
     Key::optional(
         "applied",
         Shape::OneOf(&["no", "once", "each", "repeated"]),
@@ -41,12 +51,20 @@ const OWN: &[Key; 4] = &[
     Key::optional(
         "attempts",
         Shape::OneOf(&["all", "first", "retries"]),
-        "which attempts of a call it meets, where the client names its calls (all)",
+        "which attempts of a call it meets (all)",
+    ),
+    Key::optional(
+        "call",
+        Shape::OneOfOr(CALLS, "header:"),
+        "which requests are attempts of one call: id: those with the client's own id; key: those of the same kind for the same key, \"header:x-order\": with the same value of this header, in each phase anew (id)",
     ),
 ];
 
-const OWN_AND_ANSWER: [Key; 14] = keys::joined(OWN, ANSWER);
-const KEYS: [Key; 21] = keys::joined(&OWN_AND_ANSWER, LAW);
+/// What `call` may be beside `header:NAME`.
+const CALLS: &[&str] = &["id", "key"];
+
+const OWN_AND_ANSWER: [Key; 15] = keys::joined(OWN, ANSWER);
+const KEYS: [Key; 22] = keys::joined(&OWN_AND_ANSWER, LAW);
 
 /// The entry of `list faults`.
 pub(super) const DEF: FaultDef = FaultDef {
@@ -70,9 +88,10 @@ pub(super) const DEF: FaultDef = FaultDef {
             out, and how often it was repeated.",
         doubt: "\
             Attempts of one call are known where the client sends an id of the call \
-            (`Idempotency-Key`, the SDKs of Amazon, Google, Microsoft, Stripe). Elsewhere each \
-            request is a call of its own, so that `once` carries out each of them; databases send \
-            no such id, and `attempts` is refused there. A request of more than 1 MiB, one of \
+            (`Idempotency-Key`, the SDKs of Amazon, Google, Microsoft, Stripe), or where `call` says \
+            by what else: a header, or the key, which of a database may be a bound parameter. \
+            Elsewhere each request is a call of its own, so that `once` carries out each of them; \
+            databases send no id, so that `attempts` needs a `call` there. A request of more than 1 MiB, one of \
             HTTP/2, and what is part of a transaction of Redis are not repeated: the fault then \
             leaves them alone and does not count them.",
         mistakes: &[
@@ -146,6 +165,39 @@ impl Attempts {
     }
 }
 
+/// What tells which requests are attempts of one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Named {
+    /// The client's own id.
+    Id,
+    /// The operation and key, or the value of a header.
+    By(By),
+}
+
+/// The requests that came for each call since the fault came into force, by a number that stands for
+/// the call's name. Bounded: beyond [`CALLS_MAX`] calls all are forgotten, and of one call no more
+/// than [`ATTEMPTS_MAX`] requests are told apart.
+#[derive(Debug, Default)]
+struct Came(HashMap<u64, Vec<Arc<str>>>);
+
+impl Came {
+    /// Which attempt of its call a request is, from 1. The same one may be asked about again.
+    fn number(&mut self, name: u64, request: &Arc<str>) -> u32 {
+        if self.0.len() >= CALLS_MAX && !self.0.contains_key(&name) {
+            self.0.clear();
+        }
+        let own = self.0.entry(name).or_default();
+        let place = own.iter().position(|known| known == request);
+        let place = place.unwrap_or_else(|| {
+            if own.len() < ATTEMPTS_MAX {
+                own.push(Arc::clone(request));
+            }
+            own.len() - 1
+        });
+        u32::try_from(place + 1).unwrap_or(u32::MAX)
+    }
+}
+
 #[derive(Debug)]
 struct AmbiguousWrite {
     protocol: Protocol,
@@ -154,6 +206,8 @@ struct AmbiguousWrite {
     carried: Carried,
     seen: Seen,
     attempts: Attempts,
+    named: Named,
+    came: Mutex<Came>,
 }
 
 fn parse(
@@ -163,7 +217,8 @@ fn parse(
     problems: &mut Problems,
 ) -> Option<Box<dyn Behaviour>> {
     let carried = carried(fields, protocol, problems);
-    let attempts = attempts(fields, protocol, problems);
+    let named = named(fields, protocol, problems);
+    let attempts = attempts(fields, &named, protocol, problems);
     let seen = seen(fields, carried, protocol, gate, problems);
     Some(Box::new(AmbiguousWrite {
         protocol,
@@ -171,7 +226,38 @@ fn parse(
         carried,
         seen: seen?,
         attempts,
+        named,
+        came: Mutex::default(),
     }))
+}
+
+fn named(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Named {
+    let Some(text) = fields.text("call", problems) else {
+        return Named::Id;
+    };
+    let header = text.value.strip_prefix("header:");
+    let header = header.and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+    match (&*text.value, header) {
+        ("id", _) => {}
+        ("key", _) => return Named::By(By::Key),
+        (_, Some(name)) if protocol.is_http() => {
+            return Named::By(By::Header(name.as_str().into()));
+        }
+        (_, Some(_)) => {
+            let message = format!("requests of the protocol {protocol} have no headers");
+            let hint = "write call = \"key\"".to_owned();
+            fields.problem(problems, "call", message, hint);
+        }
+        (other, None) => {
+            let hint = match did_you_mean(other, CALLS.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("one of: {}, header:NAME", CALLS.join(", ")),
+            };
+            let message = format!("unknown call `{other}`");
+            fields.problem(problems, "call", message, hint);
+        }
+    }
+    Named::Id
 }
 
 fn carried(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Carried {
@@ -197,17 +283,23 @@ fn carried(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> 
     }
 }
 
-/// Only clients of HTTP say which call a request is an attempt of.
-fn attempts(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Attempts {
+/// Only clients of HTTP say themselves which call a request is an attempt of.
+fn attempts(
+    fields: &Fields<'_>,
+    named: &Named,
+    protocol: Protocol,
+    problems: &mut Problems,
+) -> Attempts {
     let attempts = match fields.word("attempts", problems).map(|word| word.value) {
         Some("first") => Attempts::First,
         Some("retries") => Attempts::Retries,
         _ => Attempts::All,
     };
-    if attempts != Attempts::All && protocol.has_messages() && !protocol.is_http() {
+    let is_told = *named != Named::Id || protocol.is_http() || !protocol.has_messages();
+    if attempts != Attempts::All && !is_told {
         let message =
             format!("requests of the protocol {protocol} do not say which call they belong to");
-        let hint = "`first`, `after` and `every` count what matches".to_owned();
+        let hint = "call = \"key\" takes those for the same key as one call".to_owned();
         fields.problem(problems, "attempts", message, hint);
     }
     attempts
@@ -282,6 +374,24 @@ fn answer(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> O
 }
 
 impl AmbiguousWrite {
+    /// Which attempt of its call a request is, from 1.
+    fn attempt(&self, call: &Call) -> u32 {
+        let Named::By(by) = &self.named else {
+            return call.attempt;
+        };
+        // A request without the header, or without a key, is an attempt of nobody else's call.
+        let is_named = match by {
+            By::Header(name) => call.headers.get(name).is_some(),
+            _ => !call.key.is_empty(),
+        };
+        if !is_named {
+            return call.attempt;
+        }
+        let name = name_hash(&[&call.operation]) ^ by.of(call).rotate_left(1);
+        let request: Arc<str> = format!("{} {}", call.id, call.attempt).into();
+        self.came.lock().number(name, &request)
+    }
+
     /// The end of an attempt that the dependency never sees.
     fn unseen(&self, context: &Context) -> End {
         let never = |wait, last| End::Never {
@@ -318,15 +428,31 @@ impl AmbiguousWrite {
 }
 
 impl Behaviour for AmbiguousWrite {
+    fn armed(&self, _: &mut Memory, _: &str, _: Micros) -> Option<Arc<dyn Behaviour>> {
+        Some(Arc::new(Self {
+            protocol: self.protocol,
+            is_named: self.is_named,
+            carried: self.carried,
+            seen: self.seen.clone(),
+            attempts: self.attempts,
+            named: self.named.clone(),
+            came: Mutex::default(),
+        }))
+    }
+
     fn request(&self, call: &Call, context: &Context) -> Option<Decision> {
         let is_meant = self.is_named || self.protocol.writes(&call.operation);
-        if !is_meant || !self.attempts.meets(call.attempt) {
+        if !is_meant {
+            return None;
+        }
+        let attempt = self.attempt(call);
+        if !self.attempts.meets(attempt) {
             return None;
         }
         let is_carried_out = match self.carried {
             Carried::No => false,
             Carried::Each => true,
-            Carried::Once | Carried::Repeated(_) => self.attempts.begins_with(call.attempt),
+            Carried::Once | Carried::Repeated(_) => self.attempts.begins_with(attempt),
         };
         Some(Decision::end(if is_carried_out {
             End::Forward(self.then(context))
@@ -343,7 +469,10 @@ impl Behaviour for AmbiguousWrite {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fault::sample, protocol::http, units::Micros};
+    use crate::{
+        fault::sample,
+        protocol::{CallTracker, Recognised, http},
+    };
     use Protocol::{Http, Mysql, Postgres, Pusher, Redis, S3, Tcp};
     use std::time::Duration;
 
@@ -354,7 +483,7 @@ mod tests {
     /// The ends of so many attempts of one call that bears an id.
     fn ends(keys: &str, count: usize) -> Vec<Option<End>> {
         let set = sample::set(&text(keys), Http);
-        let mut tracker = crate::protocol::CallTracker::default();
+        let mut tracker = CallTracker::default();
         let mut attempt = || {
             let headers = [("Host", "a"), ("Idempotency-Key", "7")];
             http::identify(Http, None, "POST", "/charges", headers, 1, &mut tracker)
@@ -436,6 +565,62 @@ mod tests {
     }
 
     #[test]
+    fn a_key_or_a_header_tells_which_requests_are_attempts_of_one_call() {
+        let mut tracker = CallTracker::default();
+        let mut charge = |order: &str| {
+            let headers = [("Host", "a"), ("X-Order", order)];
+            http::identify(Http, None, "POST", "/charges", headers, 1, &mut tracker)
+        };
+        let calls = [charge("7"), charge("8"), charge("7")];
+        let set = sample::set(&text("call = 'header:X-Order'"), Http);
+        let ends = |calls: &[Call]| -> Vec<_> {
+            let ends = calls.iter().map(|call| set.request(call, Micros(0)).end);
+            ends.collect()
+        };
+        assert_eq!(ends(&calls), [lost(), lost(), gone()]);
+        // Who is asked about again is no other attempt.
+        assert_eq!(ends(&calls), [lost(), lost(), gone()]);
+
+        let mut tracker = CallTracker::default();
+        let mut insert = |key: &str, operation: &str| {
+            let recognised = Recognised {
+                operation: operation.into(),
+                key: key.into(),
+                ..Recognised::default()
+            };
+            Call::statement(recognised, 1, &mut tracker)
+        };
+        let keys = "call = 'key'\nattempts = 'retries'\napplied = 'no'";
+        let set = sample::set(&text(keys), Postgres);
+        let calls = [
+            ("7", "INSERT", false),
+            ("8", "INSERT", false),
+            ("7", "UPDATE", false),
+            ("7", "INSERT", true),
+            ("", "INSERT", false),
+            ("", "INSERT", false),
+        ];
+        for (key, operation, met) in calls {
+            let end = set.request(&insert(key, operation), Micros(0)).end;
+            assert_eq!(end.is_some(), met, "{key} {operation}");
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_of_calls_is_bounded() {
+        let mut came = Came::default();
+        let request = |nth: u64| -> Arc<str> { nth.to_string().into() };
+        for nth in 0..200 {
+            came.number(1, &request(nth));
+        }
+        assert_eq!(came.number(1, &request(500)), 64);
+        for name in 0..=CALLS_MAX as u64 {
+            came.number(name, &request(0));
+        }
+        assert!(came.0.len() <= CALLS_MAX);
+    }
+
+    #[test]
     fn reads_pass_unless_the_file_names_them() {
         for (protocol, keys, method, met) in [
             (Http, "", "POST", true),
@@ -474,11 +659,14 @@ mod tests {
                 "is sent twice (applied = \"each\"",
             ),
             ("attempts = 'first'", Redis, "do not say which call"),
+            ("call = 'header:x-order'", Redis, "have no headers"),
             (
-                "attempts = 'retries'",
-                Mysql,
-                "(`first`, `after` and `every` count",
+                "call = 'ids'",
+                Http,
+                "unknown call `ids` (did you mean `id`?)",
             ),
+            ("call = 'header:'", Http, "one of: id, key, header:NAME"),
+            ("attempts = 'retries'", Mysql, "(call = \"key\" takes those"),
             ("seen = 'error'", Http, "neither `error` nor `status`"),
             ("seen = 'error'", Redis, "does not say which error"),
             ("seen = 'error'\nerror = '1040'", Mysql, "meets connections"),
