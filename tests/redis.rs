@@ -708,7 +708,7 @@ async fn a_command_that_is_repeated_is_carried_out_so_often() {
         let own = attempts.iter().find(|one| &*one.operation == operation);
         own.map(|one| (one.applied, one.repeated, one.faults.len()))
     };
-    assert_eq!(of("INCR"), Some((Applied::Yes, 2, 1)));
+    assert_eq!(of("INCRBY"), Some((Applied::Yes, 2, 1)));
     assert_eq!(of("RPUSH"), Some((Applied::Yes, 2, 1)));
     assert_eq!(of("GET"), Some((Applied::Yes, 0, 0)));
 }
