@@ -17,6 +17,7 @@
 //! - [`fault`]: events to decisions; never waits.
 //! - [`policy`]: history to what clients did: time-outs, attempts, back-off; pure.
 //! - [`expectation`]: history to verdicts; pure.
+//! - [`metastability`]: histories to the boundary beyond which a system does not come back; pure.
 //! - [`scenario`]: files to a valid scenario and its timeline.
 //! - [`history`]: what happened, written as it happens.
 //! - [`proxy`], [`load`], [`process`], `embedded`: what touches the world.
@@ -36,6 +37,7 @@ pub mod history;
 pub mod input;
 pub mod load;
 pub mod matrix;
+pub mod metastability;
 pub mod policy;
 pub mod process;
 pub mod protocol;

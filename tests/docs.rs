@@ -117,6 +117,7 @@ pages! {
     a_toxiproxy_client_is_served: "docs/how-to/toxiproxy.md" from Empty;
     staging_is_true: "docs/how-to/staging.md" from Shop;
     a_matrix_is_true: "docs/how-to/matrix.md" from Shop;
+    metastability_is_true: "docs/how-to/metastability.md" from Empty;
     reports_are_true: "docs/how-to/report.md" from Judged;
     readme_is_true: "README.md" from Repository;
     the_map_is_true: "docs/README.md" from Empty;

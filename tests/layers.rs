@@ -57,6 +57,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "metastability",
+        &["fault", "history", "statistics", "units"],
+    ),
+    (
         "proxy",
         &["fault", "history", "protocol", "scenario", "seed", "units"],
     ),
@@ -74,6 +78,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "expectation",
             "history",
             "matrix",
+            "metastability",
             "policy",
             "scenario",
             "statistics",

@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Rehearses outages: makes a system's dependencies fail the way real ones have failed, and says
 /// with evidence whether the system behaved as required.
@@ -50,6 +50,8 @@ pub enum Command {
     Diff(Diff),
     /// Render a saved run again, also by a template of your own.
     Report(Report),
+    /// Find the trigger from which a system does not come back although nothing is wrong any more.
+    Metastability(Metastability),
     /// Show what files may name, with an example each.
     List(List),
     /// Explain a word: a fault, an expectation, a protocol, a verdict, a part of a file.
@@ -421,6 +423,105 @@ pub struct Report {
     pub out: Option<PathBuf>,
 }
 
+/// `brownout metastability`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout metastability brownout.toml --on db --trigger hang --between 100ms..20s
+  brownout metastability brownout.toml --on db --trigger hang --between 1s..30s --require 5s
+  brownout metastability brownout.toml --on db --trigger error --for 10s --between 10%..100%
+
+Each run starts a fresh system, drives the load at a fixed rate, applies the trigger, lifts it, and
+watches. The system is back when 90 % of what was answered before is answered again. It is metastable
+when it is not, for the whole watch, while nothing is wrong any more and it asks the dependency more
+than before. The sizes from A to B are tried, both ends first, then between the largest from which
+every run comes back and the smallest from which none does. With --reference the load is searched as
+well, for the largest from which the system comes back after that trigger: its hidden capacity.
+
+What is varied follows from the unit of --between: how long the trigger lasts (2s), or, with --for,
+how deep it is (50%, or 3x for --trigger load). A dependency that is not the real one may have no
+capacity of its own to run out of: give it one with --capacity, in the words of the fault `overload`:
+--capacity 'servers = 4, service = \"10ms\"'. --trigger capacity takes part of it away, and --trigger
+load drives more at it.
+
+Exit status: 0 measured, also where the boundary lies outside the range, which is said; 1 a trigger
+as small as --require wedges the system; 2 it could not be measured; 64 usage or file problem; 69 the
+system or a dependency could not be started; 130 interrupted.")]
+pub struct Metastability {
+    /// The system file.
+    #[arg(value_name = "SYSTEM", value_hint = ValueHint::FilePath)]
+    pub system: PathBuf,
+    /// The dependency, by its name or role.
+    #[arg(long, value_name = "DEPENDENCY")]
+    pub on: String,
+    /// The load; may be left out where there is one alone.
+    #[arg(long, value_name = "LOAD")]
+    pub load: Option<String>,
+    /// What goes wrong for a while.
+    #[arg(long, value_name = "KIND")]
+    pub trigger: Trigger,
+    /// The sizes to search between: times, or with --for shares or factors.
+    #[arg(long, value_name = "A..B")]
+    pub between: String,
+    /// How long the trigger lasts, where its depth is varied.
+    #[arg(long = "for", value_name = "TIME", value_parser = length)]
+    pub lasts: Option<Duration>,
+    /// How deep it is, where its length is varied: the share of the requests (100%) or of the
+    /// capacity (99%), or for --trigger load a factor (3x).
+    #[arg(long, value_name = "SHARE|FACTOR", conflicts_with = "lasts")]
+    pub depth: Option<String>,
+    /// The dependency's own capacity, before, during and after the trigger: keys of `overload`.
+    #[arg(long, value_name = "KEYS")]
+    pub capacity: Option<String>,
+    /// The trigger for which the largest load is found that comes back.
+    #[arg(long, value_name = "SIZE")]
+    pub reference: Option<String>,
+    /// The system must come back from every trigger up to this size.
+    #[arg(long, value_name = "SIZE")]
+    pub require: Option<String>,
+    /// Runs of each size.
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeats: u32,
+    /// How closely the boundary is to be known, as a part of its lower end.
+    #[arg(long, value_name = "PERCENT", default_value = "25%", value_parser = noise)]
+    pub precision: f64,
+    /// How long the system is watched before the trigger.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = length)]
+    pub baseline: Duration,
+    /// How long it is watched after the trigger; ten times the load's time-out where it is not given.
+    /// It should be ten times as long as the system's client tries, all attempts together.
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    pub watch: Option<Duration>,
+    /// Begins no further size once this time is over.
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    pub budget: Option<Duration>,
+    /// Repeats the runs of the search that had this seed; a fresh one by default.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How many runs of a size go on side by side.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// Where the report and the histories go.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "brownout-metastability")]
+    pub out: PathBuf,
+    /// No progress, only what was found.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// What goes wrong for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Trigger {
+    /// Requests hang.
+    Hang,
+    /// Requests fail with an error of the protocol.
+    Error,
+    /// Part of the dependency's capacity is gone.
+    Capacity,
+    /// The load is a multiple of its own rate.
+    Load,
+}
+
 /// `brownout explain`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -762,7 +863,7 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 /// Reads a length of time that is not zero: `5m`, `250ms`.
-fn length(text: &str) -> Result<std::time::Duration, String> {
+fn length(text: &str) -> Result<Duration, String> {
     let length = crate::units::parse_duration(text).map_err(|error| error.to_string())?;
     match length.is_zero() {
         true => Err("expected a time above zero, like 4s".to_owned()),

@@ -20,6 +20,7 @@ mod judge;
 mod list;
 mod man;
 mod matrix;
+mod metastability;
 mod outputs;
 mod paths;
 mod plan;
@@ -148,6 +149,7 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Judge(args) => judge::judge(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Report(args) => report::report(&args),
+        Command::Metastability(args) => metastability::metastability(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Ctl(args) => ctl::ctl(&args),

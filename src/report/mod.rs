@@ -13,6 +13,7 @@ mod json;
 mod junit;
 pub(crate) mod layout;
 pub mod matrix;
+pub mod metastability;
 mod model;
 #[cfg(test)]
 pub(crate) mod sample;

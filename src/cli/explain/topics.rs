@@ -156,6 +156,21 @@ pub const TOPICS: &[Topic] = &[
         related: &["pass", "fail", "inconclusive", "exit-status"],
     },
     Topic {
+        name: "metastable",
+        sort: "outcome",
+        summary: "broken though nothing is wrong any more: the system's own work keeps it so",
+        text: "\
+            Calls that waited too long are asked again, and the queue of those that nobody waits \
+            for any more never empties. It begins with a trigger that is large enough and goes on \
+            without it, where the load times its attempts is more than the dependency can do.\n\n\
+            `brownout metastability` finds the size of the trigger from which a system does not \
+            come back, how long it takes from smaller ones, and the largest load at which it \
+            still does.",
+        keys: none,
+        example: Example::None,
+        related: &["overload", "recovery", "amplification", "hold"],
+    },
+    Topic {
         name: "exit-status",
         sort: "command line",
         summary: "what a build may rely on",

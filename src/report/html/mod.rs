@@ -17,6 +17,7 @@ mod figures;
 mod glossary;
 mod headline;
 pub(super) mod matrix;
+pub(super) mod metastability;
 mod plot;
 mod recovery;
 mod repeat;

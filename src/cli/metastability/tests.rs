@@ -1,0 +1,302 @@
+//! What would prove that every run is what was asked: the scenarios are valid and say what happens,
+//! and what cannot be asked is refused before anything is started.
+
+use super::*;
+use crate::{
+    cli::args::{Cli, Command},
+    fault::FaultId,
+    metastability::Tally,
+};
+use clap::Parser;
+
+const SYSTEM: &str = r#"[system]
+command = ["./shop", "--port", "{port.app}"]
+url     = "http://127.0.0.1:{port.app}"
+env     = { PRICES_URL = "{dependency.prices.url}", STORE_URL = "{dependency.store.url}" }
+
+[dependency.prices]
+protocol = "http"
+role     = "price-list"
+upstream = "embedded:sink"
+
+[dependency.store]
+protocol = "s3"
+upstream = "127.0.0.1:9000"
+
+[load.ask]
+rate    = "20/s"
+request = { path = "/ask" }
+timeout = "1s"
+"#;
+
+fn plan(options: &[&str]) -> Result<Plan, Failure> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("brownout.toml");
+    fs::write(&file, SYSTEM).unwrap();
+    let file = file.display().to_string();
+    let typed = ["brownout", "metastability", &file, "--seed", "7"];
+    let typed = typed.iter().chain(options).copied();
+    let Command::Metastability(args) = Cli::try_parse_from(typed).unwrap().command else {
+        panic!("another command");
+    };
+    Plan::new(&args)
+}
+
+const OWN: &str = "servers = 1, service = \"25ms\"";
+
+#[test]
+fn a_run_is_a_scenario_that_says_what_happens() {
+    let plan = plan(&[
+        "--on",
+        "price-list",
+        "--trigger",
+        "hang",
+        "--between",
+        "100ms..20s",
+        "--capacity",
+        OWN,
+    ])
+    .unwrap();
+    let written = plan.scenario(Setting {
+        size: 1.5,
+        factor: 2.0,
+    });
+    let text = written.text.replace(&*plan.system.name, "brownout.toml");
+    insta::assert_snapshot!(text);
+    let asked = plan.asked(&written);
+    assert_eq!(asked.trigger, Some(FaultId(1)));
+    assert_eq!(asked.capacity, [FaultId(3)]);
+    assert_eq!(plan.watch.as_secs(), 10);
+}
+
+#[test]
+fn every_trigger_makes_valid_scenarios() {
+    for (options, said) in [
+        (&["--trigger", "error", "--between", "1s..9s"][..], "error"),
+        (
+            &[
+                "--trigger",
+                "error",
+                "--for",
+                "5s",
+                "--between",
+                "10%..100%",
+            ],
+            "error for 5s",
+        ),
+        (
+            &[
+                "--trigger",
+                "capacity",
+                "--between",
+                "1s..9s",
+                "--capacity",
+                OWN,
+            ],
+            "99% less capacity",
+        ),
+        (
+            &[
+                "--trigger",
+                "load",
+                "--for",
+                "5s",
+                "--between",
+                "2x..9x",
+                "--capacity",
+                OWN,
+            ],
+            "load for 5s",
+        ),
+        (
+            &["--trigger", "hang", "--depth", "50%", "--between", "1s..9s"],
+            "hang of 50%",
+        ),
+    ] {
+        for on in ["prices", "store"] {
+            let plan = plan(&[&["--on", on], options].concat()).unwrap();
+            assert_eq!(plan.trigger().what, said);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_before_anything_is_started() {
+    for (options, said) in [
+        (
+            &["--on", "price", "--trigger", "hang", "--between", "1s..9s"][..],
+            "no dependency `price`",
+        ),
+        (
+            &["--on", "prices", "--trigger", "hang", "--between", "9s..1s"],
+            "does not rise",
+        ),
+        (
+            &["--on", "prices", "--trigger", "hang", "--between", "1s..9x"],
+            "neither times",
+        ),
+        (
+            &[
+                "--on",
+                "prices",
+                "--trigger",
+                "hang",
+                "--between",
+                "10%..90%",
+            ],
+            "Add `--for TIME`",
+        ),
+        (
+            &["--on", "prices", "--trigger", "load", "--between", "1s..9s"],
+            "add `--capacity`",
+        ),
+        (
+            &[
+                "--on",
+                "prices",
+                "--trigger",
+                "hang",
+                "--between",
+                "1s..9s",
+                "--require",
+                "20s",
+            ],
+            "not within",
+        ),
+        (
+            &[
+                "--on",
+                "prices",
+                "--trigger",
+                "hang",
+                "--between",
+                "1s..9s",
+                "--require",
+                "20%",
+            ],
+            "not of the unit",
+        ),
+        (
+            &[
+                "--on",
+                "prices",
+                "--load",
+                "asks",
+                "--trigger",
+                "hang",
+                "--between",
+                "1s..9s",
+            ],
+            "no load `asks`",
+        ),
+        // What is wrong in the keys is shown as a problem of a file is.
+        (
+            &[
+                "--on",
+                "prices",
+                "--trigger",
+                "hang",
+                "--between",
+                "1s..9s",
+                "--capacity",
+                "servers = 0",
+            ],
+            "",
+        ),
+    ] {
+        let failure = plan(options).expect_err(said);
+        assert!(failure.message().contains(said), "{failure:?}");
+    }
+}
+
+fn search(boundary: Boundary, points: Vec<Point>) -> SearchReport {
+    SearchReport {
+        varied: Varied::Duration,
+        points,
+        boundary,
+        shown: String::new(),
+        ended: Ended::Complete,
+        monotone: true,
+        steep: None,
+    }
+}
+
+fn point(size: f64, recovered: u64, wedged: u64, unmeasured: u64) -> Point {
+    let mut point = Point::of(size, String::new(), Vec::new());
+    point.tally = Tally {
+        recovered,
+        wedged,
+        unmeasured,
+    };
+    point.side = point.tally.side();
+    point
+}
+
+#[test]
+fn the_exit_status_says_whether_it_was_measured_and_whether_what_was_required_held() {
+    let plan = plan(&[
+        "--on",
+        "prices",
+        "--trigger",
+        "hang",
+        "--between",
+        "1s..9s",
+        "--require",
+        "3s",
+    ])
+    .unwrap();
+    let between = Boundary::Between {
+        low: 3.0,
+        high: 4.0,
+        confidence: 0.97,
+    };
+    let well = vec![
+        point(1.0, 5, 0, 0),
+        point(3.0, 5, 0, 0),
+        point(4.0, 0, 5, 0),
+    ];
+    // One run in five that wedges is one too many.
+    let flaky = vec![
+        point(1.0, 5, 0, 0),
+        point(3.0, 4, 1, 0),
+        point(4.0, 0, 5, 0),
+    ];
+    let unknown = vec![point(3.0, 0, 0, 5)];
+    for (boundary, points, held, status) in [
+        (between, well, Some(true), Exit::Pass),
+        (between, flaky, Some(false), Exit::Fail),
+        (Boundary::Unknown, unknown, None, Exit::Inconclusive),
+    ] {
+        let search = search(boundary, points);
+        let require = required(&plan, 3.0, &search);
+        assert_eq!(require.held, held, "{require:?}");
+        let mut report = MetastabilityReport {
+            version: METASTABILITY_VERSION,
+            brownout: String::new(),
+            began: String::new(),
+            seed: 1,
+            system: String::new(),
+            dependency: String::new(),
+            load: String::new(),
+            rate: 1.0,
+            trigger: plan.trigger(),
+            capacity: None,
+            watch_us: 1,
+            watch_because: String::new(),
+            repeats: 5,
+            search,
+            hidden_capacity: None,
+            require: Some(require),
+        };
+        assert_eq!(exit(&report, false), status);
+        report.require = None;
+        let measured = if boundary == Boundary::Unknown {
+            Exit::Inconclusive
+        } else {
+            Exit::Pass
+        };
+        assert_eq!(exit(&report, false), measured);
+        report.search.ended = Ended::Interrupted;
+        assert_eq!(exit(&report, false), Exit::Interrupted);
+    }
+}

@@ -1,0 +1,135 @@
+//! What would prove that the search for metastability finds what is there: a client that asks four
+//! times as often when its dependency is slow keeps a queue full that its retries filled, long after
+//! the trigger is gone; its twin that asks once comes back from the same trigger.
+
+#![cfg(feature = "demo")]
+
+mod harness;
+
+use harness::{Bench, Left, python};
+use serde_json::Value;
+use std::{fs, path::Path};
+
+/// A system whose client tries so often. Its dependency, as it is given below, serves 40 requests a
+/// second and is asked 20 times: with four attempts a second round of work is more than it can do.
+fn bench(attempts: u32) -> Bench {
+    let python = python::interpreter();
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/retrying_app.py");
+    let system = format!(
+        r#"[system]
+command = [{python:?}, {program:?}, "--port", "{{port.app}}", "--attempts", "{attempts}"]
+env = {{ PRICES_URL = "{{dependency.prices.url}}" }}
+url = "http://127.0.0.1:{{port.app}}"
+ready = {{ path = "/healthz", within = "60s" }}
+stop = {{ signal = "TERM", within = "5s" }}
+
+[dependency.prices]
+protocol = "http"
+role = "price-list"
+upstream = "embedded:sink"
+
+[load.ask]
+rate = "20/s"
+arrivals = "constant"
+request = {{ path = "/ask" }}
+timeout = "1500ms"
+"#
+    );
+    Bench::new().file("brownout.toml", &system)
+}
+
+/// Searches between a trigger that is shorter than the client's patience and one that fills the queue
+/// for longer than the client waits; the ends only, two runs of each.
+fn search(bench: &Bench, more: &[&str]) -> Left {
+    let arguments = [
+        "metastability",
+        "brownout.toml",
+        "--on",
+        "price-list",
+        "--trigger",
+        "capacity",
+        "--between",
+        "100ms..1s",
+        "--precision",
+        "1000%",
+        "--capacity",
+        "servers = 1, service = \"25ms\"",
+        "--repeats",
+        "2",
+        "--jobs",
+        "2",
+        "--baseline",
+        "2s",
+        "--watch",
+        "4s",
+        "--seed",
+        "7",
+    ];
+    bench.brownout(&[&arguments[..], more].concat())
+}
+
+fn report(bench: &Bench) -> Value {
+    let file = bench
+        .path()
+        .join("brownout-metastability/metastability.json");
+    let text = fs::read_to_string(file).expect("a report");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn a_client_that_retries_is_metastable_and_its_twin_comes_back() {
+    let (storm, twin) = (bench(4), bench(1));
+    let (wedged, well) = std::thread::scope(|scope| {
+        let wedged = scope.spawn(|| search(&storm, &["--require", "1s"]));
+        let well = search(&twin, &["--require", "1s"]);
+        (wedged.join().expect("it ends"), well)
+    });
+
+    wedged.assert_status(1);
+    let found = report(&storm);
+    let search = &found["search"];
+    assert_eq!(search["boundary"]["kind"], "between", "{found:#}");
+    let points = search["points"].as_array().expect("points");
+    let sides: Vec<&str> = points
+        .iter()
+        .filter_map(|point| point["side"].as_str())
+        .collect();
+    assert_eq!(sides, ["recovers", "wedges"], "{found:#}");
+    for probe in points[1]["probes"].as_array().expect("runs") {
+        assert_eq!(probe["end"], "metastable", "{probe:#}");
+        let asks = probe["amplification"].as_f64().expect("a factor");
+        assert!((2.0..=4.5).contains(&asks), "{asks}");
+        assert!(probe["goodput"].as_f64() < Some(0.5), "{probe:#}");
+    }
+    assert_eq!(found["require"]["held"], false);
+    assert!(
+        wedged.stdout.contains("between 100ms and 1s"),
+        "{}",
+        wedged.stdout
+    );
+
+    well.assert_status(0);
+    let found = report(&twin);
+    assert_eq!(found["search"]["boundary"]["kind"], "above", "{found:#}");
+    assert_eq!(found["require"]["held"], true);
+    let largest = &found["search"]["points"][1];
+    assert!(largest["recovery_us"][1].is_u64(), "{largest:#}");
+    assert!(
+        well.stdout.contains("not bracketed: above 1s"),
+        "{}",
+        well.stdout
+    );
+
+    // Every run is a scenario that can be judged like any other.
+    let probe = points[1]["probes"][0]["folder"].as_str().expect("a folder");
+    let history = format!("brownout-metastability/{probe}/history.jsonl");
+    let judged = storm.brownout(&["judge", &history]);
+    assert!(judged.stdout.contains("BACK fails"), "{}", judged.stdout);
+    let scenario = format!("brownout-metastability/{probe}/scenario.toml");
+    storm.brownout(&["check", &scenario]).assert_status(0);
+    let page = storm
+        .path()
+        .join("brownout-metastability/metastability.html");
+    let page = fs::read_to_string(page).expect("the page");
+    assert!(page.contains("<svg class=\"metastability\""), "{page}");
+}
