@@ -1,9 +1,9 @@
 //! `brownout serve`: proxies without a scenario, whose faults are switched by hand or by somebody's
 //! tests.
 //!
-//! [`toxiproxy`] answers the API of Toxiproxy; `link` holds the connections and what its toxics do to them;
-//! `guard` says who may drive an API; `http` listens for those who do. Nothing that an API takes can
-//! start a program or name a file.
+//! `toxiproxy` answers the API of Toxiproxy; `link` holds the connections and what its toxics do to
+//! them; `guard` says who may drive an API; `http` listens for those who do. Nothing that an API
+//! takes can start a program or name a file.
 
 mod guard;
 mod http;
