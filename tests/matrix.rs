@@ -11,7 +11,13 @@ mod harness;
 
 use harness::{Bench, Left, python};
 use serde_json::Value;
-use std::{collections::BTreeSet, path::Path, process::Command, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// `matrix.json` of a folder that a matrix was told to write to.
 fn written(bench: &Bench) -> Value {
@@ -48,9 +54,18 @@ fn set(texts: &[&str]) -> BTreeSet<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// Runs it; what it left.
+/// How often a matrix is made again that says of itself that it is no answer, because the machine was
+/// busy and the system sick of it before any fault. Any other answer, right or wrong, stands.
+const REPEATS_MAX: usize = 2;
+
+/// Makes one; what it left.
 fn run(bench: &Bench, arguments: &[&str]) -> (Left, Value) {
-    let left = bench.brownout(arguments);
+    let mut left = bench.brownout(arguments);
+    for _ in 0..REPEATS_MAX {
+        if left.status == Some(2) {
+            left = bench.brownout(arguments);
+        }
+    }
     let matrix = written(bench);
     (left, matrix)
 }
@@ -165,7 +180,7 @@ protocol = "http"
 upstream = "embedded:sink"
 
 [load.product]
-rate = "20/s"
+rate = "10/s"
 arrivals = "constant"
 request = {{ path = "/products" }}
 timeout = "2s"
@@ -177,6 +192,9 @@ degraded = {{ header = {{ x-answered-from = "memory" }} }}
 
 /// How often it is looked whether something has happened.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A limit that only a defect reaches.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Short phases, and errors alone.
 const SHORT: &[&str] = &[
@@ -199,9 +217,13 @@ const SHORT: &[&str] = &[
 fn what_wedges_a_shop_is_found_and_its_correct_twin_has_no_finding() {
     thread::scope(|scope| {
         scope.spawn(a_shop_that_loses_its_leases_is_wedged_and_fails_again);
-        scope.spawn(a_shop_that_gives_its_leases_back_has_no_finding);
-        scope.spawn(a_shop_that_is_sick_without_faults_is_never_called_well);
-        scope.spawn(whoever_interrupts_a_matrix_keeps_what_was_done);
+        // One after the other: a machine with too much to do makes a shop sick.
+        scope.spawn(|| {
+            a_shop_that_gives_its_leases_back_has_no_finding();
+            a_shop_that_is_sick_without_faults_is_never_called_well();
+            what_there_is_no_time_for_is_listed();
+            whoever_interrupts_a_matrix_keeps_what_was_done();
+        });
     });
 }
 
@@ -249,6 +271,15 @@ fn a_shop_that_is_sick_without_faults_is_never_called_well() {
     left.assert_status(2);
     assert_eq!(written(&bench)["trials"], Value::Array(Vec::new()));
     assert!(left.stdout.contains("nothing was tried"), "{}", left.stdout);
+}
+
+fn what_there_is_no_time_for_is_listed() {
+    let bench = shop("");
+    let left = bench.brownout(&[SHORT, &["--budget", "1s"]].concat());
+    left.assert_status(2);
+    let said = left.stdout.replace('\n', " ");
+    let why = "not tried: prices error (left out: the budget of 1s was used up)";
+    assert!(said.contains(why), "{}", left.stdout);
 }
 
 fn whoever_interrupts_a_matrix_keeps_what_was_done() {

@@ -226,7 +226,7 @@ pub struct Matrix {
     pub fault: Vec<crate::matrix::Kind>,
     /// Begins no trial that would probably end later than this.
     #[arg(long, value_name = "TIME", value_parser = length)]
-    pub budget: Option<std::time::Duration>,
+    pub budget: Option<Duration>,
     /// Fails where this is found; can be given several times.
     #[arg(long, value_name = "WHAT")]
     pub fail_on: Vec<super::matrix::FailOn>,
@@ -239,17 +239,17 @@ pub struct Matrix {
     pub out: PathBuf,
     /// How long the system is watched before each trouble.
     #[arg(long, value_name = "TIME", default_value = "4s", value_parser = length)]
-    pub steady: std::time::Duration,
+    pub steady: Duration,
     /// How long each trouble lasts; by default 2s more than the most patient load waits, at least 5s
     /// and at most 20s.
     #[arg(long, value_name = "TIME", value_parser = length)]
-    pub lasts: Option<std::time::Duration>,
+    pub lasts: Option<Duration>,
     /// How long the system has to be as before; then it is wedged.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = length)]
-    pub recovery: std::time::Duration,
+    pub recovery: Duration,
     /// How long everything must then hold.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = length)]
-    pub hold: std::time::Duration,
+    pub hold: Duration,
     /// Repeats the decisions of the matrix that had this seed; a fresh one by default.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

@@ -21,7 +21,7 @@ use crate::{
         RunError,
         matrix::{News, Settings, rehearse, stands_alone},
     },
-    scenario::{System, load_system},
+    scenario::{Start, System, load_system},
     seed::Seed,
     units::format_duration,
 };
@@ -233,6 +233,12 @@ fn settings(args: &Args, system: &System) -> Result<Settings, Failure> {
                 format_duration(args.hold)
             ),
             "let `--recovery` be longer, or `--hold` shorter",
+        ));
+    }
+    if args.jobs.is_some_and(|jobs| jobs > 1) && matches!(system.start, Start::External) {
+        return Err(Failure::usage(
+            "a system that somebody else started stands there once: trials cannot go on side by side",
+            "leave `--jobs` out, or let the system's file start it",
         ));
     }
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);

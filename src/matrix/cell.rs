@@ -1,8 +1,7 @@
 //! What the history of a trial says.
 
-use super::{Aftermath, Aim, Cell, Counts, Met, Reference, Tried, Tries};
+use super::{Aftermath, Aim, Cell, Counts, Met, Reference, Tried, Tries, reference::unhealthy};
 use crate::{
-    expectation::unsteady,
     fault::FaultId,
     history::{
         Attempt, Criteria, LogicalCall, Operation, Outcome, PhaseSpan, Steady, View, Window,
@@ -20,15 +19,18 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 const TROUBLE: usize = 1;
 
 /// The least share of operations that were answered.
-const ANSWERED_MIN: f64 = 0.99;
+pub(super) const ANSWERED_MIN: f64 = 0.99;
 
 /// How far the share of fallbacks may lie above that of the steady phase.
-const DEGRADED_ABOVE: f64 = 0.10;
+pub(super) const DEGRADED_ABOVE: f64 = 0.10;
 
 /// A dependency is leant on that is called more than so many times as often as before …
 const LEANT_ON_TIMES: f64 = 2.0;
 /// … and at least so many times more.
 const LEANT_ON_MORE: f64 = 3.0;
+
+/// By how much a phase may seem shorter than it was.
+const ROUNDED: Duration = Duration::from_millis(100);
 
 /// How it is said that the generator itself did not offer what it should have.
 const OUR_DOING: &str = "missed its schedule";
@@ -51,7 +53,7 @@ const IN_SHORT: &[Aspect] = &[
 /// # Errors
 /// Why it shows nothing.
 pub fn tried(view: &View<'_>, aim: &Aim, reference: &Reference) -> Result<Tried, String> {
-    if let Some(why) = unsteady(view) {
+    if let Some(why) = unhealthy(view) {
         return Err(format!(
             "the system was not healthy before the fault: {why}"
         ));
@@ -254,11 +256,20 @@ impl Reading<'_> {
         steady.observe_history(history, lifted);
         match steady.held(self.view.scenario.hold, history.end) {
             Some(since) => Aftermath::steady(lifted, since),
-            None if history.completed() => Aftermath::Wedged {
+            None if self.was_watched_to_the_end() => Aftermath::Wedged {
                 watched_us: micros(history.over().since(lifted)),
             },
             None => Aftermath::Unknown,
         }
+    }
+
+    /// Whether the recovery had all the time that it could have.
+    fn was_watched_to_the_end(&self) -> bool {
+        let history = self.view.history;
+        let last = self.view.scenario.phases.last();
+        let limit = last.map_or(Duration::ZERO, |phase| phase.lasts.at_most());
+        let watched = history.over().since(self.trouble.to);
+        history.completed() && watched + ROUNDED >= limit
     }
 
     /// The dependencies that were called far more often than in the steady phase.

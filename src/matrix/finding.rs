@@ -43,8 +43,8 @@ impl Found {
     }
 }
 
-/// What a load cannot do without.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What a load cannot do without, or not without being hurt.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Need {
     /// The load.
     pub load: Arc<str>,
@@ -54,6 +54,38 @@ pub struct Need {
     pub fails: Vec<Kind>,
     /// How many troubles it was tried with and reached by.
     pub tried: usize,
+    /// The least part that failed under any of these, 0 to 1.
+    pub least: f64,
+    /// The greatest.
+    pub most: f64,
+}
+
+/// From this part on nothing is left that somebody else could have saved.
+const WHOLLY: f64 = 0.9;
+
+impl Need {
+    /// In a sentence: that it cannot do without, or in part.
+    pub fn sentence(&self) -> String {
+        let kinds: Vec<&str> = self.fails.iter().map(|kind| kind.name()).collect();
+        let (load, dependency) = (&self.load, &self.dependency);
+        let percent = |part: f64| (part * 100.0).round();
+        let what = if self.least >= WHOLLY {
+            format!("{load} cannot do without {dependency}: it fails")
+        } else {
+            let (least, most) = (percent(self.least), percent(self.most));
+            let part = match least == most {
+                true => format!("{most}%"),
+                false => format!("{least}% to {most}%"),
+            };
+            format!("{load} is hurt by {dependency}: {part} fail")
+        };
+        format!(
+            "{what} under {} ({} of {} tried)",
+            kinds.join(", "),
+            self.fails.len(),
+            self.tried
+        )
+    }
 }
 
 /// Everything that was found, the worst first; of what was found of one trial first of all that it was
@@ -136,7 +168,8 @@ fn trouble(trial: &Trial) -> String {
     parts.collect::<Vec<_>>().join(" and ")
 }
 
-/// What loads cannot do without: those with the most troubles first, pairs left out.
+/// What loads cannot do without, or not without being hurt: those with the most troubles first, pairs
+/// left out.
 pub fn needs(matrix: &Matrix) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     for trial in matrix.trials.iter().filter(|one| one.aim.beside.is_none()) {
@@ -156,6 +189,8 @@ pub fn needs(matrix: &Matrix) -> Vec<Need> {
                         dependency: Arc::clone(&trial.aim.dependency),
                         fails: Vec::new(),
                         tried: 0,
+                        least: 1.0,
+                        most: 0.0,
                     });
                     needs.last_mut().expect("it was pushed")
                 }
@@ -163,6 +198,8 @@ pub fn needs(matrix: &Matrix) -> Vec<Need> {
             need.tried += 1;
             if cell.met == Met::Failed {
                 need.fails.push(trial.aim.kind);
+                need.least = need.least.min(cell.failed_share());
+                need.most = need.most.max(cell.failed_share());
             }
         }
     }

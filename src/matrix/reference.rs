@@ -5,10 +5,12 @@
 //! what it left in queues is still its own. What is called while a load is alone, beyond what is
 //! called anyway, that load uses.
 
+use super::cell::{ANSWERED_MIN, DEGRADED_ABOVE as DEGRADED_MAX};
 use crate::{
     expectation::unsteady,
-    history::{History, View, Window},
+    history::{History, Operation, Outcome, View, Window},
     input::Source,
+    policy::samples::SAMPLES_MIN,
     scenario::{Lasts, Phase, Scenario, System},
 };
 use serde::Serialize;
@@ -124,7 +126,7 @@ fn phase(name: &str, lasts: Duration, steady: bool, loads: Vec<(Arc<str>, f64)>)
 impl Reference {
     /// What the history of [`scenario`] says.
     pub fn of(view: &View<'_>) -> Self {
-        let sick = unsteady(view).or_else(|| broken_off(view.history));
+        let sick = unhealthy(view).or_else(|| broken_off(view.history));
         Self {
             sick,
             uses: uses(view),
@@ -160,6 +162,24 @@ impl Reference {
     }
 }
 
+/// Why a system is not well in its steady phase, if it is not. One that is kept up by its fallbacks
+/// is not: what it can do without would be found where it does without it already.
+pub(super) fn unhealthy(view: &View<'_>) -> Option<String> {
+    unsteady(view).or_else(|| {
+        let names = view.system.loads.iter().map(|load| &load.name);
+        names.into_iter().find_map(|name| {
+            let operations = view.steady_operations(name);
+            let degraded = |one: &&&Operation| one.outcome == Outcome::Degraded;
+            let part = operations.iter().filter(degraded).count();
+            let is_kept_up = part as f64 > DEGRADED_MAX * operations.len() as f64;
+            is_kept_up.then(|| {
+                let all = operations.len();
+                format!("`{name}` is answered by a fallback, {part} of {all} times")
+            })
+        })
+    })
+}
+
 fn broken_off(history: &History) -> Option<String> {
     let how = history.how_it_ended();
     (!history.completed()).then(|| format!("the run without faults broke off: {how}"))
@@ -178,15 +198,11 @@ fn uses(view: &View<'_>) -> Vec<Use> {
     let is_only_one = view.system.loads.len() == 1;
     let mut uses = Vec::new();
     for (nth, load) in view.system.loads.iter().enumerate() {
-        let own = match is_only_one {
-            true => window(view, STEADY),
-            false => {
-                let alone = window(view, ALONE + 2 * nth);
-                let after = window(view, ALONE + 2 * nth + 1);
-                alone.map(|alone| Window::new(alone.from, after.map_or(alone.to, |one| one.to)))
-            }
-        };
-        let own = own.unwrap_or_default();
+        let alone = window(view, ALONE + 2 * nth).filter(|_| !is_only_one);
+        let after = window(view, ALONE + 2 * nth + 1);
+        let own = alone.map(|alone| Window::new(alone.from, after.map_or(alone.to, |one| one.to)));
+        let own = own.filter(|own| works_alone(view, &load.name, *own));
+        let own = own.or_else(|| window(view, STEADY)).unwrap_or_default();
         for dependency in &view.system.dependencies {
             let (calls, asked) = beyond(view, &dependency.name, own, nobody);
             uses.push(Use {
@@ -199,6 +215,16 @@ fn uses(view: &View<'_>) -> Vec<Use> {
         }
     }
     uses
+}
+
+/// Whether a load shows while it is alone what it uses: it asked often enough, and was answered. One
+/// that is thin, or that lives on what another one does, is taken to use whatever is called while all
+/// ask: rather a trial too many than one too few.
+fn works_alone(view: &View<'_>, load: &str, own: Window) -> bool {
+    let operations = view.operations_in(load, own);
+    let answered = operations.iter().filter(|one| one.answered()).count();
+    operations.len() as u64 >= SAMPLES_MIN
+        && answered as f64 >= ANSWERED_MIN * operations.len() as f64
 }
 
 /// What was asked of a dependency in a window beyond what is asked anyway: how often, and what. What
@@ -322,6 +348,28 @@ mod tests {
         let found = reference(healthy().attempts(checks).attempts(busy));
         assert!(found.use_of("ask", "s3").expect("a use").is_use());
         assert!(!found.use_of("train", "s3").expect("a use").is_use());
+    }
+
+    #[test]
+    fn a_load_that_shows_nothing_alone_is_taken_to_use_what_all_use() {
+        let at = |millis| attempt("s3", millis, millis + 5);
+        let thin = Story::new()
+            .healthy(0..4)
+            .load("ask", 7..11, 20, Outcome::Ok, 20)
+            .ends(17, Some(crate::history::COMPLETED));
+        let lost = thin.clone().load("train", 12..16, 20, Outcome::Failed, 20);
+        for story in [thin, lost] {
+            let found = reference(story.attempts([at(1_000), at(2_000)]));
+            assert!(found.use_of("train", "s3").expect("a use").is_use());
+            assert!(!found.use_of("ask", "s3").expect("a use").is_use());
+        }
+    }
+
+    #[test]
+    fn a_system_that_is_kept_up_by_its_fallbacks_is_sick() {
+        let story = healthy().load("ask", 0..4, 5, Outcome::Degraded, 20);
+        let sick = reference(story).sick.expect("it is sick");
+        assert_eq!(sick, "`ask` is answered by a fallback, 20 of 100 times");
     }
 
     #[test]

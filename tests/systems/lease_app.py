@@ -13,7 +13,7 @@ import os
 import threading
 import urllib.request
 
-LEASES = 8
+LEASES = 16
 DEADLINE = 1.0
 
 options = argparse.ArgumentParser()

@@ -81,11 +81,7 @@ fn overview(matrix: &Matrix) -> Markup {
                 p.note.inconclusive { "It was interrupted: what stands here was done so far." }
             }
             @for need in needs(matrix) {
-                p.note.fail {
-                    code { (need.load) } " cannot do without " code { (need.dependency) } ": it fails under "
-                    (need.fails.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", "))
-                    " (" (need.fails.len()) " of " (need.tried) " tried)."
-                }
+                p.note.fail { (need.sentence()) "." }
             }
         }
     }

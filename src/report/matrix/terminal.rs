@@ -43,15 +43,7 @@ fn render(matrix: &Matrix) -> Vec<u8> {
     out.push_str(&clients(matrix));
     out.push_str(&notes(matrix));
     for need in needs(matrix) {
-        let kinds: Vec<&str> = need.fails.iter().map(|kind| kind.name()).collect();
-        let text = format!(
-            "{} cannot do without {}: it fails under {} ({} of {} tried)",
-            need.load,
-            need.dependency,
-            kinds.join(", "),
-            need.fails.len(),
-            need.tried
-        );
+        let text = need.sentence();
         out.push_str(&painted(BOLD, &wrap("✗ ", &harmless(&text), WIDTH)));
     }
     out.push_str(&conclusion(matrix));
