@@ -222,7 +222,7 @@ impl Rehearsal<'_> {
             Ok::<_, String>(Reference::of(&View::new(&history, &scenario, &system)))
         });
         let read = read.await.unwrap_or_else(|_| Err(A_BUG.to_owned()));
-        let mut reference = read.unwrap_or_else(|why| Reference::unknown(why));
+        let mut reference = read.unwrap_or_else(Reference::unknown);
         reference.history = Some(path);
         Ok(reference)
     }

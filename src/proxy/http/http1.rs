@@ -476,7 +476,7 @@ where
         let desk = Arc::clone(&self.desk);
         let copy = Copy::default();
         let (then, times) = repeats(then);
-        let repeat = (times > 0).then(|| Repeat {
+        let repeat = (times > 0).then_some(Repeat {
             times,
             copy: &copy,
             dial: &self.dial,
