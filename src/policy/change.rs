@@ -115,7 +115,8 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
         let is_cut = shifts.any(|other| {
             other.operation == group.name.operation && other.cause == group.name.cause
         });
-        (!is_cut).then(|| alike(group))
+        let is_alike = !is_cut && group.given_up().next().is_some();
+        is_alike.then(|| alike(group))
     });
     changed.chain(alike).collect()
 }

@@ -64,13 +64,13 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
         beside.add(&own);
     }
     let told = operations.into_iter();
-    told.map(|(operation, beside)| {
-        let (finding, samples) = beside.finding();
-        Claim {
+    told.filter_map(|(operation, beside)| {
+        let (finding, samples) = beside.finding()?;
+        Some(Claim {
             operation: Some(operation),
             basis: Basis::Headers,
             ..material.claim(Aspect::Hedges, beside.window, finding, samples)
-        }
+        })
     })
     .collect()
 }
@@ -96,13 +96,16 @@ impl Beside {
         }
     }
 
-    /// What they show, and how many calls say so.
-    fn finding(&self) -> (Finding, u64) {
+    /// What they show, and how many calls say so; nothing where all of them were over at once.
+    fn finding(&self) -> Option<(Finding, u64)> {
         let unknown = |why: String| Finding::Unknown { why };
         let part = self.delays.len() as u64;
         if part < SAMPLES_MIN {
             let lasted = self.alone.iter().filter(|time| **time >= LASTED).count() as u64;
             let either = part + self.unclear;
+            if lasted + either == 0 {
+                return None;
+            }
             let finding = if either > 0 {
                 unknown(format!(
                     "{either} calls may have had two attempts at a time, of at least {SAMPLES_MIN} that surely had"
@@ -118,11 +121,9 @@ impl Beside {
                     whole: lasted,
                 }
             };
-            return (finding, lasted.max(either));
+            return Some((finding, lasted.max(either)));
         }
-        let Some(delay) = median(&self.delays) else {
-            return (unknown("no delays".to_owned()), part);
-        };
+        let delay = median(&self.delays)?;
         let longer = self
             .alone
             .iter()
@@ -132,8 +133,8 @@ impl Beside {
             let why = format!(
                 "{part} calls had two attempts at a time, and {longer} that lasted as long had not"
             );
-            return (unknown(why), part + longer);
+            return Some((unknown(why), part + longer));
         }
-        (delay.time(), part)
+        Some((delay.time(), part))
     }
 }
