@@ -14,7 +14,7 @@ use super::{
 use crate::{
     input::{About, Fields, Key, Problems, Shape, did_you_mean},
     protocol::{
-        Call, Protocol, mysql,
+        CONNECT, Call, Protocol, mysql,
         postgres::Moment,
         redis::{self, Meets},
     },
@@ -217,6 +217,7 @@ fn parse(
     problems: &mut Problems,
 ) -> Option<Box<dyn Behaviour>> {
     let carried = carried(fields, protocol, problems);
+    no_connections(fields, gate, problems);
     let named = named(fields, protocol, problems);
     let attempts = attempts(fields, &named, protocol, problems);
     let seen = seen(fields, carried, protocol, gate, problems);
@@ -229,6 +230,16 @@ fn parse(
         named,
         came: Mutex::default(),
     }))
+}
+
+/// The acceptance of a connection is no write, whatever the file's `when` names.
+fn no_connections(fields: &Fields<'_>, gate: &Gate, problems: &mut Problems) {
+    let is_connect = |name: &&String| name.eq_ignore_ascii_case(CONNECT);
+    if let Some(name) = gate.when.operation.iter().find(is_connect) {
+        let message = format!("`{name}` is a connection's acceptance, and no write");
+        let hint = "`hang`, `error` and `reset` act on those who connect".to_owned();
+        fields.problem(problems, "when", message, hint);
+    }
 }
 
 fn named(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Named {
@@ -691,6 +702,11 @@ mod tests {
                 "status = 503",
                 Http,
                 "none is seen (write seen = \"error\")",
+            ),
+            (
+                "when = { operation = 'CONNECT' }",
+                Redis,
+                "acceptance, and no write",
             ),
             ("times = 3", Http, "nothing is sent several times"),
             ("applied = 'repeated'\ntimes = 1", Http, "from 2 to 10"),

@@ -209,8 +209,8 @@ pub enum Then {
     /// Close in its stead.
     Close(Closing),
     /// The same request is sent so many times more, as by an intermediary that sends again what it
-    /// holds for lost; then this happens to the one answer that is left. Only engines of protocols
-    /// that [`carry it`](crate::fault::Then::can_repeat) do so.
+    /// holds for lost; then this happens to the one answer that is left. No file asks it
+    /// of PostgreSQL; over HTTP/2 it is not carried, and the fault did not act.
     Repeat {
         /// How often more, at least once.
         times: u32,

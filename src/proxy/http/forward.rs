@@ -44,7 +44,7 @@ pub(super) async fn send<R, W>(
     mut head: usize,
     body: &mut Body,
     tally: &Tally,
-    copy: Option<&Copy>,
+    copy: Option<&KeptRequest>,
 ) -> Result<(), ClientEnd>
 where
     R: AsyncRead + Unpin,
@@ -88,7 +88,7 @@ const COPY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A request that is kept to be sent again, unless it is too long.
 #[derive(Default)]
-pub(super) struct Copy(Mutex<Kept>);
+pub(super) struct KeptRequest(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
@@ -96,7 +96,7 @@ struct Kept {
     is_too_long: bool,
 }
 
-impl Copy {
+impl KeptRequest {
     fn add(&self, piece: &[u8]) {
         let mut kept = self.0.lock();
         kept.is_too_long |= kept.bytes.len() + piece.len() > COPY_BYTES_MAX;
@@ -116,7 +116,7 @@ impl Copy {
 /// How often a request is sent again, each time on a connection of its own.
 pub(super) struct Repeat<'a, D> {
     pub(super) times: u32,
-    pub(super) copy: &'a Copy,
+    pub(super) copy: &'a KeptRequest,
     pub(super) dial: &'a D,
 }
 

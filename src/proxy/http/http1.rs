@@ -16,7 +16,9 @@ use super::{
     channels::{self, Parties},
     desk::{Desk, Subject},
     exchange::{Exchange, Tally},
-    forward::{Answered, ClientEnd, Copy, Download, Failure, Repeat, send, tunnel, write_reply},
+    forward::{
+        Answered, ClientEnd, Download, Failure, KeptRequest, Repeat, send, tunnel, write_reply,
+    },
     head::{BadHead, RequestFacts, read_request},
 };
 use crate::{
@@ -474,7 +476,7 @@ where
     ) -> Result<Answered, BothEnd> {
         let tally = Arc::clone(&exchange.tally);
         let desk = Arc::clone(&self.desk);
-        let copy = Copy::default();
+        let copy = KeptRequest::default();
         let (then, times) = repeats(then);
         let repeat = (times > 0).then_some(Repeat {
             times,
