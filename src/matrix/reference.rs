@@ -166,8 +166,8 @@ impl Reference {
 /// is not: what it can do without would be found where it does without it already.
 pub(super) fn unhealthy(view: &View<'_>) -> Option<String> {
     unsteady(view).or_else(|| {
-        let names = view.system.loads.iter().map(|load| &load.name);
-        names.into_iter().find_map(|name| {
+        let mut names = view.system.loads.iter().map(|load| &load.name);
+        names.find_map(|name| {
             let operations = view.steady_operations(name);
             let degraded = |one: &&&Operation| one.outcome == Outcome::Degraded;
             let part = operations.iter().filter(degraded).count();

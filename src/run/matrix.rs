@@ -215,7 +215,9 @@ impl Rehearsal<'_> {
         let settings = self.settings;
         let scenario = matrix::reference_scenario(&system, settings.steady, settings.hold);
         let options = self.options("reference");
-        let ran = run(&scenario, &system, &options, &Events::nobody(), self.cancel).await?;
+        let nobody = Events::nobody();
+        let run = run(&scenario, &system, &options, &nobody, self.cancel);
+        let ran = Box::pin(run).await?;
         let path = ran.history.display().to_string();
         let read = tokio::task::spawn_blocking(move || {
             let history = History::read(&ran.history).map_err(|error| error.to_string())?;
@@ -394,7 +396,9 @@ impl Rehearsal<'_> {
             }
         };
         let options = self.options(&folder);
-        let ran = run(&scenario, &system, &options, &Events::nobody(), self.cancel).await;
+        let nobody = Events::nobody();
+        let run = run(&scenario, &system, &options, &nobody, self.cancel);
+        let ran = Box::pin(run).await;
         let (history, state) = match ran {
             Ok(ran) => {
                 let path = ran.history.display().to_string();
