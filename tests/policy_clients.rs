@@ -108,7 +108,7 @@ const KNOWN: &[Known] = &[
     // INCIDENTS 2.4: 50 ms doubling, full jitter; before, up to 1, 2, 4 and 8 s. Its time-outs of a
     // minute are measured in `boto3_policy`.
     Known { client: "boto3 of 2026", operation: "GetObject", attempts: Some(3), law: "exponential", jitter: "full", base: Some(0.05), told: None, timeout: None },
-    Known { client: "boto3 before 2026", operation: "GetObject", attempts: Some(5), law: "exponential", jitter: "full", base: Some(1.0), told: Some("exponential · full"), timeout: None },
+    Known { client: "boto3 before 2026", operation: "GetObject", attempts: Some(5), law: "exponential", jitter: "full", base: Some(1.0), told: None, timeout: None },
     Known { client: "boto3 before 2026, standard", operation: "GetObject", attempts: Some(3), law: "exponential", jitter: "full", base: Some(1.0), told: None, timeout: None },
 ];
 

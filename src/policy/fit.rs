@@ -45,7 +45,7 @@ const PAUSES_MAX: usize = 240;
 const COARSE_MAX: usize = 80;
 
 /// Pauses of at most this, in seconds, are none: the client takes as long to make a request.
-const AT_ONCE: f64 = 0.015;
+pub(super) const AT_ONCE: f64 = 0.015;
 
 /// The factors of exponential laws that are in use, 1.6 being gRPC's.
 const FACTORS: &[f64] = &[

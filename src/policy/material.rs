@@ -10,6 +10,7 @@ use super::{
     calls::Hit,
     change,
     claim::{Aspect, Basis, Cause, Claim, Finding, time},
+    fit::AT_ONCE,
     give_up::{SPREAD_MAX, TOGETHER, was_held},
     samples::SAMPLES_MIN,
 };
@@ -402,21 +403,25 @@ impl<'a> Group<'a> {
         let as_time = |value: f64| time((value * 1e6) as u64);
         let found = [
             self.step("attempts a call", &count, &plain),
-            self.step("first pause", &pause, &as_time),
-            self.step("pauses of a call together", &all_pauses, &as_time),
+            // Less is what a machine that becomes busy adds.
+            self.step("first pause", &pause, &as_time)
+                .filter(|(.., apart)| *apart > AT_ONCE),
+            self.step("pauses of a call together", &all_pauses, &as_time)
+                .filter(|(.., apart)| *apart > TOGETHER),
             self.step("first-byte time-out", &patience, &as_time),
         ];
         let told = found.into_iter().flatten();
         told.min_by(|one, other| one.1.chance.total_cmp(&other.1.chance))
+            .map(|(place, shift, _)| (place, shift))
     }
 
-    /// A change in one number that some of its calls have.
+    /// A change in one number that some of its calls have, and how far the number is from what it was.
     fn step(
         &self,
         what: &str,
         value: &dyn Fn(&Failing<'_>) -> Option<f64>,
         words: &dyn Fn(f64) -> String,
-    ) -> Option<(usize, Shift)> {
+    ) -> Option<(usize, Shift, f64)> {
         let with = self.calls.iter().enumerate();
         let (places, series): (Vec<usize>, Vec<f64>) = with
             .filter_map(|(place, call)| Some((place, value(call)?)))
@@ -434,7 +439,7 @@ impl<'a> Group<'a> {
             chance: change.chance,
             samples: series.len() as u64,
         };
-        Some((place, shift))
+        Some((place, shift, (change.after - change.before).abs()))
     }
 }
 
