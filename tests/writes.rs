@@ -112,6 +112,10 @@ lasts = "3s"
   share = "40%"
 
 [[phase]]
+name = "tries end"
+lasts = "1s"
+
+[[phase]]
 name = "a proxy sends them again"
 lasts = "3s"
   [[phase.fault]]
