@@ -26,10 +26,7 @@ use crate::{
     protocol::{Applied, Protocol},
     units::{Micros, format_duration},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "no-double-effect",
@@ -172,6 +169,14 @@ fn is_ambiguous(attempt: &Attempt) -> bool {
 }
 
 impl<'a> Writes<'a> {
+    /// Whether they belong to the judged phases: where one was ambiguous there, or, where none was
+    /// anywhere, where one began there.
+    fn are_judged(&self, view: &View<'_>) -> bool {
+        let is_one = self.attempts.iter().any(|one| is_ambiguous(one));
+        let mut own = self.attempts.iter();
+        own.any(|one| view.contains(one.began) && (!is_one || is_ambiguous(one)))
+    }
+
     fn effects(&self, deduplicated_by: Option<&str>) -> Effects {
         let mut effects = Effects {
             certain: 0,
@@ -268,7 +273,6 @@ impl NoDoubleEffect {
     fn found<'a>(&self, view: &View<'a>) -> Found<'a> {
         let whole = Window::new(Micros::default(), Micros(u64::MAX));
         let mut found = Found::default();
-        let mut judged = BTreeSet::new();
         for attempt in view.attempts_in(&self.on, whole) {
             if !self.is_meant(view, attempt) {
                 continue;
@@ -278,20 +282,16 @@ impl NoDoubleEffect {
                 found.nameless += u64::from(is_judged && has_effect(attempt) != Some(false));
                 continue;
             };
-            if is_judged && is_ambiguous(attempt) {
-                found.ambiguous += 1;
-                found.last_ambiguous = found.last_ambiguous.max(attempt.ended);
-            }
             let operation = [&*attempt.dependency, &*attempt.operation, &*attempt.key, id];
-            if is_judged {
-                judged.insert(operation);
-            }
             let writes = found.operations.entry(operation).or_default();
             writes.attempts.push(attempt);
         }
-        found
-            .operations
-            .retain(|operation, _| judged.contains(operation));
+        found.operations.retain(|_, writes| writes.are_judged(view));
+        let attempts = found.operations.values().flat_map(|one| &one.attempts);
+        for attempt in attempts.filter(|one| view.contains(one.began) && is_ambiguous(one)) {
+            found.ambiguous += 1;
+            found.last_ambiguous = found.last_ambiguous.max(attempt.ended);
+        }
         found
     }
 
@@ -436,6 +436,18 @@ mod tests {
         assert_eq!(check(CHARGES, &later).status, Status::Fail);
         let tolerated = format!("{CHARGES}\nat_most = 1");
         assert_eq!(check(&tolerated, &twice).status, Status::Pass);
+    }
+
+    #[test]
+    fn an_operation_belongs_to_the_phases_in_which_it_was_ambiguous() {
+        let before = story()
+            .attempt(lost(5_500, "y"))
+            .attempt(charge(15_500, "y"));
+        assert_eq!(check(CHARGES, &before).status, Status::Pass);
+        let redelivered = story()
+            .attempt(charge(5_500, "z"))
+            .attempt(lost(15_500, "z"));
+        assert_eq!(check(CHARGES, &redelivered).status, Status::Fail);
     }
 
     #[test]
