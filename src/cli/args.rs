@@ -50,7 +50,7 @@ pub enum Command {
     Diff(Diff),
     /// Render a saved run again, also by a template of your own.
     Report(Report),
-    /// Find the trigger from which a system does not come back although nothing is wrong any more.
+    /// Find the trigger from which a system does not come back.
     Metastability(Metastability),
     /// Show what files may name, with an example each.
     List(List),
