@@ -38,6 +38,9 @@ timeout = "1500ms"
     Bench::new().file("brownout.toml", &system)
 }
 
+/// How often a search is repeated that says of itself that the machine was too busy for its load.
+const TRIES: usize = 3;
+
 /// Searches between a trigger that is shorter than the client's patience and one that fills the queue
 /// for longer than the client waits; the ends only, two runs of each.
 fn search(bench: &Bench, more: &[&str]) -> Left {
@@ -65,7 +68,15 @@ fn search(bench: &Bench, more: &[&str]) -> Left {
         "--seed",
         "7",
     ];
-    bench.brownout(&[&arguments[..], more].concat())
+    let arguments = [&arguments[..], more].concat();
+    let mut left = bench.brownout(&arguments);
+    for _ in 1..TRIES {
+        if !left.stdout.contains("missed its schedule") {
+            break;
+        }
+        left = bench.brownout(&arguments);
+    }
+    left
 }
 
 fn report(bench: &Bench) -> Value {

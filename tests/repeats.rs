@@ -69,7 +69,7 @@ protocol = "http"
 upstream = "embedded:sink"
 
 [load.ask]
-rate = "20/s"
+rate = "10/s"
 arrivals = "constant"
 request = {{ path = "/ask" }}
 timeout = "5s"
@@ -108,11 +108,39 @@ fn requirement<'a>(left: &'a Left, scenario: usize, id: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no {id}: {series:#}\n{}\n{}", left.stdout, left.stderr))
 }
 
+/// How often a run is repeated that says of itself that the machine was too busy for its load: it is
+/// no answer, and any other answer, right or wrong, stands.
+const TRIES: usize = 3;
+
+fn was_too_busy(said: &str) -> bool {
+    said.contains("missed its schedule")
+}
+
+/// Runs it, again where the machine was too busy. The programs count their starts anew.
+fn answered(bench: &Bench, arguments: &[&str]) -> Left {
+    let mut left = bench.brownout(arguments);
+    for _ in 1..TRIES {
+        if !was_too_busy(&left.report.to_string()) {
+            break;
+        }
+        forget_starts(bench);
+        left = bench.brownout(arguments);
+    }
+    left
+}
+
+fn forget_starts(bench: &Bench) {
+    let files = fs::read_dir(bench.path()).expect("the folder").flatten();
+    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with("starts")) {
+        fs::remove_file(file.path()).expect("it is removed");
+    }
+}
+
 #[test]
 fn a_flake_is_named_and_fails_the_build_and_its_repeat_can_be_run_alone() {
     let bench = bench("2");
     let arguments = ["run", "outage.toml", "--seed", "7", "--repeat", "3"];
-    let left = bench.brownout(&[&arguments[..], &["--all-repeats"]].concat());
+    let left = answered(&bench, &[&arguments[..], &["--all-repeats"]].concat());
     left.assert_status(1);
     let answered = requirement(&left, 0, "ANSWERED");
     assert_eq!(answered["outcome"], "flake", "{answered:#}");
@@ -189,7 +217,7 @@ fn what_is_decided_stops_early_beside_another_scenario_that_goes_on() {
         .file("bad.toml", &system("0"))
         .file("a.toml", SCENARIO)
         .file("b.toml", &SCENARIO.replace("system.toml", "bad.toml"));
-    let left = bench.brownout(&["run", "a.toml", "b.toml", "--repeat", "3"]);
+    let left = answered(&bench, &["run", "a.toml", "b.toml", "--repeat", "3"]);
     left.assert_status(1);
     let series = &left.report["series"]["scenarios"];
     let sizes: Vec<usize> = (0..2)
@@ -225,6 +253,25 @@ fn what_is_decided_stops_early_beside_another_scenario_that_goes_on() {
 #[test]
 fn ctrl_c_keeps_the_repeats_that_are_done() {
     let bench = bench("");
+    let mut text_of_report = interrupted(&bench);
+    for _ in 1..TRIES {
+        if !was_too_busy(&text_of_report) {
+            break;
+        }
+        text_of_report = interrupted(&bench);
+    }
+    let report: Value = serde_json::from_str(&text_of_report).expect("JSON");
+    let series = &report["series"]["scenarios"][0];
+    assert_eq!(series["ended"], "cut-short", "{series:#}");
+    assert_eq!(series["counts"]["passed"], 1, "{series:#}");
+    let done: Value =
+        serde_json::from_str(&text(&bench, "outage/repeat-1/report.json")).expect("JSON");
+    assert_eq!(done["status"], "pass");
+}
+
+/// Interrupts a series in its second repeat; the report that is left.
+#[cfg(target_os = "linux")]
+fn interrupted(bench: &Bench) -> String {
     let mut child = bench
         .command(&["run", "outage.toml", "--repeat", "9"])
         .stdout(Stdio::null())
@@ -241,11 +288,5 @@ fn ctrl_c_keeps_the_repeats_that_are_done() {
     signals::interrupt(rustix::process::Pid::from_child(&child));
     lines.for_each(drop);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    let report: Value = serde_json::from_str(&text(&bench, "report.json")).expect("JSON");
-    let series = &report["series"]["scenarios"][0];
-    assert_eq!(series["ended"], "cut-short", "{series:#}");
-    assert_eq!(series["counts"]["passed"], 1, "{series:#}");
-    let done: Value =
-        serde_json::from_str(&text(&bench, "outage/repeat-1/report.json")).expect("JSON");
-    assert_eq!(done["status"], "pass");
+    text(bench, "report.json")
 }
