@@ -301,7 +301,7 @@ fn whoever_interrupts_a_matrix_keeps_what_was_done() {
         thread::sleep(LOOK_EVERY);
     }
     let interrupt = Command::new("kill")
-        .args(["-INT", &running.id().to_string()])
+        .args(["-TERM", &running.id().to_string()])
         .status();
     assert!(interrupt.expect("kill runs").success());
     let status = running.wait().expect("it ends");
