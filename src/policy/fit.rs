@@ -44,6 +44,10 @@ const PAUSES_MAX: usize = 240;
 /// The most pauses of which it is told what is looked at closely.
 const COARSE_MAX: usize = 80;
 
+/// The most pauses of one call that are looked at: by then a law has shown, and a client that tries
+/// for ever does not make every number a place for a cap.
+const NUMBERS_MAX: usize = 12;
+
 /// Pauses of at most this, in seconds, are none: the client takes as long to make a request.
 pub(super) const AT_ONCE: f64 = 0.015;
 
@@ -253,10 +257,10 @@ fn none() -> BackOff {
     }
 }
 
-/// The greatest number of a pause up to which there are enough of each.
+/// The greatest number of a pause up to which there are enough of each, at most [`NUMBERS_MAX`].
 fn last_number(pauses: &[Pause]) -> Option<usize> {
     let enough = |nth: &usize| of(pauses, *nth).count() >= EACH_MIN;
-    (1..).take_while(enough).last()
+    (1..=NUMBERS_MAX).take_while(enough).last()
 }
 
 fn of(pauses: &[Pause], nth: usize) -> impl Iterator<Item = f64> {
