@@ -232,7 +232,10 @@ impl Waits {
         let until = attempt.released.unwrap_or(attempt.ended);
         let time = until.since(since).as_secs_f64();
         if attempt.released.is_some() || attempt.end != AttemptEnd::GaveUp {
-            self.censored.push(time);
+            // What was cut short at once says nothing of how long a client would wait.
+            if time > TOGETHER {
+                self.censored.push(time);
+            }
         } else {
             self.ended.push(time);
         }

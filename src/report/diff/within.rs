@@ -30,21 +30,28 @@ const SHARE_CHANCE_MIN: f64 = 0.01;
 /// Whether two runs of the same system may well differ so much. Shares that count their samples are
 /// tested (Fisher's exact test), as if nothing clumped, so that they are called near more rarely than
 /// they might be; of all else each quantity may differ by `noise`, a time by 50 ms
-/// besides, and one that a run has once by five seconds. Numbers without a unit are counts, and
-/// must be the same.
+/// besides if that does not more than double it, and one that a run has once by five seconds. Numbers
+/// without a unit are counts, and must be the same. Where the words are the same, it was something
+/// else that made the verdict another.
 pub fn is_within_noise(old: &Verdict, new: &Verdict, noise: f64) -> bool {
+    if old.measured == new.measured {
+        return false;
+    }
     if let (Some(before), Some(after)) = (part(&old.measured), part(&new.measured)) {
         return fisher(before, after) > SHARE_CHANCE_MIN;
     }
-    let least_us = if ONCE.contains(&new.kind.as_str()) {
-        ONCE_LEAST_US
-    } else {
-        TIME_LEAST_US
+    let is_once = ONCE.contains(&new.kind.as_str());
+    let least_us = |greater: f64| {
+        if is_once {
+            ONCE_LEAST_US as f64
+        } else {
+            (TIME_LEAST_US as f64).min(greater / 2.0)
+        }
     };
     let (before, after) = (read(&old.measured), read(&new.measured));
     let near = |(one, other): (&Quantity, &Quantity)| match (one, other) {
         (Quantity::Time(one), Quantity::Time(other)) => {
-            (one - other).abs() <= (noise * one).max(least_us as f64)
+            (one - other).abs() <= (noise * one).max(least_us(one.max(*other)))
         }
         (Quantity::Other(one), Quantity::Other(other)) => (one - other).abs() <= noise * one,
         _ => false,
@@ -135,6 +142,9 @@ mod tests {
         for (kind, old, new, is_near) in [
             ("latency", "p95 480ms of 400", "p95 520ms of 399", true),
             ("latency", "p95 480ms of 400", "p95 1.2s of 400", false),
+            ("latency", "p95 6ms of 600", "p95 52ms of 600", false),
+            ("latency", "p95 6ms of 600", "p95 11ms of 600", true),
+            ("alert", "told after 12s", "told after 12s", false),
             (
                 "latency",
                 "p95 14ms of 400, bound 118ms",
