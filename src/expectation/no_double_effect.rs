@@ -1,10 +1,14 @@
 //! `no-double-effect`: what the caller asked for once has its effect on the store once.
 //!
 //! Judged on the wire. The *operation* is what the caller means: all writes of one dependency that
-//! bear the same value of a capture (an order's number), of the same kind and to the same key (path,
-//! table, object), are attempts at one, however many requests, connections and calls of a client
-//! library they are. An *effect* is a write that the dependency carried out and that changed
-//! something:
+//! bear the same value of a capture (an order's number), of the same kind and to the same place
+//! (path, table, object), are attempts at one, however many requests, connections and calls of a
+//! client library they are. Another table is another operation. Another path or object may be one,
+//! or a retry under another name: after a write whose caller was not told, nobody knows. Where the
+//! file names a `key` of the dependency's own, the key is no place, for a retry may come with a new
+//! one; nor is the table known there. Those writes are of one place if each operation whose caller
+//! was told, of which there must be one, had but one key. An *effect* is a write that the dependency
+//! carried out and that changed something:
 //!
 //! - only operations that add count ([`Protocol::adds`]), unless the file names others: a `PUT`, a
 //!   `SET`, an `UPDATE` to a value replaces what is there, and carried out twice has one effect;
@@ -26,7 +30,10 @@ use crate::{
     protocol::{Applied, Protocol},
     units::{Micros, format_duration},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "no-double-effect",
@@ -35,7 +42,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         text: "\
             What the caller asked for once has its effect on the store once: no card is charged \
             twice because an answer was lost and the request was sent again. Writes to `on` that \
-            bear the same `id_of`, of the same kind and to the same key, are one operation. An effect is a write that was carried out and \
+            bear the same `id_of`, of the same kind and to the same path, table or object, are one \
+            operation. An effect is a write that was carried out and \
             changed something; only operations that add count (POST, INSERT, INCR …) unless \
             `operation` names others, as a PUT or SET that is repeated has the effect of one.",
         evidence: "\
@@ -43,8 +51,10 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             fault repeated them. Writes with the same value of `deduplicated_by` have one effect.",
         doubt: "\
             Fewer than three writes were carried out whose caller was not told; nobody knows \
-            whether a second one was carried out; a write bears no `id_of`; or the run ended within \
-            `settle` of the last ambiguous write, so that a retry may have come unseen.",
+            whether a second one was carried out; one with the same `id_of` went to another path or \
+            key after an ambiguous one; a write bears no `id_of`, and others of its kind and place \
+            do; or the run ended within `settle` of the last ambiguous write, so that a retry may \
+            have come unseen.",
         mistakes: &[
             "\
                 `deduplicated_by` promises that the store knows a repetition again by that value. \
@@ -137,6 +147,30 @@ struct Writes<'a> {
     attempts: Vec<&'a Attempt>,
 }
 
+/// What a place is to the writes of a dependency.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Their key, a table: writes to another are another operation.
+    Table,
+    /// Their key, a path or an object: writes to another may be the same operation.
+    Path,
+    /// Not their key, which the file chose.
+    Unknown,
+}
+
+impl Place {
+    fn of(view: &View<'_>, attempt: &Attempt) -> Self {
+        let mut all = view.system.dependencies.iter();
+        match all.find(|one| one.name == attempt.dependency) {
+            Some(one) if one.key.is_some() => Self::Unknown,
+            Some(one) if matches!(one.protocol, Protocol::Mysql | Protocol::Postgres) => {
+                Self::Table
+            }
+            _ => Self::Path,
+        }
+    }
+}
+
 /// How often they had their effect.
 struct Effects {
     certain: u64,
@@ -175,6 +209,45 @@ impl<'a> Writes<'a> {
         let is_one = self.attempts.iter().any(|one| is_ambiguous(one));
         let mut own = self.attempts.iter();
         own.any(|one| view.contains(one.began) && (!is_one || is_ambiguous(one)))
+    }
+
+    /// Whether the callers of all of them were told, and one was carried out.
+    fn are_told(&self) -> bool {
+        !self.attempts.iter().any(|one| is_ambiguous(one))
+            && (self.attempts.iter()).any(|one| has_effect(one) == Some(true))
+    }
+
+    /// The keys at which they may have had an effect.
+    fn keys(&self) -> BTreeSet<&'a str> {
+        let done = self.attempts.iter();
+        let done = done.filter(|one| has_effect(one) != Some(false));
+        done.map(|one| &*one.key).collect()
+    }
+
+    /// The same writes, those of each key by themselves.
+    fn by_key(&self) -> Vec<Self> {
+        let mut parts: BTreeMap<&str, Self> = BTreeMap::new();
+        for attempt in &self.attempts {
+            let part = parts.entry(&attempt.key).or_default();
+            part.attempts.push(attempt);
+        }
+        parts.into_values().collect()
+    }
+
+    /// At how many keys something may have been done again that was done at another, to a caller
+    /// who was not told.
+    fn elsewhere(&self, deduplicated_by: Option<&str>) -> u64 {
+        let key = |one: &'a Attempt| deduplicated_by.and_then(|name| one.captured.get(name));
+        let untold = |one: &&&'a Attempt| has_effect(one) != Some(false) && !one.acknowledged();
+        let again = self.attempts.iter().filter(|one| {
+            has_effect(one) != Some(false)
+                && self.attempts.iter().filter(untold).any(|first| {
+                    let is_known = key(one).is_some() && key(one) == key(first);
+                    first.key != one.key && first.began < one.began && !is_known
+                })
+        });
+        let keys: BTreeSet<&str> = again.map(|one| &*one.key).collect();
+        keys.len() as u64
     }
 
     fn effects(&self, deduplicated_by: Option<&str>) -> Effects {
@@ -247,9 +320,12 @@ fn moment(view: &View<'_>, attempt: &Attempt) -> String {
 /// What was found at a dependency, or at all of a role.
 #[derive(Default)]
 struct Found<'a> {
-    /// By dependency, kind, key and id.
+    /// By dependency, kind, table and id.
     operations: BTreeMap<[&'a str; 4], Writes<'a>>,
-    /// Writes of the judged phases that bear no id, and may have had an effect.
+    /// The dependencies and kinds of which each operation is at one place, whatever its keys.
+    of_one_place: BTreeSet<[&'a str; 2]>,
+    /// Writes of the judged phases that bear no id, though others of their kind and place do, and
+    /// may have had an effect.
     nameless: u64,
     /// Writes of the judged phases whose callers were not told.
     ambiguous: u64,
@@ -273,19 +349,47 @@ impl NoDoubleEffect {
     fn found<'a>(&self, view: &View<'a>) -> Found<'a> {
         let whole = Window::new(Micros::default(), Micros(u64::MAX));
         let mut found = Found::default();
+        let mut nameless = Vec::new();
+        let mut named = BTreeSet::new();
+        let mut is_one_place: BTreeMap<[&str; 2], bool> = BTreeMap::new();
         for attempt in view.attempts_in(&self.on, whole) {
             if !self.is_meant(view, attempt) {
                 continue;
             }
             let is_judged = view.contains(attempt.began);
+            let place = Place::of(view, attempt);
+            let kind = [&*attempt.dependency, &*attempt.operation];
+            let at = match place {
+                Place::Unknown => "",
+                Place::Table | Place::Path => &*attempt.key,
+            };
             let Some(id) = attempt.captured.get(&self.id) else {
-                found.nameless += u64::from(is_judged && has_effect(attempt) != Some(false));
+                if is_judged && has_effect(attempt) != Some(false) {
+                    nameless.push((kind, at));
+                }
                 continue;
             };
-            let operation = [&*attempt.dependency, &*attempt.operation, &*attempt.key, id];
+            named.insert((kind, at));
+            let table = match place {
+                Place::Table => at,
+                Place::Path | Place::Unknown => "",
+            };
+            let operation = [kind[0], kind[1], table, id];
             let writes = found.operations.entry(operation).or_default();
             writes.attempts.push(attempt);
         }
+        nameless.retain(|one| named.contains(one));
+        found.nameless = nameless.len() as u64;
+        for ([dependency, operation, ..], writes) in &found.operations {
+            let mut own = writes.attempts.iter();
+            let is_unknown = own.any(|one| matches!(Place::of(view, one), Place::Unknown));
+            if is_unknown && writes.are_told() {
+                let is_one = is_one_place.entry([dependency, operation]).or_insert(true);
+                *is_one &= writes.keys().len() == 1;
+            }
+        }
+        let of_one_place = is_one_place.into_iter().filter(|(_, is_one)| *is_one);
+        found.of_one_place = of_one_place.map(|(kind, _)| kind).collect();
         found.operations.retain(|_, writes| writes.are_judged(view));
         let attempts = found.operations.values().flat_map(|one| &one.attempts);
         for attempt in attempts.filter(|one| view.contains(one.began) && is_ambiguous(one)) {
@@ -313,7 +417,7 @@ impl NoDoubleEffect {
         }
         if doubled + maybe > self.at_most {
             return judgement.inconclusive(format!(
-                "{maybe} more may have been, for nobody knows whether they were carried out"
+                "{maybe} more may have been, for nobody knows whether they were carried out, or did the same at another path or key"
             ));
         }
         if found.nameless > 0 {
@@ -339,14 +443,23 @@ impl Expectation for NoDoubleEffect {
         let found = self.found(view);
         let (mut doubled, mut maybe) = (0, 0);
         let mut evidence = Vec::new();
-        for ([.., id], writes) in &found.operations {
-            let effects = writes.effects(self.deduplicated_by.as_deref());
-            let beyond = effects.beyond();
-            doubled += beyond.0;
-            maybe += beyond.1;
-            if beyond.0 > 0 {
-                let began = writes.attempts.first().map(|one| one.began);
-                evidence.extend(began.zip(writes.shown(view, id, &effects)));
+        let known_again = self.deduplicated_by.as_deref();
+        for ([dependency, operation, _, id], writes) in &found.operations {
+            let mut judge = |writes: &Writes<'_>| {
+                let effects = writes.effects(known_again);
+                let beyond = effects.beyond();
+                doubled += beyond.0;
+                maybe += beyond.1;
+                if beyond.0 > 0 {
+                    let began = writes.attempts.first().map(|one| one.began);
+                    evidence.extend(began.zip(writes.shown(view, id, &effects)));
+                }
+            };
+            if found.of_one_place.contains(&[*dependency, *operation]) {
+                judge(writes);
+            } else {
+                writes.by_key().iter().for_each(judge);
+                maybe += writes.elsewhere(known_again);
             }
         }
         evidence.sort_by_key(|(began, _)| *began);
@@ -356,6 +469,10 @@ impl Expectation for NoDoubleEffect {
 
     fn needs_the_end(&self) -> bool {
         true
+    }
+
+    fn hangs_on_time(&self) -> bool {
+        false
     }
 
     fn required(&self) -> String {
@@ -376,11 +493,12 @@ impl Expectation for NoDoubleEffect {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, problems};
+    use super::super::testing::{check, check_of, problems};
     use crate::{
         expectation::Status,
-        history::sample::{AttemptBuilder, Story, attempt},
-        protocol::Applied,
+        history::sample::{self, AttemptBuilder, Story, attempt},
+        protocol::{Applied, Protocol},
+        scenario::{KeyFrom, System},
     };
 
     const CHARGES: &str = "kind = \"no-double-effect\"\non = \"alerts\"\nid_of = \"order\"";
@@ -480,8 +598,6 @@ mod tests {
         assert_eq!(check(CHARGES, &again(unchanged)).status, Status::Pass);
         let refused = charge(26_500, "25").status(409);
         assert_eq!(check(CHARGES, &again(refused)).status, Status::Pass);
-        let elsewhere = charge(26_500, "25").key("/receipts");
-        assert_eq!(check(CHARGES, &again(elsewhere)).status, Status::Pass);
         let put = |charge: AttemptBuilder| charge.operation("PUT");
         let replaced = story()
             .attempt(put(lost(28_200, "x")))
@@ -498,6 +614,83 @@ mod tests {
         assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
         let reason = verdict.reason.expect("there is one");
         assert!(reason.contains("1 more may have been"), "{reason}");
+    }
+
+    #[test]
+    fn a_write_at_another_path_after_one_that_was_not_answered_may_be_a_retry() {
+        let verdict = check(
+            CHARGES,
+            &story().attempt(charge(26_500, "25").key("/charges/retry-25")),
+        );
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("there is one");
+        assert!(reason.contains("1 more may have been"), "{reason}");
+        // Before it, after one that was answered, refused, or known again by the store.
+        for other in [
+            charge(24_500, "25").key("/carts"),
+            charge(8_500, "8").key("/receipts"),
+            charge(26_500, "25").key("/receipts").status(409),
+        ] {
+            let verdict = check(CHARGES, &story().attempt(other));
+            assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        }
+        let known = story()
+            .attempt(lost(28_200, "x").captured("key", "k"))
+            .attempt(charge(28_900, "x").captured("key", "k").key("/again"));
+        assert_eq!(check(&keyed(), &known).status, Status::Pass);
+    }
+
+    /// The system with a database in the pager's place, whose keys the file chooses or not.
+    fn database(key: Option<KeyFrom>) -> System {
+        let mut system = sample::system();
+        let mut all = system.dependencies.iter_mut();
+        let pager = all.find(|one| &*one.name == "pager").expect("the pager");
+        pager.protocol = Protocol::Postgres;
+        pager.key = key;
+        system
+    }
+
+    /// Orders 0 to 29 as rows; from 10 on the answer is lost. Each has this key.
+    fn rows(key: impl Fn(u64) -> String) -> Story {
+        let order = |story: Story, nth: u64| {
+            let row = if nth < 10 { charge } else { lost }(nth * 1_000, &nth.to_string());
+            story.attempt(row.operation("INSERT").key(&key(nth)))
+        };
+        (0..30).fold(Story::new().healthy(0..60), order)
+    }
+
+    fn row(began: u64, order: &str, key: &str) -> AttemptBuilder {
+        charge(began, order).operation("INSERT").key(key)
+    }
+
+    #[test]
+    fn a_retry_under_a_new_primary_key_is_a_second_effect() {
+        let system = database(Some(KeyFrom::Parameter(1)));
+        let once = || rows(|nth| format!("a{nth}"));
+        assert_eq!(check_of(CHARGES, &once(), &system).status, Status::Pass);
+        let twice = once().attempt(row(26_500, "25", "b25"));
+        let verdict = check_of(CHARGES, &twice, &system);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        // Where an order has several rows anyway, nobody knows of which table they are.
+        let lines = twice.attempt(row(5_500, "5", "c5"));
+        let verdict = check_of(CHARGES, &lines, &system);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+    }
+
+    #[test]
+    fn a_row_of_another_table_is_another_operation() {
+        let system = database(None);
+        let orders = || rows(|_| "orders".to_owned());
+        let other = orders().attempt(row(26_500, "25", "lines"));
+        assert_eq!(check_of(CHARGES, &other, &system).status, Status::Pass);
+        let twice = orders().attempt(row(26_500, "25", "orders"));
+        assert_eq!(check_of(CHARGES, &twice, &system).status, Status::Fail);
+    }
+
+    #[test]
+    fn requests_that_waited_for_us_do_not_undo_a_second_effect() {
+        let twice = story().attempt(charge(26_500, "25")).waited(25, 90);
+        assert_eq!(check(CHARGES, &twice).status, Status::Fail);
     }
 
     #[test]
@@ -527,11 +720,16 @@ mod tests {
 
     #[test]
     fn a_write_without_an_id_and_a_run_that_ends_early_leave_it_open() {
-        let nameless = attempt("pager", 25_500, 25_600).operation("POST");
-        let verdict = check(CHARGES, &story().attempt(nameless));
+        let nameless = |path: &str| {
+            let nameless = attempt("pager", 25_500, 25_600).operation("POST");
+            check(CHARGES, &story().attempt(nameless.key(path)))
+        };
+        let verdict = nameless("/charges");
         assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
         let reason = verdict.reason.expect("there is one");
         assert!(reason.contains("have no `order`"), "{reason}");
+        // Where nothing bears an id, none is missed.
+        assert_eq!(nameless("/token").status, Status::Pass);
         let patient = format!("{CHARGES}\nsettle = \"40s\"");
         let verdict = check(&patient, &story());
         assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
