@@ -15,7 +15,9 @@
 //! | either | more often than asked for | [`WriteFate::Doubled`] |
 //! | either | not known | [`WriteFate::Indeterminate`] |
 //!
-//! Present means, on the wire, carried out: what is deleted later was there. *More often than asked
+//! Present means, on the wire, carried out: what is deleted later was there. A statement of a
+//! database, or a command of Redis, that was acknowledged and not carried out was rolled back: it is
+//! absent, and nothing was lost. *More often than asked
 //! for* is said on the wire only of operations that add ([`crate::protocol::Protocol::adds`]), and
 //! of those that name no key of their own by which a server of HTTP may know a repetition again.
 //!
@@ -294,6 +296,11 @@ fn write(protocol: Protocol, call: &LogicalCall, attempts: &[&Attempt]) -> Optio
     let is_unknown = attempts.iter().any(|one| one.applied == Applied::Unknown);
     let is_told = attempts.iter().any(|one| one.acknowledged());
     let may_be_known_again = protocol == Protocol::Http && call.by_sdk_id;
+    // What they acknowledged and did not carry out, the client took back.
+    let has_rollback = matches!(
+        protocol,
+        Protocol::Mysql | Protocol::Postgres | Protocol::Redis
+    );
     let fate = if times > 1 && protocol.adds(&first.operation) && !may_be_known_again {
         WriteFate::Doubled
     } else {
@@ -301,6 +308,7 @@ fn write(protocol: Protocol, call: &LogicalCall, attempts: &[&Attempt]) -> Optio
             (true, true) => WriteFate::Kept,
             (false, true) => WriteFate::Recovered,
             _ if is_unknown => WriteFate::Indeterminate,
+            (true, false) if has_rollback => WriteFate::Absent,
             (true, false) => WriteFate::Lost,
             (false, false) => WriteFate::Absent,
         }
@@ -387,6 +395,23 @@ mod tests {
         ] {
             let shown = format!("{attempts:?}");
             assert_eq!(fate(attempts), [expected], "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_a_database_rolled_back_is_absent_and_not_lost() {
+        let insert = post(25_000).operation("INSERT").applied(Applied::No).done();
+        for (protocol, expected) in [
+            (Protocol::Http, Lost),
+            (Protocol::Mysql, Absent),
+            (Protocol::Postgres, Absent),
+            (Protocol::Redis, Absent),
+        ] {
+            let story = Story::new().attempt(post(25_000));
+            let history = story.history();
+            let call = history.calls_of("pager").first().expect("a call");
+            let seen = write(protocol, call, &[&insert]).expect("a write");
+            assert_eq!(seen.example.fate, expected, "{protocol}");
         }
     }
 
