@@ -4,14 +4,15 @@
 //! likely two users. A client that closes a connection and tries again shows both in either order: an
 //! attempt that is seen to be given up in the moment in which the next begins was given up before.
 //! A client that hedges does so with every call that lasts so long; and that it does not shows only
-//! where calls lasted.
+//! where first attempts were waited for until they were given up, or longer than anybody waits
+//! before a hedge: one that is answered sooner may have been answered before its time.
 
 use super::{
     ClaimDef,
-    claim::{Aspect, Basis, Claim, Finding},
+    claim::{Aspect, Basis, Cause, Claim, Finding},
     give_up::TOGETHER,
     interval::median,
-    material::Material,
+    material::{Material, cause},
     samples::SAMPLES_MIN,
 };
 use crate::{
@@ -29,8 +30,12 @@ pub(super) const DEF: ClaimDef = ClaimDef {
 /// How much later than the next attempt the close of the one before may be seen.
 const SEEN_LATE: Duration = Duration::from_millis(50);
 
-/// How long a first attempt must be open, in seconds, for a client that hedges to have done so.
+/// How long a first attempt must be open, in seconds, for anything to show.
 const LASTED: f64 = 0.1;
+
+/// How long it must be, in seconds, for a client that hedges to have done so, where it was not given
+/// up.
+const LONG: f64 = 2.0;
 
 /// What the calls of one operation show.
 struct Beside {
@@ -38,6 +43,8 @@ struct Beside {
     delays: Vec<f64>,
     /// How long the first attempts of the other calls were open, in seconds.
     alone: Vec<f64>,
+    /// How many of these were given up, or open for longer than anybody waits before a hedge.
+    to_the_end: u64,
     /// How many may be either.
     unclear: u64,
     window: (Micros, Micros),
@@ -57,11 +64,12 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
         let beside = entry.or_insert_with(|| Beside {
             delays: Vec::new(),
             alone: Vec::new(),
+            to_the_end: 0,
             unclear: 0,
             window: (call.began, call.ended),
         });
         beside.window.1 = beside.window.1.max(call.ended);
-        beside.add(&own);
+        beside.add(&own, &material.deaths);
     }
     let told = operations.into_iter();
     told.filter_map(|(operation, beside)| {
@@ -77,11 +85,10 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
 
 impl Beside {
     /// Adds the attempts of a call.
-    fn add(&mut self, attempts: &[&Attempt]) {
+    fn add(&mut self, attempts: &[&Attempt], deaths: &[Micros]) {
         let first = attempts[0];
-        let lasted = first.duration().as_secs_f64();
         let Some(second) = attempts.get(1).filter(|one| one.began < first.ended) else {
-            self.alone.push(lasted);
+            self.add_alone(first, deaths);
             return;
         };
         let is_close = first.end == AttemptEnd::GaveUp && first.ended <= second.began + SEEN_LATE;
@@ -92,8 +99,16 @@ impl Beside {
             // The first may have been dropped for the answer to the second.
             self.unclear += 1;
         } else {
-            self.alone.push(lasted);
+            self.add_alone(first, deaths);
         }
+    }
+
+    /// Adds a first attempt that had none beside it.
+    fn add_alone(&mut self, first: &Attempt, deaths: &[Micros]) {
+        let lasted = first.duration().as_secs_f64();
+        let is_given_up = cause(first, deaths) == Some(Cause::NoAnswer);
+        self.to_the_end += u64::from(lasted >= LONG || (is_given_up && lasted >= LASTED));
+        self.alone.push(lasted);
     }
 
     /// What they show, and how many calls say so; nothing where all of them were over at once.
@@ -106,6 +121,7 @@ impl Beside {
             if lasted + either == 0 {
                 return None;
             }
+            let whole = self.to_the_end;
             let finding = if either > 0 {
                 unknown(format!(
                     "{either} calls may have had two attempts at a time, of at least {SAMPLES_MIN} that surely had"
@@ -114,12 +130,17 @@ impl Beside {
                 unknown(format!(
                     "{lasted} first attempts were open for {LASTED}s, of at least {SAMPLES_MIN}: nobody hedges what is answered at once"
                 ))
+            } else if whole < SAMPLES_MIN {
+                unknown(format!(
+                    "{whole} of {lasted} first attempts were open until they were given up or for {LONG}s, of at least {SAMPLES_MIN}: a hedge may come later than the answers"
+                ))
             } else {
-                Finding::Does {
+                let told = Finding::Does {
                     does: false,
                     part: 0,
-                    whole: lasted,
-                }
+                    whole,
+                };
+                return Some((told, whole));
             };
             return Some((finding, lasted.max(either)));
         }
