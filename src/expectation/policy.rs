@@ -635,8 +635,16 @@ mod tests {
         for (keys, three, once) in [
             ("opens_after = 5", Status::Pass, Status::Inconclusive),
             ("opens_after = 3", Status::Fail, Status::Inconclusive),
-            ("closes_after = 1", Status::Pass, Status::Inconclusive),
-            ("closes_after = 2", Status::Fail, Status::Inconclusive),
+            (
+                "closes_after = 1",
+                Status::Inconclusive,
+                Status::Inconclusive,
+            ),
+            (
+                "closes_after = 2",
+                Status::Inconclusive,
+                Status::Inconclusive,
+            ),
             ("probes_every = \"2s\"", Status::Pass, Status::Inconclusive),
             ("probes_every = \"5s\"", Status::Fail, Status::Inconclusive),
         ] {

@@ -14,6 +14,12 @@
 //!
 //! A run mostly sees a breaker open once; that it did after so many failures, and closed after so
 //! many probes, is said in words, and claimed where it was seen three times.
+//!
+//! What is in flight when a breaker opens fails as well and did not open it: it opened after more
+//! failures than were over when the last attempt began, and after no more than there were. And
+//! whether work that goes on after one good probe is that of a closed breaker, or the next probes of
+//! one that lets several through, cannot be seen; that it lets one through at a time shows where good
+//! probes had silences between them.
 
 use super::{
     ClaimDef,
@@ -27,7 +33,7 @@ use crate::{
     history::{Attempt, Window},
     units::Micros,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 pub(super) const DEF: ClaimDef = ClaimDef {
     name: "breaker",
@@ -45,6 +51,9 @@ const STEADY_MIN: usize = 10;
 /// comes in, not when the breaker would let it through.
 const WORK_LATE: f64 = 3.0;
 
+/// How long a failure may be over before its client knows.
+const SEEN_LATE: Duration = Duration::from_millis(2);
+
 /// Faults while which attempts stay unseen: no connection is made, or nobody is there.
 const UNSEEN: &[&str] = &[
     "kill",
@@ -59,8 +68,8 @@ const UNSEEN: &[&str] = &[
 struct Silence {
     from: Micros,
     to: Micros,
-    /// How many attempts failed in a row before it, since the last that did not.
-    failures: u64,
+    /// After how many failures in a row it began, at the least and at the most.
+    failures: (u64, u64),
     /// Whether it follows another silence with nothing but probes between.
     is_probed: bool,
     /// Whether what ends it may be another attempt of a failed call.
@@ -94,38 +103,61 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
         return aspects.map(unknown).into();
     }
     let opened = seen.silences.iter().filter(|one| !one.is_probed);
-    let failures: Vec<u64> = opened.map(|one| one.failures).collect();
-    let counted = |aspect, counts: Vec<u64>, did: &str, what: &str| {
+    let failures: Vec<(u64, u64)> = opened.map(|one| one.failures).collect();
+    let counted = |aspect, counts: &[(u64, u64)], did: &str, what: &str| {
         let samples = counts.len() as u64;
         material.claim(aspect, window, number(counts, did, what), samples)
     };
     let mut claims = vec![
-        counted(Aspect::BreakerOpens, failures, "opened", "failures"),
+        counted(Aspect::BreakerOpens, &failures, "opened", "failures"),
         probes(material, &seen.silences, window, steady.gap),
     ];
     if !seen.closings.is_empty() {
-        let closings = seen.closings;
-        let what = "probes that did not fail";
-        claims.push(counted(Aspect::BreakerCloses, closings, "closed", what));
+        let single = seen.closings.iter().filter(|well| **well < 2).count();
+        if single == 0 {
+            let closings = seen.closings.iter().map(|well| (*well, *well));
+            let closings: Vec<(u64, u64)> = closings.collect();
+            let what = "probes that did not fail";
+            claims.push(counted(Aspect::BreakerCloses, &closings, "closed", what));
+        } else {
+            let samples = seen.closings.len() as u64;
+            let why = format!(
+                "{single} of {samples} times work went on after the first probe that did not fail: at least 1, and what came next may have been probes as well"
+            );
+            let finding = Finding::Unknown { why };
+            claims.push(material.claim(Aspect::BreakerCloses, window, finding, samples));
+        }
     }
     claims
 }
 
-/// The median of counts, of which there must be three.
-fn number(mut counts: Vec<u64>, did: &str, what: &str) -> Finding {
+/// The median of counts, of which there must be three; of those that are not known to one, only from
+/// where to where they go.
+fn number(counts: &[(u64, u64)], did: &str, what: &str) -> Finding {
     let times = counts.len() as u64;
     if times < SAMPLES_MIN {
-        let words: Vec<String> = counts.iter().map(ToString::to_string).collect();
+        let words = counts.iter().map(|(low, high)| {
+            if low == high {
+                low.to_string()
+            } else {
+                format!("{low} to {high}")
+            }
+        });
+        let words: Vec<String> = words.collect();
         let words = words.join(" and ");
         return Finding::Unknown {
             why: format!("{did} {times} times of at least {SAMPLES_MIN}, after {words} {what}"),
         };
     }
-    counts.sort_unstable();
-    Finding::Count {
-        value: counts[(counts.len() - 1) / 2],
-        low: counts[0],
-        high: counts[counts.len() - 1],
+    let mut lows: Vec<u64> = counts.iter().map(|(low, _)| *low).collect();
+    lows.sort_unstable();
+    let (low, value) = (lows[0], lows[(lows.len() - 1) / 2]);
+    let highs = counts.iter().map(|(_, high)| *high);
+    let high = highs.fold(low, u64::max);
+    if counts.iter().all(|(low, high)| low == high) {
+        Finding::Count { value, low, high }
+    } else {
+        Finding::Range { low, high }
     }
 }
 
@@ -169,45 +201,49 @@ impl Seen {
         let hidden = hidden(material);
         let mut seen = Self::default();
         let mut open_until = Micros(0);
-        let mut failures = 0;
+        // When those that failed in a row were over.
+        let mut failures: Vec<Micros> = Vec::new();
+        let mut last_began = Micros(0);
         // How many probes in a row did not fail, where the breaker was seen to open.
         let mut probed: Option<u64> = None;
         for (index, attempt) in attempts.iter().enumerate() {
             let silence = Window::new(open_until, attempt.began);
             let missing = steady.per_operation * operations(material, silence) as f64;
-            let begins = probed.is_some() || (failures > 0 && silence.from <= trouble.to);
+            let begins = probed.is_some() || (!failures.is_empty() && silence.from <= trouble.to);
             if begins && missing >= MISSING_MIN {
                 let is_hidden = hidden
                     .iter()
                     .any(|one| one.from < silence.to && silence.from < one.to);
                 let is_again = again.get(&index).copied();
                 if is_hidden {
-                    (failures, probed) = (0, None);
+                    failures.clear();
+                    probed = None;
                 } else if is_again != Some(Again::Surely) {
                     // What closes a breaker that opened in the judged phases may come after them.
                     if material.view.contains(silence.from) {
                         seen.silences.push(Silence {
                             from: silence.from,
                             to: silence.to,
-                            failures,
+                            failures: bounds(&failures, last_began),
                             is_probed: probed.is_some(),
                             is_doubtful: is_again.is_some() && !steady.is_common(attempt),
                         });
                         probed = Some(probed.unwrap_or(0));
                     }
-                    failures = 0;
+                    failures.clear();
                 }
             } else if let Some(well) = probed.filter(|well| *well > 0) {
                 seen.closings.push(well);
                 probed = None;
             }
             if has_failed(material, attempt) {
-                failures += 1;
+                failures.push(attempt.ended);
                 probed = probed.map(|_| 0);
             } else {
-                failures = 0;
+                failures.clear();
                 probed = probed.map(|well| well + 1);
             }
+            last_began = attempt.began;
             open_until = open_until.max(attempt.ended);
         }
         seen
@@ -223,6 +259,14 @@ impl Seen {
             )
         })
     }
+}
+
+/// After how many of these failures a breaker opened, at the least and at the most: when the last
+/// attempt began, it was closed.
+fn bounds(failures: &[Micros], last_began: Micros) -> (u64, u64) {
+    let known = |ended: &&Micros| **ended + SEEN_LATE <= last_began;
+    let (known, all) = (failures.iter().filter(known).count(), failures.len());
+    ((known as u64 + 1).min(all as u64), all as u64)
 }
 
 /// Whether an attempt is another one of a call.

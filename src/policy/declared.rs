@@ -520,10 +520,13 @@ impl Rule {
                 | Self::ProbesEvery(wanted),
                 _,
             ) => time_is(*wanted, finding),
+            (Self::Attempts(wanted) | Self::ClosesAfter(wanted), Finding::Count { .. }) => {
+                count_is(*wanted, finding)
+            }
             (
-                Self::Attempts(wanted) | Self::OpensAfter(wanted) | Self::ClosesAfter(wanted),
-                Finding::Count { .. },
-            ) => count_is(*wanted, finding),
+                Self::OpensAfter(wanted),
+                Finding::Count { low, high, .. } | Finding::Range { low, high },
+            ) => is_one_of(*wanted, *low, *high),
             (Self::ReconnectPeak(most), Finding::Count { high, .. }) => agrees(high <= most),
             (Self::ReconnectsWithin(bound), _) => is_within(*bound, finding),
             (Self::RetryBudget(wanted), Finding::Budget { .. }) => budget_is(*wanted, finding),
@@ -670,6 +673,17 @@ fn count_is(wanted: u64, finding: &Finding) -> Standing {
     }
 }
 
+/// Whether a number that lies somewhere between two is the one that is written.
+const fn is_one_of(wanted: u64, low: u64, high: u64) -> Standing {
+    if wanted < low || high < wanted {
+        Standing::Contradicts
+    } else if low == high {
+        Standing::Agrees
+    } else {
+        Standing::Open
+    }
+}
+
 fn budget_is(wanted: u64, finding: &Finding) -> Standing {
     match *finding {
         Finding::Budget {
@@ -711,6 +725,25 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_in_flight_neither_agree_nor_contradict() {
+        let opens = Rule::OpensAfter;
+        let between = Finding::Range { low: 5, high: 10 };
+        for wanted in [5, 7, 10] {
+            assert_eq!(opens(wanted).to(&between), Standing::Open, "{wanted}");
+        }
+        assert_eq!(opens(4).to(&between), Standing::Contradicts);
+        assert_eq!(opens(11).to(&between), Standing::Contradicts);
+        let count = |low, high| Finding::Count {
+            value: low,
+            low,
+            high,
+        };
+        assert_eq!(opens(5).to(&count(5, 5)), Standing::Agrees);
+        assert_eq!(opens(4).to(&count(5, 5)), Standing::Contradicts);
+        assert_eq!(opens(5).to(&count(5, 6)), Standing::Open);
+    }
 
     #[test]
     fn what_may_be_no_budget_neither_agrees_nor_contradicts() {

@@ -383,11 +383,47 @@ fn an_open_breaker_is_a_silence_that_probes_break() {
         high: value,
     };
     assert_eq!(finding(&breaking(3), Aspect::BreakerOpens), count(5));
-    assert_eq!(finding(&breaking(3), Aspect::BreakerCloses), count(1));
+    // Whether what comes after the first good probe are probes as well cannot be seen.
+    let Finding::Unknown { why } = finding(&breaking(3), Aspect::BreakerCloses) else {
+        panic!("{:?}", findings(&breaking(3), Aspect::BreakerCloses));
+    };
+    assert!(why.starts_with("3 of 3 times work went on"), "{why}");
     assert!(matches!(
         finding(&once, Aspect::BreakerCloses),
         Finding::Unknown { .. }
     ));
+}
+
+/// A breaker that opens after five failures, each of which takes so long, twenty calls a second.
+fn breaking_late(openings: u64, takes: u64) -> Story {
+    let one = |at: u64| attempt("s3", at, at + 5).sdk(&format!("n{at}"), 1);
+    let well = |range: std::ops::Range<u64>| range.step_by(50).map(one);
+    let mut story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+    story = story.attempts(well(0..11_000));
+    let mut at = 11_000;
+    for _ in 0..openings {
+        let opened = at + 4 * 50 + takes;
+        let failed = (at..opened).step_by(50).map(|at| {
+            let one = attempt("s3", at, at + takes).sdk(&format!("f{at}"), 1);
+            one.status(500).hit()
+        });
+        story = story.attempts(failed);
+        at = opened + 2_000;
+        story = story.attempts(well(at..at + 1_000));
+        at += 1_000;
+    }
+    story
+}
+
+#[test]
+fn what_is_in_flight_when_a_breaker_opens_did_not_open_it() {
+    let opens = |openings| finding(&breaking_late(openings, 310), Aspect::BreakerOpens);
+    // Four were over when the last of eleven began.
+    assert_eq!(opens(3), Finding::Range { low: 5, high: 11 });
+    let Finding::Unknown { why } = opens(1) else {
+        panic!("{:?}", opens(1));
+    };
+    assert_eq!(why, "opened 1 times of at least 3, after 5 to 11 failures");
 }
 
 #[test]
