@@ -33,6 +33,9 @@ const BASELINE_MIN: u64 = 10;
 /// The fewest calls to another dependency that show a fallback.
 const CALLS_MIN: u64 = 3;
 
+/// The greatest part of the failed calls that may have gone elsewhere, where none is said to have.
+const ELSEWHERE_MAX: f64 = 0.1;
+
 /// How much more often a fallback is called than in steady state, at the least and for certain.
 const FALLBACK_MIN: f64 = 2.0;
 
@@ -115,6 +118,9 @@ fn fallback(material: &Material<'_>, other: &str, trouble: &Trouble) -> Option<C
     let answered = |one: &Attempt| one.settled() && one.faults.is_empty();
     let steady = tally(view, other, &view.steady(), &answered);
     let during = tally(view, other, &trouble.windows, &answered);
+    // And yet it may be called instead.
+    let usual = tally(view, other, &view.steady(), &|_| true);
+    let meanwhile = tally(view, other, &trouble.windows, &|_| true);
     if steady.seconds <= 0.0 || trouble.failed < SAMPLES_MIN {
         return None;
     }
@@ -124,7 +130,9 @@ fn fallback(material: &Material<'_>, other: &str, trouble: &Trouble) -> Option<C
     };
     let finding = if during.attempts >= CALLS_MIN && low >= FALLBACK_MIN {
         more
-    } else if during.attempts == 0 || high < FALLBACK_MIN {
+    } else if meanwhile.attempts == 0
+        || (high < FALLBACK_MIN && excess(usual, meanwhile) < ELSEWHERE_MAX * trouble.failed as f64)
+    {
         Finding::Does {
             does: false,
             part: during.attempts,
@@ -133,8 +141,10 @@ fn fallback(material: &Material<'_>, other: &str, trouble: &Trouble) -> Option<C
     } else {
         Finding::Unknown {
             why: format!(
-                "{other} was called {} times meanwhile, {more}",
-                during.attempts
+                "{other} was called {} times meanwhile, {:.0} at its usual rate, and {} calls failed",
+                meanwhile.attempts,
+                expected(usual, meanwhile),
+                trouble.failed
             ),
         }
     };
@@ -179,6 +189,18 @@ impl Tally {
         let squares = (self.squares as f64).max(0.5);
         (count / self.seconds.max(1e-6), squares / (count * count))
     }
+}
+
+/// How many attempts there would have been at the first rate in the time of the second.
+fn expected(usual: Tally, meanwhile: Tally) -> f64 {
+    usual.attempts as f64 * meanwhile.seconds / usual.seconds.max(1e-6)
+}
+
+/// How many more there were, at the most (95 %).
+fn excess(usual: Tally, meanwhile: Tally) -> f64 {
+    let times = meanwhile.seconds / usual.seconds.max(1e-6);
+    let squares = meanwhile.squares as f64 + usual.squares as f64 * times * times;
+    meanwhile.attempts as f64 - expected(usual, meanwhile) + 1.96 * squares.sqrt()
 }
 
 /// The second rate as a factor of the first.

@@ -694,3 +694,36 @@ fn rates_are_compared_and_who_answers_instead_is_named() {
     assert_eq!(fallback.len(), 1, "{fallback:#?}");
     assert_eq!(fallback[0].heading(), "falls back on backup");
 }
+
+#[test]
+fn who_is_called_more_often_anyway_may_be_a_fallback() {
+    let failing = || {
+        let failing = beat("s3", 10_000, 30_000, 50);
+        failing.into_iter().map(|one| one.status(500).hit())
+    };
+    let to_backup = |attempts: Vec<AttemptBuilder>| {
+        let story = Story::new()
+            .healthy(0..60)
+            .attempts(beat("s3", 0, 10_000, 500))
+            .attempts(failing())
+            .attempts(attempts);
+        let mut claims = claims(&story).into_iter();
+        let found = claims.find(|claim| {
+            *claim.dependency == *"s3"
+                && claim.aspect == Aspect::Fallback
+                && claim.detail.as_deref() == Some("backup")
+        });
+        found.expect("a claim").finding
+    };
+    // It has its own work, and half as much more.
+    let mut busy = beat("backup", 0, 60_000, 25);
+    busy.extend(beat("backup", 10_010, 30_000, 50));
+    let busy = to_backup(busy);
+    assert!(matches!(busy, Finding::Unknown { .. }), "{busy:?}");
+    // It is called, and in trouble itself.
+    let slow = beat("backup", 10_010, 30_000, 50).into_iter();
+    let slow = to_backup(slow.map(AttemptBuilder::hit).collect());
+    assert!(matches!(slow, Finding::Unknown { .. }), "{slow:?}");
+    let as_ever = to_backup(beat("backup", 0, 60_000, 500));
+    assert_eq!(as_ever, does(false, 40, 400));
+}
