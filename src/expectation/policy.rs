@@ -528,6 +528,8 @@ mod tests {
         is("reconnect_peak_at_most = 10", &all, Status::Pass);
         is("reconnect_peak_at_most = 5", &all, Status::Fail);
         let none = back_at(std::iter::empty());
+        is("reconnects_within = \"20s\"", &none, Status::Inconclusive);
+        let none = none.attempt(attempt("s3", 55_000, 55_001).status(503));
         is("reconnects_within = \"20s\"", &none, Status::Fail);
         is("reconnects_within = \"40s\"", &none, Status::Inconclusive);
         // Perhaps no more were needed.

@@ -181,14 +181,27 @@ fn restored(material: &Material<'_>, own: &[&Connection], after: Window, wanted:
                 confidence: 1.0,
             }
         }
-        None if most == 0 => Finding::AtLeast {
-            value_us: Micros::from(after.length()).0,
+        None if most == 0 => match last_asked(material, own, after) {
+            Some(at) => Finding::AtLeast {
+                value_us: Micros::from(at.since(back)).0,
+            },
+            None => Finding::Unknown {
+                why: format!("none of {wanted} was open again, and nobody asked for one"),
+            },
         },
         None => Finding::Unknown {
             why: format!("{most} of {wanted} were open again, and perhaps no more were needed"),
         },
     };
     material.claim(Aspect::Restored, window, finding, wanted as u64)
+}
+
+/// When a connection was last seen to be asked for: made, or used.
+fn last_asked(material: &Material<'_>, own: &[&Connection], after: Window) -> Option<Micros> {
+    let attempts = material.view.history.attempts_of(&material.dependency.name);
+    let used = attempts.iter().map(|one| one.began);
+    let made = own.iter().map(|one| one.opened);
+    used.chain(made).filter(|at| after.contains(*at)).max()
 }
 
 /// The first use after the outage of connections from before it.

@@ -599,6 +599,19 @@ fn connections_that_come_back_are_timed_and_waves_are_seen() {
 }
 
 #[test]
+fn nobody_waits_for_connections_that_nobody_asks_for() {
+    let restored = |story: &Story| finding(story, Aspect::Restored);
+    let story = coming_back(std::iter::empty());
+    let Finding::Unknown { why } = restored(&story) else {
+        panic!("{:?}", restored(&story));
+    };
+    assert!(why.ends_with("nobody asked for one"), "{why}");
+    let asked = story.attempt(attempt("s3", 45_000, 45_001).status(503));
+    let value_us = 15_000_000;
+    assert_eq!(restored(&asked), Finding::AtLeast { value_us });
+}
+
+#[test]
 fn connections_from_before_an_outage_that_fail_after_it_are_dead_ones() {
     let story = |broken: u64| {
         let mut story = Story::new().healthy(0..60);
