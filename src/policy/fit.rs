@@ -144,6 +144,10 @@ const OFF_PART: f64 = 0.02;
 /// And in seconds: what clients, timers and a busy machine add.
 const OFF_SLACK: f64 = 0.008;
 
+/// The least base that is claimed, in seconds: what a busy machine adds to every pause is as long as a
+/// shorter one.
+const BASE_MIN: f64 = 0.04;
+
 /// How far a base may be off, as a factor, before none is claimed.
 const BASE_FACTOR_MAX: f64 = 1.25;
 
@@ -693,7 +697,9 @@ impl Sample {
             (low, high) = (low.min(least), high.max(most));
         }
         let micros = |seconds: f64| (seconds * 1e6).round() as u64;
-        let is_known = best.base <= low * BASE_FACTOR_MAX && high <= best.base * BASE_FACTOR_MAX;
+        let is_known = best.base >= BASE_MIN
+            && best.base <= low * BASE_FACTOR_MAX
+            && high <= best.base * BASE_FACTOR_MAX;
         is_known.then(|| (micros(best.base), micros(low), micros(high)))
     }
 
