@@ -42,13 +42,21 @@ pub fn serve(args: &Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(until_asked(options, &tell, args))
+    let exit = runtime.block_on(until_asked(options, &tell, args));
+    // A name that is being looked up cannot be given up, and nobody waits for it any more.
+    runtime.shutdown_background();
+    exit
 }
 
 async fn until_asked(options: Options, tell: &Tell, args: &Args) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let seed = options.seed;
-    let server = match control::serve(options, tell.clone()).await {
+    let started = tokio::select! {
+        started = control::serve(options, tell.clone()) => started,
+        // The ports are freed as the process ends.
+        () = signals.next() => return Ok(Exit::Pass),
+    };
+    let server = match started {
         Ok(server) => server,
         Err(error) => {
             return Err(Failure {

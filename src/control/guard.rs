@@ -9,7 +9,7 @@ use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, HOST, ORIGIN},
 };
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Says of a page's request where it came from, in every browser of today.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -33,10 +33,11 @@ pub(super) enum Refusal {
 }
 
 impl Guard {
-    /// Guards an API that listens there.
-    pub(super) fn new(address: IpAddr, token: Option<String>) -> Self {
+    /// Guards an API that listens there: for this machine alone, if none of the addresses can be
+    /// reached by others.
+    pub(super) fn new(listen: &[SocketAddr], token: Option<String>) -> Self {
         Self {
-            is_loopback: address.is_loopback(),
+            is_loopback: listen.iter().all(|address| address.ip().is_loopback()),
             token,
         }
     }
@@ -118,12 +119,17 @@ mod tests {
         each.collect()
     }
 
+    fn at(address: Ipv4Addr) -> SocketAddr {
+        SocketAddr::new(address.into(), 8474)
+    }
+
     fn loopback(pairs: &[(&'static str, &str)]) -> Result<(), Refusal> {
-        Guard::new(Ipv4Addr::LOCALHOST.into(), None).check(&headers(pairs))
+        Guard::new(&[at(Ipv4Addr::LOCALHOST)], None).check(&headers(pairs))
     }
 
     fn open(pairs: &[(&'static str, &str)]) -> Result<(), Refusal> {
-        Guard::new(Ipv4Addr::UNSPECIFIED.into(), Some("s3cret".to_owned())).check(&headers(pairs))
+        let token = Some("s3cret".to_owned());
+        Guard::new(&[at(Ipv4Addr::UNSPECIFIED)], token).check(&headers(pairs))
     }
 
     #[test]
@@ -210,7 +216,12 @@ mod tests {
             );
         }
         assert_eq!(open(&[host]), Err(Refusal::Token));
-        let none = Guard::new(Ipv4Addr::UNSPECIFIED.into(), None);
-        assert_eq!(none.check(&headers(&[host])), Err(Refusal::Token));
+        for listen in [
+            &[at(Ipv4Addr::UNSPECIFIED)][..],
+            &[at(Ipv4Addr::LOCALHOST), at(Ipv4Addr::UNSPECIFIED)],
+        ] {
+            let none = Guard::new(listen, None);
+            assert_eq!(none.check(&headers(&[host])), Err(Refusal::Token));
+        }
     }
 }

@@ -7,16 +7,27 @@ use super::{
 use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, LOCATION, USER_AGENT, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        CONNECTION, CONTENT_TYPE, LOCATION, USER_AGENT, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -38,6 +49,13 @@ const BODY_WITHIN: Duration = Duration::from_secs(15);
 
 /// How long an answer may take to be made; then it is 503.
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
+
+/// How long an answer may take to be sent, from its first byte; then the connection is closed, as
+/// nobody reads it.
+const SENT_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long the body of a request that is refused is awaited, so that the answer is not lost.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long requests under way may take to finish once the server is stopped.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
@@ -106,7 +124,8 @@ impl Server {
         self.stopping.cancel();
         // Who does not read its answer by then does not get it.
         let _ = timeout(DRAIN_WITHIN, self.tasks.wait()).await;
-        self.api.proxies().shut().await;
+        // Nor does a request go on that waits for the address of a name.
+        let _ = timeout(DRAIN_WITHIN, self.api.proxies().shut()).await;
     }
 }
 
@@ -167,7 +186,7 @@ impl Desk {
             .header_read_timeout(HEAD_WITHIN)
             .max_buf_size(HEAD_BYTES_MAX)
             .half_close(true)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Bounded::new(stream)), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             // A client that breaks off is its own business.
@@ -182,6 +201,9 @@ impl Desk {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         if let Err(refusal) = self.guard.check(&head.headers) {
+            let mut body = Limited::new(body, BODY_BYTES_MAX);
+            let passing_over = async { while let Some(Ok(_)) = body.frame().await {} };
+            let _ = timeout(REFUSED_WITHIN, passing_over).await;
             return refused(refusal);
         }
         let reading = timeout(BODY_WITHIN, Limited::new(body, BODY_BYTES_MAX).collect());
@@ -204,6 +226,59 @@ impl Desk {
             Reply::with(503, "text/html; charset=utf-8", TOO_LONG.to_owned(), false)
         });
         written(reply)
+    }
+}
+
+/// A connection whose peer has to read what it is sent.
+struct Bounded<S> {
+    stream: S,
+    /// Since when something is to be sent.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Bounded<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream,
+            until: None,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let until = self
+            .until
+            .get_or_insert_with(|| Box::pin(sleep(SENT_WITHIN)));
+        if until.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Asked for once everything is written.
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(context));
+        self.until = None;
+        Poll::Ready(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -232,6 +307,9 @@ fn written(reply: Reply) -> Response<Full<Bytes>> {
     };
     put(REQUEST_ID, reply.request_id);
     put(LOCATION, reply.location);
+    // Who may not ask keeps no connection from those who may.
+    let is_refusal = matches!(reply.status, 401 | 403);
+    put(CONNECTION, is_refusal.then(|| "close".to_owned()));
     if let Some(content) = reply.content {
         put(CONTENT_TYPE, Some(content.kind.to_owned()));
         if content.is_plain {
@@ -240,4 +318,29 @@ fn written(reply: Reply) -> Response<Full<Bytes>> {
         *response.body_mut() = Full::new(Bytes::from(content.text));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_its_answer_is_not_waited_for() {
+        let (mut peer, stream) = tokio::io::duplex(64);
+        let mut bounded = Bounded::new(stream);
+        for _ in 0..3 {
+            bounded.write_all(&[0; 32]).await.expect("there is room");
+            bounded.flush().await.expect("it is written");
+            sleep(SENT_WITHIN * 2).await;
+            peer.read_exact(&mut [0; 32]).await.expect("it is read");
+        }
+        let began = tokio::time::Instant::now();
+        let error = bounded
+            .write_all(&[0; 128])
+            .await
+            .expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < SENT_WITHIN * 2);
+    }
 }

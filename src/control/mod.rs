@@ -45,7 +45,7 @@ pub async fn serve(options: Options, tell: Tell) -> io::Result<Server> {
     };
     let common = Common::new(options.seed, first.ip(), tell.clone());
     let api = Arc::new(Api::new(Proxies::new(common), options.metrics));
-    let guard = Guard::new(first.ip(), options.token);
+    let guard = Guard::new(&options.listen, options.token);
     let server = Server::start(&options.listen, Arc::clone(&api), guard)?;
     if let Some(config) = &options.config {
         match api.populate(config).await {

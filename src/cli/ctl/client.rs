@@ -21,6 +21,7 @@ const PLAIN: &[u8] = b"-._~";
 /// Where a server is, and what it wants to know.
 #[derive(Debug)]
 pub struct Client {
+    /// As it was given, without its token.
     url: String,
     /// `host:port`.
     authority: String,
@@ -32,7 +33,7 @@ impl Client {
     pub fn of(url: &str, token: Option<&str>) -> Result<Self, Failure> {
         let wrong = || {
             Failure::usage(
-                format!("`{url}` is no URL of a server"),
+                format!("`{}` is no URL of a server", without_user(url)),
                 "write it like http://localhost:8474",
             )
         };
@@ -59,7 +60,7 @@ impl Client {
         let basic = (!user.is_empty()).then(|| format!("Basic {}", BASE64_STANDARD.encode(user)));
         let bearer = token.filter(|token| is_clean(token));
         Ok(Self {
-            url: url.to_owned(),
+            url: without_user(url),
             authority: format!("{authority}{port}"),
             authorization: basic.or(bearer.map(|token| format!("Bearer {token}"))),
         })
@@ -81,10 +82,14 @@ impl Client {
             .map_err(|error| self.unreachable(&in_words(&error).to_string()))?;
         let (status, content) = taken_apart(&said)
             .ok_or_else(|| self.unreachable("what answers there does not speak HTTP"))?;
-        let answer = serde_json::from_str(content).unwrap_or(Value::Null);
+        let answer = match content.trim() {
+            "" => Some(Value::Null),
+            content => serde_json::from_str(content).ok(),
+        };
         if (200..300).contains(&status) {
-            return Ok(answer);
+            return answer.ok_or_else(|| self.unreachable("what answers there is no Toxiproxy"));
         }
+        let answer = answer.unwrap_or_default();
         let why = answer["error"].as_str().unwrap_or(content).trim();
         Err(Failure {
             exit: if status < 500 {
@@ -143,6 +148,18 @@ impl Client {
     }
 }
 
+/// A URL as it may be shown: without who asks, and with what token.
+fn without_user(url: &str) -> String {
+    let Some((before, host)) = url.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match before.split_once("://") {
+        Some((scheme, _)) if is_scheme(scheme) => format!("{scheme}://{host}"),
+        _ => host.to_owned(),
+    }
+}
+
 fn escaped(part: &str) -> String {
     let mut text = String::new();
     for byte in part.bytes() {
@@ -186,6 +203,45 @@ mod tests {
         for wrong in ["https://x", "http://", "", "http://a/b", "http://a\r\nb"] {
             assert!(of(wrong, None).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_message_holds_the_token() {
+        for url in [
+            "http://any:s3cret@",
+            "https://any:s3cret@h",
+            "any:s3://cret@h",
+            "http://any:s3/s3@cret@h/s",
+        ] {
+            let failure = Client::of(url, None).expect_err("it is wrong");
+            assert!(!failure.message.contains("s3"), "{}", failure.message);
+            assert!(!failure.message.contains("cret"), "{}", failure.message);
+        }
+        let client = Client::of("http://any:s3cret@localhost:1", None).expect("it is right");
+        let message = client.unreachable("x").message;
+        assert_eq!(message, "cannot ask http://localhost:1: x");
+    }
+
+    #[test]
+    fn what_is_no_json_is_no_answer() {
+        let answered = |body: &'static str| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            let url = format!("http://{}", listener.local_addr().expect("its address"));
+            std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().expect("a client");
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head);
+                let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{body}");
+            });
+            let client = Client::of(&url, None).expect("it is right");
+            client
+                .ask("GET", &["proxies"], &Value::Null)
+                .map_err(|failure| failure.message)
+        };
+        assert_eq!(answered(""), Ok(Value::Null));
+        assert_eq!(answered("{}\n"), Ok(serde_json::json!({})));
+        let page = answered("<html></html>").expect_err("it is a page");
+        assert!(page.ends_with("is no Toxiproxy"), "{page}");
     }
 
     #[test]

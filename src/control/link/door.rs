@@ -2,14 +2,14 @@
 //! to the server: one that is slow to answer keeps nobody else waiting.
 
 use super::{Lines, Memory, close, pass};
-use crate::control::toxiproxy::Counters;
+use crate::control::{Tell, toxiproxy::Counters};
 use parking_lot::Mutex;
 use std::{
     io,
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -37,10 +37,47 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     /// What they may hold.
     pub(crate) memory: Memory,
-    /// How many there may be, of all proxies. Further ones wait in the kernel's queue.
-    pub(crate) permits: Arc<Semaphore>,
+    /// How many there may be, of all proxies.
+    pub(crate) permits: Permits,
     /// How many there were.
     pub(crate) links: Arc<AtomicU64>,
+}
+
+/// How many connections there may be. Of each proxy one more is accepted and waits for its turn;
+/// further ones wait in the kernel's queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Permits {
+    free: Arc<Semaphore>,
+    most: usize,
+    /// Whether somebody was told that they had run out.
+    is_said: Arc<AtomicBool>,
+    tell: Tell,
+}
+
+impl Permits {
+    /// So many; who has to wait for one is told of, once.
+    pub(crate) fn new(most: usize, tell: Tell) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(most)),
+            most,
+            is_said: Arc::default(),
+            tell,
+        }
+    }
+
+    /// One of them, as soon as there is one.
+    async fn one(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(permit);
+        }
+        if !self.is_said.swap(true, Ordering::Relaxed) {
+            self.tell.error(format_args!(
+                "{} connections are open, which is the most there may be: further ones wait (with a higher `ulimit -n` there may be more, up to 10000)",
+                self.most
+            ));
+        }
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
 }
 
 /// Where connections lead, and what ends those that are led there.
@@ -110,6 +147,23 @@ impl Door {
         };
     }
 
+    /// Leads new connections there from now on, leaves those that lead elsewhere, and gives their
+    /// way.
+    pub(crate) fn lead_new(&self, server: String) -> Way {
+        let way = Way {
+            server,
+            closed: CancellationToken::new(),
+        };
+        std::mem::replace(&mut *self.shared.way.lock(), way)
+    }
+
+    /// Leads connections this way again, and closes those that lead elsewhere.
+    pub(crate) fn lead_back(&self, to: Way) {
+        let mut way = self.shared.way.lock();
+        way.closed.cancel();
+        *way = to;
+    }
+
     /// Closes the listener and every connection, and waits until the port is free. None of them
     /// waits for its peer.
     pub(crate) async fn shut(self) {
@@ -130,32 +184,33 @@ async fn accept(
     tasks: TaskTracker,
     stopping: CancellationToken,
 ) {
+    // A listener with nothing to accept must not keep a permit from the others.
     let next = async || {
-        let permit = Arc::clone(&shared.permits).acquire_owned().await.ok()?;
         let (client, _) = listener.accept().await.ok()?;
-        Some((client, permit))
+        // In the order in which they came, whichever task is first to run: the number decides what
+        // happens to it.
+        let number = shared.links.fetch_add(1, Ordering::Relaxed);
+        let permit = shared.permits.one().await?;
+        Some((client, number, permit))
     };
     loop {
         let accepted = tokio::select! {
             () = stopping.cancelled() => return,
             accepted = next() => accepted,
         };
-        match accepted {
-            Some((client, permit)) => {
-                tasks.spawn(live(client, Arc::clone(&shared), stopping.clone(), permit));
-            }
-            None => sleep(ACCEPT_REST).await,
-        }
+        let Some((client, number, permit)) = accepted else {
+            sleep(ACCEPT_REST).await;
+            continue;
+        };
+        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+        tasks.spawn(async move {
+            live((client, number), &shared, &stopping).await;
+            drop(permit);
+        });
     }
 }
 
-async fn live(
-    client: TcpStream,
-    shared: Arc<Shared>,
-    stopping: CancellationToken,
-    _permit: OwnedSemaphorePermit,
-) {
-    let number = shared.links.fetch_add(1, Ordering::Relaxed);
+async fn live((client, number): (TcpStream, u64), shared: &Shared, stopping: &CancellationToken) {
     let way = shared.way.lock().clone();
     let connecting = timeout(CONNECT_WITHIN, TcpStream::connect(way.server.as_str()));
     let server = tokio::select! {
@@ -176,5 +231,5 @@ async fn live(
             () = way.closed.cancelled() => {}
         }
     };
-    pass((client, server), number, &shared, stopped).await;
+    pass((client, server), number, shared, stopped).await;
 }

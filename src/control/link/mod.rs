@@ -10,7 +10,7 @@ mod door;
 mod memory;
 mod pump;
 
-pub(crate) use door::{Door, Shared, Way};
+pub(crate) use door::{Door, Permits, Shared, Way};
 pub(crate) use memory::Memory;
 
 use crate::control::toxiproxy::{Ending, Line};

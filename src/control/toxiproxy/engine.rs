@@ -1,5 +1,5 @@
 //! The engine that speaks a proxy's protocol: it stands between the proxy's connections and its
-//! server as soon as a toxic needs to know what is said, and stays there.
+//! server while a toxic needs to know what is said. Connections that came meanwhile stay with it.
 
 use super::failure::Failure;
 use crate::{

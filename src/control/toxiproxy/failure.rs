@@ -1,7 +1,20 @@
 //! Why a request was not done, in the words and with the status that clients look for.
 
-use super::json::Mismatch;
+use super::json::{Mismatch, Node};
 use serde::Serialize;
+
+/// The longest name or address, in bytes.
+const TEXT_BYTES_MAX: usize = 1024;
+
+/// A name or an address that a request says.
+pub(super) fn bounded(node: &Node, key: &str) -> Result<Option<String>, Failure> {
+    match node.text_at(key)? {
+        Some(text) if text.len() > TEXT_BYTES_MAX => Err(Failure::bad(format!(
+            "`{key}` is too long: at most {TEXT_BYTES_MAX} bytes"
+        ))),
+        text => Ok(text),
+    }
+}
 
 /// What a client is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

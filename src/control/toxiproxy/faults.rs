@@ -25,6 +25,9 @@ use toml::de::DeTable;
 /// that is not enabled refuses.
 const ON_LISTENERS: &[&str] = &["refuse", "no-accept"];
 
+/// The most attributes of one fault; no kind has nearly as many.
+const ATTRIBUTES_MAX: usize = 64;
+
 /// A kind of fault on a protocol.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
@@ -132,12 +135,24 @@ impl Fault {
         let said = said
             .object()
             .map_err(|mismatch| mismatch.at("attributes"))?;
-        for (key, value) in said.unwrap_or_default() {
+        let said = said.unwrap_or_default();
+        let too_many = || {
+            Failure::bad_body(format_args!(
+                "too many attributes: at most {ATTRIBUTES_MAX}"
+            ))
+        };
+        if said.len() > ATTRIBUTES_MAX {
+            return Err(too_many());
+        }
+        for (key, value) in said {
             let key = key.to_ascii_lowercase();
             self.attributes.retain(|(known, _)| *known != key);
             if !value.is_null() {
                 self.attributes.push((key, value.clone()));
             }
+        }
+        if self.attributes.len() > ATTRIBUTES_MAX {
+            return Err(too_many());
         }
         Ok(())
     }
@@ -361,6 +376,17 @@ mod tests {
         assert!(phase.starts_with("bad request body: "), "{phase}");
         let quotes = wrong("http_error", Protocol::Http, r#""a\"\nkind=\"b":1"#);
         assert!(quotes.contains("unknown key"), "{quotes}");
+    }
+
+    #[test]
+    fn attributes_are_not_without_number() {
+        let many = |count: u32| {
+            let each: Vec<String> = (0..count).map(|at| format!(r#""a{at}":1"#)).collect();
+            let said = format!(r#""attributes":{{{}}}"#, each.join(","));
+            read("http_error", Protocol::Http, &said).expect_err("it is wrong")
+        };
+        assert!(many(65).contains("too many attributes"), "{}", many(65));
+        assert!(many(64).contains("unknown key"), "{}", many(64));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     attributes::Attributes,
-    failure::Failure,
+    failure::{Failure, bounded},
     json::{self, Node},
     toxics::Kind,
 };
@@ -68,7 +68,7 @@ impl Placed {
     ) -> Result<Self, Failure> {
         let kind_said = node.text_at("type")?.unwrap_or_default();
         let stream_said = node.text_at("stream")?;
-        let name = node.text_at("name")?;
+        let name = bounded(node, "name")?;
         let toxicity = node.single_at("toxicity")?.unwrap_or(1.0);
         let stream_said = stream_said.unwrap_or_else(|| "downstream".to_owned());
         let stream = Stream::said(&stream_said)?;

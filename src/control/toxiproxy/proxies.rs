@@ -7,7 +7,7 @@
 use super::{
     Counters, address,
     engine::Engine,
-    failure::Failure,
+    failure::{Failure, bounded},
     faults::{self, Fault},
     json::{self, Node},
     placed::{Line, Placed, Stream},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     control::{
         Tell,
-        link::{Door, Lines, Memory, Shared, Way},
+        link::{Door, Lines, Memory, Permits, Shared, Way},
     },
     fault,
     history::Recorder,
@@ -31,7 +31,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicU64},
 };
-use tokio::sync::{Mutex, MutexGuard, Semaphore, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 /// The most proxies there may be.
 const PROXIES_MAX: usize = 1_000;
@@ -40,7 +40,7 @@ const PROXIES_MAX: usize = 1_000;
 const TOXICS_MAX: usize = 100;
 
 /// The most connections through all proxies, where the system gives what they need. Further ones
-/// wait in the kernel's queue.
+/// wait.
 const CONNECTIONS_MAX: usize = 10_000;
 
 /// File descriptors for all else than connections through proxies.
@@ -56,7 +56,9 @@ pub(crate) struct Common {
     /// Who hears of what happens.
     pub(crate) tell: Tell,
     memory: Memory,
-    permits: Arc<Semaphore>,
+    permits: Permits,
+    /// The clock of toxics that know a protocol. What they do is told to nobody yet.
+    recorder: Recorder,
 }
 
 impl Common {
@@ -64,9 +66,11 @@ impl Common {
         Self {
             seed,
             unnamed: address::unnamed(api),
-            tell,
             memory: Memory::default(),
-            permits: Arc::new(Semaphore::new(connections_max())),
+            permits: Permits::new(connections_max(), tell.clone()),
+            tell,
+            // Nobody listens: what is recorded is dropped at once.
+            recorder: Recorder::channel(1).0,
         }
     }
 }
@@ -103,6 +107,9 @@ struct All {
     proxies: BTreeMap<String, Proxy>,
     /// Toxics so far, for their numbers.
     toxics: u64,
+    /// What toxics that know a protocol remember, until the next reset: a quota of one name is one,
+    /// whatever proxies it is put on.
+    remembered: fault::Memory,
 }
 
 /// One proxy. It is enabled while it has a door.
@@ -117,12 +124,10 @@ struct Proxy {
     /// What it is said to speak, if anybody said it.
     protocol: Option<Protocol>,
     engine: Option<Engine>,
+    /// The way to the engine, while nothing needs it and new connections lead past it.
+    rested: Option<Way>,
     /// The toxics that the engine carries out, in the order in which they are asked.
     faults: Vec<Arc<Fault>>,
-    /// What those remember.
-    remembered: fault::Memory,
-    /// Their clock. What they do is told to nobody yet.
-    recorder: Recorder,
     counters: Arc<Counters>,
     links: Arc<AtomicU64>,
 }
@@ -177,9 +182,9 @@ impl Wanted {
     /// What a request says; `place` is put behind the name of a field that is missing.
     fn read(node: &Node, place: &str) -> Result<Self, Failure> {
         let wanted = Self {
-            name: node.text_at("name")?.unwrap_or_default(),
-            listen: node.text_at("listen")?.unwrap_or_default(),
-            upstream: node.text_at("upstream")?.unwrap_or_default(),
+            name: bounded(node, "name")?.unwrap_or_default(),
+            listen: bounded(node, "listen")?.unwrap_or_default(),
+            upstream: bounded(node, "upstream")?.unwrap_or_default(),
             enabled: node.bool_at("enabled")?.unwrap_or(true),
             protocol: protocol(node)?,
             toxics: match node.get("toxics")? {
@@ -253,7 +258,11 @@ impl Proxies {
                 "too many proxies: at most {PROXIES_MAX}"
             )));
         }
-        let mut proxy = Proxy::made(&wanted, &mut all.toxics, &self.common)?;
+        let mut proxy = Proxy::made(
+            &wanted,
+            (&mut all.toxics, &mut all.remembered),
+            &self.common,
+        )?;
         if wanted.enabled {
             proxy.open(&self.common).await?;
         }
@@ -266,13 +275,15 @@ impl Proxies {
         let mut all = self.all.lock().await;
         let proxy = all.get(name)?;
         let node = Node::read(body).map_err(Failure::bad_body)?;
-        let listen = node.text_at("listen")?;
-        let upstream = node.text_at("upstream")?;
+        let listen = bounded(&node, "listen")?;
+        let upstream = bounded(&node, "upstream")?;
         let enabled = node.bool_at("enabled")?.unwrap_or(proxy.door.is_some());
         let listen = listen.unwrap_or_else(|| proxy.listen.clone());
         let upstream = upstream.unwrap_or_else(|| proxy.upstream.clone());
         if proxy.differs(&listen, &upstream, &self.common).await? {
-            if let Some(engine) = &proxy.engine {
+            if proxy.rested.take().is_some() {
+                proxy.engine = None;
+            } else if let Some(engine) = &proxy.engine {
                 let moved = proxy.start_engine(engine.protocol, &upstream, &self.common)?;
                 proxy.engine = Some(moved);
             }
@@ -340,7 +351,8 @@ impl Proxies {
             {
                 return Ok(as_json(old));
             }
-            let mut new = Proxy::made(&wanted, &mut all.toxics, &self.common)?;
+            let memory = (&mut all.toxics, &mut all.remembered);
+            let mut new = Proxy::made(&wanted, memory, &self.common)?;
             old.shut(&self.common).await;
             if wanted.enabled {
                 new.open(&self.common).await?;
@@ -354,6 +366,7 @@ impl Proxies {
     /// Opens every proxy and removes every toxic.
     pub(crate) async fn reset(&self) -> Result<(), Failure> {
         let mut all = self.all.lock().await;
+        all.remembered = fault::Memory::default();
         for proxy in all.proxies.values_mut() {
             if proxy.door.is_none() {
                 proxy.open(&self.common).await?;
@@ -363,6 +376,7 @@ impl Proxies {
             }
             proxy.faults.clear();
             proxy.arm();
+            proxy.rest();
         }
         Ok(())
     }
@@ -384,9 +398,9 @@ impl Proxies {
         let mut all = self.all.lock().await;
         all.toxics += 1;
         let id = all.toxics;
-        let proxy = all.get(proxy)?;
+        let (proxy, remembered) = all.get_both(proxy)?;
         let node = Node::read(body).map_err(Failure::bad_body)?;
-        proxy.add(&node, id, &self.common)
+        proxy.add(&node, (id, remembered), &self.common)
     }
 
     /// Changes a toxic's attributes or its toxicity.
@@ -397,7 +411,7 @@ impl Proxies {
         body: &[u8],
     ) -> Result<String, Failure> {
         let mut all = self.all.lock().await;
-        let proxy = all.get(proxy)?;
+        let (proxy, remembered) = all.get_both(proxy)?;
         let old = proxy.toxic(name)?;
         let node = Node::read(body).map_err(Failure::bad_body)?;
         match old {
@@ -410,7 +424,7 @@ impl Proxies {
                 });
                 Ok(json::written(&*new))
             }
-            Listed::Fault(old) => proxy.update_fault(&old, &node, &self.common),
+            Listed::Fault(old) => proxy.update_fault(&old, &node, remembered, &self.common),
         }
     }
 
@@ -427,6 +441,7 @@ impl Proxies {
             Listed::Fault(old) => {
                 proxy.faults.retain(|fault| fault.name != old.name);
                 proxy.arm();
+                proxy.rest();
             }
         }
         Ok(())
@@ -457,6 +472,12 @@ impl All {
     fn get(&mut self, name: &str) -> Result<&mut Proxy, Failure> {
         self.proxies.get_mut(name).ok_or_else(Failure::no_proxy)
     }
+
+    /// A proxy, with what the toxics of all remember.
+    fn get_both(&mut self, name: &str) -> Result<(&mut Proxy, &mut fault::Memory), Failure> {
+        let proxy = self.proxies.get_mut(name).ok_or_else(Failure::no_proxy)?;
+        Ok((proxy, &mut self.remembered))
+    }
 }
 
 impl Proxy {
@@ -474,10 +495,8 @@ impl Proxy {
             links: Arc::default(),
             protocol: wanted.protocol,
             engine: None,
+            rested: None,
             faults: Vec::new(),
-            remembered: fault::Memory::default(),
-            // Nobody listens: what is recorded is dropped at once.
-            recorder: Recorder::channel(1).0,
         }
     }
 
@@ -524,7 +543,7 @@ impl Proxy {
             },
             counters: Arc::clone(&self.counters),
             memory: common.memory.clone(),
-            permits: Arc::clone(&common.permits),
+            permits: common.permits.clone(),
             links: Arc::clone(&self.links),
         };
         Door::open(address, shared)
@@ -533,6 +552,9 @@ impl Proxy {
     async fn shut(&mut self, common: &Common) {
         if let Some(door) = self.door.take() {
             door.shut().await;
+            if self.rested.take().is_some() {
+                self.engine = None;
+            }
             common.tell.info(format_args!("stopped {self}"));
         }
     }
@@ -560,7 +582,12 @@ impl Proxy {
     }
 
     /// Adds a toxic that a request asks for, and gives it as JSON.
-    fn add(&mut self, node: &Node, id: u64, common: &Common) -> Result<String, Failure> {
+    fn add(
+        &mut self,
+        node: &Node,
+        (id, remembered): (u64, &mut fault::Memory),
+        common: &Common,
+    ) -> Result<String, Failure> {
         if self.toxics().len() >= TOXICS_MAX {
             return Err(Failure::bad(format!(
                 "too many toxics: at most {TOXICS_MAX}"
@@ -568,7 +595,7 @@ impl Proxy {
         }
         let said = node.text_at("type")?.unwrap_or_default();
         if let (None, Some(kind)) = (toxics::Kind::named(&said), faults::Kind::named(&said)) {
-            return self.add_fault(node, (kind, id), common);
+            return self.add_fault(node, (kind, id), remembered, common);
         }
         let is_taken = |name: &str| self.toxic(name).is_ok();
         let placed = Placed::asked(node, (&self.name, id, common.seed), is_taken)?;
@@ -584,13 +611,14 @@ impl Proxy {
         &mut self,
         node: &Node,
         (kind, id): (faults::Kind, u64),
+        remembered: &mut fault::Memory,
         common: &Common,
     ) -> Result<String, Failure> {
         let stream = node.text_at("stream")?;
         let stream = stream.unwrap_or_else(|| "downstream".to_owned());
         Stream::said(&stream)?;
         let said = node.text_at("type")?.unwrap_or_default();
-        let name = node.text_at("name")?.filter(|name| !name.is_empty());
+        let name = bounded(node, "name")?.filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| format!("{said}_{stream}"));
         if self.toxic(&name).is_ok() {
             return Err(Failure::toxic_exists());
@@ -600,9 +628,9 @@ impl Proxy {
             proxy: &self.name,
             protocol,
             seed: common.seed,
-            recorder: &self.recorder,
+            recorder: &common.recorder,
         };
-        let fault = Fault::asked(node, (kind, id, name), &place, &mut self.remembered)?;
+        let fault = Fault::asked(node, (kind, id, name), &place, remembered)?;
         let json = json::written(&fault);
         self.speak(protocol, common)?;
         self.faults.push(Arc::new(fault));
@@ -614,6 +642,7 @@ impl Proxy {
         &mut self,
         old: &Fault,
         node: &Node,
+        remembered: &mut fault::Memory,
         common: &Common,
     ) -> Result<String, Failure> {
         let place = faults::Place {
@@ -623,9 +652,9 @@ impl Proxy {
                 .as_ref()
                 .map_or(Protocol::Tcp, |engine| engine.protocol),
             seed: common.seed,
-            recorder: &self.recorder,
+            recorder: &common.recorder,
         };
-        let new = Arc::new(old.updated(node, &place, &mut self.remembered)?);
+        let new = Arc::new(old.updated(node, &place, remembered)?);
         let json = json::written(&*new);
         for fault in self
             .faults
@@ -642,6 +671,8 @@ impl Proxy {
     fn spoken(&self, kind: faults::Kind, said: &str) -> Result<Protocol, Failure> {
         let engine = self.engine.as_ref().map(|engine| engine.protocol);
         match (kind.protocol, self.protocol.or(engine)) {
+            // Nothing holds it to what it spoke before.
+            (Some(wanted), _) if self.rested.is_some() => Ok(wanted),
             // What was taken for a mere stream may turn out to be more.
             (Some(wanted), None | Some(Protocol::Tcp)) => Ok(wanted),
             (Some(wanted), Some(spoken)) if wanted == spoken => Ok(spoken),
@@ -657,14 +688,18 @@ impl Proxy {
     }
 
     /// A proxy as it is wanted, with its engine and its toxics, and not open yet.
-    fn made(wanted: &Wanted, ids: &mut u64, common: &Common) -> Result<Self, Failure> {
+    fn made(
+        wanted: &Wanted,
+        (ids, remembered): (&mut u64, &mut fault::Memory),
+        common: &Common,
+    ) -> Result<Self, Failure> {
         let mut proxy = Self::new(wanted);
         if let Some(protocol) = wanted.protocol {
             proxy.speak(protocol, common)?;
         }
         for toxic in &wanted.toxics {
             *ids += 1;
-            proxy.add(toxic, *ids, common)?;
+            proxy.add(toxic, (*ids, &mut *remembered), common)?;
         }
         Ok(proxy)
     }
@@ -672,6 +707,9 @@ impl Proxy {
     /// Has an engine of this protocol in the way.
     fn speak(&mut self, protocol: Protocol, common: &Common) -> Result<(), Failure> {
         if matches!(&self.engine, Some(engine) if engine.protocol == protocol) {
+            if let (Some(way), Some(door)) = (self.rested.take(), &self.door) {
+                door.lead_back(way);
+            }
             return Ok(());
         }
         let engine = self.start_engine(protocol, &self.upstream, common)?;
@@ -679,7 +717,23 @@ impl Proxy {
             door.lead(engine.address().to_string());
         }
         self.engine = Some(engine);
+        self.rested = None;
         Ok(())
+    }
+
+    /// Leads new connections past the engine if nothing needs it any more; those that go through it
+    /// stay.
+    fn rest(&mut self) {
+        if self.protocol.is_some() || !self.faults.is_empty() || self.rested.is_some() {
+            return;
+        }
+        match &self.door {
+            Some(door) if self.engine.is_some() => {
+                self.rested = Some(door.lead_new(self.upstream.clone()));
+            }
+            Some(_) => {}
+            None => self.engine = None,
+        }
     }
 
     fn start_engine(
@@ -688,7 +742,7 @@ impl Proxy {
         upstream: &str,
         common: &Common,
     ) -> Result<Engine, Failure> {
-        let chance = (common.seed, &self.recorder);
+        let chance = (common.seed, &common.recorder);
         Engine::start(&self.name, protocol, upstream, chance)
     }
 
