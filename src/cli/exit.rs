@@ -2,7 +2,7 @@
 
 use crate::{
     expectation::Status,
-    report::{ScenarioReport, SuiteReport, TroubleKind},
+    report::{ScenarioReport, SuiteReport, TroubleKind, series::SeriesEnd},
 };
 
 /// How a command ended. The order is that of importance: where several scenarios end differently,
@@ -64,12 +64,19 @@ impl Exit {
         }
     }
 
-    /// The status of everything that was run. A run without a scenario is a problem of usage.
+    /// The status of everything that was run. A run without a scenario is a problem of usage. A
+    /// series that has fewer repeats than it should was interrupted, be it between two of them, where
+    /// no repeat knows of it.
     pub fn of_run(report: &SuiteReport) -> Self {
+        let series = report.series.iter().flat_map(|series| &series.scenarios);
+        let cut_short = series
+            .filter(|one| one.ended == SeriesEnd::CutShort)
+            .map(|_| Self::Interrupted);
         report
             .scenarios
             .iter()
             .map(Self::of_scenario)
+            .chain(cut_short)
             .max()
             .unwrap_or(Self::Usage)
     }
@@ -106,7 +113,7 @@ impl From<Exit> for std::process::ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Repetition, sample};
 
     #[test]
     fn the_most_important_status_wins() {
@@ -127,6 +134,26 @@ mod tests {
     #[test]
     fn a_scenario_that_did_not_start_outweighs_one_that_failed() {
         assert_eq!(Exit::of_run(&sample::suite()), Exit::NotStarted);
+    }
+
+    #[test]
+    fn a_series_that_was_cut_short_between_two_repeats_was_interrupted() {
+        let suite = |made: u32, asked: u32, all: bool| {
+            let own = (1..=made).map(|nth| {
+                let mut one = sample::all(Status::Pass).scenarios.swap_remove(0);
+                one.repetition = Some(Repetition {
+                    nth,
+                    folder: String::new(),
+                });
+                one
+            });
+            SuiteReport::new(String::new(), 1, own.collect()).repeated(Some(asked), all)
+        };
+        assert_eq!(Exit::of_run(&suite(5, 5, false)), Exit::Pass);
+        assert_eq!(Exit::of_run(&suite(1, 5, false)), Exit::Interrupted);
+        // Decided, so that no more were needed; unless all were wanted.
+        assert_eq!(Exit::of_run(&suite(15, 20, false)), Exit::Pass);
+        assert_eq!(Exit::of_run(&suite(15, 20, true)), Exit::Interrupted);
     }
 
     #[test]

@@ -232,14 +232,16 @@ impl SeriesReport {
             asked,
             all,
             test: Sprt::RUNS,
-            scenarios: groups.map(|own| ScenarioSeries::of(own, asked)).collect(),
+            scenarios: groups
+                .map(|own| ScenarioSeries::of(own, asked, all))
+                .collect(),
         }
     }
 }
 
 impl ScenarioSeries {
     /// What these repeats come to; there is at least one.
-    fn of(repeats: &[ScenarioReport], asked: Option<u32>) -> Self {
+    fn of(repeats: &[ScenarioReport], asked: Option<u32>, all: bool) -> Self {
         let first = &repeats[0];
         let counts = Counts::of(repeats.iter().map(|repeat| repeat.status));
         let decided = decided(repeats);
@@ -251,7 +253,8 @@ impl ScenarioSeries {
             counts,
             failing: counts.failing(),
             decided,
-            ended: ended(repeats, asked, decided.is_some()),
+            // What the test decides ends no series of which all repeats are wanted.
+            ended: ended(repeats, asked, decided.is_some() && !all),
             requirements: requirements(repeats),
             repeats: repeats.iter().map(RepeatReport::of).collect(),
         }
@@ -278,13 +281,13 @@ fn decided(repeats: &[ScenarioReport]) -> Option<DecisionReport> {
     decided.map(|(decision, after)| DecisionReport { decision, after })
 }
 
-fn ended(repeats: &[ScenarioReport], asked: Option<u32>, decided: bool) -> SeriesEnd {
+fn ended(repeats: &[ScenarioReport], asked: Option<u32>, by_decision: bool) -> SeriesEnd {
     let trouble = repeats.last().and_then(|last| last.trouble.as_ref());
     match trouble.map(|trouble| trouble.kind) {
         Some(TroubleKind::Interrupted) => SeriesEnd::CutShort,
         Some(_) => SeriesEnd::Trouble,
         None if asked.is_some_and(|asked| repeats.len() >= asked as usize) => SeriesEnd::Complete,
-        None if decided => SeriesEnd::Decided,
+        None if by_decision => SeriesEnd::Decided,
         None => SeriesEnd::CutShort,
     }
 }

@@ -73,6 +73,16 @@ fn it_says_why_there_are_no_more_repeats() {
     // Inconclusive repeats decide nothing.
     assert_eq!(of(&[Inconclusive; 20], 20).decided, None);
     assert_eq!(of(&[Pass; 3], 20).ended, SeriesEnd::CutShort);
+    // Where all are wanted nothing is ended by what the test decides.
+    let all = |made: usize| {
+        let series = SeriesReport::of(Some(20), true, &repeats(&vec![Pass; made]));
+        (
+            series.scenarios[0].ended,
+            series.scenarios[0].decided.is_some(),
+        )
+    };
+    assert_eq!(all(16), (SeriesEnd::CutShort, true));
+    assert_eq!(all(20), (SeriesEnd::Complete, true));
     let mut broken = repeats(&[Pass, Inconclusive]);
     for (kind, ended) in [
         (TroubleKind::NotStarted, SeriesEnd::Trouble),
