@@ -42,8 +42,9 @@ timeout = "1500ms"
 const TRIES: usize = 3;
 
 /// Searches between a trigger that is shorter than the client's patience and one that fills the queue
-/// for longer than the client waits; the ends only, two runs of each.
-fn search(bench: &Bench, more: &[&str]) -> Left {
+/// for longer than the client waits; the ends only, so many runs of each side by side. A side needs three of
+/// them, and what is required holds by five.
+fn search(bench: &Bench, repeats: &str, more: &[&str]) -> Left {
     let arguments = [
         "metastability",
         "brownout.toml",
@@ -58,9 +59,9 @@ fn search(bench: &Bench, more: &[&str]) -> Left {
         "--capacity",
         "servers = 1, service = \"25ms\"",
         "--repeats",
-        "2",
+        repeats,
         "--jobs",
-        "2",
+        repeats,
         "--baseline",
         "2s",
         "--watch",
@@ -91,8 +92,8 @@ fn report(bench: &Bench) -> Value {
 fn a_client_that_retries_is_metastable_and_its_twin_comes_back() {
     let (storm, twin) = (bench(4), bench(1));
     let (wedged, well) = std::thread::scope(|scope| {
-        let wedged = scope.spawn(|| search(&storm, &["--require", "1s"]));
-        let well = search(&twin, &["--require", "1s"]);
+        let wedged = scope.spawn(|| search(&storm, "3", &["--require", "1s"]));
+        let well = search(&twin, "5", &["--require", "1s"]);
         (wedged.join().expect("it ends"), well)
     });
 

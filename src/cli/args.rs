@@ -480,7 +480,7 @@ pub struct Metastability {
     #[arg(long, value_name = "SIZE")]
     pub require: Option<String>,
     /// Runs of each size.
-    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(3..=100))]
     pub repeats: u32,
     /// How closely the boundary is to be known, as a part of its lower end.
     #[arg(long, value_name = "PERCENT", default_value = "25%", value_parser = noise)]

@@ -34,6 +34,9 @@ use std::{
 /// With less of its operations answered before the trigger a load is too much in itself.
 const HEALTHY: f64 = 0.95;
 
+/// The fewest runs that a requirement holds by: five of five from a coin are rarer than one in twenty.
+const HOLDS_BY: u64 = 5;
+
 /// Carries it out.
 pub fn metastability(args: &Args) -> Result<Exit, Failure> {
     let plan = Plan::new(args)?;
@@ -153,12 +156,22 @@ fn required(plan: &Plan, size: f64, search: &SearchReport) -> Requirement {
             Some(false),
             format!("of {all} runs of {shown} or less {wedged} did not"),
         ),
-        Some(own) if own.side == Side::Recovers => (
+        Some(own) if own.side == Side::Recovers && own.tally.told() >= HOLDS_BY => (
             Some(true),
             format!(
                 "all {} runs of it did ({:.0}% sure)",
                 own.tally.told(),
                 own.tally.confidence() * 100.0
+            ),
+        ),
+        Some(own) if own.tally.told() > 0 => (
+            None,
+            format!(
+                "of it {} could be measured, and {HOLDS_BY} are needed",
+                match own.tally.told() {
+                    1 => "1 run".to_owned(),
+                    told => format!("{told} runs"),
+                }
             ),
         ),
         _ => (None, "no run of it could be measured".to_owned()),

@@ -3,8 +3,8 @@
 //!
 //! The load is open, so that what is offered does not fall when the system slows down, and the share
 //! of operations that were answered stands for goodput. The baseline is the share before the trigger.
-//! The system is back at the first moment from which on, for [`HOLD`] and for the rest of the watch as
-//! a whole, at least 90 % of the baseline are answered. It is metastable if in no such stretch of the
+//! The system is back at the first moment from which on, for [`hold`] and for the rest of the watch as
+//! a whole, at least 90 % of the baseline are answered, and not by its fallback more than before. It is metastable if in no such stretch of the
 //! whole watch that much was answered, while nothing but the dependency's own capacity was in force,
 //! and it asked its dependency more often for each operation than before.
 
@@ -16,8 +16,14 @@ use crate::{
 };
 use std::time::Duration;
 
-/// How long goodput must be as before to count.
+/// How long goodput must be as before to count, at least.
 pub const HOLD: Duration = Duration::from_secs(2);
+
+/// And for how many operations at the load's rate: a share of fewer is chance.
+const HOLD_OPERATIONS: f64 = 8.0;
+
+/// How many more of a hundred operations than before may be answered by a fallback.
+const FALLBACK_MORE: f64 = 0.1;
 
 /// The part of the baseline that must be answered.
 const PART: f64 = 0.9;
@@ -51,6 +57,8 @@ pub struct Asked<'a> {
     pub load: &'a str,
     /// The dependency.
     pub dependency: &'a str,
+    /// Its rate in the baseline and the watch, in operations a second.
+    pub rate: f64,
     /// The places of the phases before, during and after the trigger.
     pub phases: [usize; 3],
     /// How long an operation may take until its outcome is known: so much of the watch's end is left
@@ -62,9 +70,22 @@ pub struct Asked<'a> {
     pub trigger: Option<FaultId>,
 }
 
+/// How long goodput must be as before to count, at this rate.
+pub fn hold(rate: f64) -> Duration {
+    let own = Duration::try_from_secs_f64(HOLD_OPERATIONS / rate);
+    own.unwrap_or(Duration::MAX).max(HOLD)
+}
+
+/// The least rate that so long a baseline and watch can tell something of.
+pub fn least_rate(baseline: Duration, watch: Duration) -> f64 {
+    let baseline = baseline.saturating_sub(MARGIN);
+    let watch = watch.saturating_sub(LIFTED_WITHIN);
+    HOLD_OPERATIONS / baseline.min(watch).as_secs_f64()
+}
+
 /// What the probe shows. `folder` and `seed` are noted with it.
 pub fn measure(history: &History, asked: &Asked<'_>, folder: String, seed: u64) -> Probe {
-    let blank = Probe {
+    let mut probe = Probe {
         folder,
         seed,
         end: ProbeEnd::Unmeasured,
@@ -74,16 +95,15 @@ pub fn measure(history: &History, asked: &Asked<'_>, folder: String, seed: u64) 
         amplification: None,
         note: None,
     };
-    match found(history, asked, blank.clone()) {
-        Ok(probe) => probe,
-        Err(why) => Probe {
-            note: Some(why),
-            ..blank
-        },
+    // What was measured until it failed is kept: an ill baseline says something itself.
+    if let Err(why) = found(history, asked, &mut probe) {
+        probe.end = ProbeEnd::Unmeasured;
+        probe.note = Some(why);
     }
+    probe
 }
 
-fn found(history: &History, asked: &Asked<'_>, mut probe: Probe) -> Result<Probe, String> {
+fn found(history: &History, asked: &Asked<'_>, probe: &mut Probe) -> Result<(), String> {
     let [before, during, after] = asked.phases.map(|place| phase(history, place));
     let (before, during, after) = (before?, during?, after?);
     undisturbed(history, asked, during, after)?;
@@ -99,7 +119,8 @@ fn found(history: &History, asked: &Asked<'_>, mut probe: Probe) -> Result<Probe
     let watch = Window::new(lifted, earlier(after.to, asked.patience, lifted));
     let baseline =
         share(operations, calm).ok_or("too few operations before the trigger to be a baseline")?;
-    probe.baseline = Some(rounded(baseline));
+    let baseline = rounded(baseline);
+    probe.baseline = Some(baseline);
     if baseline < BASELINE_MIN {
         return Err(format!(
             "only {:.0}% were answered before the trigger",
@@ -110,19 +131,38 @@ fn found(history: &History, asked: &Asked<'_>, mut probe: Probe) -> Result<Probe
     probe.goodput = Some(rounded(goodput / baseline));
     let amplification = amplification(history, asked, operations, (calm, watch));
     probe.amplification = amplification.map(rounded);
-    let enough =
+    let hold = hold(asked.rate);
+    if watch.to.since(watch.from) < hold {
+        return Err(format!(
+            "the watch is too short for so small a load: {HOLD_OPERATIONS} operations take {:.1}s",
+            hold.as_secs_f64()
+        ));
+    }
+    let answered =
         |window: Window| share(operations, window).is_some_and(|share| share >= PART * baseline);
+    let fallback = fallback(operations, calm).unwrap_or(0.0) + FALLBACK_MORE;
+    let enough = |window: Window| {
+        let by_fallback = || self::fallback(operations, window);
+        answered(window) && by_fallback().is_some_and(|share| share <= fallback)
+    };
     let starts = (0..)
         .map(|step| watch.from + STEP * step)
-        .take_while(|from| *from + HOLD <= watch.to);
-    let mut good = starts.filter(|from| enough(Window::new(*from, *from + HOLD)));
+        .take_while(|from| *from + hold <= watch.to);
+    let held = |from: &Micros| Window::new(*from, *from + hold);
+    let rest = |from: &Micros| Window::new(*from, watch.to);
+    let mut good = starts.clone().filter(|from| enough(held(from)));
     let first = good.clone().next();
-    let back = good.find(|from| enough(Window::new(*from, watch.to)));
+    let back = good.find(|from| enough(rest(from)));
+    let mut starts = starts;
     probe.end = match (back, first) {
         (Some(from), _) => {
             let took = from.since(watch.from);
             probe.recovery_us = Some(Micros::from(took).0);
             ProbeEnd::Recovered
+        }
+        _ if starts.any(|from| answered(held(&from)) && answered(rest(&from))) => {
+            probe.note = Some("it answers from its fallback, and more than before".to_owned());
+            ProbeEnd::Wedged
         }
         (None, Some(_)) => {
             probe.note = Some("it came back for a moment and broke again".to_owned());
@@ -140,7 +180,7 @@ fn found(history: &History, asked: &Asked<'_>, mut probe: Probe) -> Result<Probe
             ProbeEnd::Wedged
         }
     };
-    Ok(probe)
+    Ok(())
 }
 
 fn rounded(share: f64) -> f64 {
@@ -211,11 +251,20 @@ fn undisturbed(
 /// The share of the operations that should have begun in a window that was answered; `None` of too
 /// few.
 fn share(operations: &[Operation], window: Window) -> Option<f64> {
+    share_of(operations, window, &[Outcome::Ok, Outcome::Degraded])
+}
+
+/// The share that a fallback answered.
+fn fallback(operations: &[Operation], window: Window) -> Option<f64> {
+    share_of(operations, window, &[Outcome::Degraded])
+}
+
+fn share_of(operations: &[Operation], window: Window, outcomes: &[Outcome]) -> Option<f64> {
     let own = window.of(operations, |operation| operation.intended);
-    let answered = own
+    let such = own
         .iter()
-        .filter(|operation| matches!(operation.outcome, Outcome::Ok | Outcome::Degraded));
-    (own.len() >= OPERATIONS_MIN).then(|| answered.count() as f64 / own.len() as f64)
+        .filter(|operation| outcomes.contains(&operation.outcome));
+    (own.len() >= OPERATIONS_MIN).then(|| such.count() as f64 / own.len() as f64)
 }
 
 /// Requests to the dependency for each operation in the watch, as a multiple of the baseline's; `None`

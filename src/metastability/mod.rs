@@ -10,9 +10,9 @@ mod measure;
 mod model;
 mod search;
 
-pub use measure::{Asked, HOLD, measure};
+pub use measure::{Asked, HOLD, least_rate, measure};
 pub use model::{
     Ended, HiddenCapacity, METASTABILITY_VERSION, MetastabilityReport, Point, Probe, ProbeEnd,
     Requirement, SearchReport, TriggerReport, Varied,
 };
-pub use search::{Boundary, Next, Search, Settings, Side, Spacing, Tally};
+pub use search::{Boundary, Next, Search, Settings, Side, Spacing, TOLD_MIN, Tally};

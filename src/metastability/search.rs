@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// How sure a side must be, where so many repeats can be.
 const LEVEL: f64 = 0.05;
 
+/// The fewest runs that speak for a side at all.
+pub const TOLD_MIN: u64 = 3;
+
 /// How a range is halved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spacing {
@@ -56,6 +59,8 @@ pub enum Side {
     Wedges,
     /// Sometimes it does: too close to the boundary to be told by so many runs.
     Mixed,
+    /// Fewer than [`TOLD_MIN`] runs could be measured.
+    TooFew,
     /// No run could be measured.
     Unmeasured,
 }
@@ -67,11 +72,15 @@ impl Tally {
     }
 
     /// On which side it lies: the runs speak for one side if so many of them would be rarer than one
-    /// in twenty at the boundary itself, or all of them do where they are too few for that.
+    /// in twenty at the boundary itself, or all of them do where they are too few for that, but are
+    /// [`TOLD_MIN`] at least.
     pub fn side(self) -> Side {
         let all = self.told();
         if all == 0 {
             return Side::Unmeasured;
+        }
+        if all < TOLD_MIN {
+            return Side::TooFew;
         }
         let bound = LEVEL.max(chance_of_all(all));
         if at_least(self.recovered, all) <= bound {
@@ -287,7 +296,7 @@ impl Search {
         let doubtful = self
             .tried
             .last()
-            .is_none_or(|(_, tally)| matches!(tally.side(), Side::Mixed | Side::Unmeasured));
+            .is_none_or(|(_, tally)| !matches!(tally.side(), Side::Recovers | Side::Wedges));
         match (recovers.last(), wedges.first()) {
             (Some((size, tally)), None) if !doubtful => Boundary::Above {
                 size: *size,
@@ -389,7 +398,11 @@ mod tests {
         assert_eq!(side(0, 0).0, Side::Unmeasured);
         // Of few runs all must agree, and how sure that is is said.
         assert_eq!(side(3, 0), (Side::Recovers, 0.875));
-        assert_eq!(side(0, 1), (Side::Wedges, 0.5));
+        assert_eq!(side(0, 3), (Side::Wedges, 0.875));
+        // One or two are a coin, whatever they say.
+        for (recovered, wedged) in [(1, 0), (0, 1), (2, 0), (1, 1), (0, 2)] {
+            assert_eq!(side(recovered, wedged).0, Side::TooFew);
+        }
         assert_eq!(side(2, 1).0, Side::Mixed);
         assert_eq!(side(5, 0), (Side::Recovers, 0.96875));
         assert_eq!(side(4, 1).0, Side::Mixed);
@@ -429,15 +442,16 @@ mod tests {
         }
 
         #[test]
-        fn it_ends_whatever_it_is_told(answers in proptest::collection::vec(0u64..4, 1..60)) {
+        fn it_ends_whatever_it_is_told(answers in proptest::collection::vec(0u64..6, 1..60)) {
             let mut search = Search::new(Settings { precision: 0.0, ..SETTINGS });
             let mut answers = answers.into_iter().cycle();
             for _ in 0..=SETTINGS.sizes_max {
                 let Next::Try(size) = search.next() else { break };
                 let recovered = answers.next().unwrap();
                 let tally = match recovered {
-                    3 => Tally { unmeasured: 2, ..Tally::default() },
-                    recovered => Tally { recovered, wedged: 2 - recovered, unmeasured: 0 },
+                    4 => Tally { unmeasured: 3, ..Tally::default() },
+                    5 => Tally { recovered: 2, unmeasured: 1, ..Tally::default() },
+                    recovered => Tally { recovered, wedged: 3 - recovered, unmeasured: 0 },
                 };
                 search.note(size, tally);
             }
@@ -478,6 +492,20 @@ mod tests {
         unmeasured.note(0.1, nothing);
         assert_eq!(unmeasured.next(), Next::Done);
         assert_eq!(unmeasured.boundary(), Boundary::Unknown);
+        // Two runs are no bracket, at either end.
+        let few = search(SETTINGS, 2, |size| size < 1.7);
+        assert_eq!(few.boundary(), Boundary::Unknown);
+        let mut few = search(SETTINGS, 5, |_| true);
+        few.note(
+            20.0,
+            Tally {
+                wedged: 2,
+                unmeasured: 3,
+                recovered: 0,
+            },
+        );
+        assert_eq!(few.next(), Next::Done);
+        assert_eq!(few.boundary(), Boundary::Unknown);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     words::span,
 };
 use crate::metastability::{
-    Ended, MetastabilityReport, Point, ProbeEnd, SearchReport, Side, Varied,
+    Ended, MetastabilityReport, Point, ProbeEnd, SearchReport, Side, TOLD_MIN, Varied,
 };
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets::NOTHING};
@@ -103,6 +103,17 @@ pub(super) fn remarks(search: &SearchReport) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let few = search
+        .points
+        .iter()
+        .filter(|point| point.side == Side::TooFew);
+    said.extend(few.map(|point| {
+        let told = super::words::counted(point.tally.told(), "run");
+        format!(
+            "{}: {told} that could be measured are too few to tell, {TOLD_MIN} are needed",
+            point.shown
+        )
+    }));
     let probes = || search.points.iter().flat_map(|point| &point.probes);
     let mut seen: Vec<&str> = probes().filter_map(|probe| probe.note.as_deref()).collect();
     seen.sort_unstable();
@@ -221,7 +232,7 @@ pub(super) const fn mark(side: Side) -> &'static str {
         Side::Recovers => "✓",
         Side::Wedges => "✗",
         Side::Mixed => "~",
-        Side::Unmeasured => "?",
+        Side::TooFew | Side::Unmeasured => "?",
     }
 }
 
@@ -239,7 +250,7 @@ fn colour(side: Side) -> Style {
         Side::Recovers => AnsiColor::Green,
         Side::Wedges => AnsiColor::Red,
         Side::Mixed => AnsiColor::Magenta,
-        Side::Unmeasured => AnsiColor::Yellow,
+        Side::TooFew | Side::Unmeasured => AnsiColor::Yellow,
     }
     .on_default()
 }
@@ -358,6 +369,18 @@ mod tests {
         evil.search.points[0].shown = "<img src=x>".to_owned();
         evil.search.points[0].probes[0].note = Some("<img src=x>".to_owned());
         assert!(!page(&evil).contains("<img"));
+    }
+
+    #[test]
+    fn a_size_with_too_few_runs_is_said_to_have_too_few() {
+        let mut search = report().search;
+        assert!(!remarks(&search).iter().any(|said| said.contains("too few")));
+        let last = search.points.last_mut().unwrap();
+        last.probes.truncate(2);
+        *last = Point::of(last.size, last.shown.clone(), last.probes.clone());
+        let said = remarks(&search);
+        let few = "2s: 2 runs that could be measured are too few to tell, 3 are needed";
+        assert!(said.iter().any(|said| said == few), "{said:?}");
     }
 
     #[test]

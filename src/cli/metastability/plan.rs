@@ -9,7 +9,7 @@ use crate::{
     },
     fault::FaultId,
     input::{Problems, Source, hint_among, parse_factor},
-    metastability::{Asked, HOLD, Settings, Spacing, TriggerReport, Varied},
+    metastability::{Asked, HOLD, Settings, Spacing, TriggerReport, Varied, least_rate},
     protocol::Protocol,
     scenario::{Load, System, from_texts, load_system},
     seed::Seed,
@@ -102,6 +102,8 @@ pub struct Written {
     /// The capacity after the trigger.
     capacity: Vec<FaultId>,
     trigger: Option<FaultId>,
+    /// The load's rate in the baseline and the watch.
+    rate: f64,
 }
 
 impl Plan {
@@ -209,7 +211,10 @@ impl Plan {
 
     /// The search over the load after a trigger of this size.
     pub fn load_search(&self, size: f64) -> Sought<'_> {
-        let rates = (self.rate * RATES.0, self.rate * RATES.1);
+        let high = self.rate * RATES.1;
+        // Of a smaller load nothing could be told.
+        let least = least_rate(self.baseline, self.watch);
+        let rates = ((self.rate * RATES.0).max(least).min(high), high);
         Sought {
             settings: self.settings(rates, Spacing::Geometric),
             varied: Varied::Rate,
@@ -286,6 +291,7 @@ impl Plan {
     pub fn asked<'a>(&'a self, written: &'a Written) -> Asked<'a> {
         Asked {
             load: &self.load,
+            rate: written.rate,
             dependency: &self.dependency,
             phases: [1, 2, 3],
             patience: self.patience,
@@ -374,6 +380,7 @@ impl Plan {
             text,
             capacity,
             trigger: trigger.filter(|_| hits.is_some()),
+            rate: self.rate * setting.factor,
         }
     }
 

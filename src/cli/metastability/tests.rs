@@ -262,14 +262,27 @@ fn the_exit_status_says_whether_it_was_measured_and_whether_what_was_required_he
         point(4.0, 0, 5, 0),
     ];
     let unknown = vec![point(3.0, 0, 0, 5)];
+    // Four that come back are too few to be sure, and of one nothing is told.
+    let four = vec![
+        point(1.0, 5, 0, 0),
+        point(3.0, 4, 0, 1),
+        point(4.0, 0, 5, 0),
+    ];
+    let one = vec![point(3.0, 1, 0, 4)];
     for (boundary, points, held, status) in [
         (between, well, Some(true), Exit::Pass),
         (between, flaky, Some(false), Exit::Fail),
         (Boundary::Unknown, unknown, None, Exit::Inconclusive),
+        (between, four, None, Exit::Inconclusive),
+        (Boundary::Unknown, one, None, Exit::Inconclusive),
     ] {
         let search = search(boundary, points);
         let require = required(&plan, 3.0, &search);
         assert_eq!(require.held, held, "{require:?}");
+        let told = search.points.iter().find(|point| point.size == 3.0);
+        let told = told.map_or(0, |point| point.tally.told());
+        let few = held.is_none() && told > 0;
+        assert_eq!(require.why.contains("5 are needed"), few, "{require:?}");
         let mut report = MetastabilityReport {
             version: METASTABILITY_VERSION,
             brownout: String::new(),
@@ -299,4 +312,69 @@ fn the_exit_status_says_whether_it_was_measured_and_whether_what_was_required_he
         report.search.ended = Ended::Interrupted;
         assert_eq!(exit(&report, false), Exit::Interrupted);
     }
+}
+
+#[test]
+fn a_load_that_is_ill_without_a_trigger_is_too_much_and_a_missed_schedule_is_not() {
+    use crate::{
+        history::{
+            Outcome::{Failed, Ok},
+            sample::{Story, attempt},
+        },
+        metastability::Asked,
+    };
+    let asked = Asked {
+        load: "ask",
+        rate: 20.0,
+        dependency: "s3",
+        phases: [0, 1, 2],
+        patience: std::time::Duration::from_secs(5),
+        capacity: &[],
+        trigger: Some(FaultId(0)),
+    };
+    let story = |before| {
+        let story =
+            Story::new()
+                .load("ask", 0..10, 20, before, 20)
+                .load("ask", 10..60, 20, Failed, 20);
+        story.attempts((0..60).map(|second| attempt("s3", second * 1_000, second * 1_000 + 10)))
+    };
+    let probe = |story: &Story| {
+        let mut probe = measure(&story.history(), &asked, String::new(), 1);
+        too_much(&mut probe);
+        probe
+    };
+    let ill = probe(&story(Failed));
+    assert_eq!(ill.end, ProbeEnd::Wedged, "{ill:?}");
+    assert!(ill.note.unwrap().contains("the load alone is too much"));
+    for before in [Failed, Ok] {
+        let busy = probe(&story(before).missed(5, "ask", 900));
+        assert_eq!(busy.end, ProbeEnd::Unmeasured, "{busy:?}");
+        assert!(busy.note.unwrap().contains("missed its schedule"));
+    }
+}
+
+#[test]
+fn no_load_is_tried_that_is_too_small_to_be_told() {
+    let low = |more: &[&str]| {
+        let options = [
+            "--on",
+            "prices",
+            "--trigger",
+            "hang",
+            "--between",
+            "1s..9s",
+            "--reference",
+            "2s",
+        ];
+        let plan = plan(&[&options[..], more].concat()).unwrap();
+        let settings = plan.load_search(2.0).settings;
+        assert!(settings.low <= settings.high);
+        settings.low
+    };
+    assert_eq!(low(&["--baseline", "30s", "--watch", "30s"]), 2.0);
+    let short = low(&["--baseline", "30s", "--watch", "2s"]);
+    assert!((2.0..2.2).contains(&short), "{short}");
+    let short = low(&["--baseline", "2s", "--watch", "30s"]);
+    assert!((5.3..5.4).contains(&short), "{short}");
 }

@@ -6,6 +6,7 @@ use crate::history::{
 
 const ASKED: Asked<'_> = Asked {
     load: "ask",
+    rate: 20.0,
     dependency: "s3",
     phases: [0, 1, 2],
     patience: Duration::from_secs(5),
@@ -49,9 +50,56 @@ fn a_system_that_comes_back_is_told_with_the_time_it_took() {
     assert!((6_500_000..=7_000_000).contains(&took), "{took}");
     assert_eq!(found.baseline, Some(1.0));
     assert_eq!((found.folder.as_str(), found.seed), ("p", 7));
-    // What a fallback answers is answered.
+}
+
+#[test]
+fn a_fallback_that_answers_more_than_before_is_no_recovery() {
     let fallen = begun().load("ask", 30..60, 20, Degraded, 20);
-    assert_eq!(probe(&requests(fallen, 30..60, 20)).recovery_us, Some(0));
+    let found = probe(&requests(fallen, 30..60, 20));
+    assert_eq!(found.end, ProbeEnd::Wedged, "{found:?}");
+    assert_eq!((found.recovery_us, found.goodput), (None, Some(1.0)));
+    assert!(found.note.unwrap().contains("answers from its fallback"));
+    // The fallback may answer for a while: it is back when the real thing is.
+    let closes = begun()
+        .load("ask", 30..40, 20, Degraded, 20)
+        .load("ask", 40..60, 20, Ok, 20);
+    let found = probe(&requests(closes, 30..60, 20));
+    assert_eq!(found.end, ProbeEnd::Recovered, "{found:?}");
+    let took = found.recovery_us.unwrap();
+    assert!((9_500_000..=10_000_000).contains(&took), "{took}");
+    // One that always answers from it is as it was.
+    let always = Story::new()
+        .load("ask", 0..10, 20, Degraded, 20)
+        .load("ask", 10..30, 20, Failed, 900)
+        .load("ask", 30..60, 20, Degraded, 20);
+    let found = probe(&requests(always, 0..60, 20));
+    assert_eq!(found.recovery_us, Some(0), "{found:?}");
+}
+
+#[test]
+fn a_small_load_is_given_the_time_of_eight_operations() {
+    let story = Story::new()
+        .load("ask", 0..10, 1, Ok, 20)
+        .load("ask", 10..30, 1, Failed, 900)
+        .load("ask", 30..60, 1, Ok, 20);
+    let story = requests(story, 0..60, 1);
+    let at = |rate| {
+        let asked = Asked { rate, ..ASKED };
+        measure(&story.history(), &asked, String::new(), 1)
+    };
+    assert_eq!(hold(1.0), Duration::from_secs(8));
+    assert_eq!(hold(20.0), HOLD);
+    let found = at(1.0);
+    assert_eq!(found.end, ProbeEnd::Recovered, "{found:?}");
+    assert_eq!(found.recovery_us, Some(0));
+    // Where the watch has no room for them, nothing is said.
+    let found = at(0.1);
+    assert_eq!(found.end, ProbeEnd::Unmeasured, "{found:?}");
+    assert!(found.note.unwrap().contains("8 operations take 80.0s"));
+    let least = least_rate(Duration::from_secs(5), Duration::from_secs(20));
+    assert!((1.7..1.8).contains(&least), "{least}");
+    let watch = Duration::from_secs(4);
+    assert!(hold(least_rate(watch * 2, watch)) < watch);
 }
 
 #[test]
@@ -91,7 +139,10 @@ fn what_was_not_measured_is_neither() {
     let ill = Story::new()
         .load("ask", 0..10, 20, Failed, 20)
         .load("ask", 10..60, 20, Ok, 20);
-    assert!(said(&requests(ill, 0..60, 20)).contains("before the trigger"));
+    let ill = requests(ill, 0..60, 20);
+    assert!(said(&ill).contains("before the trigger"));
+    // How ill it was is kept.
+    assert_eq!(probe(&ill).baseline, Some(0.0));
     let idle = Story::new().load("ask", 0..60, 20, Ok, 20);
     assert!(said(&idle).contains("asked the dependency nothing"));
     // The trigger itself reaches into the watch.

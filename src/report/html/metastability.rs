@@ -139,7 +139,7 @@ const fn colour(side: Side) -> &'static str {
     match side {
         Side::Recovers => "pass",
         Side::Wedges => "fail",
-        Side::Mixed | Side::Unmeasured => "inconclusive",
+        Side::Mixed | Side::TooFew | Side::Unmeasured => "inconclusive",
     }
 }
 
