@@ -151,7 +151,7 @@ fn rough(time: Duration) -> String {
 fn said(trial: &Trial) -> String {
     let tried = match &trial.state {
         crate::matrix::State::Tried(tried) => tried,
-        crate::matrix::State::Unmeasured { why } | crate::matrix::State::NotTried { why } => {
+        crate::matrix::State::Unmeasured { why } | crate::matrix::State::NotTried { why, .. } => {
             return format!("shows nothing, {why}");
         }
     };
@@ -162,6 +162,7 @@ fn said(trial: &Trial) -> String {
     let mut parts = Vec::new();
     for (met, word) in [
         (Met::Failed, "failed"),
+        (Met::Held, "held"),
         (Met::Degraded, "degraded"),
         (Met::Answered, "answered"),
         (Met::NotReached, "not reached"),
@@ -378,7 +379,7 @@ pub enum FailOn {
 impl FailOn {
     const fn found(self) -> &'static [Found] {
         match self {
-            Self::Failed => &[Found::Harmed, Found::Failed],
+            Self::Failed => &[Found::Harmed, Found::Failed, Found::Held],
             Self::Wedged => &[Found::Wedged],
         }
     }

@@ -32,6 +32,19 @@ const LEANT_ON_MORE: f64 = 3.0;
 /// By how much a phase may seem shorter than it was.
 const ROUNDED: Duration = Duration::from_millis(100);
 
+/// From so many failures on a load has failed; of fewer, where they are half of all.
+const FAILURES_FEW: u64 = 3;
+
+/// The share of operations held until the faults were lifted from which on a load is held.
+const HELD_MAX: f64 = 0.01;
+/// By how much longer than the slowest hundredth of the others one that is held has waited.
+const HELD_BEYOND: Duration = Duration::from_secs(1);
+
+/// The share of operations that our own load may offer late or not at all, as in steady phases …
+const MISSED_SHARE_MAX: f64 = 0.01;
+/// … where they are more than so many.
+const MISSED_FEW: u64 = 2;
+
 /// How it is said that the generator itself did not offer what it should have.
 const OUR_DOING: &str = "missed its schedule";
 
@@ -75,6 +88,9 @@ pub fn tried(view: &View<'_>, aim: &Aim, reference: &Reference) -> Result<Tried,
         trouble: Window::new(span.began, span.ended),
         faults: faults(view),
     };
+    if let Some(late) = reading.late_load() {
+        return Err(late);
+    }
     Ok(reading.tried(span))
 }
 
@@ -116,6 +132,24 @@ impl Reading<'_> {
         }
     }
 
+    /// A load that we ourselves did not offer as we should have while the trouble was on.
+    fn late_load(&self) -> Option<String> {
+        self.view.system.loads.iter().find_map(|load| {
+            let sent = self.view.operations_in(&load.name, self.trouble).len() as u64;
+            let (mut missed, mut offered) = (0, sent);
+            for entry in self.view.missed_in(&load.name, vec![self.trouble]) {
+                missed += entry.count;
+                offered += entry.unsent;
+            }
+            (missed > MISSED_FEW && share(missed, offered) > MISSED_SHARE_MAX).then(|| {
+                format!(
+                    "load `{}` {OUR_DOING} while the fault was in force: {missed} of {offered} operations began late or not at all",
+                    load.name
+                )
+            })
+        })
+    }
+
     fn hits(&self, fault: FaultId) -> u64 {
         let spans = self.view.history.faults.iter();
         spans
@@ -129,6 +163,7 @@ impl Reading<'_> {
         let uses = own.is_some_and(super::Use::is_use);
         let operations = self.view.operations_in(load, self.trouble);
         let (counts, mut times) = self.counted(operations);
+        let is_failure = |one: &&&Operation| !one.answered();
         let steady = self.view.steady_operations(load);
         let mut before: Vec<u64> = steady.iter().map(|one| micros(one.latency())).collect();
         let degraded = |one: &&&Operation| one.outcome == Outcome::Degraded;
@@ -136,13 +171,21 @@ impl Reading<'_> {
             steady.iter().filter(degraded).count() as u64,
             steady.len() as u64,
         );
-        let answered = of_counts(&counts, usual);
-        let met = match (answered, uses) {
-            (Met::Failed, _) => Met::Failed,
-            (_, false) => Met::DoesNotUseIt,
+        let usual_failed = share(
+            steady.iter().filter(is_failure).count() as u64,
+            steady.len() as u64,
+        );
+        let met = match (of_counts(&counts, usual, usual_failed), uses) {
+            (Met::Answered, false) => Met::DoesNotUseIt,
+            (Met::TooFew, false) => Met::TooFew,
+            _ if !self.has_acted() => Met::NotReached,
+            (met @ (Met::Failed | Met::Held), _) | (met, false) => met,
             _ if !self.is_reached(load) => Met::NotReached,
-            (answered, true) => answered,
+            (met, true) => met,
         };
+        if met == Met::Held {
+            times.extend(self.released(operations).map(|one| self.waited(one)));
+        }
         let because = operations.iter().find(|one| !one.cut && !one.answered());
         Cell {
             load: Arc::clone(load),
@@ -163,11 +206,9 @@ impl Reading<'_> {
     fn counted(&self, operations: &[Operation]) -> (Counts, Vec<u64>) {
         let mut counts = Counts::default();
         let mut times = Vec::new();
-        for one in operations.iter().filter(|one| !one.cut) {
-            if one.answered() && one.ended > self.trouble.to {
-                counts.released += 1;
-                continue;
-            }
+        counts.released = self.released(operations).count() as u64;
+        let is_meant = |one: &&Operation| !one.cut && !self.is_released(one);
+        for one in operations.iter().filter(is_meant) {
             times.push(micros(one.latency()));
             match one.outcome {
                 Outcome::Ok => counts.ok += 1,
@@ -176,7 +217,41 @@ impl Reading<'_> {
                 Outcome::Indeterminate => counts.unanswered += 1,
             }
         }
+        let patience = slowest(&mut times) + micros(HELD_BEYOND);
+        let held = |one: &&Operation| self.waited(one) > patience;
+        counts.held = self.released(operations).filter(held).count() as u64;
         (counts, times)
+    }
+
+    /// Whether an operation was answered only when the faults were lifted.
+    fn is_released(&self, one: &Operation) -> bool {
+        !one.cut && one.answered() && one.ended > self.trouble.to
+    }
+
+    fn released<'b>(&self, operations: &'b [Operation]) -> impl Iterator<Item = &'b Operation> {
+        operations.iter().filter(|one| self.is_released(one))
+    }
+
+    /// How long an operation had waited when the faults were lifted: the least that it would have
+    /// taken.
+    fn waited(&self, one: &Operation) -> u64 {
+        micros(self.trouble.to.since(one.intended))
+    }
+
+    /// Whether any of the faults acted on anything at all. Else nothing can be their doing.
+    fn has_acted(&self) -> bool {
+        let history = self.view.history;
+        let ids: BTreeSet<FaultId> = self.faults.iter().map(|fault| fault.id).collect();
+        let hit = |faults: &[FaultId]| faults.iter().any(|fault| ids.contains(fault));
+        let mut acts = history.interventions.iter();
+        let mut names = self.aim.troubles().map(|(name, _)| name);
+        ids.iter().any(|id| self.hits(*id) > 0)
+            || history.connections.iter().any(|one| hit(&one.faults))
+            || acts.any(|one| one.count > 0 && ids.contains(&one.fault))
+            || names.any(|name| {
+                let mut attempts = history.attempts_of(name).iter();
+                attempts.any(|one| hit(&one.faults))
+            })
     }
 
     /// Whether every dependency in trouble was in trouble for this load: the faults acted on
@@ -301,13 +376,21 @@ impl Reading<'_> {
     }
 }
 
-fn of_counts(counts: &Counts, usual_degraded: f64) -> Met {
+/// What counts say, with the shares that are answered by a fallback and that fail anyway.
+fn of_counts(counts: &Counts, usual_degraded: f64, usual_failed: f64) -> Met {
     let all = counts.all();
-    let unanswered = share(counts.failed + counts.unanswered, all);
-    if all < SAMPLES_MIN {
-        Met::TooFew
-    } else if unanswered > 1.0 - ANSWERED_MIN + 1e-9 {
+    let failures = counts.failed + counts.unanswered;
+    let are_too_many = share(failures, all) > 1.0 - ANSWERED_MIN + 1e-9;
+    let explained = usual_failed * all as f64;
+    let are_several = failures >= FAILURES_FEW || 2 * failures >= all;
+    let are_shown = are_several && failures as f64 > explained + 3.0 * explained.sqrt();
+    let is_held = share(counts.held, all + counts.released) > HELD_MAX;
+    if all >= SAMPLES_MIN && are_too_many && are_shown {
         Met::Failed
+    } else if is_held {
+        Met::Held
+    } else if all < SAMPLES_MIN || are_too_many {
+        Met::TooFew
     } else if share(counts.degraded, all) > usual_degraded + DEGRADED_ABOVE {
         Met::Degraded
     } else {
@@ -391,6 +474,7 @@ mod tests {
         Reference {
             sick: None,
             uses: uses.to_vec(),
+            by_itself: Vec::new(),
             starts_us: 0,
             history: None,
         }
@@ -493,7 +577,8 @@ mod tests {
             .healthy(0..10)
             .load("train", 10..30, 5, Outcome::Ok, 20)
             .load("ask", 10..30, 5, Outcome::Indeterminate, 5_000)
-            .healthy(30..60);
+            .healthy(30..60)
+            .attempts(given_up());
         let ask = cell(&story, "ask");
         assert_eq!((ask.met, ask.uses), (Met::Failed, false));
         assert_eq!(ask.counts.unanswered, 100);
@@ -517,7 +602,76 @@ mod tests {
             .load("ask", 10..30, 20, Outcome::Ok, 20)
             .healthy(30..60)
             .attempts(given_up());
-        assert_eq!(cell(&waits, "train").met, Met::TooFew);
+        assert_eq!(cell(&waits, "train").met, Met::Held);
+    }
+
+    #[test]
+    fn who_hangs_until_the_fault_is_lifted_is_held_however_fast_the_others_are() {
+        let story = trains(Outcome::Ok)
+            .load("train", 10..30, 5, Outcome::Ok, 25_000)
+            .attempts(given_up());
+        let train = cell(&story, "train");
+        assert_eq!(train.met, Met::Held);
+        assert_eq!((train.counts.ok, train.counts.released), (100, 100));
+        assert!(train.counts.held > 90, "{:?}", train.counts);
+        assert!(train.p99_us > 19_000_000, "at least {}", train.p99_us);
+        // Late and in time: what was under way when it was lifted took no longer than the others.
+        let late = Story::new()
+            .healthy(0..10)
+            .load("train", 10..30, 5, Outcome::Ok, 4_000)
+            .load("ask", 10..30, 20, Outcome::Ok, 20)
+            .healthy(30..60)
+            .attempts(given_up());
+        let train = cell(&late, "train");
+        assert_eq!((train.met, train.counts.held), (Met::Answered, 0));
+        assert!(train.counts.released >= 19);
+    }
+
+    #[test]
+    fn what_fails_is_no_fault_s_doing_that_acted_on_nothing_nor_is_one_failure_of_few() {
+        let idle = trains(Outcome::Failed).hits(0);
+        assert_eq!(cell(&idle, "train").met, Met::NotReached);
+        let failing = |seconds: u64| {
+            Story::new()
+                .healthy(0..10)
+                .load("train", 10..30 - seconds, 1, Outcome::Ok, 20)
+                .load("train", 30 - seconds..30, 1, Outcome::Failed, 20)
+                .load("ask", 10..30, 20, Outcome::Ok, 20)
+                .healthy(30..60)
+                .attempts(given_up())
+        };
+        assert_eq!(cell(&failing(1), "train").met, Met::TooFew);
+        assert_eq!(cell(&failing(3), "train").met, Met::Failed);
+    }
+
+    #[test]
+    fn a_fallback_of_who_does_not_use_it_is_seen_and_so_is_that_there_is_too_little() {
+        let asks = |seconds: u64, outcome| {
+            Story::new()
+                .healthy(0..10)
+                .load("train", 10..30, 5, Outcome::Ok, 20)
+                .load("ask", 10..10 + seconds, 1, outcome, 20)
+                .healthy(30..60)
+                .attempts(given_up())
+        };
+        for (seconds, outcome, met) in [
+            (20, Outcome::Degraded, Met::Degraded),
+            (20, Outcome::Ok, Met::DoesNotUseIt),
+            (2, Outcome::Ok, Met::TooFew),
+        ] {
+            let ask = cell(&asks(seconds, outcome), "ask");
+            assert_eq!((ask.met, ask.uses), (met, false));
+        }
+    }
+
+    #[test]
+    fn a_load_that_we_do_not_offer_while_the_trouble_is_on_shows_nothing() {
+        let story = trains(Outcome::Ok).attempts(given_up());
+        let late = read(&story.clone().unsent(15, "train", 20)).unwrap_err();
+        assert!(is_our_doing(&late), "{late}");
+        assert!(late.contains("20 of 120"), "{late}");
+        assert!(read(&story.clone().missed(15, "train", 2)).is_ok());
+        assert!(read(&story.missed(40, "train", 20)).is_ok());
     }
 
     #[test]

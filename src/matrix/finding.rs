@@ -26,19 +26,32 @@ pub struct Finding {
 pub enum Found {
     /// The system was not as before when the trouble was over.
     Wedged,
-    /// A load that does not use the dependency was not answered.
+    /// A load that does not use the dependency was not answered as before.
     Harmed,
     /// A load was not answered.
     Failed,
+    /// A load was answered only when the trouble was over.
+    Held,
 }
 
 impl Found {
+    /// What is found in a cell. That a fallback answers is a finding only where none should have to.
+    pub const fn of(cell: &Cell) -> Option<Self> {
+        match (cell.met, cell.uses) {
+            (Met::Failed | Met::Held | Met::Degraded, false) => Some(Self::Harmed),
+            (Met::Failed, true) => Some(Self::Failed),
+            (Met::Held, true) => Some(Self::Held),
+            _ => None,
+        }
+    }
+
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Wedged => "wedged",
             Self::Harmed => "harmed",
             Self::Failed => "failed",
+            Self::Held => "held",
         }
     }
 }
@@ -111,10 +124,8 @@ fn of_trial(nth: usize, trial: &Trial) -> Vec<(Finding, f64)> {
         found.push((wedged(nth, trial, watched_us), 1.0));
     }
     for cell in &tried.cells {
-        let kind = match (cell.met, cell.uses) {
-            (Met::Failed, true) => Found::Failed,
-            (Met::Failed, false) => Found::Harmed,
-            _ => continue,
+        let Some(kind) = Found::of(cell) else {
+            continue;
         };
         let finding = Finding {
             trial: nth,
@@ -142,16 +153,38 @@ fn wedged(nth: usize, trial: &Trial, watched_us: u64) -> Finding {
 
 fn sentence(trial: &Trial, cell: &Cell, found: Found) -> String {
     let load = &cell.load;
-    let what = format!(
-        "`{load}` fails ({} of {})",
-        cell.counts.failed + cell.counts.unanswered,
-        cell.counts.all()
-    );
+    let counts = &cell.counts;
+    let (what, time) = match cell.met {
+        Met::Held => (
+            format!(
+                "`{load}` is held ({} of {})",
+                counts.held,
+                counts.all() + counts.released
+            ),
+            "for as long as",
+        ),
+        Met::Degraded => (
+            format!(
+                "`{load}` is answered by a fallback ({} of {})",
+                counts.degraded,
+                counts.all()
+            ),
+            "while",
+        ),
+        _ => (
+            format!(
+                "`{load}` fails ({} of {})",
+                counts.failed + counts.unanswered,
+                counts.all()
+            ),
+            "while",
+        ),
+    };
     let although = match found {
         Found::Harmed => ", although it does not call it",
         _ => "",
     };
-    format!("{what} while {}{although}", doing(trial))
+    format!("{what} {time} {}{although}", doing(trial))
 }
 
 /// What the dependencies do: `s3 never answers`.
@@ -350,6 +383,7 @@ pub(crate) mod tests {
                     used("ask", "s3", 0),
                     used("ask", "pager", 0),
                 ],
+                by_itself: Vec::new(),
                 starts_us: 900_000,
                 history: Some("out/reference/history.jsonl".to_owned()),
             }),
@@ -460,6 +494,73 @@ pub(crate) mod tests {
         assert_eq!(sick.status(), Status::Inconclusive);
         sick.reference = None;
         assert_eq!(sick.status(), Status::Inconclusive);
+    }
+
+    #[test]
+    fn what_must_not_be_found_is_not_green_where_nobody_looked() {
+        let mut matrix = sample();
+        matrix.trials.retain(|one| one.aim.kind == Kind::Slow);
+        let of = |change: &dyn Fn(&mut Matrix), fail_on: &[Found]| {
+            let mut changed = matrix.clone();
+            change(&mut changed);
+            changed.fail_on = fail_on.to_vec();
+            changed.status()
+        };
+        let as_it_is = |_: &mut Matrix| {};
+        assert_eq!(of(&as_it_is, &[Found::Wedged]), Status::Pass);
+        let no_time = |matrix: &mut Matrix| {
+            let aim = Aim::single(&"s3".into(), Kind::Hang);
+            matrix.trials.push(Trial::due(aim, "no time"));
+        };
+        assert_eq!(of(&no_time, &[]), Status::Pass);
+        assert_eq!(of(&no_time, &[Found::Failed]), Status::Inconclusive);
+        let not_watched = |matrix: &mut Matrix| {
+            if let State::Tried(tried) = &mut matrix.trials[0].state {
+                tried.aftermath = Aftermath::Unknown;
+            }
+        };
+        assert_eq!(of(&not_watched, &[Found::Wedged]), Status::Inconclusive);
+        assert_eq!(of(&not_watched, &[Found::Failed]), Status::Pass);
+        let not_reached = |matrix: &mut Matrix| {
+            let reference = matrix.reference.as_mut().expect("it was run");
+            let mut other = reference.uses[0].clone();
+            other.dependency = "pager".into();
+            reference.uses.push(other);
+            let cells = vec![cell("train", Met::NotReached, 0)];
+            matrix.trials.push(trial("pager", Kind::Hang, cells));
+        };
+        assert_eq!(of(&not_reached, &[]), Status::Pass);
+        assert_eq!(of(&not_reached, &[Found::Failed]), Status::Inconclusive);
+    }
+
+    #[test]
+    fn who_is_held_and_who_is_degraded_for_nothing_is_found() {
+        let mut held = cell("train", Met::Held, 0);
+        held.counts.released = 12;
+        held.counts.held = 10;
+        let degraded = Cell {
+            uses: false,
+            ..cell("ask", Met::Degraded, 0)
+        };
+        let matrix = Matrix {
+            trials: vec![trial("s3", Kind::Hang, vec![held, degraded])],
+            ..sample()
+        };
+        let found: Vec<(Found, String)> = findings(&matrix)
+            .into_iter()
+            .map(|one| (one.found, one.what))
+            .collect();
+        let said = [
+            (
+                Found::Harmed,
+                "`ask` is answered by a fallback (28 of 28) while s3 never answers, although it does not call it",
+            ),
+            (
+                Found::Held,
+                "`train` is held (10 of 40) for as long as s3 never answers",
+            ),
+        ];
+        assert_eq!(found, said.map(|(kind, text)| (kind, text.to_owned())));
     }
 
     #[test]

@@ -9,15 +9,17 @@
 //!
 //! | a cell is | when |
 //! |---|---|
-//! | failed | fewer than 99 % of the operations were answered |
+//! | failed | fewer than 99 % of the operations were answered, and at least three or half were not |
+//! | held | more than 1 % hung until the faults were lifted, and were answered only then |
 //! | degraded | they were, but by a fallback, more than 10 points above steady state |
 //! | answered | they were, as before |
-//! | too few | fewer than three operations say anything |
+//! | too few | fewer than three operations say anything, or one or two of few failed |
 //! | not reached | the fault acted on no call that is this load's |
-//! | does not use it | the load called the dependency in no operation of the reference run |
+//! | does not use it | the load called the dependency in no operation of the reference run, and was answered as before |
 //!
-//! The last two are never good news: nothing was shown. A load that does not use a dependency and
-//! fails all the same when that one is in trouble has *failed*, whatever it uses.
+//! The last three are never good news: nothing was shown. A load that does not use a dependency and
+//! fails all the same when that one is in trouble has *failed*, whatever it uses; where the faults
+//! acted on nothing at all, nothing is their doing.
 
 mod cell;
 mod delay;

@@ -1,7 +1,7 @@
 //! What a matrix is made of. It is also what `matrix.json` holds, so a field that is renamed or taken
 //! away is another [`MATRIX_VERSION`].
 
-use super::{Delay, Found, Kind, Reference, findings};
+use super::{Delay, Found, Kind, Reference, Use, findings};
 use crate::{expectation::Status, units::Micros};
 use serde::Serialize;
 use std::{fmt, sync::Arc};
@@ -39,7 +39,7 @@ pub struct Matrix {
 impl Matrix {
     /// What it comes to. It fails where something was found that must not be. Else nothing is said of
     /// a system that was sick without faults, where a trial was made and shows nothing, or where none
-    /// shows anything.
+    /// shows anything; nor where something must not be found and was not looked for everywhere.
     pub fn status(&self) -> Status {
         let found = findings(self);
         if found.iter().any(|one| self.fail_on.contains(&one.found)) {
@@ -52,13 +52,37 @@ impl Matrix {
         let unmeasured = |trial: &Trial| matches!(trial.state, State::Unmeasured { .. });
         let cells = self.trials.iter().filter_map(Trial::tried);
         let mut cells = cells.flat_map(|tried| &tried.cells);
-        let is_telling =
-            |cell: &Cell| matches!(cell.met, Met::Failed | Met::Degraded | Met::Answered);
+        let is_telling = |cell: &Cell| cell.met.is_telling();
+        if self.is_left_open() {
+            return Status::Inconclusive;
+        }
         if is_healthy && !self.trials.iter().any(unmeasured) && cells.any(is_telling) {
             Status::Pass
         } else {
             Status::Inconclusive
         }
+    }
+
+    /// Whether what must not be found may be where nobody saw: in a trial that could have been made,
+    /// after one that was not watched to its end, or in what a load uses and no trial showed.
+    fn is_left_open(&self) -> bool {
+        if self.fail_on.is_empty() {
+            return false;
+        }
+        let is_due = |trial: &Trial| matches!(trial.state, State::NotTried { due: true, .. });
+        let mut tried = self.trials.iter().filter_map(Trial::tried);
+        let was_not_watched = self.fail_on.contains(&Found::Wedged)
+            && tried.any(|one| one.aftermath == Aftermath::Unknown);
+        let is_silent = |one: &Use| {
+            let of_it = |trial: &&Trial| trial.aim.dependency == one.dependency;
+            let mut trials = self.trials.iter().filter(of_it).peekable();
+            let is_meant = trials.peek().is_some();
+            let mut cells = trials.filter_map(Trial::tried).flat_map(|one| &one.cells);
+            is_meant && !cells.any(|cell| cell.load == one.load && cell.met.is_telling())
+        };
+        let uses = self.reference.iter().flat_map(|one| &one.uses);
+        let mut uses = uses.filter(|one| one.is_use());
+        self.trials.iter().any(is_due) || was_not_watched || uses.any(is_silent)
     }
 }
 
@@ -146,7 +170,20 @@ impl Trial {
             delay: None,
             text: None,
             history: None,
-            state: State::NotTried { why: why.into() },
+            state: State::NotTried {
+                why: why.into(),
+                due: false,
+            },
+        }
+    }
+
+    /// A trial that could have been made and was not.
+    pub fn due(aim: Aim, why: impl Into<String>) -> Self {
+        let why = why.into();
+        let state = State::NotTried { why, due: true };
+        Self {
+            state,
+            ..Self::left_out(aim, "")
         }
     }
 
@@ -174,6 +211,9 @@ pub enum State {
     NotTried {
         /// Why: no load calls it, the protocol cannot carry it, there was no time.
         why: String,
+        /// Whether it could have been made: there was no time, or the system was stuck.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        due: bool,
     },
 }
 
@@ -270,6 +310,8 @@ impl Cell {
 pub enum Met {
     /// Its operations were not all answered.
     Failed,
+    /// Operations hung until the faults were lifted, and were answered only then.
+    Held,
     /// A fallback answered.
     Degraded,
     /// Too few operations say anything.
@@ -280,6 +322,16 @@ pub enum Met {
     Answered,
     /// It does not call the dependency, and was answered as before.
     DoesNotUseIt,
+}
+
+impl Met {
+    /// Whether it says how the load bears the trouble.
+    pub const fn is_telling(self) -> bool {
+        matches!(
+            self,
+            Self::Failed | Self::Held | Self::Degraded | Self::Answered
+        )
+    }
 }
 
 /// How operations ended.
@@ -296,6 +348,8 @@ pub struct Counts {
     /// Only when the faults were lifted: they say nothing but that they took as long, and do not
     /// count.
     pub released: u64,
+    /// How many of those hung far longer than what was answered meanwhile took.
+    pub held: u64,
 }
 
 impl Counts {

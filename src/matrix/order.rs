@@ -23,8 +23,9 @@ impl Wanted {
 const BESIDE: &[Kind] = &[Kind::Hang, Kind::Error];
 
 /// Every single trial, the most telling first: kind by kind in the order of [`Kind::ALL`], and of each
-/// kind the dependencies that most loads call, and most often, first. Those that no load calls come
-/// last, as trials that are not made.
+/// kind the dependencies that most loads call, and most often, first. Those that
+/// only the system itself calls come behind, and those that nobody calls last, as trials that are not
+/// made.
 pub fn aims(reference: &Reference, system: &System, wanted: &Wanted) -> (Vec<Aim>, Vec<Trial>) {
     let meant =
         |name: &Arc<str>| wanted.dependencies.is_empty() || wanted.dependencies.contains(name);
@@ -37,7 +38,7 @@ pub fn aims(reference: &Reference, system: &System, wanted: &Wanted) -> (Vec<Aim
             .filter(|one| one.is_use())
             .map(super::Use::calls_each)
             .collect();
-        if used.is_empty() {
+        if used.is_empty() && !reference.by_itself.contains(name) {
             left_out.push(name);
         } else {
             called.push((name, used.len(), used.iter().sum()));
@@ -49,7 +50,7 @@ pub fn aims(reference: &Reference, system: &System, wanted: &Wanted) -> (Vec<Aim
     for kind in kinds() {
         aims.extend(called.iter().map(|(name, ..)| Aim::single(name, *kind)));
     }
-    let why = "no load calls it in the run without faults";
+    let why = "nothing calls it in the run without faults";
     let left_out = left_out
         .into_iter()
         .flat_map(|name| kinds().map(move |kind| Trial::left_out(Aim::single(name, *kind), why)));
@@ -114,6 +115,7 @@ mod tests {
                 used("ask", "backup", 1),
                 used("train", "backup", 1),
             ],
+            by_itself: Vec::new(),
             starts_us: 0,
             history: None,
         };
@@ -126,6 +128,13 @@ mod tests {
         assert_eq!(said, ["backup hang", "s3 hang", "backup slow", "s3 slow"]);
         let others: Vec<String> = left_out.iter().map(|one| one.aim.to_string()).collect();
         assert!(others.contains(&"pager hang".to_owned()), "{others:?}");
+        let polled = Reference {
+            by_itself: vec!["pager".into()],
+            ..reference.clone()
+        };
+        let (made, left_out) = aims(&polled, &sample::system(), &wanted);
+        assert_eq!(made[2].to_string(), "pager hang", "behind the loads' own");
+        assert!(left_out.iter().all(|one| *one.aim.dependency != *"pager"));
         let wanted = Wanted {
             dependencies: vec!["s3".into()],
             kinds: Vec::new(),

@@ -43,6 +43,9 @@ pub struct Reference {
     pub sick: Option<String>,
     /// Which load called which dependency: every load with every dependency.
     pub uses: Vec<Use>,
+    /// Dependencies that no load calls, and the system itself does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_itself: Vec<Arc<str>>,
     /// How long the system took to be ready, in microseconds.
     pub starts_us: u64,
     /// Its history.
@@ -127,9 +130,11 @@ impl Reference {
     /// What the history of [`scenario`] says.
     pub fn of(view: &View<'_>) -> Self {
         let sick = unhealthy(view).or_else(|| broken_off(view.history));
+        let uses = uses(view);
         Self {
             sick,
-            uses: uses(view),
+            by_itself: by_itself(view, &uses),
+            uses,
             starts_us: view.history.phases.first().map_or(0, |first| first.began.0),
             history: None,
         }
@@ -140,6 +145,7 @@ impl Reference {
         Self {
             sick: Some(why),
             uses: Vec::new(),
+            by_itself: Vec::new(),
             starts_us: 0,
             history: None,
         }
@@ -217,6 +223,25 @@ fn uses(view: &View<'_>) -> Vec<Use> {
     uses
 }
 
+/// The dependencies with an attempt or a connection in the whole run, and none that is a load's.
+fn by_itself(view: &View<'_>, uses: &[Use]) -> Vec<Arc<str>> {
+    let history = view.history;
+    let is_called = |name: &Arc<str>| {
+        !history.attempts_of(name).is_empty()
+            || history
+                .connections
+                .iter()
+                .any(|one| one.dependency == *name)
+    };
+    let is_used = |name: &Arc<str>| {
+        uses.iter()
+            .any(|one| one.is_use() && one.dependency == *name)
+    };
+    let names = view.system.dependencies.iter().map(|one| &one.name);
+    let names = names.filter(|name| is_called(name) && !is_used(name));
+    names.cloned().collect()
+}
+
 /// Whether a load shows while it is alone what it uses: it asked often enough, and was answered. One
 /// that is thin, or that lives on what another one does, is taken to use whatever is called while all
 /// ask: rather a trial too many than one too few.
@@ -228,7 +253,7 @@ fn works_alone(view: &View<'_>, load: &str, own: Window) -> bool {
 }
 
 /// What was asked of a dependency in a window beyond what is asked anyway: how often, and what. What
-/// is asked anyway must be asked more than twice as often, and three times more, to count.
+/// is asked anyway must be asked more often than chance explains to count.
 fn beyond(
     view: &View<'_>,
     dependency: &str,
@@ -245,7 +270,7 @@ fn beyond(
     for (name, count) in asked(view, dependency, own) {
         let anyway = usual.get(&name).map_or(0.0, |count| *count as f64 * scale);
         let count = count as f64;
-        if anyway == 0.0 || (count > 2.0 * anyway && count >= anyway + 3.0) {
+        if anyway == 0.0 || count > anyway + 3.0 * anyway.sqrt() + 3.0 {
             calls += (count - anyway).round() as u64;
             names.insert(name);
         }
@@ -342,6 +367,14 @@ mod tests {
             "{:?}",
             found.uses
         );
+        assert_eq!(found.by_itself, ["s3".into()]);
+        // Often anyway, and more often than chance explains.
+        let checks = (0..340).map(|nth| attempt("s3", nth * 50, nth * 50 + 5));
+        let busy = (0..40).map(|nth| attempt("s3", 7_000 + nth * 100, 7_001 + nth * 100));
+        let found = reference(healthy().attempts(checks).attempts(busy));
+        assert!(found.use_of("ask", "s3").expect("a use").is_use());
+        assert!(!found.use_of("train", "s3").expect("a use").is_use());
+        assert!(found.by_itself.is_empty());
         // The same name, far more often.
         let busy = (0..40).map(|nth| attempt("s3", 7_000 + nth * 100, 7_001 + nth * 100));
         let checks = (0..34).map(|nth| attempt("s3", nth * 500, nth * 500 + 5));

@@ -253,7 +253,7 @@ impl Rehearsal<'_> {
         let trials = aims.len();
         {
             let mut matrix = self.matrix.lock();
-            let aims = aims.into_iter().map(|aim| Trial::left_out(aim, NOT_YET));
+            let aims = aims.into_iter().map(|aim| Trial::due(aim, NOT_YET));
             matrix.trials.extend(aims);
             matrix.trials.extend(left_out);
         }
@@ -266,7 +266,7 @@ impl Rehearsal<'_> {
         let matrix = self.matrix.lock();
         let trials = matrix.trials.iter().enumerate();
         let is_due =
-            |trial: &Trial| matches!(&trial.state, State::NotTried { why } if why == NOT_YET);
+            |trial: &Trial| matches!(&trial.state, State::NotTried { why, .. } if why == NOT_YET);
         let due = trials.filter(|(_, trial)| is_due(trial) && is_meant(&trial.aim));
         due.map(|(place, _)| place).collect()
     }
@@ -303,7 +303,7 @@ impl Rehearsal<'_> {
         }
         let aim = self.matrix.lock().trials[place].aim.clone();
         let trial = match self.why_not() {
-            Some(why) => Trial::left_out(aim, why),
+            Some(why) => Trial::due(aim, why),
             None => {
                 let began = Instant::now();
                 let trial = self.made(place, &aim).await;
@@ -329,7 +329,7 @@ impl Rehearsal<'_> {
             let mut matrix = self.matrix.lock();
             matrix.trials[place] = trial.clone();
             let due =
-                |one: &&Trial| matches!(&one.state, State::NotTried { why } if why == NOT_YET);
+                |one: &&Trial| matches!(&one.state, State::NotTried { why, .. } if why == NOT_YET);
             let left = matrix.trials.iter().filter(due).count();
             let unused = |one: &&Trial| matches!(&one.state, State::NotTried { .. });
             let not_made = matrix.trials.iter().filter(unused).count() - left;

@@ -6,7 +6,8 @@ use crate::{
     matrix::{Cell, Kind, Matrix, Met, Trial, findings, needs},
     report::{
         matrix::{
-            MatrixReportDef, met, not_tried, silent, standing, then, trouble, unmeasured, unused,
+            MatrixReportDef, met, not_tried, silent, slowest, standing, then, trouble, unmeasured,
+            unused,
         },
         words::counted,
     },
@@ -162,7 +163,7 @@ fn square(cell: Option<&Cell>) -> Markup {
 fn class(cell: &Cell) -> &'static str {
     match cell.met {
         _ if cell.is_wedged() => "fail",
-        Met::Failed => "fail",
+        Met::Failed | Met::Held => "fail",
         Met::Answered => "pass",
         Met::DoesNotUseIt => "muted",
         Met::Degraded | Met::TooFew | Met::NotReached => "inconclusive",
@@ -199,7 +200,7 @@ fn worst_first(matrix: &Matrix) -> Markup {
                                 td class=(class(cell)) { (met(cell)) }
                                 td.number { (cell.counts.all()) }
                                 td.number { (span(cell.p50_us)) }
-                                td.number { (span(cell.p99_us)) }
+                                td.number { (slowest(cell)) }
                                 td.number { (span(cell.steady_p99_us)) }
                                 td.number {
                                     @match cell.tries { Some(tries) => (tries), None => "–" }
@@ -254,6 +255,9 @@ fn the_rest(matrix: &Matrix) -> Markup {
                         code { (load) } " does not use " (dependencies.join(", ")) ": no call in "
                         (counted(operations, "operation")) " without faults."
                     }
+                }
+                @for name in matrix.reference.iter().flat_map(|one| &one.by_itself) {
+                    li { (name) " is called by the system itself." }
                 }
                 @for (why, trials) in left_out { li { "Not tried: " (trials.join(", ")) " (" (why) ")." } }
                 @for (why, trials) in open { li { "Shows nothing: " (trials.join(", ")) " (" (why) ")." } }

@@ -5,7 +5,7 @@
 //! tried and shows nothing is an `error`; what was not tried, not reached, or is none of the load's
 //! business is `skipped`, with the reason.
 
-use super::{MatrixReportDef, met, then, trouble};
+use super::{MatrixReportDef, met, slowest, then, trouble};
 use crate::{
     matrix::{Cell, Found, Matrix, Met, State, Trial},
     report::{words::span, xml::Element},
@@ -93,7 +93,7 @@ fn of_trial(matrix: &Matrix, trial: &Trial) -> Vec<Case> {
         State::Unmeasured { why } => {
             return vec![case(title, End::Errored(why.clone()), String::new())];
         }
-        State::NotTried { why } => {
+        State::NotTried { why, .. } => {
             return vec![case(title, End::Skipped(why.clone()), String::new())];
         }
     };
@@ -114,16 +114,10 @@ fn of_trial(matrix: &Matrix, trial: &Trial) -> Vec<Case> {
 }
 
 fn end(cell: &Cell, must_not: impl Fn(Found) -> bool) -> End {
-    let found = match (cell.met, cell.uses) {
-        (Met::Failed, true) => Found::Failed,
-        (Met::Failed, false) => Found::Harmed,
-        (Met::Answered | Met::Degraded, _) => return End::Passed,
-        (Met::TooFew | Met::NotReached | Met::DoesNotUseIt, _) => return End::Skipped(met(cell)),
-    };
-    if must_not(found) {
-        End::Failed(found.name(), met(cell))
-    } else {
-        End::Passed
+    match (Found::of(cell), cell.met) {
+        (Some(found), _) if must_not(found) => End::Failed(found.name(), met(cell)),
+        (_, Met::TooFew | Met::NotReached | Met::DoesNotUseIt) => End::Skipped(met(cell)),
+        _ => End::Passed,
     }
 }
 
@@ -133,7 +127,7 @@ fn account(cell: &Cell) -> String {
     format!(
         "{}: p99 {} ({} before), {}{}",
         met(cell),
-        span(cell.p99_us),
+        slowest(cell),
         span(cell.steady_p99_us),
         then(cell.aftermath),
         because.map_or_else(String::new, |why| format!("; the first failure: {why}"))

@@ -53,10 +53,25 @@ pub(super) fn met(cell: &Cell) -> String {
         ),
         Met::Degraded => format!("degraded {}", share(cell.counts.degraded)),
         Met::Answered => "answered".to_owned(),
+        Met::Held => format!(
+            "held {}",
+            percent(cell.counts.held, cell.counts.all() + cell.counts.released)
+        ),
+        Met::TooFew if cell.failed_share() > 0.0 => format!(
+            "too few ({} of {} failed)",
+            cell.counts.failed + cell.counts.unanswered,
+            cell.counts.all()
+        ),
         Met::TooFew => format!("too few ({})", cell.counts.all()),
         Met::NotReached => "not reached".to_owned(),
         Met::DoesNotUseIt => "does not use it".to_owned(),
     }
+}
+
+/// The slowest hundredth, in words; of a load that was held the least that it can be.
+pub(super) fn slowest(cell: &Cell) -> String {
+    let at_least = if cell.met == Met::Held { "≥" } else { "" };
+    format!("{at_least}{}", span(cell.p99_us))
 }
 
 /// A part of a whole, never rounded up to all or down to nothing.
@@ -129,7 +144,7 @@ pub(super) fn silent(
 /// Why a trial was not made.
 pub(super) fn not_tried(state: &State) -> Option<&str> {
     match state {
-        State::NotTried { why } => Some(why),
+        State::NotTried { why, .. } => Some(why),
         State::Tried(_) | State::Unmeasured { .. } => None,
     }
 }

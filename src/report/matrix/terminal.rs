@@ -1,7 +1,7 @@
 //! A matrix for a person at a terminal: 80 columns, readable without colours, the worst first.
 
 use super::{
-    MatrixReportDef, after, met, not_tried, silent, standing, trouble, unmeasured, unused,
+    MatrixReportDef, after, met, not_tried, silent, slowest, standing, trouble, unmeasured, unused,
 };
 use crate::{
     expectation::Status,
@@ -71,8 +71,8 @@ fn table(cells: &[(&Trial, &Cell)]) -> String {
             .tries
             .map_or_else(|| "–".to_owned(), |one| one.to_string());
         let times = match cell.counts.all() {
-            0 => "–".to_owned(),
-            _ => format!("{} ({})", span(cell.p99_us), span(cell.steady_p99_us)),
+            0 if cell.met != Met::Held => "–".to_owned(),
+            _ => format!("{} ({})", slowest(cell), span(cell.steady_p99_us)),
         };
         table.add_row([
             mark(cell).to_owned(),
@@ -103,7 +103,7 @@ fn table(cells: &[(&Trial, &Cell)]) -> String {
 fn mark(cell: &Cell) -> &'static str {
     match cell.met {
         _ if cell.is_wedged() => "✗",
-        Met::Failed => "✗",
+        Met::Failed | Met::Held => "✗",
         Met::Degraded => "~",
         Met::Answered => "✓",
         Met::TooFew | Met::NotReached | Met::DoesNotUseIt => "?",
@@ -165,6 +165,9 @@ fn notes(matrix: &Matrix) -> String {
             counted(operations, "operation")
         );
         lines.push(("  ", text));
+    }
+    for name in matrix.reference.iter().flat_map(|one| &one.by_itself) {
+        lines.push(("  ", format!("{name} is called by the system itself")));
     }
     for (why, trials) in silent(matrix, not_tried) {
         lines.push(("  ", format!("not tried: {} ({why})", trials.join(", "))));
