@@ -389,9 +389,18 @@ impl<'a> Group<'a> {
             counts.then(|| call.count() as f64)
         };
         let pause = |call: &Failing<'_>| call.pauses().next();
-        // Laws may differ that begin alike.
+        // Laws may differ that begin alike. Of the calls that came late only those with short pauses had
+        // given up when the trouble was over: they are no other clients.
+        let given_up = || self.calls.iter().filter(|call| call.gave_up);
+        let longest = given_up().map(|call| call.hit.spell().time).max();
+        let over = given_up().map(|call| call.hit.call.began).max();
+        let whole = |began: Micros| {
+            let left = over.map(|over| over.since(began));
+            left >= longest
+        };
         let all_pauses = |call: &Failing<'_>| {
-            let counts = call.count() > 2 && call.gave_up && call.hit.call.began < spent;
+            let began = call.hit.call.began;
+            let counts = call.count() > 2 && call.gave_up && began < spent && whole(began);
             counts.then(|| call.pauses().sum())
         };
         let patience = |call: &Failing<'_>| {
