@@ -760,9 +760,9 @@ fn in_any_run(before: &str, number: &str, unit: &str, after: &str) -> String {
     }
     match (unit, of(after)) {
         (unit, _) if TIMES.contains(&unit) => "TIME".to_owned(),
-        ("%", _) if number != "100" => "SHARE".to_owned(),
+        ("%", _) if !matches!(number, "0" | "100") => "SHARE".to_owned(),
         ("", Some(all)) if number == all && number != "0" => "ALL".to_owned(),
-        ("", Some(_)) => "SOME".to_owned(),
+        ("", Some(_)) if number != "0" => "SOME".to_owned(),
         ("", None) if is_after_of && number != "0" => "SAMPLES".to_owned(),
         _ => exact,
     }
