@@ -11,15 +11,16 @@ use std::time::Duration;
 const CREATE: &str = "\
 CREATE TABLE IF NOT EXISTS ledger (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, entry TEXT NOT NULL)";
 
-const WRITE: &str = "INSERT INTO ledger (id, tenant, entry) VALUES ($1, $2, $3)";
+/// A record that an attempt whose answer was lost has left there is written over: its row is
+/// changed all the same, so that whoever looks on the wire knows that it is there.
+const WRITE: &str = "\
+INSERT INTO ledger (id, tenant, entry) VALUES ($1, $2, $3) \
+ON CONFLICT (id) DO UPDATE SET entry = excluded.entry";
 
 const READ: &str = "SELECT id FROM ledger WHERE tenant = $1 ORDER BY id LIMIT $2";
 
 /// How many records the web IDE shows at once.
 const SHOWN: i64 = 10;
-
-/// The SQLSTATE of a record that is there already.
-const UNIQUE_VIOLATION: &str = "23505";
 
 /// Longer than any rehearsal.
 const FOR_EVER: Duration = Duration::from_hours(24);
@@ -72,13 +73,10 @@ impl Ledger {
         self.database.execute(CREATE, &[]).await.map(drop)
     }
 
-    /// Writes a record. One that is there already was written by an attempt whose answer was lost.
+    /// Writes a record, as often as it takes.
     pub(super) async fn write(&self, record: &Record) -> Result<(), Trouble> {
         let values = [&record.id, TENANTS[record.tenant], &record.entry].map(Value::Text);
-        match self.database.execute(WRITE, &values).await {
-            Err(trouble) if trouble.code() == Some(UNIQUE_VIOLATION) => Ok(()),
-            result => result.map(drop),
-        }
+        self.database.execute(WRITE, &values).await.map(drop)
     }
 
     /// The ids of some of a tenant's records.
