@@ -71,7 +71,7 @@ async fn fetch(address: SocketAddr, ask: u8) -> io::Result<usize> {
     }
 }
 
-fn proxy(upstream: SocketAddr) -> io::Result<(Proxy, Switch)> {
+fn proxy(upstream: SocketAddr) -> io::Result<(Proxy, Switch, Recorder)> {
     let config = Config {
         dependency: "bench".into(),
         protocol: Protocol::Tcp,
@@ -92,7 +92,8 @@ fn proxy(upstream: SocketAddr) -> io::Result<(Proxy, Switch)> {
     let switch = Switch::new();
     let (recorder, mut observations) = Recorder::channel(Recorder::QUEUE);
     tokio::spawn(async move { while observations.recv().await.is_some() {} });
-    Ok((Proxy::start(config, switch.clone(), recorder)?, switch))
+    let proxy = Proxy::start(config, switch.clone(), recorder.clone())?;
+    Ok((proxy, switch, recorder))
 }
 
 fn shape(switch: &Switch) {
@@ -113,11 +114,11 @@ fn shape(switch: &Switch) {
 fn relay(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let server = runtime.block_on(serve()).expect("a server");
-    let (spliced, shaped) = runtime.block_on(async {
-        let (spliced, _) = proxy(server).expect("a proxy");
-        let (shaped, switch) = proxy(server).expect("a proxy");
+    let (spliced, shaped, recorders) = runtime.block_on(async {
+        let (spliced, _, of_spliced) = proxy(server).expect("a proxy");
+        let (shaped, switch, of_shaped) = proxy(server).expect("a proxy");
         shape(&switch);
-        (spliced, shaped)
+        (spliced, shaped, [of_spliced, of_shaped])
     });
     let ways = [
         ("direct", server),
@@ -148,6 +149,9 @@ fn relay(criterion: &mut Criterion) {
         });
     }
     group.finish();
+    // What is not observed costs less: such figures would be of something else.
+    let dropped = recorders.map(|recorder| recorder.take_dropped());
+    assert_eq!(dropped, [0, 0], "a run would be inconclusive");
 }
 
 criterion_group!(benches, relay);
