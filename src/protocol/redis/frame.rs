@@ -56,6 +56,8 @@ pub struct Scanner {
     levels: Vec<Level>,
     failed: Vec<u32>,
     element: u32,
+    /// An attribute is over, and what it belongs to has not begun.
+    owes_value: bool,
 }
 
 /// An array that is open.
@@ -138,7 +140,7 @@ impl Scanner {
 
     /// Whether it stands between two messages.
     pub fn is_between(&self) -> bool {
-        matches!(self.state, State::Start) && self.levels.is_empty()
+        matches!(self.state, State::Start) && self.levels.is_empty() && !self.owes_value
     }
 
     /// Which elements of the array that was scanned last are errors, from 0; of very many only
@@ -153,6 +155,7 @@ impl Scanner {
     }
 
     fn begin(&mut self, kind: u8) -> Result<(), Broken> {
+        self.owes_value = false;
         if self.levels.len() == 1 && matches!(kind, b'-' | b'!') && self.failed.len() < FAILED_MAX {
             self.failed.push(self.element);
         }
@@ -225,6 +228,7 @@ impl Scanner {
         };
         self.state = State::Start;
         if left == 0 {
+            self.owes_value = is_attribute;
             return Ok(!is_attribute && self.ended());
         }
         if self.levels.len() >= DEPTH_MAX {
@@ -251,6 +255,7 @@ impl Scanner {
             let was_attribute = level.is_attribute;
             self.levels.pop();
             if was_attribute {
+                self.owes_value = true;
                 return false;
             }
         }
