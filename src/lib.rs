@@ -33,6 +33,8 @@ pub mod control;
 pub mod embedded;
 pub mod expectation;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod history;
 pub mod input;
 pub mod load;

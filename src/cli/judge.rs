@@ -124,14 +124,7 @@ fn fits(history: &History, scenario: &Scenario, other: bool) -> Result<(), Failu
             "judge by a scenario that differs in its expectations only",
         )
     };
-    let last = history.phases.iter().map(|span| span.index).max();
-    let faults = || scenario.phases.iter().flat_map(|phase| &phase.faults);
-    if last.is_some_and(|last| last >= scenario.phases.len())
-        || !history
-            .faults
-            .iter()
-            .all(|span| faults().any(|fault| fault.id == span.fault))
-    {
+    if !has_all_of(scenario, history) {
         return Err(unlike(String::new()));
     }
     if !other {
@@ -142,6 +135,15 @@ fn fits(history: &History, scenario: &Scenario, other: bool) -> Result<(), Failu
         Some((was, is)) => Err(unlike(format!(": {is} where {was} was recorded"))),
         None => Ok(()),
     }
+}
+
+/// Whether a scenario has every phase and every fault that a history speaks of.
+pub(crate) fn has_all_of(scenario: &Scenario, history: &History) -> bool {
+    let last = history.phases.iter().map(|span| span.index).max();
+    let faults = || scenario.phases.iter().flat_map(|phase| &phase.faults);
+    let mut spans = history.faults.iter();
+    last.is_none_or(|last| last < scenario.phases.len())
+        && spans.all(|span| faults().any(|fault| fault.id == span.fault))
 }
 
 /// The first two lines that differ.

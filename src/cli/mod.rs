@@ -36,6 +36,8 @@ mod so_far;
 mod spelling;
 
 pub use exit::Exit;
+#[cfg(any(test, fuzzing))]
+pub(crate) use judge::has_all_of;
 
 use crate::process;
 use args::{Cli, Command};

@@ -15,6 +15,9 @@ pub use http::Server;
 pub use tell::{Level, Tell};
 pub use toxiproxy::{Metrics, PORT, VERSION as TOXIPROXY_VERSION};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use toxiproxy::read_toxic;
+
 use crate::seed::Seed;
 use guard::Guard;
 use std::{io, net::SocketAddr, sync::Arc};

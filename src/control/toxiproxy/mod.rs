@@ -25,6 +25,12 @@ pub(crate) use placed::{Line, Placed};
 pub(crate) use proxies::{Common, Proxies};
 pub(crate) use toxics::Ending;
 
+/// Reads a body that asks for a toxic, and says whether there is one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_toxic(body: &[u8]) -> bool {
+    Placed::read(body, ("proxy", 1, crate::seed::Seed(1))).is_ok()
+}
+
 /// The version of Toxiproxy whose API this is. Clients choose by it what they may ask for.
 pub const VERSION: &str = "2.12.0";
 
