@@ -199,7 +199,8 @@ fn has_effect(attempt: &Attempt) -> Option<bool> {
 
 /// Whether the caller cannot know what became of a write that was, or may have been, carried out.
 fn is_ambiguous(attempt: &Attempt) -> bool {
-    has_effect(attempt) != Some(false) && (!attempt.acknowledged() || attempt.repeated > 0)
+    let is_repeated = attempt.repeated > 0 || attempt.repeated_unknown > 0;
+    has_effect(attempt) != Some(false) && (!attempt.acknowledged() || is_repeated)
 }
 
 impl<'a> Writes<'a> {
@@ -265,8 +266,14 @@ impl<'a> Writes<'a> {
             let key = deduplicated_by.and_then(|name| attempt.captured.get(name));
             match key {
                 Some(key) => *keyed.entry(key).or_default() |= is_certain,
-                None if is_certain => effects.certain += 1 + u64::from(attempt.repeated),
-                None => effects.maybe += 1,
+                None => {
+                    let itself = 1 + u64::from(attempt.repeated);
+                    match is_certain {
+                        true => effects.certain += itself,
+                        false => effects.maybe += itself,
+                    }
+                    effects.maybe += u64::from(attempt.repeated_unknown);
+                }
             }
         }
         for is_certain in keyed.values() {
@@ -300,6 +307,9 @@ fn moment(view: &View<'_>, attempt: &Attempt) -> String {
     let mut text = format!("at {:.3}s", attempt.began.as_secs_f64());
     if attempt.repeated > 0 {
         text.push_str(&format!(" {} times", u64::from(attempt.repeated) + 1));
+    }
+    if attempt.repeated_unknown > 0 {
+        text.push_str(&format!(", perhaps {} more", attempt.repeated_unknown));
     }
     text.push_str(match (attempt.end, attempt.acknowledged()) {
         (AttemptEnd::Answered, true) => " (answered)",
@@ -575,6 +585,30 @@ mod tests {
         assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
         assert!(verdict.evidence[0].what.contains("had its effect 3 times"));
         let known = story().attempt(lost(28_200, "x").repeated(2).captured("key", "k"));
+        assert_eq!(check(&keyed(), &known).status, Status::Pass);
+    }
+
+    #[test]
+    fn a_repetition_of_which_nobody_knows_proves_nothing() {
+        let sent = |order: AttemptBuilder| story().attempt(order);
+        let first = || lost(28_200, "x");
+        let unknown = |one: AttemptBuilder| one.applied(Applied::Unknown);
+        for (order, status, more) in [
+            (first().repeated_unknown(2), Status::Inconclusive, 2),
+            (unknown(first()).repeated_unknown(2), Status::Inconclusive, 2),
+            (unknown(first()).repeated_unknown(0), Status::Pass, 0),
+            (first().repeated(1).repeated_unknown(1), Status::Fail, 0),
+            (charge(28_200, "x").repeated_unknown(1), Status::Inconclusive, 1),
+        ] {
+            let verdict = check(CHARGES, &sent(order));
+            assert_eq!(verdict.status, status, "{verdict:?}");
+            if status == Status::Inconclusive {
+                let reason = verdict.reason.expect("there is one");
+                assert!(reason.contains(&format!("{more} more may")), "{reason}");
+            }
+        }
+        // The store knows them again, however many there were.
+        let known = sent(first().repeated_unknown(2).captured("key", "k"));
         assert_eq!(check(&keyed(), &known).status, Status::Pass);
     }
 

@@ -264,6 +264,14 @@ mod tests {
         let story = story().attempt(unknown.applied(Applied::Unknown));
         let verdict = check(WORK, &story);
         assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let copied = attempt("s3", 18_000, 18_200).captured("id", "17x");
+        let asked = super::super::testing::check(
+            WORK,
+            &self::story()
+                .work(17_500, "17x", Outcome::Ok)
+                .attempt(copied.repeated_unknown(1)),
+        );
+        assert_eq!(asked.status, Status::Inconclusive, "{asked:?}");
     }
 
     #[test]

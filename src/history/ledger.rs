@@ -7,7 +7,8 @@
 //!
 //! A statement that changed no row delivers nothing; an `INSERT` that finds delivered work there
 //! already makes good for a copy of it that was accepted. A request that a fault had carried out
-//! several times delivers as often.
+//! several times delivers as often, and one that it sent several times, of which no answer tells,
+//! may have.
 //!
 //! Missing is not yet *lost*. It is lost if the run watched the ledger to its end, the load had ended
 //! and every fault was gone, every listing could be read at the end, the system itself reports
@@ -486,8 +487,11 @@ impl<'a> Drawing<'_, 'a> {
                             for _ in 0..=attempt.repeated {
                                 self.event(id, attempt.ended);
                             }
+                            self.known(id).maybe += attempt.repeated_unknown as usize;
                         }
-                        Some((id, Trace::Maybe)) => self.known(id).maybe += 1,
+                        Some((id, Trace::Maybe)) => {
+                            self.known(id).maybe += 1 + attempt.repeated_unknown as usize;
+                        }
                         Some((id, Trace::Unchanged)) => {
                             let known = self.known(id);
                             known.unchanged += 1;

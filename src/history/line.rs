@@ -38,6 +38,7 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         code,
         applied,
         repeated,
+        repeated_unknown,
         rows,
         faults,
         retry_after,
@@ -71,6 +72,9 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
     other(line, br#","applied":"#, applied)?;
     if *repeated > 0 {
         number(line, br#","repeated":"#, u64::from(*repeated));
+    }
+    if *repeated_unknown > 0 {
+        number(line, br#","repeated_unknown":"#, u64::from(*repeated_unknown));
     }
     some_number(line, br#","rows":"#, *rows);
     if !faults.is_empty() {
@@ -178,8 +182,8 @@ mod tests {
             (bytes_up, bytes_down) in (numbers(), numbers()),
             (by_sdk_id, attempt, declared_max) in
                 (any::<bool>(), any::<u32>(), option::of(any::<u32>())),
-            (status, code, repeated) in
-                (option::of(any::<u16>()), option::of(texts()), 0..4u32),
+            (status, code) in (option::of(any::<u16>()), option::of(texts())),
+            (repeated, repeated_unknown) in (0..4u32, 0..4u32),
             end in prop_oneof![
                 Just(AttemptEnd::Answered),
                 Just(AttemptEnd::GaveUp),
@@ -211,6 +215,7 @@ mod tests {
                 code: code.map(Arc::from),
                 applied,
                 repeated,
+                repeated_unknown,
                 rows,
                 faults,
                 retry_after,
@@ -220,6 +225,17 @@ mod tests {
                 captured,
             }
         }
+    }
+
+    #[test]
+    fn a_line_of_before_there_were_copies_of_unknown_end_is_still_read() {
+        let plain = crate::history::sample::attempt("s3", 0, 10).done();
+        let mut line = Vec::new();
+        push(&mut line, &Observation::Attempt(plain.clone())).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        assert!(!line.contains("unknown"), "{line}");
+        let read: Observation = serde_json::from_str(&line).unwrap();
+        assert_eq!(read, Observation::Attempt(plain));
     }
 
     proptest! {

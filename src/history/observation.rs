@@ -327,6 +327,11 @@ pub struct Attempt {
     /// How often the dependency carried it out beyond once, where a fault sent it several times.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repeated: u32,
+    /// How often more the dependency may have carried it out, where a fault sent it several times:
+    /// sendings of which no answer says what became, beside the one that [`Attempt::applied`]
+    /// speaks of where that is unknown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated_unknown: u32,
     /// How many rows it changed, where the dependency's answer says so: that of a database to an
     /// `INSERT`, `UPDATE`, `DELETE`, `MERGE` or `REPLACE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -511,6 +511,7 @@ pub fn attempt(dependency: &str, began: u64, ended: u64) -> AttemptBuilder {
         code: None,
         applied: Applied::Yes,
         repeated: 0,
+        repeated_unknown: 0,
         rows: None,
         faults: Vec::new(),
         retry_after: Vec::new(),
@@ -615,6 +616,13 @@ impl AttemptBuilder {
     #[must_use]
     pub fn repeated(mut self, repeated: u32) -> Self {
         self.0.repeated = repeated;
+        self
+    }
+
+    /// How often more the dependency may have carried it out.
+    #[must_use]
+    pub fn repeated_unknown(mut self, unknown: u32) -> Self {
+        self.0.repeated_unknown = unknown;
         self
     }
 

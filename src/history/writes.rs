@@ -239,8 +239,11 @@ impl<'a> View<'a> {
 fn entry(account: &Account<'_>, entry: &Entry<'_>) -> Option<Seen> {
     let operation = entry.operation()?;
     let is_settled = account.unsettled.is_empty() && entry.maybe == 0;
+    let most = entry.delivered.len() + entry.maybe;
+    let may_be_doubled = entry.maybe > 0 && most > entry.unrefused.max(1);
     let fate = match entry.fate {
         _ if entry.extra > 0 => WriteFate::Doubled,
+        Fate::Delivered | Fate::Recovered if may_be_doubled => WriteFate::Indeterminate,
         Fate::Delivered => WriteFate::Kept,
         Fate::Lost | Fate::Dropped => WriteFate::Lost,
         Fate::Recovered | Fate::Contradicted => WriteFate::Recovered,
@@ -292,6 +295,10 @@ fn write(protocol: Protocol, call: &LogicalCall, attempts: &[&Attempt]) -> Optio
         .filter(done)
         .map(|one| 1 + u64::from(one.repeated))
         .sum();
+    let maybe = |one: &&Attempt| {
+        u64::from(one.applied == Applied::Unknown) + u64::from(one.repeated_unknown)
+    };
+    let maybe: u64 = attempts.iter().map(maybe).sum();
     let is_carried_out = attempts.iter().any(|one| one.applied == Applied::Yes);
     let is_unknown = attempts.iter().any(|one| one.applied == Applied::Unknown);
     let is_told = attempts.iter().any(|one| one.acknowledged());
@@ -301,8 +308,11 @@ fn write(protocol: Protocol, call: &LogicalCall, attempts: &[&Attempt]) -> Optio
         protocol,
         Protocol::Mysql | Protocol::Postgres | Protocol::Redis
     );
-    let fate = if times > 1 && protocol.adds(&first.operation) && !may_be_known_again {
+    let may_double = protocol.adds(&first.operation) && !may_be_known_again;
+    let fate = if may_double && times > 1 {
         WriteFate::Doubled
+    } else if may_double && times + maybe > 1 {
+        WriteFate::Indeterminate
     } else {
         match (is_told, is_carried_out) {
             (true, true) => WriteFate::Kept,
@@ -387,6 +397,10 @@ mod tests {
             (vec![lost(25_000), post(26_000)], Doubled),
             (vec![lost(25_000), lost(26_000)], Doubled),
             (vec![lost(25_000).repeated(1)], Doubled),
+            (vec![lost(25_000).repeated_unknown(1)], Indeterminate),
+            (vec![post(25_000).repeated_unknown(1)], Indeterminate),
+            (vec![lost(25_000).repeated(1).repeated_unknown(1)], Doubled),
+            (vec![unknown(), post(26_000)], Indeterminate),
             (vec![lost(25_000), post(26_000).rows(0)], Kept),
             (
                 vec![lost(25_000).sdk("k", 1), post(26_000).sdk("k", 2)],
@@ -477,7 +491,10 @@ mod tests {
             }
         };
         let story = (0..40).fold(Story::new().load("ask", 0..60, 20, Outcome::Ok, 20), work);
+        let copied = attempt("s3", 32_190, 32_200).captured("id", "copied");
         let story = story
+            .work(32_000, "copied", Outcome::Ok)
+            .attempt(copied.repeated_unknown(1))
             .work(30_500, "maybe", Outcome::Indeterminate)
             .work(31_500, "came", Outcome::Indeterminate)
             .delivery(31_700, "came")
@@ -489,7 +506,7 @@ mod tests {
             .expect("the ledger");
         assert_eq!(account.witness, Witness::Ledger);
         let counts = WriteFate::ALL.map(|fate| account.count(fate));
-        assert_eq!(counts, [38, 1, 1, 1, 1, 0]);
+        assert_eq!(counts, [38, 1, 1, 1, 1, 1]);
         let lost = account.windows[0].examples.iter();
         let lost: Vec<&str> = lost
             .filter(|one| one.fate == Lost)

@@ -20,13 +20,16 @@ pub enum Applied {
 }
 
 impl Applied {
-    /// What became of a request of which so many copies were carried out besides: whether it was
-    /// carried out at all, and how often beyond once.
-    pub fn with_copies(self, copies: u32) -> (Self, u32) {
-        match (self, copies) {
-            (_, 0) => (self, 0),
-            (Self::Yes, copies) => (Self::Yes, copies),
-            (Self::No | Self::Unknown, copies) => (Self::Yes, copies - 1),
+    /// What became of a request together with copies of it that were sent besides, of which so many
+    /// were `done` and of so many `unknown` no answer says whether they were: whether it was
+    /// carried out at all, how often beyond once, and how often more it may have been.
+    pub fn with_copies(self, done: u32, unknown: u32) -> (Self, u32, u32) {
+        let done = done + u32::from(self == Self::Yes);
+        let unknown = unknown + u32::from(self == Self::Unknown);
+        match (done, unknown) {
+            (0, 0) => (Self::No, 0, 0),
+            (0, unknown) => (Self::Unknown, 0, unknown - 1),
+            (done, unknown) => (Self::Yes, done - 1, unknown),
         }
     }
 }
@@ -313,6 +316,26 @@ mod tests {
 
     fn number(tracker: &mut CallTracker, key: &str, id: Option<&str>) -> (u64, u32) {
         tracker.number(&"GET".into(), &key.into(), id.map(Arc::from).as_ref(), None)
+    }
+
+    #[test]
+    fn what_became_of_copies_adds_up_and_what_nobody_knows_stays_unknown() {
+        use Applied::{No, Unknown, Yes};
+        for (itself, done, unknown, together) in [
+            (No, 0, 0, (No, 0, 0)),
+            (Yes, 0, 0, (Yes, 0, 0)),
+            (Unknown, 0, 0, (Unknown, 0, 0)),
+            (Yes, 2, 0, (Yes, 2, 0)),
+            (No, 2, 0, (Yes, 1, 0)),
+            (Unknown, 2, 0, (Yes, 1, 1)),
+            (Yes, 1, 1, (Yes, 1, 1)),
+            (No, 0, 2, (Unknown, 0, 1)),
+            (Unknown, 0, 2, (Unknown, 0, 2)),
+            (No, 1, 1, (Yes, 0, 1)),
+        ] {
+            let shown = format!("{itself:?} {done} {unknown}");
+            assert_eq!(itself.with_copies(done, unknown), together, "{shown}");
+        }
     }
 
     #[test]

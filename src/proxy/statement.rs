@@ -23,7 +23,11 @@ use tokio::sync::watch;
 /// What became of the copies that a fault had sent of a statement.
 #[derive(Debug, Clone, Copy, Default)]
 struct Copies {
-    /// How many were carried out and changed something, as far as is known.
+    /// How many were sent.
+    sent: u32,
+    /// How many were answered.
+    answered: u32,
+    /// How many of these were carried out and changed something.
     applied: u32,
     /// How many rows the first of these changed, where its answer says so.
     rows: Option<u64>,
@@ -45,7 +49,7 @@ pub(super) struct Statement {
     answer: Option<Applied>,
     /// How many rows it changed, where its answer says so.
     rows: Option<u64>,
-    /// Copies of it that were sent besides and carried out.
+    /// Copies of it that were sent besides.
     copies: Copies,
     faults: Vec<FaultId>,
     decided_by: Option<Arc<FaultSet>>,
@@ -162,6 +166,11 @@ impl Statement {
         self.answer = Some(applied);
     }
 
+    /// The dependency was sent the whole of a copy of the statement.
+    pub(super) fn copy_sent(&mut self) {
+        self.copies.sent += 1;
+    }
+
     /// The dependency has answered a copy of the statement: whether it was carried out, how many
     /// rows it changed, and whether that lasts only if its transaction does. One that changed no
     /// row did nothing.
@@ -171,6 +180,7 @@ impl Statement {
         rows: Option<u64>,
         in_transaction: bool,
     ) {
+        self.copies.answered += 1;
         self.copies.in_transaction |= in_transaction;
         if is_carried_out && rows != Some(0) {
             if self.copies.applied == 0 {
@@ -312,27 +322,35 @@ impl Statement {
     }
 
     /// What became of it and its copies together: whether anything was done, how often beyond once,
-    /// and the rows that it changed.
-    fn with_copies(&self, itself: Applied) -> (Applied, u32, Option<u64>) {
+    /// how often more it may have been, and the rows that it changed.
+    fn with_copies(&self, itself: Applied) -> (Applied, u32, u32, Option<u64>) {
         let Copies {
+            sent,
+            answered,
             applied,
             rows,
             in_transaction,
         } = self.copies;
-        if applied == 0 {
-            return (itself, 0, self.rows);
+        let unknown = sent.saturating_sub(answered);
+        if applied == 0 && unknown == 0 {
+            return (itself, 0, 0, self.rows);
         }
-        match itself {
-            // Its transaction was taken back, or nobody knows what became of that.
-            Applied::No if in_transaction && self.code.is_none() => (Applied::No, 0, rows),
-            Applied::No | Applied::Unknown if in_transaction => (Applied::Unknown, 0, rows),
+        let (done, unknown) = match itself {
+            _ if !in_transaction => (applied, unknown),
+            Applied::Yes => (applied, unknown),
+            // Its transaction was taken back, and with that all that was sent in it.
+            Applied::No if self.code.is_none() => return (Applied::No, 0, 0, rows),
+            // Nobody knows what became of its transaction.
+            Applied::No | Applied::Unknown => (0, applied + unknown),
+        };
+        let (itself, rows) = match (itself, self.rows) {
             // One that met its own copy there and changed no row did nothing more.
-            Applied::Yes if self.rows == Some(0) => (Applied::Yes, applied - 1, rows),
-            _ => {
-                let (itself, repeated) = itself.with_copies(applied);
-                (itself, repeated, rows)
-            }
-        }
+            (Applied::Yes, Some(0)) => (Applied::No, rows),
+            (Applied::Yes, own) if applied == 0 => (itself, own),
+            _ => (itself, rows),
+        };
+        let (itself, repeated, more) = itself.with_copies(done, unknown);
+        (itself, repeated, more, rows)
     }
 
     fn attempt(&mut self, end: AttemptEnd, at: Micros) -> Attempt {
@@ -343,7 +361,7 @@ impl Statement {
             None if self.is_sent => Applied::Unknown,
             None => Applied::No,
         };
-        let (applied, repeated, rows) = self.with_copies(applied);
+        let (applied, repeated, repeated_unknown, rows) = self.with_copies(applied);
         Attempt {
             dependency: Arc::clone(self.life.dependency()),
             connection: call.connection,
@@ -361,6 +379,7 @@ impl Statement {
             code: self.code.take(),
             applied,
             repeated,
+            repeated_unknown,
             rows,
             faults: std::mem::take(&mut self.faults),
             retry_after: Vec::new(),

@@ -364,7 +364,7 @@ fn attempt(
     ended: Micros,
 ) -> Attempt {
     let tally = &exchange.tally;
-    let (applied, repeated) = tally.applied();
+    let (applied, repeated, repeated_unknown) = tally.applied();
     let blank = Attempt {
         dependency: Arc::clone(&shared.config.dependency),
         connection,
@@ -382,6 +382,7 @@ fn attempt(
         code: None,
         applied,
         repeated,
+        repeated_unknown,
         faults: exchange.faults.clone(),
         retry_after: exchange.retry_after(),
         released: exchange.released,

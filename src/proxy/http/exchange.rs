@@ -34,7 +34,11 @@ pub(super) struct Tally {
     upstream_status: AtomicU16,
     /// Whether the whole request was sent on.
     is_sent_whole: AtomicBool,
-    /// How many of the copies that were sent besides the dependency carried out.
+    /// How many copies of the request were sent besides.
+    copies_sent: AtomicU32,
+    /// Of how many of them an answer said what became.
+    copies_told: AtomicU32,
+    /// How many of those the dependency carried out.
     copies_applied: AtomicU32,
     /// Whether no connection to the dependency came about.
     is_refused: AtomicBool,
@@ -114,9 +118,18 @@ impl Tally {
         self.is_sent_whole.load(Ordering::Relaxed)
     }
 
+    /// The dependency was sent the whole of a copy of the request.
+    pub(super) fn copy_sent(&self) {
+        self.copies_sent.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The dependency answered a copy of the request with this status.
     pub(super) fn copy_answered(&self, status: u16) {
-        if applied_by(status) == Applied::Yes {
+        let applied = applied_by(status);
+        if applied != Applied::Unknown {
+            self.copies_told.fetch_add(1, Ordering::Relaxed);
+        }
+        if applied == Applied::Yes {
             self.copies_applied.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -160,14 +173,17 @@ impl Tally {
         Some(self.status.load(Ordering::Relaxed)).filter(|status| *status > 0)
     }
 
-    /// Whether the dependency carried the request out, itself or a copy of it, and how often beyond
-    /// once.
-    pub(super) fn applied(&self) -> (Applied, u32) {
+    /// Whether the dependency carried the request out, itself or a copy of it, how often beyond
+    /// once, and how often more it may have.
+    pub(super) fn applied(&self) -> (Applied, u32, u32) {
         let itself = match self.upstream_status.load(Ordering::Relaxed) {
             0 if !self.is_sent_whole() => Applied::No,
             status => applied_by(status),
         };
-        itself.with_copies(self.copies_applied.load(Ordering::Relaxed))
+        let sent = self.copies_sent.load(Ordering::Relaxed);
+        let told = self.copies_told.load(Ordering::Relaxed);
+        let done = self.copies_applied.load(Ordering::Relaxed);
+        itself.with_copies(done, sent.saturating_sub(told))
     }
 }
 

@@ -129,21 +129,30 @@ impl<D: Dial> Repeat<'_, D> {
         };
         let mut is_sent = false;
         for _ in 0..self.times {
-            let answered = timeout(COPY_TIME_MAX, self.once(&bytes, request, &mut is_sent));
-            if let Ok(Some(status)) = answered.await {
+            let once = self.once(&bytes, request, || {
+                is_sent = true;
+                tally.copy_sent();
+            });
+            if let Ok(Some(status)) = timeout(COPY_TIME_MAX, once).await {
                 tally.copy_answered(status);
             }
         }
         is_sent
     }
 
-    /// Sends it once: the status of the final answer, if one comes.
-    async fn once(&self, bytes: &[u8], request: &RequestFacts, is_sent: &mut bool) -> Option<u16> {
+    /// Sends it once, and says so when the last byte has gone: the status of the final answer, if
+    /// one comes.
+    async fn once(
+        &self,
+        bytes: &[u8],
+        request: &RequestFacts,
+        sent: impl FnOnce(),
+    ) -> Option<u16> {
         let stream = self.dial.dial(Alpn::Http1).await.ok()?;
         let (reader, mut writer) = tokio::io::split(stream);
         writer.write_all(bytes).await.ok()?;
+        sent();
         writer.flush().await.ok()?;
-        *is_sent = true;
         let mut inlet = Inlet::new(reader);
         loop {
             match read_response(inlet.bytes(), request, |_, facts| facts) {

@@ -1158,11 +1158,17 @@ async fn a_write_can_be_carried_out_several_times_whatever_its_client_sees() {
         let (client, upstream) = rig.met().await;
         (rig, client, upstream)
     };
-    for (first, second, third, applied, repeated) in [
-        (CREATED, CREATED, CREATED, Applied::Yes, 2),
-        (CREATED, REFUSED, REFUSED, Applied::Yes, 0),
-        (REFUSED, CREATED, CREATED, Applied::Yes, 1),
-        (REFUSED, REFUSED, REFUSED, Applied::No, 0),
+    const FAILED: &str = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n";
+    for (first, second, third, applied, repeated, unknown) in [
+        (CREATED, CREATED, CREATED, Applied::Yes, 2, 0),
+        (CREATED, REFUSED, REFUSED, Applied::Yes, 0, 0),
+        (REFUSED, CREATED, CREATED, Applied::Yes, 1, 0),
+        (REFUSED, REFUSED, REFUSED, Applied::No, 0, 0),
+        // An error of the server's does not tell, nor does no answer.
+        (CREATED, FAILED, CREATED, Applied::Yes, 1, 1),
+        (CREATED, CREATED, "", Applied::Yes, 1, 1),
+        (FAILED, CREATED, "", Applied::Yes, 0, 2),
+        (REFUSED, FAILED, "", Applied::Unknown, 0, 1),
     ] {
         let (mut rig, mut client, mut upstream) = own().await;
         rig.switch.set(ambiguous(
@@ -1180,9 +1186,9 @@ async fn a_write_can_be_carried_out_several_times_whatever_its_client_sees() {
         client.expect(first).await;
         let attempt = rig.attempt().await;
         assert_eq!(
-            (attempt.applied, attempt.repeated),
-            (applied, repeated),
-            "{first}"
+            (attempt.applied, attempt.repeated, attempt.repeated_unknown),
+            (applied, repeated, unknown),
+            "{first} {second} {third}"
         );
         // The connection goes on.
         client.send(GET).await;
@@ -1200,6 +1206,25 @@ async fn a_write_can_be_carried_out_several_times_whatever_its_client_sees() {
     client.expect_reset().await;
     let attempt = rig.attempt().await;
     assert_eq!((attempt.end, attempt.repeated), (AttemptEnd::Cut, 1));
+}
+
+#[tokio::test]
+async fn a_copy_that_is_under_way_when_the_client_gives_up_may_have_been_carried_out() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let (mut client, mut upstream) = rig.met().await;
+    rig.switch.set(ambiguous(
+        "applied = 'repeated'\ntimes = 3\nseen = 'time-out'",
+    ));
+    client.send(PUT).await;
+    upstream.expect(PUT).await;
+    upstream.send(OK).await;
+    let mut copy = rig.accept().await;
+    copy.expect(PUT).await;
+    drop(client);
+    let attempt = rig.attempt().await;
+    assert_eq!((attempt.end, attempt.applied), (AttemptEnd::GaveUp, Applied::Yes));
+    // The third was never sent.
+    assert_eq!((attempt.repeated, attempt.repeated_unknown), (0, 1));
 }
 
 #[tokio::test]

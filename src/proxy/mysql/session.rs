@@ -32,7 +32,7 @@ use std::{
     sync::Arc,
 };
 use tokio::{
-    io::{ReadHalf, WriteHalf, split},
+    io::{AsyncWriteExt, ReadHalf, WriteHalf, split},
     sync::watch,
     time::timeout,
 };
@@ -422,9 +422,14 @@ impl<'a> Session<'a> {
         &mut self,
         bytes: &[u8],
         shape: Shape,
-        statement: &Statement,
+        statement: &mut Statement,
     ) -> Result<(Answer, Option<u64>), Ended> {
-        let sent = write(&mut self.to_upstream, bytes).await;
+        let sending = async {
+            self.to_upstream.write_all(bytes).await?;
+            statement.copy_sent();
+            self.to_upstream.flush().await
+        };
+        let sent = sending.await;
         sent.map_err(|error| Ended::Upstream(Over::upstream_closed(Some(&error))))?;
         let mut answer = Answer::new(shape, self.deprecates_eof);
         loop {

@@ -549,6 +549,29 @@ async fn a_statement_can_be_carried_out_several_times() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_statement_that_nobody_answered_may_have_been_carried_out() {
+    const INSERT: &str = "insert into t values (1)";
+    let done = packet(1, b"\0\x01\0\x02\0\0\0");
+    for (answered, applied, unknown) in [(0, Applied::Unknown, 0), (1, Applied::Yes, 1)] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        rig.arm("kind = 'ambiguous-write'\napplied = 'repeated'\ntimes = 4\nseen = 'time-out'");
+        client.send(query(INSERT)).await;
+        server.expect(query(INSERT)).await;
+        for _ in 0..answered {
+            server.send(&done).await;
+            server.expect(query(INSERT)).await;
+        }
+        drop(client);
+        let seen = rig.attempt().await;
+        assert_eq!(
+            (seen.applied, seen.repeated, seen.repeated_unknown),
+            (applied, 0, unknown)
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_was_repeated_in_a_transaction_counts_once_that_is_committed() {
     const INSERT: &str = "insert into t values (1)";
     let begun = packet(1, b"\0\0\0\x03\0\0\0");

@@ -588,6 +588,32 @@ async fn a_command_can_be_carried_out_several_times() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_command_that_nobody_answered_may_have_been_carried_out() {
+    for (answers, applied, repeated, unknown) in [
+        ("", Applied::Unknown, 0, 2),
+        (":1\r\n", Applied::Yes, 0, 2),
+        (":1\r\n:2\r\n", Applied::Yes, 1, 1),
+        ("-ERR no\r\n", Applied::Unknown, 0, 1),
+    ] {
+        let keys = "kind = 'ambiguous-write'\napplied = 'repeated'\ntimes = 3\nseen = 'time-out'";
+        let mut rig = Rig::under(keys).await;
+        let (mut client, mut server) = rig.pair().await;
+        client.send(command("INCR k")).await;
+        for _ in 0..3 {
+            server.expect(command("INCR k")).await;
+        }
+        server.send(answers).await;
+        drop(server);
+        let seen = rig.attempt().await;
+        assert_eq!(
+            (seen.applied, seen.repeated, seen.repeated_unknown),
+            (applied, repeated, unknown),
+            "{answers}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_is_part_of_a_transaction_is_not_repeated() {
     let keys = "kind = 'ambiguous-write'\napplied = 'repeated'\nseen = 'reset'";
     let mut rig = Rig::under(keys).await;

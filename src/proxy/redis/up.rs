@@ -438,8 +438,13 @@ impl<'a> Up<'a> {
         };
         let turn = self.queue.push(&mut vec![Turn::Theirs(awaited)]);
         for _ in 0..copies {
-            let sent = send(self.upstream, &self.client.bytes()[..len]).await;
-            sent.map_err(|_| UpEnd::UpstreamBroke)?;
+            let sending = async {
+                let bytes = &self.client.bytes()[..len];
+                self.upstream.write_all(bytes).await?;
+                self.queue.with(turn, Statement::copy_sent);
+                self.upstream.flush().await
+            };
+            sending.await.map_err(|_| UpEnd::UpstreamBroke)?;
         }
         self.taken = len;
         self.flush().await?;
