@@ -385,6 +385,11 @@ fn answer(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> O
 }
 
 impl AmbiguousWrite {
+    /// Whether a request is one of those that it meets, whichever attempt it is.
+    fn is_meant(&self, call: &Call) -> bool {
+        self.is_named || self.protocol.writes(&call.operation)
+    }
+
     /// Which attempt of its call a request is, from 1.
     fn attempt(&self, call: &Call) -> u32 {
         let Named::By(by) = &self.named else {
@@ -452,8 +457,7 @@ impl Behaviour for AmbiguousWrite {
     }
 
     fn request(&self, call: &Call, context: &Context) -> Option<Decision> {
-        let is_meant = self.is_named || self.protocol.writes(&call.operation);
-        if !is_meant {
+        if !self.is_meant(call) {
             return None;
         }
         let attempt = self.attempt(call);
@@ -472,6 +476,16 @@ impl Behaviour for AmbiguousWrite {
         }))
     }
 
+    fn note(&self, call: &Call) {
+        if self.is_meant(call) {
+            self.attempt(call);
+        }
+    }
+
+    fn notes_requests(&self) -> bool {
+        matches!(self.named, Named::By(_))
+    }
+
     fn acts(&self) -> Acts {
         Acts::REQUESTS
     }
@@ -481,7 +495,7 @@ impl Behaviour for AmbiguousWrite {
 mod tests {
     use super::*;
     use crate::{
-        fault::sample,
+        fault::{FaultId, sample},
         protocol::{CallTracker, Recognised, http},
     };
     use Protocol::{Http, Mysql, Postgres, Pusher, Redis, S3, Tcp};
@@ -502,6 +516,11 @@ mod tests {
         let attempts: Vec<Call> = (0..count).map(|_| attempt()).collect();
         let ends = attempts.iter().map(|call| set.request(call, Micros(0)).end);
         ends.collect()
+    }
+
+    /// So many requests for the same thing by a client that sends no id.
+    fn posts(count: usize) -> Vec<Call> {
+        sample::calls(Http, "POST", "/charges", count)
     }
 
     fn never(wait: Option<u64>, last: End) -> Option<End> {
@@ -615,6 +634,42 @@ mod tests {
             let end = set.request(&insert(key, operation), Micros(0)).end;
             assert_eq!(end.is_some(), met, "{key} {operation}");
         }
+    }
+
+    #[test]
+    fn a_request_that_another_fault_took_or_a_share_left_out_is_an_attempt_all_the_same() {
+        let keyed = text("call = 'key'\nattempts = 'first'");
+        let first = "kind = 'error'\non = 'x'\nstatus = 503\nfirst = 1";
+        let before = sample::together(&[first, &keyed], Http);
+        let own: Vec<bool> = posts(3)
+            .iter()
+            .map(|call| before.request(call, Micros(0)).acted.contains(&FaultId(1)))
+            .collect();
+        // The first attempt met the error; those that follow are retries.
+        assert_eq!(own, [false, false, false]);
+
+        // Of a call whose first attempt a share left out, a retry is met as what it is.
+        let shared = format!("{keyed}\nshare = '50%'\nby = 'request'");
+        let set = sample::set(&shared, Http);
+        let met = (0..64).filter(|order| {
+            let own = sample::calls(Http, "POST", &format!("/charges/{order}"), 3);
+            let met = |call: &Call| !set.request(call, Micros(0)).is_pass();
+            let own: Vec<bool> = own.iter().map(met).collect();
+            assert!(!own[1] && !own[2], "{order}: {own:?}");
+            own[0]
+        });
+        let met = met.count();
+        assert!((16..48).contains(&met), "{met}");
+
+        // What a connection's refusal took is told to the set alone.
+        let alone = sample::set(&keyed, Http);
+        let calls = posts(2);
+        alone.note(&calls[0]);
+        assert!(alone.request(&calls[1], Micros(0)).is_pass());
+        // Who asks again about a request tells nothing new.
+        let again = sample::set(&keyed, Http);
+        again.note(&calls[0]);
+        assert!(!again.request(&calls[0], Micros(0)).is_pass());
     }
 
     #[test]

@@ -121,6 +121,16 @@ pub trait Behaviour: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Told of every request that its `when` matches, before anybody is asked about it: also of
+    /// those that another fault or a refusal takes, or that a share leaves out. Told again where a
+    /// request is asked about again. Only where it [`Behaviour::notes_requests`].
+    fn note(&self, _call: &Call) {}
+
+    /// Whether it wants to be told of requests that it is not asked about.
+    fn notes_requests(&self) -> bool {
+        false
+    }
+
     /// What happens to the bytes of a connection, asked when it is accepted and again when the
     /// set changes. A ramp is asked again as it moves.
     fn stream(

@@ -77,6 +77,16 @@ pub(crate) fn set(text: &str, protocol: Protocol) -> FaultSet {
     FaultSet::new(vec![active(text, protocol, 7)])
 }
 
+/// A set of these faults, in this order.
+pub(crate) fn together(texts: &[&str], protocol: Protocol) -> FaultSet {
+    let faults = texts.iter().enumerate().map(|(at, text)| {
+        let mut fault = Arc::into_inner(active(text, protocol, 7)).expect("it is nobody else's");
+        fault.id = FaultId(at as u16);
+        Arc::new(fault)
+    });
+    FaultSet::new(faults.collect())
+}
+
 /// The n-th request of this kind: a call to S3 or plain HTTP, without an SDK's id.
 pub(crate) fn calls(protocol: Protocol, method: &str, target: &str, count: usize) -> Vec<Call> {
     let mut tracker = CallTracker::default();

@@ -155,6 +155,7 @@ pub struct FaultSet {
     acts: Option<Acts>,
     moves: bool,
     counts: bool,
+    notes: bool,
 }
 
 impl FaultSet {
@@ -164,6 +165,7 @@ impl FaultSet {
         Self {
             acts: acts.reduce(Acts::or),
             counts: faults.iter().any(|fault| fault.behaviour.counts()),
+            notes: faults.iter().any(|fault| fault.behaviour.notes_requests()),
             moves: faults
                 .iter()
                 .any(|fault| !fault.gate.ramp.is_empty() || fault.behaviour.moves()),
@@ -310,12 +312,27 @@ impl FaultSet {
         )
     }
 
+    /// Tells the faults that keep account of requests of one that they are not asked about, as its
+    /// connection is refused as a whole. [`FaultSet::request`] does so by itself.
+    pub fn note(&self, call: &Call) {
+        if !self.notes {
+            return;
+        }
+        let noting = self.faults.iter();
+        for fault in noting.filter(|fault| fault.behaviour.notes_requests()) {
+            if fault.gate.when.matches(call) {
+                fault.behaviour.note(call);
+            }
+        }
+    }
+
     /// What shall happen to a request whose head was just read, or that was held and is asked
     /// about again.
     pub fn request(&self, call: &Call, now: Micros) -> Decision {
         if !self.acts_on_requests() {
             return Decision::default();
         }
+        self.note(call);
         let keys = Keys::new(call);
         let already_open = call.place.is_some_and(|place| place.already_open);
         self.round(
@@ -479,12 +496,7 @@ mod tests {
     const NOW: Micros = Micros(0);
 
     fn together(texts: &[&str]) -> FaultSet {
-        let faults = texts.iter().enumerate().map(|(at, text)| {
-            let mut fault = Arc::into_inner(sample::active(text, Http, 7)).unwrap();
-            fault.id = FaultId(at as u16);
-            Arc::new(fault)
-        });
-        FaultSet::new(faults.collect())
+        sample::together(texts, Http)
     }
 
     #[test]

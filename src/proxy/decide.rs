@@ -103,8 +103,15 @@ pub(super) async fn decide(
     let mut holding = asked.held_by();
     let mut is_served = false;
     loop {
-        if let Some(Refusal { reply, faults }) = asked.refusal() {
-            asked.acted(&faults);
+        if let Some(Refusal {
+            reply,
+            faults: refusing,
+        }) = asked.refusal()
+        {
+            if let Some(call) = asked.call() {
+                faults.borrow_and_update().note(call);
+            }
+            asked.acted(&refusing);
             return Verdict::Reply(reply);
         }
         let verdict = decide_alone(asked, faults, client, &mut is_served).await;
