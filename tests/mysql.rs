@@ -265,6 +265,44 @@ async fn a_statement_is_applied_when_its_transaction_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_commit_did_whose_answer_is_lost_is_there_and_its_client_cannot_know() {
+    let server = started(&[]).await;
+    let front = Fronted::start(Protocol::Mysql, server.address(), None);
+    front.arm("kind = \"lost-reply\"\nwhen = { operation = \"COMMIT\" }");
+    let code = "import pymysql, sys\n\
+        def connect():\n\
+        \x20   return pymysql.connect(host='127.0.0.1', port=int(sys.argv[1]), user='app', password='right', database='test', read_timeout=1)\n\
+        db = connect()\n\
+        db.cursor().execute('INSERT INTO t VALUES (31, 0)')\n\
+        try:\n\
+        \x20   db.commit()\n\
+        except pymysql.err.OperationalError as error:\n\
+        \x20   print(error.args[0])\n\
+        db = connect()\n\
+        db.cursor().execute('INSERT INTO t VALUES (32, 0)'); db.rollback()\n\
+        c = db.cursor()\n\
+        c.execute('SELECT id FROM t WHERE id > 30')\n\
+        print(*[row[0] for row in c.fetchall()])";
+    let port = front.port().to_string();
+    let printed = tokio::task::spawn_blocking(move || printed(python::inline(code).arg(port)));
+    assert_eq!(printed.await.expect("the client ran").trim(), "2013\n31");
+    let attempts = front.stop().await;
+    let inserts = attempts.iter().filter(|one| &*one.operation == "INSERT");
+    let seen: Vec<_> = inserts
+        .map(|one| (one.applied, one.end, one.acknowledged()))
+        .collect();
+    use Applied::{No, Yes};
+    let answered = AttemptEnd::Answered;
+    assert_eq!(seen, [(Yes, answered, false), (No, answered, true)]);
+    let commit = attempts.iter().find(|one| &*one.operation == "COMMIT");
+    let commit = commit.expect("it was seen");
+    assert_eq!((commit.applied, commit.end), (Yes, AttemptEnd::GaveUp));
+    let insert = attempts.iter().find(|one| one.untold.is_some());
+    let waited = insert.expect("it was not told").waited_for_until();
+    assert!(waited >= commit.ended, "{waited:?} {commit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_is_repeated_is_carried_out_so_often() {
     let server = started(&[]).await;
     server.says("CREATE TABLE test.charges (a INT)");

@@ -877,6 +877,41 @@ async fn parameters_are_keys_and_captures() {
     assert_eq!(ids[7].as_deref(), Some("7"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_commit_did_whose_answer_is_lost_is_there_and_its_client_cannot_know() {
+    let server = started().await;
+    let rig = Rig::new(&server, |_| {});
+    let fault = "kind = 'lost-reply'\non = 'db'\nthen = 'reset'\nwhen = { operation = 'COMMIT' }";
+    let active = rig.put(fault);
+    let code = "import sys, psycopg\n\
+        conn = psycopg.connect(sys.argv[1])\n\
+        conn.execute('INSERT INTO t VALUES (31, %s)', [0])\n\
+        try:\n\
+        \x20   conn.commit()\n\
+        except psycopg.OperationalError:\n\
+        \x20   print('lost')\n\
+        conn = psycopg.connect(sys.argv[1])\n\
+        conn.execute('INSERT INTO t VALUES (32, %s)', [0])\n\
+        conn.rollback()\n\
+        print(conn.execute('SELECT a FROM t WHERE a > 30').fetchall())\n";
+    let url = rig.conninfo();
+    let out =
+        blocking(move || succeeded(python::inline(code).arg(url).output().expect("python"))).await;
+    assert_eq!(out.trim(), "lost\n[(31,)]");
+    assert_eq!(active.hits(), 1);
+    let attempts = rig.attempts().await;
+    let inserts = attempts.iter().filter(|one| &*one.operation == "INSERT");
+    let seen: Vec<_> = inserts
+        .map(|one| (one.applied, one.end, one.acknowledged()))
+        .collect();
+    let answered = AttemptEnd::Answered;
+    let expected = [
+        (Applied::Yes, answered, false),
+        (Applied::No, answered, true),
+    ];
+    assert_eq!(seen, expected);
+}
+
 /// What a client met that reconnected all the time: how its idle session ended, and each failure
 /// to connect that differed from the one before.
 fn restart_seen(out: &str) -> (serde_json::Value, Vec<String>) {

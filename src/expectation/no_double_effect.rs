@@ -203,13 +203,24 @@ fn is_ambiguous(attempt: &Attempt) -> bool {
     has_effect(attempt) != Some(false) && (!attempt.acknowledged() || is_repeated)
 }
 
+/// Whether a write belongs to the judged phases: it began there, or waited there for the end of its
+/// transaction, of which its caller was not told.
+fn is_within(view: &View<'_>, attempt: &Attempt) -> bool {
+    let waited = |until: Micros| {
+        let windows = view.windows();
+        let mut windows = windows.iter();
+        windows.any(|one| attempt.began < one.to && one.from <= until)
+    };
+    view.contains(attempt.began) || attempt.untold.is_some_and(waited)
+}
+
 impl<'a> Writes<'a> {
     /// Whether they belong to the judged phases: where one was ambiguous there, or, where none was
     /// anywhere, where one began there.
     fn are_judged(&self, view: &View<'_>) -> bool {
         let is_one = self.attempts.iter().any(|one| is_ambiguous(one));
         let mut own = self.attempts.iter();
-        own.any(|one| view.contains(one.began) && (!is_one || is_ambiguous(one)))
+        own.any(|one| is_within(view, one) && (!is_one || is_ambiguous(one)))
     }
 
     /// Whether the callers of all of them were told, and one was carried out.
@@ -313,6 +324,7 @@ fn moment(view: &View<'_>, attempt: &Attempt) -> String {
     }
     text.push_str(match (attempt.end, attempt.acknowledged()) {
         (AttemptEnd::Answered, true) => " (answered)",
+        _ if attempt.untold.is_some() => " (answered, and the end of its transaction not)",
         (AttemptEnd::Answered, false) => " (answered with an error)",
         _ => " (not answered)",
     });
@@ -402,9 +414,9 @@ impl NoDoubleEffect {
         found.of_one_place = of_one_place.map(|(kind, _)| kind).collect();
         found.operations.retain(|_, writes| writes.are_judged(view));
         let attempts = found.operations.values().flat_map(|one| &one.attempts);
-        for attempt in attempts.filter(|one| view.contains(one.began) && is_ambiguous(one)) {
+        for attempt in attempts.filter(|one| is_within(view, one) && is_ambiguous(one)) {
             found.ambiguous += 1;
-            found.last_ambiguous = found.last_ambiguous.max(attempt.ended);
+            found.last_ambiguous = found.last_ambiguous.max(attempt.waited_for_until());
         }
         found
     }
@@ -672,6 +684,39 @@ mod tests {
             .attempt(lost(28_200, "x").captured("key", "k"))
             .attempt(charge(28_900, "x").captured("key", "k").key("/again"));
         assert_eq!(check(&keyed(), &known).status, Status::Pass);
+    }
+
+    #[test]
+    fn what_a_lost_commit_did_is_ambiguous_until_it_was_given_up() {
+        // Answered each, and committed; from 10 on nobody said so for two seconds.
+        let system = database(None);
+        let committed = |story: Story, nth: u64| {
+            let row = row(nth * 1_000, &nth.to_string(), "orders");
+            story.attempt(if nth < 10 { row } else { row.untold(nth * 1_000 + 2_000) })
+        };
+        let orders = || (0..30).fold(Story::new().healthy(0..60), committed);
+        let verdict = check_of(CHARGES, &orders(), &system);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert!(verdict.measured.ends_with("20 ambiguous writes"), "{verdict:?}");
+        let again = orders().attempt(row(28_500, "25", "orders"));
+        let verdict = check_of(CHARGES, &again, &system);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        let said = &verdict.evidence[0].what;
+        assert!(said.contains("(answered, and the end of its transaction not)"), "{said}");
+        let unknown = row(27_500, "x", "orders").applied(Applied::Unknown).untold(28_000);
+        let twice = orders().attempt(unknown).attempt(row(28_500, "x", "orders"));
+        let verdict = check_of(CHARGES, &twice, &system);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        // Begun before the outage, given up within it, and done again after it.
+        let across = row(19_500, "y", "orders").untold(22_000);
+        let later = orders().attempt(across).attempt(row(41_000, "y", "orders"));
+        assert_eq!(check_of(CHARGES, &later, &system).status, Status::Fail);
+        // Given up so late that a retry may yet come.
+        let late = orders().attempt(row(29_500, "z", "orders").untold(58_000));
+        let verdict = check_of(CHARGES, &late, &system);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("there is one");
+        assert!(reason.contains("a retry may have come unseen"), "{reason}");
     }
 
     /// The system with a database in the pager's place, whose keys the file chooses or not.

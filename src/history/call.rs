@@ -66,7 +66,7 @@ impl LogicalCall {
 }
 
 /// What two requests must share to be taken for attempts of one call.
-type Likeness<'a> = (&'a str, &'a str, &'a BTreeMap<String, String>);
+pub(super) type Likeness<'a> = (&'a str, &'a str, &'a BTreeMap<String, String>);
 
 /// Groups one dependency's attempts, sorted by when they began.
 pub(super) fn group(attempts: &[Attempt]) -> Vec<LogicalCall> {
@@ -99,7 +99,7 @@ pub(super) fn group(attempts: &[Attempt]) -> Vec<LogicalCall> {
     calls
 }
 
-fn likeness(attempt: &Attempt) -> Likeness<'_> {
+pub(super) fn likeness(attempt: &Attempt) -> Likeness<'_> {
     (&attempt.operation, &attempt.key, &attempt.captured)
 }
 

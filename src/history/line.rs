@@ -40,6 +40,7 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         repeated,
         repeated_unknown,
         rows,
+        untold,
         faults,
         retry_after,
         released,
@@ -77,6 +78,7 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         number(line, br#","repeated_unknown":"#, u64::from(*repeated_unknown));
     }
     some_number(line, br#","rows":"#, *rows);
+    some_number(line, br#","untold":"#, untold.map(|at| at.0));
     if !faults.is_empty() {
         other(line, br#","faults":"#, faults)?;
     }
@@ -179,7 +181,7 @@ mod tests {
             (connection, began, ended) in (numbers(), numbers(), numbers()),
             (first_byte, released, rows) in
                 (option::of(numbers()), option::of(numbers()), option::of(numbers())),
-            (bytes_up, bytes_down) in (numbers(), numbers()),
+            (bytes_up, bytes_down, untold) in (numbers(), numbers(), option::of(numbers())),
             (by_sdk_id, attempt, declared_max) in
                 (any::<bool>(), any::<u32>(), option::of(any::<u32>())),
             (status, code) in (option::of(any::<u16>()), option::of(texts())),
@@ -217,6 +219,7 @@ mod tests {
                 repeated,
                 repeated_unknown,
                 rows,
+                untold: untold.map(Micros),
                 faults,
                 retry_after,
                 released: released.map(Micros),
@@ -228,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_before_there_were_copies_of_unknown_end_is_still_read() {
+    fn a_line_of_before_there_were_unknown_copies_and_lost_commits_is_still_read() {
         let plain = crate::history::sample::attempt("s3", 0, 10).done();
         let mut line = Vec::new();
         push(&mut line, &Observation::Attempt(plain.clone())).unwrap();
         let line = String::from_utf8(line).unwrap();
-        assert!(!line.contains("unknown"), "{line}");
+        assert!(!line.contains("unknown") && !line.contains("untold"), "{line}");
         let read: Observation = serde_json::from_str(&line).unwrap();
         assert_eq!(read, Observation::Attempt(plain));
     }

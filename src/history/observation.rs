@@ -336,6 +336,11 @@ pub struct Attempt {
     /// `INSERT`, `UPDATE`, `DELETE`, `MERGE` or `REPLACE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// When it was over with the transaction that it is part of, where the client had its answer
+    /// and not the one that says what became of the transaction, as that of a `COMMIT` which never
+    /// came: until then the client waited, and from then on it could not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<Micros>,
     /// Which faults acted on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultId>,
@@ -606,13 +611,19 @@ impl Attempt {
     }
 
     /// Whether its answer told the caller that what was asked for is done: whole, with 2xx, or
-    /// without an error of the protocol's own.
+    /// without an error of the protocol's own; and, within a transaction, that of its end too.
     pub fn acknowledged(&self) -> bool {
         let is_well = match self.status {
             Some(status) => (200..300).contains(&status) && !self.failed(),
             None => self.code.is_none(),
         };
-        self.end == AttemptEnd::Answered && is_well
+        self.end == AttemptEnd::Answered && is_well && self.untold.is_none()
+    }
+
+    /// When its caller had been told what became of it, or no longer could be: with its answer, or
+    /// with the end of its transaction.
+    pub fn waited_for_until(&self) -> Micros {
+        self.untold.map_or(self.ended, |at| at.max(self.ended))
     }
 
     /// Whether the dependency failed it: no whole answer came, or one that says that it could not

@@ -513,6 +513,7 @@ pub fn attempt(dependency: &str, began: u64, ended: u64) -> AttemptBuilder {
         repeated: 0,
         repeated_unknown: 0,
         rows: None,
+        untold: None,
         faults: Vec::new(),
         retry_after: Vec::new(),
         released: None,
@@ -630,6 +631,13 @@ impl AttemptBuilder {
     #[must_use]
     pub fn applied(mut self, applied: Applied) -> Self {
         self.0.applied = applied;
+        self
+    }
+
+    /// The transaction that it is part of was over at this millisecond without an answer.
+    #[must_use]
+    pub fn untold(mut self, millis: u64) -> Self {
+        self.0.untold = Some(Micros::from_millis(millis));
         self
     }
 

@@ -15,6 +15,10 @@
 //! | either | more often than asked for | [`WriteFate::Doubled`] |
 //! | either | not known | [`WriteFate::Indeterminate`] |
 //!
+//! Acknowledged is within a transaction what its end was acknowledged: what a `COMMIT` did whose
+//! answer never came is present, and its caller cannot know. What then does the same is another
+//! attempt at the same write.
+//!
 //! Present means, on the wire, carried out: what is deleted later was there. A statement of a
 //! database, or a command of Redis, that was acknowledged and not carried out was rolled back: it is
 //! absent, and nothing was lost. *More often than asked
@@ -24,13 +28,16 @@
 //! Each write belongs to one fault window: of the fault that acted on it, else of one that was in
 //! force while it was in flight, the first to come into force; or to none.
 
-use super::{Account, Attempt, Entry, Fate, LogicalCall, Operation, Outcome, View};
+use super::{
+    Account, Attempt, Entry, Fate, LogicalCall, Operation, Outcome, View,
+    call::{GAP_MAX, Likeness, likeness},
+};
 use crate::{
     protocol::{Applied, Protocol},
     scenario::{Dependency, Load},
     units::Micros,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The most examples of one fate in one window.
 pub const EXAMPLES_MAX: usize = 3;
@@ -219,18 +226,40 @@ impl<'a> View<'a> {
         let protocol = dependency.protocol;
         let attempts = self.history.attempts_of(&dependency.name);
         let mut seen = Vec::new();
+        let mut tied: Vec<(&LogicalCall, Vec<&Attempt>)> = Vec::new();
+        let mut untold: HashMap<Likeness<'_>, usize> = HashMap::new();
         for call in self.history.calls_of(&dependency.name) {
             let own = call.attempts.iter().map(|index| &attempts[*index as usize]);
             let own: Vec<&Attempt> = own.filter(|one| protocol.writes(&one.operation)).collect();
             let is_one = own
                 .iter()
                 .any(|one| call.by_sdk_id || !one.captured.is_empty());
-            if is_one {
-                seen.extend(write(protocol, call, &own));
-            } else {
+            let (Some(first), Some(last), true) = (own.first(), own.last(), is_one) else {
                 seen.extend(own.iter().filter_map(|one| write(protocol, call, &[one])));
+                continue;
+            };
+            let (began, alike, is_untold) = (first.began, likeness(first), last.untold.is_some());
+            // What comes after a transaction whose end nobody told of is another try at it.
+            let before = untold.remove(&alike).filter(|at| {
+                let mut waited = tied[*at].1.iter().map(|one| one.waited_for_until());
+                waited.all(|until| until <= began && began <= until + GAP_MAX)
+            });
+            let at = match before {
+                Some(at) => {
+                    tied[at].1.extend(own);
+                    at
+                }
+                None => {
+                    tied.push((call, own));
+                    tied.len() - 1
+                }
+            };
+            if is_untold {
+                untold.insert(alike, at);
             }
         }
+        let tied = tied.iter();
+        seen.extend(tied.filter_map(|(call, own)| write(protocol, call, own)));
         seen
     }
 }
@@ -288,7 +317,7 @@ fn read_back(operation: &Operation) -> Seen {
 /// What the wire says of one write of the system's.
 fn write(protocol: Protocol, call: &LogicalCall, attempts: &[&Attempt]) -> Option<Seen> {
     let first = attempts.first()?;
-    let last = attempts.iter().map(|one| one.ended).max()?;
+    let last = attempts.iter().map(|one| one.waited_for_until()).max()?;
     let done = |one: &&&Attempt| one.applied == Applied::Yes && one.rows != Some(0);
     let times: u64 = attempts
         .iter()
@@ -426,6 +455,27 @@ mod tests {
             let call = history.calls_of("pager").first().expect("a call");
             let seen = write(protocol, call, &[&insert]).expect("a write");
             assert_eq!(seen.example.fate, expected, "{protocol}");
+        }
+    }
+
+    #[test]
+    fn what_a_lost_commit_did_is_recovered_and_what_is_done_again_doubled() {
+        let insert = |began| post(began).operation("INSERT");
+        let lost = || insert(25_000).untold(27_000);
+        for (attempts, expected) in [
+            (vec![lost()], vec![Recovered]),
+            (vec![lost(), insert(28_000)], vec![Doubled]),
+            (vec![lost(), insert(28_000).untold(29_000), insert(29_500)], vec![Doubled]),
+            (vec![lost(), insert(28_000).rows(0)], vec![Kept]),
+            (vec![lost(), insert(28_000).applied(Applied::No)], vec![Kept]),
+            (vec![lost().applied(Applied::Unknown)], vec![Indeterminate]),
+            (vec![lost().applied(Applied::Unknown), insert(28_000)], vec![Indeterminate]),
+            (vec![lost(), insert(28_000).captured("order", "8")], vec![Kept, Recovered]),
+            // One that did not wait for the other is no retry of it.
+            (vec![lost(), insert(26_000)], vec![Kept, Recovered]),
+        ] {
+            let shown = format!("{attempts:?}");
+            assert_eq!(fate(attempts), expected, "{shown}");
         }
     }
 

@@ -60,8 +60,10 @@ pub(super) struct Statement {
     /// When it was over, where that is known before what became of it.
     ended: Option<Micros>,
     captured: BTreeMap<String, String>,
-    /// The client has its answer; only what became of the statement is not known.
+    /// The client has its answer; only what became of the statement is not known, to us or to it.
     is_withheld: bool,
+    /// When its transaction was over without an answer that says how.
+    untold: Option<Micros>,
     is_recorded: bool,
 }
 
@@ -95,6 +97,7 @@ impl Statement {
             ended: None,
             captured: BTreeMap::new(),
             is_withheld: false,
+            untold: None,
             is_recorded: false,
         }
     }
@@ -218,11 +221,17 @@ impl Statement {
     }
 
     /// The client gets its answer, but whether the statement is applied is yet to be known. Once
-    /// the answer has left it is [`Statement::over`].
+    /// the answer has left it is [`Statement::over`]. Finished, its client was told how its
+    /// transaction ended; dropped, it was not, and never will be.
     pub(super) fn withhold(&mut self) {
         self.settle_answer();
         self.answer = None;
         self.is_withheld = true;
+    }
+
+    /// Its transaction is over, or the client has gone, without an answer that says how it ended.
+    pub(super) fn untold(&mut self) {
+        self.untold = Some(self.life.shared().now());
     }
 
     /// Whether a fault ended its connection with an error: dropping it records it so.
@@ -381,6 +390,8 @@ impl Statement {
             repeated,
             repeated_unknown,
             rows,
+            // What was taken back is what a client expects that was told nothing.
+            untold: self.untold.filter(|_| applied != Applied::No),
             faults: std::mem::take(&mut self.faults),
             retry_after: Vec::new(),
             released: self.released,
@@ -448,6 +459,7 @@ impl Drop for Statement {
             return;
         }
         if self.is_withheld {
+            self.untold();
             return self.finish(AttemptEnd::Answered);
         }
         if let Some(code) = self.life.last_code() {

@@ -388,6 +388,7 @@ fn attempt(
         released: exchange.released,
         bytes_up: tally.up.load(Ordering::Relaxed),
         rows: None,
+        untold: None,
         bytes_down: tally.down.load(Ordering::Relaxed),
         captured: BTreeMap::new(),
     };

@@ -827,8 +827,9 @@ impl<'a> Session<'a> {
             // The client, who is told otherwise, may still take it back.
             statement.upstream_answered(Applied::Unknown);
         }
-        self.instead(then, fault, sequence, statement).await?;
-        Ok(true)
+        let done = self.instead(then, fault, sequence, statement).await;
+        self.transaction.is_untold();
+        done.map(|()| true)
     }
 
     /// Does what is done in place of an answer that was thrown away.

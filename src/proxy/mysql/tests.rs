@@ -601,6 +601,50 @@ async fn what_was_repeated_in_a_transaction_counts_once_that_is_committed() {
 }
 
 #[tokio::test]
+async fn what_a_commit_did_whose_answer_is_lost_its_client_cannot_know() {
+    let lose = "kind = 'lost-reply'\nthen = 'reset'\nwhen = { operation = 'COMMIT' }";
+    let never = "kind = 'hang'\nwhen = { operation = 'COMMIT' }";
+    let open = packet(1, b"\0\x01\0\x03\0\0\0");
+    for (fault, applied, is_told) in [
+        ("", Applied::Yes, true),
+        (lose, Applied::Yes, false),
+        // Nobody answers, so nobody knows.
+        ("silent", Applied::Unknown, false),
+        // It never arrives, and the server takes back what it belongs to.
+        (never, Applied::No, true),
+    ] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        ask(&mut client, &mut server, "insert into t values (1)", &open).await;
+        if fault.starts_with("kind") {
+            rig.arm(fault);
+        }
+        client.send(query("commit")).await;
+        if fault != never {
+            server.expect(query("commit")).await;
+        }
+        if applied == Applied::Yes {
+            server.send(packet(1, OK)).await;
+        }
+        if fault.is_empty() {
+            client.expect(packet(1, OK)).await;
+        } else if fault == lose {
+            client.expect_reset().await;
+        }
+        drop(client);
+        let mut insert = rig.attempt().await;
+        while &*insert.operation != "INSERT" {
+            insert = rig.attempt().await;
+        }
+        assert_eq!(
+            (insert.applied, insert.end, insert.acknowledged()),
+            (applied, AttemptEnd::Answered, is_told),
+            "{fault}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_gives_up_is_seen() {
     let mut rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;

@@ -1,5 +1,6 @@
 //! What was carried out in a transaction that is still open: applied is what is committed. It
-//! follows what the server's answers say of the session, and asks nothing.
+//! follows what the server's answers say of the session, and asks nothing. The client knows of it
+//! once it has the answer that ends the transaction; where that never comes, it cannot.
 
 use super::Statement;
 use crate::{
@@ -46,6 +47,8 @@ pub(super) struct Transaction {
     /// Whether the statement under way may commit it.
     may_commit: bool,
     unsettled: VecDeque<Statement>,
+    /// Those whose fate is known to us, and of which the client is yet to be told.
+    settled: Vec<Statement>,
 }
 
 impl Transaction {
@@ -64,7 +67,7 @@ impl Transaction {
             || text.trim_end_matches(is_end).contains(';');
     }
 
-    /// What a statement's answer says of the session.
+    /// What a statement's answer says of the session, whether or not the client is to have it.
     pub(super) fn follows(
         &mut self,
         statement: &Statement,
@@ -93,6 +96,7 @@ impl Transaction {
         is_open: Option<bool>,
     ) {
         self.follows(&statement, error, is_open);
+        self.is_told();
         if !self.is_open || !statement.is_applied() || is_reading(&statement) {
             return statement.finish(AttemptEnd::Answered);
         }
@@ -110,6 +114,18 @@ impl Transaction {
     pub(super) fn taken_back(&mut self) {
         self.is_open = false;
         self.settle(Applied::No);
+        self.is_told();
+    }
+
+    /// The client did not get the answer that ended it.
+    pub(super) fn is_untold(&mut self) {
+        self.settled.clear();
+    }
+
+    fn is_told(&mut self) {
+        for mut statement in self.settled.drain(..) {
+            statement.finish(AttemptEnd::Answered);
+        }
     }
 
     fn settle(&mut self, applied: Applied) {
@@ -117,19 +133,20 @@ impl Transaction {
             if applied != Applied::Unknown {
                 statement.upstream_answered(applied);
             }
-            statement.finish(AttemptEnd::Answered);
+            self.settled.push(statement);
         }
     }
 }
 
 impl Drop for Transaction {
-    /// The session is over: without its `COMMIT` the server takes it back.
+    /// The session is over: without its `COMMIT` the server takes it back. What a `COMMIT` that
+    /// was not answered did nobody knows.
     fn drop(&mut self) {
-        self.settle(if self.may_commit {
-            Applied::Unknown
-        } else {
-            Applied::No
-        });
+        self.is_untold();
+        if !self.may_commit {
+            self.settle(Applied::No);
+            self.is_told();
+        }
     }
 }
 

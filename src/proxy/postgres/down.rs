@@ -83,6 +83,9 @@ struct AtReady {
     statement: Option<Box<Statement>>,
     /// Later ones of its pipeline, whose answers are left out too.
     later: Vec<Statement>,
+    /// Those that were answered before and ended with what is left out: the client is not told
+    /// what became of them.
+    untold: Vec<Statement>,
     /// Whether the client was told the error already, as it had asked for what was answered.
     is_said: bool,
 }
@@ -386,6 +389,7 @@ impl<'a> Down<'a> {
                         fault,
                         statement: None,
                         later: Vec::new(),
+                        untold: Vec::new(),
                         is_said: false,
                     });
                 }
@@ -656,7 +660,7 @@ fn complete(
     state: &mut State,
     body: &[u8],
     at_ready: &mut Option<AtReady>,
-    done: &mut Vec<Statement>,
+    all_done: &mut Vec<Statement>,
 ) {
     let Some(front) = state.front() else {
         return;
@@ -665,6 +669,7 @@ fn complete(
         return;
     }
     let kind = front.kind;
+    let done = settled(at_ready, all_done);
     let mut operation: Arc<str> = "".into();
     let mut goes_on = false;
     if let Some(statement) = &mut front.statement {
@@ -700,7 +705,19 @@ fn complete(
     }
     if kind == Kind::Execute {
         let statement = pop_statement(state);
-        over(state, statement, at_ready, done);
+        over(state, statement, at_ready, all_done);
+    }
+}
+
+/// Where those go whose transaction ends with the answer at hand: to those that are answered, or,
+/// where that answer is left out, to those whose client is not told.
+fn settled<'a>(
+    at_ready: &'a mut Option<AtReady>,
+    done: &'a mut Vec<Statement>,
+) -> &'a mut Vec<Statement> {
+    match at_ready {
+        Some(at_ready) => &mut at_ready.untold,
+        None => done,
     }
 }
 
@@ -850,7 +867,7 @@ fn ready(
     }
     over(state, front.statement.take(), at_ready, done);
     if status == b'I' {
-        state.transaction_is_over(done);
+        state.transaction_is_over(settled(at_ready, done));
     } else {
         state.batch_has_failed = false;
     }

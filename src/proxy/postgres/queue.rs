@@ -180,7 +180,10 @@ impl Queue {
             }
         }
         for mut statement in undone {
-            statement.finish(AttemptEnd::Answered);
+            // Dropped, its client was not told what became of it.
+            if fate == Applied::No {
+                statement.finish(AttemptEnd::Answered);
+            }
         }
         let end = match over {
             Over::ClientClosed | Over::ClientFailed => AttemptEnd::GaveUp,

@@ -741,6 +741,77 @@ async fn what_a_transaction_did_is_applied_when_it_is_committed() {
 }
 
 #[tokio::test]
+async fn what_a_commit_did_whose_answer_is_lost_its_client_cannot_know() {
+    let refused = [said("40001", "COMMIT", ""), message(b'Z', b"I")].concat();
+    let cut = Then::Close(Closing::Fin);
+    for (then, seen) in [
+        (None, done("COMMIT", b'I')),
+        (Some(cut), Vec::new()),
+        (Some(Then::Reply(error("40001"))), refused),
+    ] {
+        let is_told = then.is_none();
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        both(&mut client, &mut server, &query("BEGIN")).await;
+        both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+        both(&mut client, &mut server, &query("INSERT INTO t VALUES (1)")).await;
+        both(&mut server, &mut client, &done("INSERT 0 1", b'T')).await;
+        if let Some(then) = then {
+            rig.put("COMMIT", End::Forward(then));
+        }
+        both(&mut client, &mut server, &query("COMMIT")).await;
+        let committed = done("COMMIT", b'I');
+        server.write_all(&committed).await.expect("written");
+        expect(&mut client, &seen).await;
+        if seen.is_empty() {
+            ends(&mut client).await;
+        }
+        let insert = rig.attempt("INSERT").await;
+        assert_eq!(insert.applied, Applied::Yes);
+        assert_eq!(insert.end, AttemptEnd::Answered);
+        assert_eq!(insert.acknowledged(), is_told, "{insert:?}");
+        assert!(insert.waited_for_until() >= insert.ended);
+    }
+}
+
+#[tokio::test]
+async fn what_a_pipeline_did_whose_end_is_lost_its_client_cannot_know() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    rig.put("UPDATE", End::Forward(Then::Close(Closing::Fin)));
+    let execute = |text: &[u8]| {
+        [
+            message(b'P', &[b"\0", text, b"\0\0\0"].concat()),
+            message(b'B', &[0; 8]),
+            message(b'E', &[0; 5]),
+        ]
+        .concat()
+    };
+    let executed = |tag: &[u8]| {
+        [
+            message(b'1', b""),
+            message(b'2', b""),
+            message(b'C', &[tag, b"\0"].concat()),
+        ]
+        .concat()
+    };
+    let sent = [
+        execute(b"INSERT INTO t VALUES (1)"),
+        execute(b"UPDATE t SET a = 2"),
+        message(b'S', b""),
+    ]
+    .concat();
+    both(&mut client, &mut server, &sent).await;
+    both(&mut server, &mut client, &executed(b"INSERT 0 1")).await;
+    let rest = [executed(b"UPDATE 1"), message(b'Z', b"I")].concat();
+    server.write_all(&rest).await.expect("written");
+    ends(&mut client).await;
+    let insert = rig.attempt("INSERT").await;
+    assert_eq!(insert.applied, Applied::Yes);
+    assert!(!insert.acknowledged(), "{insert:?}");
+}
+
+#[tokio::test]
 async fn a_session_that_ends_takes_its_transaction_back_unless_it_may_have_been_committed() {
     let mut rig = Rig::new().await;
     for (commits, applied) in [(false, Applied::No), (true, Applied::Unknown)] {
@@ -754,7 +825,9 @@ async fn a_session_that_ends_takes_its_transaction_back_unless_it_may_have_been_
         }
         drop(server);
         ends(&mut client).await;
-        assert_eq!(rig.attempt("DELETE").await.applied, applied);
+        let delete = rig.attempt("DELETE").await;
+        assert_eq!(delete.applied, applied);
+        assert_eq!(delete.untold.is_some(), commits, "{delete:?}");
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Down<'a> {
     answered: Vec<Box<Statement>>,
     /// Commands that wait for `EXEC`.
     transaction: Vec<Box<Statement>>,
+    /// Commands of a transaction whose end is heard, and of which the client is yet to be told.
+    settled: Vec<Box<Statement>>,
     /// What was heard of the end of their transaction.
     heard: Heard,
     is_resp3: bool,
@@ -135,6 +137,7 @@ impl<'a> Down<'a> {
             current: None,
             answered: Vec::new(),
             transaction: Vec::new(),
+            settled: Vec::new(),
             heard: Heard::Nothing,
             is_resp3: false,
             is_subscribed: false,
@@ -406,7 +409,11 @@ impl<'a> Down<'a> {
                 self.wait_for_exec(statement);
             }
             Fate::Pass => self.answered.push(statement),
-            Fate::Swallow(instead) => self.instead(statement, instead).await?,
+            Fate::Swallow(instead) => {
+                let done = self.instead(statement, instead).await;
+                self.settled_are_untold();
+                done?;
+            }
         }
         Ok(is_last)
     }
@@ -477,11 +484,19 @@ impl<'a> Down<'a> {
         for (nth, mut statement) in self.transaction.drain(..).enumerate() {
             statement.upstream_answered(applied(u32::try_from(nth).unwrap_or(u32::MAX)));
             if statement.is_over() {
-                statement.finish(AttemptEnd::Answered);
+                self.settled.push(statement);
             } else {
                 // Its `+QUEUED` has yet to leave.
                 self.answered.push(statement);
             }
+        }
+    }
+
+    /// The client does not get the answer that says what became of the commands of a transaction.
+    fn settled_are_untold(&mut self) {
+        for mut statement in self.settled.drain(..) {
+            statement.untold();
+            statement.finish(AttemptEnd::Answered);
         }
     }
 
@@ -620,7 +635,11 @@ impl<'a> Down<'a> {
             }
         }
         if is_gone {
+            self.settled_are_untold();
             return Err(Over::client_gone());
+        }
+        for mut statement in self.settled.drain(..) {
+            statement.finish_at(AttemptEnd::Answered, now);
         }
         Ok(())
     }
@@ -651,6 +670,7 @@ impl<'a> Down<'a> {
     /// The connection is over in the midst of something.
     fn abandon(&mut self, end: AttemptEnd) {
         self.end_transaction();
+        self.settled_are_untold();
         let current = self.current.take().and_then(|current| current.statement);
         for mut statement in current.into_iter().chain(self.answered.drain(..)) {
             match end {
@@ -665,6 +685,7 @@ impl Drop for Down<'_> {
     fn drop(&mut self) {
         // An engine that is dropped half-way knows as much.
         self.end_transaction();
+        self.settled_are_untold();
     }
 }
 

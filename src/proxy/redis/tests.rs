@@ -538,6 +538,35 @@ async fn a_connection_that_hangs_reads_commands_and_answers_none() {
 }
 
 #[tokio::test]
+async fn what_an_exec_did_whose_answer_is_lost_its_client_cannot_know() {
+    let lose = "kind = 'lost-reply'\nthen = 'reset'\nwhen = { operation = 'EXEC' }";
+    for is_told in [true, false] {
+        let mut rig = Rig::new().await;
+        if !is_told {
+            rig.arm(lose);
+        }
+        let (mut client, mut server) = rig.pair().await;
+        ask(&mut client, &mut server, "MULTI", "+OK\r\n").await;
+        ask(&mut client, &mut server, "INCR k", "+QUEUED\r\n").await;
+        client.send(command("EXEC")).await;
+        server.expect(command("EXEC")).await;
+        server.send("*1\r\n:1\r\n").await;
+        match is_told {
+            true => client.expect("*1\r\n:1\r\n").await,
+            false => client.expect_reset().await,
+        }
+        let mut incr = rig.attempt().await;
+        while &*incr.operation != "INCR" {
+            incr = rig.attempt().await;
+        }
+        assert_eq!(
+            (incr.applied, incr.end, incr.acknowledged()),
+            (Applied::Yes, AttemptEnd::Answered, is_told)
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_command_can_be_carried_out_several_times() {
     const REPEATED: &str = "kind = 'ambiguous-write'\napplied = 'repeated'\ntimes = 3\n";
     let late = format!("{REPEATED}seen = 'late'\ndelay = '1ms'");
