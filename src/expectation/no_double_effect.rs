@@ -4,11 +4,12 @@
 //! bear the same value of a capture (an order's number), of the same kind and to the same place
 //! (path, table, object), are attempts at one, however many requests, connections and calls of a
 //! client library they are. Another table is another operation. Another path or object may be one,
-//! or a retry under another name: after a write whose caller was not told, nobody knows. Where the
-//! file names a `key` of the dependency's own, the key is no place, for a retry may come with a new
-//! one; nor is the table known there. Those writes are of one place if each operation whose caller
-//! was told, of which there must be one, had but one key. An *effect* is a write that the dependency
-//! carried out and that changed something:
+//! or a retry under another name: after a write whose caller was not told, nobody knows, unless the
+//! file says by `path` which are meant. Where the system file names a `key` of the dependency's own,
+//! the key is no place, for a retry may come with a new one. Those writes (to one table, where it is
+//! a database whose table was recorded) are of one place if each operation whose caller was told, of
+//! which there must be one, had but one key. An *effect* is a write that the dependency carried out
+//! and that changed something:
 //!
 //! - only operations that add count ([`Protocol::adds`]), unless the file names others: a `PUT`, a
 //!   `SET`, an `UPDATE` to a value replaces what is there, and carried out twice has one effect;
@@ -25,6 +26,7 @@ use super::{
     samples::SAMPLES_MIN,
 };
 use crate::{
+    fault::wildcard,
     history::{Attempt, AttemptEnd, View, Window},
     input::{About, Fields, Key, Problems, Shape},
     protocol::{Applied, Protocol},
@@ -45,7 +47,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             bear the same `id_of`, of the same kind and to the same path, table or object, are one \
             operation. An effect is a write that was carried out and \
             changed something; only operations that add count (POST, INSERT, INCR …) unless \
-            `operation` names others, as a PUT or SET that is repeated has the effect of one.",
+            `operation` names others, as a PUT or SET that is repeated has the effect of one. `path` \
+            and `table` say to which places the writes go that are meant, where the same `id_of` has \
+            business at others too: a receipt, a line in a journal.",
         evidence: "\
             The attempts that the dependency carried out, the rows they changed, and how often a \
             fault repeated them. Writes with the same value of `deduplicated_by` have one effect.",
@@ -53,7 +57,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             Fewer than three writes were carried out whose caller was not told; nobody knows \
             whether a second one was carried out; one with the same `id_of` went to another path or \
             key after an ambiguous one; a write bears no `id_of`, and others of its kind and place \
-            do; or the run ended within `settle` of the last ambiguous write, so that a retry may \
+            do; one names no table where `table` is asked for; or the run ended within `settle` of the last ambiguous write, so that a retry may \
             have come unseen.",
         mistakes: &[
             "\
@@ -61,6 +65,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
                 It is the store's promise, not the client's: a key that is sent and ignored \
                 doubles the effect.",
             "A client that makes a new key for each attempt is not de-duplicated; it is found here.",
+            "\
+                What `path` and `table` leave out is not looked at: a retry at another place is then \
+                not found.",
         ],
         related: &[
             "ambiguous-write",
@@ -85,6 +92,16 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             "operation",
             Shape::TextOrTexts,
             "the operations that have an effect each time (those that add)",
+        ),
+        Key::optional(
+            "path",
+            Shape::TextOrTexts,
+            "only writes to this path, object or key, with `*` for any characters",
+        ),
+        Key::optional(
+            "table",
+            Shape::TextOrTexts,
+            "only statements about this table, with `*`",
         ),
         Key::optional(
             "deduplicated_by",
@@ -114,6 +131,10 @@ struct NoDoubleEffect {
     on: Name,
     id: String,
     operations: Vec<String>,
+    /// Patterns of the keys that are meant; none: all.
+    paths: Vec<String>,
+    /// Patterns of the tables that are meant; none: all.
+    tables: Vec<String>,
     deduplicated_by: Option<String>,
     settle: Duration,
     at_most: u64,
@@ -129,16 +150,57 @@ fn parse(
     let id = names::capture(fields, "id_of", of, names, problems);
     let deduplicated_by = names::capture(fields, "deduplicated_by", of, names, problems);
     let operations = names::operations(fields, "operation", problems);
+    let paths = patterns(fields, "path", problems);
+    let tables = patterns(fields, "table", problems);
+    has_tables(fields, of, names, problems);
     let settle = fields.duration("settle", problems).unwrap_or(SETTLE);
     let at_most = fields.integer("at_most", problems).unwrap_or(0);
     Some(Box::new(NoDoubleEffect {
         on: on?,
         id: id?,
         operations,
+        paths: paths?,
+        tables: tables?,
         deduplicated_by,
         settle,
         at_most: at_most.unsigned_abs(),
     }))
+}
+
+/// The patterns of a key; `None` where it names none.
+fn patterns(
+    fields: &Fields<'_>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Option<Vec<String>> {
+    if !fields.has(key) {
+        return Some(Vec::new());
+    }
+    let texts = fields.texts(key, problems)?;
+    if texts.is_empty() {
+        let hint = format!("name one, or leave `{key}` out");
+        fields.problem(problems, key, format!("`{key}` names nothing"), hint);
+        return None;
+    }
+    Some(texts.into_iter().map(|text| text.value).collect())
+}
+
+/// `table` is for databases whose statements name one.
+fn has_tables(fields: &Fields<'_>, on: &str, names: &Names<'_>, problems: &mut Problems) {
+    let mut own = names.dependencies.iter();
+    let other = own.find(|(name, role, protocol)| {
+        (*name == on || *role == Some(on)) && !has_table(*protocol)
+    });
+    if let Some((name, _, protocol)) = other.filter(|_| fields.has("table")) {
+        let message = format!("`{name}` speaks {protocol}, whose requests name no table");
+        let hint = "say by `path` which are meant".to_owned();
+        fields.problem(problems, "table", message, hint);
+    }
+}
+
+/// Whether requests of a protocol are statements about tables.
+fn has_table(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Mysql | Protocol::Postgres)
 }
 
 /// The writes for one operation of the caller's.
@@ -147,26 +209,41 @@ struct Writes<'a> {
     attempts: Vec<&'a Attempt>,
 }
 
-/// What a place is to the writes of a dependency.
+/// What a place is to a write.
 #[derive(Clone, Copy)]
-enum Place {
-    /// Their key, a table: writes to another are another operation.
-    Table,
-    /// Their key, a path or an object: writes to another may be the same operation.
-    Path,
-    /// Not their key, which the file chose.
-    Unknown,
+enum Place<'a> {
+    /// A table, its key: writes to another are another operation.
+    Table(&'a str),
+    /// Its key, a path or an object: writes to another may be the same operation.
+    Path(&'a str),
+    /// Not its key, which the file chose; the table, where it is known.
+    Chosen(Option<&'a str>),
 }
 
-impl Place {
-    fn of(view: &View<'_>, attempt: &Attempt) -> Self {
+impl<'a> Place<'a> {
+    fn of(view: &View<'_>, attempt: &'a Attempt) -> Self {
         let mut all = view.system.dependencies.iter();
         match all.find(|one| one.name == attempt.dependency) {
-            Some(one) if one.key.is_some() => Self::Unknown,
-            Some(one) if matches!(one.protocol, Protocol::Mysql | Protocol::Postgres) => {
-                Self::Table
-            }
-            _ => Self::Path,
+            Some(one) if one.key.is_some() => Self::Chosen(attempt.table.as_deref()),
+            Some(one) if has_table(one.protocol) => Self::Table(&attempt.key),
+            _ => Self::Path(&attempt.key),
+        }
+    }
+
+    /// What of it tells operations apart.
+    fn table(self) -> &'a str {
+        match self {
+            Self::Table(table) => table,
+            Self::Chosen(table) => table.unwrap_or_default(),
+            Self::Path(_) => "",
+        }
+    }
+
+    /// As far as it is known.
+    fn known(self) -> &'a str {
+        match self {
+            Self::Path(path) => path,
+            other => other.table(),
         }
     }
 }
@@ -344,8 +421,12 @@ fn moment(view: &View<'_>, attempt: &Attempt) -> String {
 struct Found<'a> {
     /// By dependency, kind, table and id.
     operations: BTreeMap<[&'a str; 4], Writes<'a>>,
-    /// The dependencies and kinds of which each operation is at one place, whatever its keys.
-    of_one_place: BTreeSet<[&'a str; 2]>,
+    /// The dependencies, kinds and tables of which each operation is at one place, whatever its
+    /// keys.
+    of_one_place: BTreeSet<[&'a str; 3]>,
+    /// Writes of the judged phases that may have had an effect, on which table nobody knows, where
+    /// the file asks for one.
+    tableless: u64,
     /// Writes of the judged phases that bear no id, though others of their kind and place do, and
     /// may have had an effect.
     nameless: u64,
@@ -356,6 +437,20 @@ struct Found<'a> {
 
 impl NoDoubleEffect {
     fn is_meant(&self, view: &View<'_>, attempt: &Attempt) -> bool {
+        self.means_operation(view, attempt)
+            && (self.paths.is_empty() || self.paths.iter().any(|one| wildcard(one, &attempt.key)))
+    }
+
+    /// Whether a write is about a table that is meant; `None` where nobody knows.
+    fn means_table(&self, place: Place<'_>) -> Option<bool> {
+        if self.tables.is_empty() {
+            return Some(true);
+        }
+        let table = Some(place.table()).filter(|table| !table.is_empty())?;
+        Some(self.tables.iter().any(|one| wildcard(one, table)))
+    }
+
+    fn means_operation(&self, view: &View<'_>, attempt: &Attempt) -> bool {
         if !self.operations.is_empty() {
             return self
                 .operations
@@ -373,40 +468,41 @@ impl NoDoubleEffect {
         let mut found = Found::default();
         let mut nameless = Vec::new();
         let mut named = BTreeSet::new();
-        let mut is_one_place: BTreeMap<[&str; 2], bool> = BTreeMap::new();
+        let mut is_one_place: BTreeMap<[&str; 3], bool> = BTreeMap::new();
         for attempt in view.attempts_in(&self.on, whole) {
             if !self.is_meant(view, attempt) {
                 continue;
             }
-            let is_judged = view.contains(attempt.began);
+            let may_count = is_within(view, attempt) && has_effect(attempt) != Some(false);
             let place = Place::of(view, attempt);
+            match self.means_table(place) {
+                Some(true) => {}
+                Some(false) => continue,
+                None => {
+                    found.tableless += u64::from(may_count);
+                    continue;
+                }
+            }
             let kind = [&*attempt.dependency, &*attempt.operation];
-            let at = match place {
-                Place::Unknown => "",
-                Place::Table | Place::Path => &*attempt.key,
-            };
             let Some(id) = attempt.captured.get(&self.id) else {
-                if is_judged && has_effect(attempt) != Some(false) {
-                    nameless.push((kind, at));
+                if may_count {
+                    nameless.push((kind, place.known()));
                 }
                 continue;
             };
-            named.insert((kind, at));
-            let table = match place {
-                Place::Table => at,
-                Place::Path | Place::Unknown => "",
-            };
-            let operation = [kind[0], kind[1], table, id];
+            named.insert((kind, place.known()));
+            let operation = [kind[0], kind[1], place.table(), id];
             let writes = found.operations.entry(operation).or_default();
             writes.attempts.push(attempt);
         }
         nameless.retain(|one| named.contains(one));
         found.nameless = nameless.len() as u64;
-        for ([dependency, operation, ..], writes) in &found.operations {
+        for ([dependency, operation, table, _], writes) in &found.operations {
             let mut own = writes.attempts.iter();
-            let is_unknown = own.any(|one| matches!(Place::of(view, one), Place::Unknown));
-            if is_unknown && writes.are_told() {
-                let is_one = is_one_place.entry([dependency, operation]).or_insert(true);
+            let is_chosen = own.any(|one| matches!(Place::of(view, one), Place::Chosen(_)));
+            if is_chosen && writes.are_told() {
+                let kind = [*dependency, *operation, *table];
+                let is_one = is_one_place.entry(kind).or_insert(true);
                 *is_one &= writes.keys().len() == 1;
             }
         }
@@ -448,6 +544,12 @@ impl NoDoubleEffect {
                 found.nameless, self.id
             ));
         }
+        if found.tableless > 0 {
+            return judgement.inconclusive(format!(
+                "{} writes name no table by which they could be told from others",
+                found.tableless
+            ));
+        }
         let watched = view.history.over().since(found.last_ambiguous);
         if watched < self.settle {
             return judgement.inconclusive(format!(
@@ -466,7 +568,7 @@ impl Expectation for NoDoubleEffect {
         let (mut doubled, mut maybe) = (0, 0);
         let mut evidence = Vec::new();
         let known_again = self.deduplicated_by.as_deref();
-        for ([dependency, operation, _, id], writes) in &found.operations {
+        for ([dependency, operation, table, id], writes) in &found.operations {
             let mut judge = |writes: &Writes<'_>| {
                 let effects = writes.effects(known_again);
                 let beyond = effects.beyond();
@@ -477,7 +579,7 @@ impl Expectation for NoDoubleEffect {
                     evidence.extend(began.zip(writes.shown(view, id, &effects)));
                 }
             };
-            if found.of_one_place.contains(&[*dependency, *operation]) {
+            if found.of_one_place.contains(&[*dependency, *operation, *table]) {
                 judge(writes);
             } else {
                 writes.by_key().iter().for_each(judge);
@@ -500,7 +602,12 @@ impl Expectation for NoDoubleEffect {
     fn required(&self) -> String {
         let mut text = format!("one effect on `{}` for each `{}`", self.on, self.id);
         if !self.operations.is_empty() {
-            text.push_str(&format!(" of {}", names::of_operations(&self.operations)));
+            text.push_str(&format!(" of {}", self.operations.join("/")));
+        }
+        for (to, patterns) in [(" to", &self.paths), (" on table", &self.tables)] {
+            if !patterns.is_empty() {
+                text.push_str(&format!("{to} {}", patterns.join("/")));
+            }
         }
         match self.at_most {
             0 => text,
@@ -757,6 +864,63 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_the_file_names_leaves_the_others_alone() {
+        let receipts = |story: Story| story.attempt(charge(26_500, "25").key("/receipts/25"));
+        let narrow = format!("{CHARGES}\npath = \"/charges*\"");
+        assert_eq!(check(CHARGES, &receipts(story())).status, Status::Inconclusive);
+        let verdict = check(&narrow, &receipts(story()));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert!(verdict.required.contains("to /charges*"), "{verdict:?}");
+        let twice = receipts(story()).attempt(charge(26_700, "25"));
+        assert_eq!(check(&narrow, &twice).status, Status::Fail);
+        // Another path that is meant may be a retry still.
+        let other = story().attempt(charge(26_500, "25").key("/charges/again"));
+        assert_eq!(check(&narrow, &other).status, Status::Inconclusive);
+        // Where nothing is meant nothing is shown.
+        let none = format!("{CHARGES}\npath = [\"/refunds\", \"/orders\"]");
+        assert_eq!(check(&none, &story()).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_table_that_the_file_names_leaves_the_others_alone_whatever_the_key() {
+        let system = database(Some(KeyFrom::Parameter(1)));
+        let charges = |table: Option<&'static str>| {
+            let order = |story: Story, nth: u64| {
+                let row = if nth < 10 { charge } else { lost }(nth * 1_000, &nth.to_string());
+                let row = row.operation("INSERT").key(&format!("a{nth}"));
+                story.attempt(match table {
+                    Some(table) => row.table(table),
+                    None => row,
+                })
+            };
+            (0..30).fold(Story::new().healthy(0..60), order)
+        };
+        let journal = |story: Story| {
+            let line = |nth: u64| row(nth * 1_000 + 300, &nth.to_string(), &format!("j{nth}"));
+            (0..30).fold(story, |story, nth| story.attempt(line(nth).table("journal")))
+        };
+        let narrow = format!("{CHARGES}\ntable = \"charges\"");
+        let both = || journal(charges(Some("charges")));
+        assert_eq!(check_of(&narrow, &both(), &system).status, Status::Pass);
+        // Tables that are known are told apart without being named.
+        assert_eq!(check_of(CHARGES, &both(), &system).status, Status::Pass);
+        let twice = || both().attempt(row(26_500, "25", "b25").table("charges"));
+        assert_eq!(check_of(&narrow, &twice(), &system).status, Status::Fail);
+        assert_eq!(check_of(CHARGES, &twice(), &system).status, Status::Fail);
+        let lines = both().attempt(row(5_500, "5", "k5").table("journal"));
+        let lines = lines.attempt(row(26_500, "25", "k25").table("journal"));
+        assert_eq!(check_of(&narrow, &lines, &system).status, Status::Pass);
+        // Of a history that does not say which table it was nobody knows.
+        let verdict = check_of(&narrow, &charges(None), &system);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let unsure = both().attempt(row(26_500, "25", "b25"));
+        let verdict = check_of(&narrow, &unsure, &system);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("there is one");
+        assert!(reason.contains("1 writes name no table"), "{reason}");
+    }
+
+    #[test]
     fn a_row_of_another_table_is_another_operation() {
         let system = database(None);
         let orders = || rows(|_| "orders".to_owned());
@@ -822,5 +986,9 @@ mod tests {
         assert!(problems(&queue)[0].contains("single requests are not seen"));
         let other = CHARGES.replace("alerts", "s3");
         assert!(problems(&other)[0].contains("captures no `order`"));
+        let table = format!("{CHARGES}\ntable = \"charges\"");
+        assert!(problems(&table)[0].contains("whose requests name no table"));
+        let nothing = format!("{CHARGES}\npath = []");
+        assert!(problems(&nothing)[0].contains("`path` names nothing"));
     }
 }

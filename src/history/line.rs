@@ -30,6 +30,7 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         declared_max,
         operation,
         key,
+        table,
         began,
         first_byte,
         ended,
@@ -61,6 +62,10 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
     text(line, operation)?;
     line.extend_from_slice(br#","key":"#);
     text(line, key)?;
+    if let Some(table) = table {
+        line.extend_from_slice(br#","table":"#);
+        text(line, table)?;
+    }
     number(line, br#","began":"#, began.0);
     some_number(line, br#","first_byte":"#, first_byte.map(|at| at.0));
     number(line, br#","ended":"#, ended.0);
@@ -184,7 +189,8 @@ mod tests {
             (bytes_up, bytes_down, untold) in (numbers(), numbers(), option::of(numbers())),
             (by_sdk_id, attempt, declared_max) in
                 (any::<bool>(), any::<u32>(), option::of(any::<u32>())),
-            (status, code) in (option::of(any::<u16>()), option::of(texts())),
+            (status, code, table) in
+                (option::of(any::<u16>()), option::of(texts()), option::of(texts())),
             (repeated, repeated_unknown) in (0..4u32, 0..4u32),
             end in prop_oneof![
                 Just(AttemptEnd::Answered),
@@ -209,6 +215,7 @@ mod tests {
                 declared_max,
                 operation: operation.into(),
                 key: key.into(),
+                table: table.map(Arc::from),
                 began: Micros(began),
                 first_byte: first_byte.map(Micros),
                 ended: Micros(ended),

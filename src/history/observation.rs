@@ -307,6 +307,9 @@ pub struct Attempt {
     pub operation: Arc<str>,
     /// `bucket/key`, or the path.
     pub key: Arc<str>,
+    /// The first table that a statement names, where the file says that its key is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<Arc<str>>,
     /// When its first byte reached us.
     pub began: Micros,
     /// When we sent the first byte of an answer to the client.

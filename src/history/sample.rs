@@ -503,6 +503,7 @@ pub fn attempt(dependency: &str, began: u64, ended: u64) -> AttemptBuilder {
         declared_max: None,
         operation: "PutObject".into(),
         key: "bucket/model".into(),
+        table: None,
         began: Micros::from_millis(began),
         first_byte: Some(Micros::from_millis(ended)),
         ended: Micros::from_millis(ended),
@@ -581,6 +582,13 @@ impl AttemptBuilder {
     #[must_use]
     pub fn key(mut self, key: &str) -> Self {
         self.0.key = key.into();
+        self
+    }
+
+    /// The table, where the key is something else.
+    #[must_use]
+    pub fn table(mut self, table: &str) -> Self {
+        self.0.table = Some(table.into());
         self
     }
 

@@ -364,6 +364,7 @@ impl Statement {
 
     fn attempt(&mut self, end: AttemptEnd, at: Micros) -> Attempt {
         let captured = self.take_captured();
+        let has_own_key = self.life.shared().config.key.is_some();
         let call = &self.call;
         let applied = match self.answer {
             Some(applied) => applied,
@@ -380,6 +381,7 @@ impl Statement {
             declared_max: None,
             operation: Arc::clone(&call.operation),
             key: Arc::clone(&call.key),
+            table: (has_own_key && !call.table.is_empty()).then(|| Arc::from(&*call.table)),
             began: self.began,
             first_byte: self.first_byte,
             ended: self.ended.unwrap_or(at),

@@ -374,6 +374,7 @@ fn attempt(
         declared_max: None,
         operation: "malformed".into(),
         key: "".into(),
+        table: None,
         began: exchange.began,
         first_byte: tally.first_byte(),
         ended,
