@@ -6,8 +6,7 @@
 
 mod harness;
 
-use harness::{Bench, Left, python};
-use std::path::Path;
+use harness::{Bench, Left, jobs, program};
 
 const OUTAGE: &str = r#"title = "the webhook fails for a while"
 system = "system.toml"
@@ -52,33 +51,11 @@ ledger = "listed"
 
 /// The service with this in its environment.
 fn bench(environment: &str) -> Bench {
-    let python = python::interpreter();
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/ledger_app.py");
+    let environment = format!(r#"WEBHOOK = "{{dependency.webhooks.address}}"{environment}"#);
+    let system = program("ledger_app.py", r#""{port.app}""#, &environment, "KILL");
+    let jobs = jobs("20/s", "5s");
     let system = format!(
-        r#"[system]
-name = "jobs"
-command = [{python:?}, {program:?}, "{{port.app}}"]
-env = {{ WEBHOOK = "{{dependency.webhooks.address}}"{environment} }}
-url = "http://127.0.0.1:{{port.app}}"
-ready = {{ path = "/healthz", within = "60s" }}
-stop = {{ signal = "KILL", within = "5s" }}
-
-[dependency.webhooks]
-protocol = "http"
-upstream = "embedded:sink"
-
-[load.jobs]
-rate = "20/s"
-arrivals = "constant"
-request = {{ path = "/jobs", json = {{ id = "{{uuid}}" }} }}
-capture = {{ id = "var:uuid" }}
-timeout = "5s"
-
-[ledger.sent]
-accepted = {{ load = "jobs", id = "id" }}
-delivered = {{ dependency = "webhooks", id = "json:/events/*/id" }}
-settle = "2s"
-
+        r#"{system}{jobs}
 [ledger.listed]
 accepted = {{ load = "jobs", id = "id" }}
 delivered = {{ read = {{ path = "/ledger" }}, id = "json:/ids/*" }}

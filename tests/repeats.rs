@@ -8,7 +8,7 @@ mod harness;
 mod signals;
 
 use brownout::seed::Seed;
-use harness::{Bench, Left, python};
+use harness::{Bench, Left, program};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -54,16 +54,12 @@ kind = "alive"
 
 /// A system of which the starts with these numbers cannot do without prices.
 fn system(bad: &str) -> String {
-    let python = python::interpreter();
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/moody_app.py");
+    let arguments =
+        format!(r#""--port", "{{port.app}}", "--starts", "starts{bad}", "--bad", "{bad}""#);
+    let environment = r#"PRICES_URL = "{dependency.prices.url}""#;
+    let system = program("moody_app.py", &arguments, environment, "TERM");
     format!(
-        r#"[system]
-command = [{python:?}, {program:?}, "--port", "{{port.app}}", "--starts", "starts{bad}", "--bad", "{bad}"]
-env = {{ PRICES_URL = "{{dependency.prices.url}}" }}
-url = "http://127.0.0.1:{{port.app}}"
-ready = {{ path = "/healthz", within = "60s" }}
-stop = {{ signal = "TERM", within = "5s" }}
-
+        r#"{system}
 [dependency.prices]
 protocol = "http"
 upstream = "embedded:sink"

@@ -7,13 +7,12 @@
 
 mod harness;
 
-use harness::{Bench, Left, python};
+use harness::{Bench, Left, jobs, program};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
     sync::{Arc, Mutex},
     thread,
 };
@@ -155,17 +154,11 @@ during = ["a proxy sends them again"]
 /// A run of the shop that tries again in this way.
 fn shop(retry: &str, status: i32) -> (Provider, Left) {
     let provider = Provider::open();
-    let python = python::interpreter();
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/charge_app.py");
+    let environment =
+        format!(r#"PROVIDER = "{{dependency.payments.address}}", RETRY = "{retry}""#);
+    let system = program("charge_app.py", r#""{port.app}""#, &environment, "KILL");
     let system = format!(
-        r#"[system]
-name = "shop"
-command = [{python:?}, {program:?}, "{{port.app}}"]
-env = {{ PROVIDER = "{{dependency.payments.address}}", RETRY = "{retry}" }}
-url = "http://127.0.0.1:{{port.app}}"
-ready = {{ path = "/healthz", within = "60s" }}
-stop = {{ signal = "KILL", within = "5s" }}
-
+        r#"{system}
 [dependency.payments]
 protocol = "http"
 upstream = "{}"
@@ -305,34 +298,9 @@ ledger = "sent"
 /// A run of more than 10,000 jobs; a run whose load missed its schedule on a busy machine shows no
 /// pass, and is made again.
 fn flood(environment: &str, status: i32) -> (Bench, Left) {
-    let python = python::interpreter();
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/batch_app.py");
-    let system = format!(
-        r#"[system]
-name = "jobs"
-command = [{python:?}, {program:?}, "{{port.app}}"]
-env = {{ WEBHOOK = "{{dependency.webhooks.address}}"{environment} }}
-url = "http://127.0.0.1:{{port.app}}"
-ready = {{ path = "/healthz", within = "60s" }}
-stop = {{ signal = "KILL", within = "5s" }}
-
-[dependency.webhooks]
-protocol = "http"
-upstream = "embedded:sink"
-
-[load.jobs]
-rate = "1000/s"
-arrivals = "constant"
-request = {{ method = "POST", path = "/jobs", json = {{ id = "{{uuid}}" }} }}
-capture = {{ id = "var:uuid" }}
-timeout = "10s"
-
-[ledger.sent]
-accepted = {{ load = "jobs", id = "id" }}
-delivered = {{ dependency = "webhooks", id = "json:/events/*/id" }}
-settle = "2s"
-"#
-    );
+    let environment = format!(r#"WEBHOOK = "{{dependency.webhooks.address}}"{environment}"#);
+    let system = program("batch_app.py", r#""{port.app}""#, &environment, "KILL");
+    let system = system + &jobs("1000/s", "10s");
     let bench = Bench::new()
         .file("system.toml", &system)
         .file("outage.toml", FLOOD);

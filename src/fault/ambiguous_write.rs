@@ -717,62 +717,51 @@ mod tests {
 
     #[test]
     fn what_a_protocol_cannot_carry_is_a_problem() {
-        for (keys, protocol, said) in [
-            ("", Tcp, "cannot act on the protocol tcp"),
-            (
-                "applied = 'repeated'",
-                Postgres,
-                "is sent twice (applied = \"each\"",
-            ),
-            ("attempts = 'first'", Redis, "do not say which call"),
-            ("call = 'header:x-order'", Redis, "have no headers"),
-            (
-                "call = 'ids'",
-                Http,
-                "unknown call `ids` (did you mean `id`?)",
-            ),
-            ("call = 'header:'", Http, "one of: id, key, header:NAME"),
-            ("attempts = 'retries'", Mysql, "(call = \"key\" takes those"),
-            ("seen = 'error'", Http, "neither `error` nor `status`"),
-            ("seen = 'error'", Redis, "does not say which error"),
-            ("seen = 'error'\nerror = '1040'", Mysql, "meets connections"),
-            (
-                "seen = 'error'\nerror = '53300'",
-                Postgres,
-                "meets connections",
-            ),
-            (
-                "seen = 'error'\nerror = 'max-clients'",
-                Redis,
-                "meets connections",
-            ),
-            (
-                "seen = 'error'\nerror = '4004'",
-                Pusher,
-                "(write the status",
-            ),
-            ("seen = 'late'", Http, "has no delay"),
-            ("delay = '1s'", Http, "none is late (write seen = \"late\")"),
-            (
-                "status = 503",
-                Http,
-                "none is seen (write seen = \"error\")",
-            ),
-            (
-                "when = { operation = 'CONNECT' }",
-                Redis,
-                "acceptance, and no write",
-            ),
-            ("times = 3", Http, "nothing is sent several times"),
-            ("applied = 'repeated'\ntimes = 1", Http, "from 2 to 10"),
-            ("applied = 'yes'", Http, "unknown applied `yes`"),
-        ] {
-            let seen = sample::read(&text(keys), protocol).unwrap_err();
-            assert!(seen[0].contains(said), "{protocol} {keys}: {seen:?}");
-        }
+        refused("", Tcp, "cannot act on the protocol tcp");
+        refused("attempts = 'first'", Redis, "do not say which call");
+        refused("attempts = 'retries'", Mysql, "(call = \"key\" takes those");
+        refused("call = 'header:x-order'", Redis, "have no headers");
+        let twice = "is sent twice (applied = \"each\"";
+        refused("applied = 'repeated'", Postgres, twice);
         for protocol in [Http, S3, Pusher, Redis, Mysql] {
             let read = sample::read(&text("applied = 'repeated'"), protocol);
             assert!(read.is_ok(), "{protocol}: {:?}", read.unwrap_err());
         }
+    }
+
+    #[test]
+    fn an_error_that_meets_no_writes_and_what_nobody_sees_are_problems() {
+        refused("seen = 'error'", Http, "neither `error` nor `status`");
+        refused("seen = 'error'", Redis, "does not say which error");
+        for (error, protocol, said) in [
+            ("1040", Mysql, "meets connections"),
+            ("53300", Postgres, "meets connections"),
+            ("max-clients", Redis, "meets connections"),
+            ("4004", Pusher, "(write the status"),
+        ] {
+            refused(&format!("seen = 'error'\nerror = '{error}'"), protocol, said);
+        }
+        refused("seen = 'late'", Http, "has no delay");
+        let late = "none is late (write seen = \"late\")";
+        refused("delay = '1s'", Http, late);
+        let error = "none is seen (write seen = \"error\")";
+        refused("status = 503", Http, error);
+        let connect = "when = { operation = 'CONNECT' }";
+        refused(connect, Redis, "acceptance, and no write");
+    }
+
+    #[test]
+    fn what_says_nothing_is_a_problem() {
+        refused("times = 3", Http, "nothing is sent several times");
+        refused("applied = 'repeated'\ntimes = 1", Http, "from 2 to 10");
+        refused("applied = 'yes'", Http, "unknown applied `yes`");
+        refused("call = 'ids'", Http, "unknown call `ids` (did you mean `id`?)");
+        refused("call = 'header:'", Http, "one of: id, key, header:NAME");
+    }
+
+    #[track_caller]
+    fn refused(keys: &str, protocol: Protocol, said: &str) {
+        let seen = sample::read(&text(keys), protocol).unwrap_err();
+        assert!(seen[0].contains(said), "{protocol} {keys}: {seen:?}");
     }
 }

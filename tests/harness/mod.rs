@@ -157,19 +157,52 @@ impl Left {
     }
 }
 
-/// A system file for the boto3 program, with these settings in its environment and these loads.
-pub fn boto3_system(environment: &str, loads: &str) -> String {
+/// The `[system]` of a program of `tests/systems`, with these arguments, this environment and this
+/// signal to stop it.
+pub fn program(file: &str, arguments: &str, environment: &str, signal: &str) -> String {
     let python = python::interpreter();
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/boto3_app.py");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = program.join("tests/systems").join(file);
     format!(
         r#"[system]
-name = "boto3 program"
-command = [{python:?}, {program:?}, "{{port.app}}"]
-env = {{ AWS_ENDPOINT_URL_S3 = "{{dependency.s3.url}}"{environment} }}
+command = [{python:?}, {program:?}, {arguments}]
+env = {{ {environment} }}
 url = "http://127.0.0.1:{{port.app}}"
 ready = {{ path = "/healthz", within = "60s" }}
-stop = {{ signal = "TERM", within = "5s" }}
+stop = {{ signal = "{signal}", within = "5s" }}
+"#
+    )
+}
 
+/// A webhook, a load of jobs for it at this rate, and the ledger of those that reached it.
+pub fn jobs(rate: &str, timeout: &str) -> String {
+    format!(
+        r#"
+[dependency.webhooks]
+protocol = "http"
+upstream = "embedded:sink"
+
+[load.jobs]
+rate = "{rate}"
+arrivals = "constant"
+request = {{ method = "POST", path = "/jobs", json = {{ id = "{{uuid}}" }} }}
+capture = {{ id = "var:uuid" }}
+timeout = "{timeout}"
+
+[ledger.sent]
+accepted = {{ load = "jobs", id = "id" }}
+delivered = {{ dependency = "webhooks", id = "json:/events/*/id" }}
+settle = "2s"
+"#
+    )
+}
+
+/// A system file for the boto3 program, with these settings in its environment and these loads.
+pub fn boto3_system(environment: &str, loads: &str) -> String {
+    let endpoint = format!(r#"AWS_ENDPOINT_URL_S3 = "{{dependency.s3.url}}"{environment}"#);
+    let system = program("boto3_app.py", r#""{port.app}""#, &endpoint, "TERM");
+    format!(
+        r#"{system}
 [dependency.s3]
 protocol = "s3"
 role = "object-store"
