@@ -52,10 +52,11 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             business at others too: a receipt, a line in a journal.",
         evidence: "\
             The attempts that the dependency carried out, the rows they changed, and how often a \
-            fault repeated them. Writes with the same value of `deduplicated_by` have one effect.",
+            fault repeated them. Writes with the same value of `deduplicated_by` have one effect. \
+            Whoever was not told how a transaction ended was told of nothing in it.",
         doubt: "\
             Fewer than three writes were carried out whose caller was not told; nobody knows \
-            whether a second one was carried out; one with the same `id_of` went to another path or \
+            whether a second one, or a copy that a fault sent, was carried out; one with the same `id_of` went to another path or \
             key after an ambiguous one; a write bears no `id_of`, and others of its kind and place \
             do; one names no table where `table` is asked for; or the run ended within `settle` of the last ambiguous write, so that a retry may \
             have come unseen.",

@@ -85,11 +85,13 @@ pub(super) const DEF: FaultDef = FaultDef {
             a proxy does that tries again by itself.",
         evidence: "\
             Each attempt that was met is an act. The history says of each whether it was carried \
-            out, and how often it was repeated.",
+            out, how often it was repeated, and of how many copies no answer says whether they \
+            were carried out.",
         doubt: "\
             Attempts of one call are known where the client sends an id of the call \
             (`Idempotency-Key`, the SDKs of Amazon, Google, Microsoft, Stripe), or where `call` says \
-            by what else: a header, or the key, which of a database may be a bound parameter. \
+            by what else: a header, or the key, which of a database may be a bound parameter; \
+            then every request that fits `when` counts, also one that another fault took. \
             Elsewhere each request is a call of its own, so that `once` carries out each of them; \
             databases send no id, so that `attempts` needs a `call` there. A request of more than 1 MiB, one of \
             HTTP/2, and what is part of a transaction of Redis are not repeated: the fault then \
