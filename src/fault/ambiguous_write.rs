@@ -93,9 +93,9 @@ pub(super) const DEF: FaultDef = FaultDef {
             by what else: a header, or the key, which of a database may be a bound parameter; \
             then every request that fits `when` counts, also one that another fault took. \
             Elsewhere each request is a call of its own, so that `once` carries out each of them; \
-            databases send no id, so that `attempts` needs a `call` there. A request of more than 1 MiB, one of \
-            HTTP/2, and what is part of a transaction of Redis are not repeated: the fault then \
-            leaves them alone and does not count them.",
+            databases send no id, so that `attempts` needs a `call` there. A request of more than 1 MiB and \
+            what is part of a transaction of Redis are not repeated: the fault then leaves them \
+            alone and does not count them.",
         mistakes: &[
             "\
                 Without a ledger, `no-double-effect` or `nothing-lost` a run shows only that the \

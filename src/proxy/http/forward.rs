@@ -81,10 +81,10 @@ where
 }
 
 /// The most bytes of a request, head and body, that are kept to be sent again.
-const COPY_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const COPY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The time in which the dependency must answer a request that is sent again.
-const COPY_TIME_MAX: Duration = Duration::from_secs(10);
+pub(super) const COPY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A request that is kept to be sent again, unless it is too long.
 #[derive(Default)]
@@ -110,6 +110,14 @@ impl KeptRequest {
     fn whole(&self) -> Option<Vec<u8>> {
         let kept = self.0.lock();
         (!kept.is_too_long).then(|| kept.bytes.clone())
+    }
+}
+
+/// What is to be done to the answer, and how often the request is sent again before that.
+pub(super) fn repeats(then: Option<(Then, FaultId)>) -> (Option<(Then, FaultId)>, u32) {
+    match then {
+        Some((Then::Repeat { times, then }, fault)) => (Some((*then, fault)), times),
+        other => (other, 0),
     }
 }
 

@@ -17,7 +17,8 @@ use super::{
     desk::{Desk, Subject},
     exchange::{Exchange, Tally},
     forward::{
-        Answered, ClientEnd, Download, Failure, KeptRequest, Repeat, send, tunnel, write_reply,
+        Answered, ClientEnd, Download, Failure, KeptRequest, Repeat, repeats, send, tunnel,
+        write_reply,
     },
     head::{BadHead, RequestFacts, read_request},
 };
@@ -627,14 +628,6 @@ where
             Ok(()) => Over::orderly("both sides closed after an upgrade"),
             Err(error) => Over::cut(format!("broke off: {error}"), Closing::Reset),
         }
-    }
-}
-
-/// What is to be done to the answer, and how often the request is sent again before that.
-fn repeats(then: Option<(Then, FaultId)>) -> (Option<(Then, FaultId)>, u32) {
-    match then {
-        Some((Then::Repeat { times, then }, fault)) => (Some((*then, fault)), times),
-        other => (other, 0),
     }
 }
 

@@ -16,6 +16,7 @@
 use super::{
     desk::Desk,
     exchange::{Exchange, memory_key},
+    forward::{COPY_BYTES_MAX, COPY_TIME_MAX, repeats},
     head::HEAD_BYTES_MAX,
     http1::{Dial, Over},
     memory::{ANSWER_BYTES_MAX, Remembered},
@@ -32,7 +33,8 @@ use crate::{
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use h2::{Reason, RecvStream, SendStream, client, server};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, request};
+use parking_lot::Mutex as Lock;
 use std::{
     future::poll_fn,
     io,
@@ -88,6 +90,57 @@ struct Connection<D> {
 struct Upstream {
     requests: client::SendRequest<Bytes>,
     _running: AbortOnDropHandle<()>,
+}
+
+/// A request that is kept to be sent again, unless it is too long.
+struct KeptStream(Lock<Kept>);
+
+struct Kept {
+    head: request::Parts,
+    is_bodiless: bool,
+    data: Vec<u8>,
+    trailers: Option<HeaderMap>,
+    is_too_long: bool,
+}
+
+/// A request that is sent again.
+struct Again {
+    head: request::Parts,
+    is_bodiless: bool,
+    data: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+impl KeptStream {
+    fn new(head: &request::Parts, is_bodiless: bool) -> Self {
+        Self(Lock::new(Kept {
+            head: head.clone(),
+            is_bodiless,
+            data: Vec::new(),
+            trailers: None,
+            is_too_long: false,
+        }))
+    }
+
+    fn add(&self, piece: &[u8]) {
+        let mut kept = self.0.lock();
+        kept.is_too_long |= kept.data.len() + piece.len() > COPY_BYTES_MAX;
+        if kept.is_too_long {
+            kept.data = Vec::new();
+        } else {
+            kept.data.extend_from_slice(piece);
+        }
+    }
+
+    fn whole(&self) -> Option<Again> {
+        let kept = self.0.lock();
+        (!kept.is_too_long).then(|| Again {
+            head: kept.head.clone(),
+            is_bodiless: kept.is_bodiless,
+            data: Bytes::copy_from_slice(&kept.data),
+            trailers: kept.trailers.clone(),
+        })
+    }
 }
 
 /// Why a stream did not end with an answer.
@@ -371,6 +424,8 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
             })?,
             () = client_gone(respond) => return Err(Broken::ClientGone),
         };
+        let (then, times) = repeats(then);
+        let kept = (times > 0).then(|| KeptStream::new(&parts, is_bodiless));
         let sent = requests.send_request(Request::from_parts(parts, ()), is_bodiless);
         let (answer, sender) = sent.map_err(|error| broken_upstream(&error))?;
         let tally = Arc::clone(&exchange.tally);
@@ -379,10 +434,18 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
                 tally.sent_whole();
                 return;
             }
-            let look = |data: &[u8]| tally.look_up(data);
+            let look = |data: &[u8]| {
+                tally.look_up(data);
+                if let Some(kept) = &kept {
+                    kept.add(data);
+                }
+            };
             let count = |len| tally.add_up(len);
             // Whoever broke off is found out where the answer is awaited.
-            if pass_body(body, sender, look, count).await.is_ok() {
+            if let Ok(trailers) = pass_body(body, sender, look, count).await {
+                if let Some(kept) = &kept {
+                    kept.0.lock().trailers = trailers;
+                }
                 tally.sent_whole();
             }
         });
@@ -394,7 +457,8 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
             faults,
         };
         let answered = {
-            let mut answering = std::pin::pin!(down.run(answer, then));
+            let kept = kept.as_ref().map(|kept| (kept, times));
+            let mut answering = std::pin::pin!(down.run(answer, then, kept));
             loop {
                 tokio::select! {
                     biased;
@@ -410,6 +474,21 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
             up.await;
         }
         Ok(())
+    }
+
+    /// Sends a copy of a request, and says so when the last of it is on its way: the status of the
+    /// final answer, if one comes.
+    async fn once(&self, copy: &Again, sent: impl FnOnce()) -> Option<u16> {
+        let (mut requests, _upstream) = self.requests().await.ok()?;
+        let head = Request::from_parts(copy.head.clone(), ());
+        let (answer, mut sender) = requests.send_request(head, copy.is_bodiless).ok()?;
+        if !copy.is_bodiless {
+            let data = Bytes::clone(&copy.data);
+            send_data(&mut sender, data, false).await.ok()?;
+            end_stream(&mut sender, copy.trailers.clone()).ok()?;
+        }
+        sent();
+        Some(answer.await.ok()?.status().as_u16())
     }
 
     /// A handle to the dependency's connection that can take a request now, and what keeps that
@@ -485,6 +564,7 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
         &mut self,
         answer: client::ResponseFuture,
         then: Option<(Then, FaultId)>,
+        repeat: Option<(&KeptStream, u32)>,
     ) -> Result<(), Broken> {
         let answer = self.final_answer(answer).await?;
         self.exchange
@@ -493,6 +573,12 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
         let Some((then, fault)) = then else {
             return self.pass_all(answer).await;
         };
+        if let Some((kept, times)) = repeat
+            && !self.repeat(kept, times).await?
+        {
+            self.exchange.did_not_act(fault);
+            return self.pass_all(answer).await;
+        }
         match then {
             Then::Reply(reply) => {
                 drop(answer);
@@ -515,10 +601,40 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
             Then::EmptyBody => self.empty_body(answer).await,
             Then::Stale => self.stale(answer, fault).await,
             Then::Repeat { .. } => {
-                // Not carried over HTTP/2.
+                // Once is said by `repeat`; nobody repeats what is repeated.
                 self.exchange.did_not_act(fault);
                 self.pass_all(answer).await
             }
+        }
+    }
+
+    /// Sends the request so many times more, each time on a stream of its own, and counts how often
+    /// it was carried out. Whether it was sent at all: not if it was too long to be kept, or if the
+    /// dependency answered before it had the whole of it.
+    async fn repeat(&mut self, kept: &KeptStream, times: u32) -> Result<bool, Broken> {
+        let tally = Arc::clone(&self.exchange.tally);
+        let whole = kept.whole().filter(|_| tally.is_sent_whole());
+        let Some(copy) = whole else {
+            return Ok(false);
+        };
+        let connection = self.connection;
+        let sending = async {
+            let mut is_sent = false;
+            for _ in 0..times {
+                let once = connection.once(&copy, || {
+                    is_sent = true;
+                    tally.copy_sent();
+                });
+                if let Ok(Some(status)) = timeout(COPY_TIME_MAX, once).await {
+                    tally.copy_answered(status);
+                }
+            }
+            is_sent
+        };
+        tokio::select! {
+            biased;
+            is_sent = sending => Ok(is_sent),
+            () = client_gone(self.respond) => Err(Broken::ClientGone),
         }
     }
 
@@ -779,14 +895,14 @@ async fn receiver_gone(sender: &mut SendStream<Bytes>) {
     let _ = poll_fn(|cx| sender.poll_reset(cx)).await;
 }
 
-/// Passes a request's body with its trailers, as far as the dependency has room for it. What comes
-/// is looked at, and counted once it has passed.
+/// Passes a request's body with its trailers, which it gives back, as far as the dependency has room
+/// for it. What comes is looked at, and counted once it has passed.
 async fn pass_body(
     mut body: RecvStream,
     mut sender: SendStream<Bytes>,
     look: impl Fn(&[u8]),
     count: impl Fn(u64),
-) -> Result<(), h2::Error> {
+) -> Result<Option<HeaderMap>, h2::Error> {
     while let Some(data) = body.data().await {
         let data = data?;
         let len = data.len();
@@ -796,7 +912,8 @@ async fn pass_body(
         body.flow_control().release_capacity(len)?;
     }
     let trailers = body.trailers().await?;
-    end_stream(&mut sender, trailers)
+    end_stream(&mut sender, trailers.clone())?;
+    Ok(trailers)
 }
 
 fn end_stream(

@@ -290,6 +290,110 @@ async fn a_fault_on_an_answer_that_never_came_did_not_act() {
     assert_eq!(attempt.faults, []);
 }
 
+/// A POST that is repeated while it is answered so; what its client sees of it.
+async fn posted(
+    rig: &Rig,
+    requests: &mut client::SendRequest<Bytes>,
+    statuses: [Option<u16>; 3],
+) -> Result<Response<RecvStream>, h2::Error> {
+    let post = Request::post("http://store/b/k").body(()).unwrap();
+    let (answer, mut sender) = requests.send_request(post, false).unwrap();
+    let mut sums = HeaderMap::new();
+    sums.insert("x-sum", "7".parse().unwrap());
+    send(&mut sender, b"charge it", sums.clone()).await;
+    let mut upstream = accept(rig).await;
+    for status in statuses {
+        let (mut request, mut respond) = upstream.next().await;
+        assert_eq!(request.uri(), "http://store/b/k");
+        let (body, trailers) = whole(request.body_mut()).await.unwrap();
+        assert_eq!((&*body, trailers.as_ref()), (&b"charge it"[..], Some(&sums)));
+        match status {
+            Some(status) => {
+                let head = Response::builder().status(status).body(()).unwrap();
+                respond.send_response(head, true).unwrap();
+            }
+            None => respond.send_reset(Reason::INTERNAL_ERROR),
+        }
+    }
+    soon("the answer", answer).await
+}
+
+#[tokio::test]
+async fn a_write_can_be_carried_out_several_times_and_what_nobody_answered_is_unknown() {
+    for (statuses, applied, repeated, unknown) in [
+        ([Some(201); 3], Applied::Yes, 2, 0),
+        ([Some(201), Some(409), Some(201)], Applied::Yes, 1, 0),
+        ([Some(201), Some(201), None], Applied::Yes, 1, 1),
+        ([Some(500), Some(500), None], Applied::Unknown, 0, 2),
+        ([Some(409), None, Some(201)], Applied::Yes, 0, 1),
+    ] {
+        let mut rig = Rig::new(Protocol::Http).await;
+        rig.switch.set(super::ambiguous(
+            "applied = 'repeated'\ntimes = 3\nseen = 'late'\ndelay = '1ms'",
+        ));
+        let (mut requests, _ended) = connect(&rig).await;
+        let answer = posted(&rig, &mut requests, statuses).await.unwrap();
+        assert_eq!(Some(answer.status().as_u16()), statuses[0]);
+        let seen = rig.attempt().await;
+        assert_eq!(
+            (seen.applied, seen.repeated, seen.repeated_unknown),
+            (applied, repeated, unknown),
+            "{statuses:?}"
+        );
+        assert_eq!(seen.faults.len(), 1);
+    }
+    // Whatever its client sees.
+    let mut rig = Rig::new(Protocol::Http).await;
+    rig.switch.set(super::ambiguous(
+        "applied = 'repeated'\ntimes = 3\nseen = 'reset'",
+    ));
+    let (mut requests, _ended) = connect(&rig).await;
+    let reset = posted(&rig, &mut requests, [Some(201); 3]).await;
+    assert!(reset.unwrap_err().is_reset());
+    let seen = rig.attempt().await;
+    assert_eq!((seen.end, seen.repeated), (AttemptEnd::Cut, 2));
+}
+
+#[tokio::test]
+async fn a_copy_on_a_stream_that_its_client_leaves_may_have_been_carried_out() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    rig.switch.set(super::ambiguous(
+        "applied = 'repeated'\ntimes = 3\nseen = 'time-out'",
+    ));
+    let (mut requests, _ended) = connect(&rig).await;
+    let (answer, mut sender) = {
+        let post = Request::post("http://store/b/k").body(()).unwrap();
+        requests.send_request(post, true).unwrap()
+    };
+    let mut upstream = accept(&rig).await;
+    let (_, mut respond) = upstream.next().await;
+    respond.send_response(Response::new(()), true).unwrap();
+    let _copy = upstream.next().await;
+    sender.send_reset(Reason::CANCEL);
+    drop(answer);
+    let seen = rig.attempt().await;
+    assert_eq!((seen.end, seen.applied), (AttemptEnd::GaveUp, Applied::Yes));
+    assert_eq!((seen.repeated, seen.repeated_unknown), (0, 1));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_too_long_to_be_repeated_passes_and_is_no_hit() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    rig.switch
+        .set(super::ambiguous("applied = 'repeated'\nseen = 'reset'"));
+    let (mut requests, _ended) = connect(&rig).await;
+    let (answer, mut sender) = requests.send_request(put(), false).unwrap();
+    let body = vec![b'x'; 1024 * 1024 + 1];
+    tokio::spawn(async move { send(&mut sender, &body, HeaderMap::new()).await });
+    let mut upstream = accept(&rig).await;
+    let (mut request, mut respond) = upstream.next().await;
+    whole(request.body_mut()).await.unwrap();
+    respond.send_response(Response::new(()), true).unwrap();
+    soon("the answer", answer).await.unwrap();
+    let seen = rig.attempt().await;
+    assert_eq!((seen.repeated, seen.faults.len()), (0, 0));
+}
+
 #[tokio::test]
 async fn a_dependency_that_speaks_no_http2_is_told_in_its_own_words() {
     let mut rig = Rig::new(Protocol::Http).await;
