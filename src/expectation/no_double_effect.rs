@@ -153,7 +153,7 @@ fn parse(
     let operations = names::operations(fields, "operation", problems);
     let paths = patterns(fields, "path", problems);
     let tables = patterns(fields, "table", problems);
-    has_tables(fields, of, names, problems);
+    let tables = tables.filter(|_| has_tables(fields, of, names, problems));
     let settle = fields.duration("settle", problems).unwrap_or(SETTLE);
     let at_most = fields.integer("at_most", problems).unwrap_or(0);
     Some(Box::new(NoDoubleEffect {
@@ -186,17 +186,25 @@ fn patterns(
     Some(texts.into_iter().map(|text| text.value).collect())
 }
 
-/// `table` is for databases whose statements name one.
-fn has_tables(fields: &Fields<'_>, on: &str, names: &Names<'_>, problems: &mut Problems) {
+/// Whether statements of all that `on` names may name a table, where the file asks for one; a
+/// problem if not.
+fn has_tables(
+    fields: &Fields<'_>,
+    on: &str,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> bool {
     let mut own = names.dependencies.iter();
     let other = own.find(|(name, role, protocol)| {
         (*name == on || *role == Some(on)) && !has_table(*protocol)
     });
-    if let Some((name, _, protocol)) = other.filter(|_| fields.has("table")) {
-        let message = format!("`{name}` speaks {protocol}, whose requests name no table");
-        let hint = "say by `path` which are meant".to_owned();
-        fields.problem(problems, "table", message, hint);
-    }
+    let Some((name, _, protocol)) = other.filter(|_| fields.has("table")) else {
+        return true;
+    };
+    let message = format!("`{name}` speaks {protocol}, whose requests name no table");
+    let hint = "say by `path` which are meant".to_owned();
+    fields.problem(problems, "table", message, hint);
+    false
 }
 
 /// Whether requests of a protocol are statements about tables.

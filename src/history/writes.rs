@@ -460,19 +460,18 @@ mod tests {
 
     #[test]
     fn what_a_lost_commit_did_is_recovered_and_what_is_done_again_doubled() {
-        let insert = |began| post(began).operation("INSERT");
-        let lost = || insert(25_000).untold(27_000);
+        let lost = || post(25_000).untold(27_000);
         for (attempts, expected) in [
             (vec![lost()], vec![Recovered]),
-            (vec![lost(), insert(28_000)], vec![Doubled]),
-            (vec![lost(), insert(28_000).untold(29_000), insert(29_500)], vec![Doubled]),
-            (vec![lost(), insert(28_000).rows(0)], vec![Kept]),
-            (vec![lost(), insert(28_000).applied(Applied::No)], vec![Kept]),
+            (vec![lost(), post(28_000)], vec![Doubled]),
+            (vec![lost(), post(28_000).untold(29_000), post(29_500)], vec![Doubled]),
+            (vec![lost(), post(28_000).rows(0)], vec![Kept]),
+            (vec![lost(), post(28_000).applied(Applied::No)], vec![Kept]),
             (vec![lost().applied(Applied::Unknown)], vec![Indeterminate]),
-            (vec![lost().applied(Applied::Unknown), insert(28_000)], vec![Indeterminate]),
-            (vec![lost(), insert(28_000).captured("order", "8")], vec![Kept, Recovered]),
+            (vec![lost().applied(Applied::Unknown), post(28_000)], vec![Indeterminate]),
+            (vec![lost(), post(28_000).captured("order", "8")], vec![Kept, Recovered]),
             // One that did not wait for the other is no retry of it.
-            (vec![lost(), insert(26_000)], vec![Kept, Recovered]),
+            (vec![lost(), post(26_000)], vec![Kept, Recovered]),
         ] {
             let shown = format!("{attempts:?}");
             assert_eq!(fate(attempts), expected, "{shown}");

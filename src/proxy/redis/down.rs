@@ -408,10 +408,14 @@ impl<'a> Down<'a> {
             Fate::Pass if kind == Kind::Queued && answer == Said::Queued => {
                 self.wait_for_exec(statement);
             }
-            Fate::Pass => self.answered.push(statement),
+            Fate::Pass => {
+                self.answered.append(&mut self.settled);
+                self.answered.push(statement);
+            }
             Fate::Swallow(instead) => {
                 let done = self.instead(statement, instead).await;
-                self.settled_are_untold();
+                // Dropped, their client was not told.
+                self.settled.clear();
                 done?;
             }
         }
@@ -420,7 +424,7 @@ impl<'a> Down<'a> {
 
     /// A command in a transaction: what becomes of it `EXEC` says.
     fn wait_for_exec(&mut self, mut statement: Box<Statement>) {
-        statement.upstream_answered(Applied::Unknown);
+        statement.withhold();
         statement.leaves(self.desk.shared.now());
         if self.transaction.len() < TRANSACTION_MAX {
             self.transaction.push(statement);
@@ -489,14 +493,6 @@ impl<'a> Down<'a> {
                 // Its `+QUEUED` has yet to leave.
                 self.answered.push(statement);
             }
-        }
-    }
-
-    /// The client does not get the answer that says what became of the commands of a transaction.
-    fn settled_are_untold(&mut self) {
-        for mut statement in self.settled.drain(..) {
-            statement.untold();
-            statement.finish(AttemptEnd::Answered);
         }
     }
 
@@ -618,7 +614,13 @@ impl<'a> Down<'a> {
         if !is_gone {
             self.queued_are_over().await;
         }
+        let mut settled = Vec::new();
         for mut statement in self.answered.drain(..) {
+            if statement.is_over() {
+                // The end of its transaction comes behind it: only then its client is told.
+                settled.push(statement);
+                continue;
+            }
             if !is_gone && !is_clear {
                 statement.settle().await;
                 now = self.desk.shared.now();
@@ -629,17 +631,17 @@ impl<'a> Down<'a> {
                 now = self.desk.shared.now();
             }
             if is_gone {
+                settled.clear();
                 statement.gave_up();
-            } else {
+                continue;
+            }
+            for mut statement in settled.drain(..) {
                 statement.finish_at(AttemptEnd::Answered, now);
             }
+            statement.finish_at(AttemptEnd::Answered, now);
         }
         if is_gone {
-            self.settled_are_untold();
             return Err(Over::client_gone());
-        }
-        for mut statement in self.settled.drain(..) {
-            statement.finish_at(AttemptEnd::Answered, now);
         }
         Ok(())
     }
@@ -670,7 +672,6 @@ impl<'a> Down<'a> {
     /// The connection is over in the midst of something.
     fn abandon(&mut self, end: AttemptEnd) {
         self.end_transaction();
-        self.settled_are_untold();
         let current = self.current.take().and_then(|current| current.statement);
         for mut statement in current.into_iter().chain(self.answered.drain(..)) {
             match end {
@@ -685,7 +686,6 @@ impl Drop for Down<'_> {
     fn drop(&mut self) {
         // An engine that is dropped half-way knows as much.
         self.end_transaction();
-        self.settled_are_untold();
     }
 }
 
