@@ -13,6 +13,7 @@
 //! | some fault acted less often than its `min_hits` | inconclusive | stays: what did act was enough |
 //! | the run ended before a judged phase was over | inconclusive | stays: more of the same mends nothing |
 //! | the load missed its schedule by more than 1 % of its operations, and more than two | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
+//! | more than 10 % of its operations began late though there was room for them, and the expectation hangs on time | inconclusive | becomes inconclusive: the machine was too busy for us, and so it may have been for the system |
 //! | an instance had exited on its own account and was not running in a judged phase, or while ledgers were watched after it, and the expectation is about what the system does not do | inconclusive: who is dead obeys | stays |
 //! | judging panicked | – | inconclusive, with the panic's message |
 //!
@@ -62,6 +63,10 @@ const MISSED_SHARE_MAX: f64 = 0.01;
 
 /// So few missed operations are no other load, however thin it is: one in sixty is more than 1 %.
 const MISSED_FEW: u64 = 2;
+
+/// With a greater share of a load's operations begun late by a machine that was too busy for us, the
+/// system may have been too slow for the same reason.
+const BUSY_SHARE_MAX: f64 = 0.1;
 
 /// Requests that we held up for less might as well have met a busy machine.
 const WAITED_MIN: Micros = Micros::from_millis(20);
@@ -334,11 +339,18 @@ fn missed_schedule(expectation: &dyn Expectation, view: &View<'_>) -> Option<Dou
             .collect();
     }
     let windows = view.windows();
-    loads.iter().find_map(|load| {
-        let late = lateness(view, load, &windows)?;
-        Some(Doubt::weak(format!(
-            "load `{load}` missed its schedule: {late}"
-        )))
+    let late = loads
+        .iter()
+        .filter_map(|load| Some((load, lateness(view, load, &windows)?)));
+    let is_busy = |late: &Lateness| expectation.hangs_on_time() && late.is_busy;
+    // The gravest of them: where the machine was too busy, nothing else is to be said.
+    let (load, late) = late.max_by_key(|(_, late)| is_busy(late))?;
+    let reason = format!("load `{load}` missed its schedule: {}", late.words);
+    Some(match is_busy(&late) {
+        true => Doubt::grave(format!(
+            "{reason}; where so many begin late, the machine was too busy for the system as well"
+        )),
+        false => Doubt::weak(reason),
     })
 }
 
@@ -438,27 +450,43 @@ fn unanswered_load(view: &View<'_>) -> Option<String> {
 fn late_load(view: &View<'_>, windows: &[Window]) -> Option<String> {
     view.system.loads.iter().find_map(|load| {
         let late = lateness(view, &load.name, windows)?;
-        Some(format!("load `{}` missed its schedule: {late}", load.name))
+        let (load, late) = (&load.name, late.words);
+        Some(format!("load `{load}` missed its schedule: {late}"))
     })
 }
 
-/// The operations of a load that missed their schedule in these windows, in words, where they are
-/// more than [`MISSED_SHARE_MAX`] of those offered there and more than [`MISSED_FEW`].
-fn lateness(view: &View<'_>, load: &str, windows: &[Window]) -> Option<String> {
-    let (mut missed, mut offered) = (0, 0);
+/// A load that missed its schedule.
+struct Lateness {
+    /// By how many operations.
+    words: String,
+    /// Whether so many began late for want of a processor that the system may have lacked it too.
+    is_busy: bool,
+}
+
+/// How a load missed its schedule in these windows, if it did by more than [`MISSED_SHARE_MAX`] of
+/// the operations offered there and by more than [`MISSED_FEW`]. An entry that reaches beyond the
+/// windows counts as a whole, up to what was offered.
+fn lateness(view: &View<'_>, load: &str, windows: &[Window]) -> Option<Lateness> {
+    let (mut missed, mut unsent) = (0, 0);
     for entry in view.missed_in(load, windows.to_vec()) {
         missed += entry.count;
-        offered += entry.unsent;
+        unsent += entry.unsent;
     }
-    for window in windows {
-        offered += view.operations_in(load, *window).len() as u64;
-    }
-    let share = missed as f64 / offered.max(1) as f64;
-    (missed > MISSED_FEW && share > MISSED_SHARE_MAX).then(|| {
-        format!(
+    let begun = windows
+        .iter()
+        .map(|one| view.operations_in(load, *one).len());
+    let begun = begun.sum::<usize>() as u64;
+    let offered = begun + unsent;
+    let share = |part: u64| part as f64 / offered.max(1) as f64;
+    // What was not sent found no room, which may be the system's doing.
+    let late = (missed - unsent.min(missed)).min(begun);
+    let missed = missed.min(offered);
+    (missed > MISSED_FEW && share(missed) > MISSED_SHARE_MAX).then(|| Lateness {
+        words: format!(
             "{} operations began late or not at all",
             part_of(missed, offered)
-        )
+        ),
+        is_busy: late > MISSED_FEW && share(late) > BUSY_SHARE_MAX,
     })
 }
 
@@ -787,6 +815,45 @@ mod tests {
         weighed(&failing().missed(15, "ask", 20), Status::Fail, "");
         weighed(&passing().missed(15, "train", 20), Status::Pass, "");
         weighed(&passing().missed(35, "ask", 20), Status::Pass, "");
+    }
+
+    #[test]
+    fn a_machine_too_busy_for_us_may_have_been_so_for_the_system() {
+        let reason = "10.25% (41 of 400) operations began late or not at all; where so many";
+        weighed(
+            &failing().missed(15, "ask", 41),
+            Status::Inconclusive,
+            reason,
+        );
+        weighed(
+            &passing().missed(15, "ask", 41),
+            Status::Inconclusive,
+            reason,
+        );
+        weighed(&failing().missed(15, "ask", 40), Status::Fail, "");
+        // Another load than the one that is judged, and another time.
+        weighed(&failing().missed(15, "train", 400), Status::Fail, "");
+        weighed(&failing().missed(35, "ask", 400), Status::Fail, "");
+        // What was not sent found no room: a system that hangs takes it all.
+        weighed(&failing().unsent(15, "ask", 400), Status::Fail, "");
+    }
+
+    #[test]
+    fn what_does_not_hang_on_time_fails_on_a_busy_machine_too() {
+        let alive = "kind = \"alive\"";
+        let story = failing().process(15_000, "main", "exited", false);
+        let busy = story.missed(15, "ask", 400).missed(15, "train", 400);
+        assert_eq!(check(alive, &busy).status, Status::Fail);
+    }
+
+    #[test]
+    fn no_more_are_said_to_be_late_than_there_were() {
+        let verdict = check(EXPECT, &passing().missed(15, "ask", 1_000));
+        let reason = verdict.reason.unwrap();
+        assert!(
+            reason.contains("100% (400 of 400) operations began late"),
+            "{reason}"
+        );
     }
 
     #[test]
