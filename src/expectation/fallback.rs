@@ -7,7 +7,7 @@ use super::{
     whose::{EXCEPT, HIT, SPARED, WHERE, Whose},
 };
 use crate::{
-    history::{Outcome, View, Window},
+    history::{Operation, Outcome, PhaseSpan, View, Window},
     input::{About, Fields, Key, Problems, Shape},
     units::Share,
 };
@@ -120,7 +120,7 @@ impl Fallback {
     fn answered_by_fallback(&self, everybody: &View<'_>, load: &str) -> Judgement {
         let view = &self.whose.of(everybody);
         let mut operations = view.operations(load);
-        operations.retain(|one| !one.cut);
+        operations.retain(|one| !one.cut && !was_before(view, one));
         let count = operations.len() as u64;
         let degraded = |outcome| outcome == Outcome::Degraded;
         let by_fallback = operations
@@ -187,6 +187,24 @@ impl Fallback {
         }
         judgement
     }
+}
+
+/// Whether an operation began before its phase's faults came into force, which on a busy machine is a
+/// little later than the phase's beginning, and was answered: no fallback was called for.
+fn was_before(view: &View<'_>, operation: &Operation) -> bool {
+    let mut spans = view.spans();
+    let within =
+        |span: &&PhaseSpan| Window::new(span.began, span.ended).contains(operation.intended);
+    let Some(span) = spans.find(within) else {
+        return false;
+    };
+    let faults = view.history.faults.iter().filter(|fault| {
+        let phase = view.fault(fault).map(|(phase, _)| phase);
+        phase == Some(span.index)
+    });
+    let armed = faults.map(|fault| fault.armed).min();
+    let answered = operation.outcome == Outcome::Ok;
+    answered && armed.is_some_and(|armed| operation.began <= armed)
 }
 
 /// Calls that began in the windows, and how many a second that is.
@@ -267,6 +285,27 @@ mod tests {
     const ANSWERED: &str = "kind = \"fallback\"\nload = \"ask\"\nat_least = \"90%\"";
     const TAKEN: &str =
         "kind = \"fallback\"\non = \"s3\"\ninstead = \"backup\"\nat_least = \"90%\"";
+
+    #[test]
+    fn what_began_before_the_fault_and_was_answered_called_for_no_fallback() {
+        // One operation a second, the first of which begins with the phase, at 10 s.
+        let story = |outcome, armed| {
+            Story::new()
+                .healthy(0..10)
+                .load("ask", 10..11, 1, outcome, 20)
+                .load("ask", 11..14, 1, Outcome::Degraded, 20)
+                .armed(armed)
+        };
+        let verdict = check(ANSWERED, &story(Outcome::Ok, 10_001));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        assert_eq!(verdict.measured, "100% (3 of 3) by a fallback");
+        let of_four = [(Outcome::Ok, 9_999), (Outcome::Failed, 10_001)];
+        for (outcome, armed) in of_four {
+            let verdict = check(ANSWERED, &story(outcome, armed));
+            assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+            assert_eq!(verdict.measured, "75% (3 of 4) by a fallback");
+        }
+    }
 
     #[test]
     fn enough_answers_by_the_fallback_pass_and_fewer_fail() {

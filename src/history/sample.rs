@@ -36,6 +36,8 @@ pub struct Story {
     pub observations: Vec<Observation>,
     /// How often the fault acted, as its lifting says.
     pub hits: u64,
+    /// When the fault came into force.
+    pub armed: Micros,
     /// When the run ended, in seconds, and how; `None`: killed.
     pub ended: Option<(u64, &'static str)>,
     numbers: BTreeMap<String, u64>,
@@ -53,6 +55,7 @@ impl Story {
         Self {
             observations: Vec::new(),
             hits: 10,
+            armed: Micros::from_secs(OUTAGE),
             ended: Some((END, COMPLETED)),
             numbers: BTreeMap::new(),
         }
@@ -407,6 +410,13 @@ impl Story {
         self
     }
 
+    /// The fault came into force only then, in milliseconds.
+    #[must_use]
+    pub fn armed(mut self, millis: u64) -> Self {
+        self.armed = Micros::from_millis(millis);
+        self
+    }
+
     /// The run ended at this second, in this way; `None`: the runner was killed.
     #[must_use]
     pub fn ends(mut self, second: u64, how: Option<&'static str>) -> Self {
@@ -429,7 +439,7 @@ impl Story {
                 index: 1,
             },
             Observation::Armed {
-                at: at(OUTAGE),
+                at: self.armed,
                 fault,
             },
             Observation::Phase {

@@ -51,14 +51,18 @@ impl Board {
         }
     }
 
-    /// Replaces whatever is in force by the faults of this phase, at once on every dependency.
-    /// `lasts` is what ramps are stretched over.
+    /// Replaces whatever is in force by the faults of this phase, at once on every dependency. `at` is
+    /// when the phase should begin and `lasts` what ramps are stretched over; the history says when
+    /// the faults truly changed, which on a busy machine may be later.
     pub fn arm(&mut self, phase: &Phase, system: &System, at: Micros, lasts: Duration) {
+        let now = self.recorder.now().max(at);
         let mut armed = BTreeMap::new();
         let mut sets: Vec<Vec<Arc<Active>>> = self.switches.iter().map(|_| Vec::new()).collect();
         for (place, spec) in phase.faults.iter().enumerate() {
-            self.recorder
-                .record(Observation::Armed { at, fault: spec.id });
+            self.recorder.record(Observation::Armed {
+                at: now,
+                fault: spec.id,
+            });
             let actives = self.activate(phase, place, spec, system, at, lasts, &mut sets);
             armed.insert(
                 spec.id,
@@ -73,7 +77,7 @@ impl Board {
             switch.set(FaultSet::new(set));
         }
         let lifted = std::mem::replace(&mut self.in_force, armed);
-        self.record_lifted(&lifted, at);
+        self.record_lifted(&lifted, now);
     }
 
     #[expect(
