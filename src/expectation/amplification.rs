@@ -14,6 +14,10 @@ use crate::{
 /// The fewest arrivals in the steady phases that a rate is made of.
 const BASELINE_MIN: usize = 10;
 
+/// The fewest requests that must have been due in a judged phase, by what came in to the system
+/// itself: who is asked nothing asks nothing, and neither multiplies requests nor ends them.
+const DUE_MIN: f64 = 3.0;
+
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "amplification",
     summary: "a dependency gets at most, or at least, so many times the requests of steady state",
@@ -25,7 +29,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             says how many.",
         evidence: "\
             Attempts a second at the proxy in each phase, against the steady phases.",
-        doubt: "The steady phases have no requests to hold against.",
+        doubt: "\
+            The steady phases have no requests to hold against; or so little load came in to the \
+            system in a judged phase that no request to the dependency was due.",
         mistakes: &[
             "\
                 More load in a phase (`load = { ask = \"10x\" }`) is more requests too, without any \
@@ -102,6 +108,9 @@ struct Busy {
     from: Micros,
     count: usize,
     per_second: f64,
+    /// How many requests were due, by the operations that came in and what comes of one in steady
+    /// state. `None` where there is no load to tell it by.
+    due: Option<f64>,
 }
 
 impl Busy {
@@ -115,7 +124,7 @@ impl Busy {
 }
 
 impl Amplification {
-    fn busy(&self, view: &View<'_>, name: &str, window: Window) -> Busy {
+    fn busy(&self, view: &View<'_>, name: &str, window: Window, of_one: Option<f64>) -> Busy {
         let count = wire::arrivals(view, &self.on, &self.meant, window).len();
         let seconds = window.length().as_secs_f64();
         Busy {
@@ -127,7 +136,15 @@ impl Amplification {
             } else {
                 0.0
             },
+            due: of_one.map(|of_one| of_one * came_in(view, window) as f64),
         }
+    }
+
+    /// The fewest requests that must have been due: where fewer are allowed than in steady state, so
+    /// many that one of them is no more than allowed.
+    fn due_min(&self) -> f64 {
+        let of_few = self.at_most.map_or(0.0, f64::recip);
+        of_few.ceil().max(DUE_MIN)
     }
 
     fn steady(&self, view: &View<'_>) -> (usize, f64) {
@@ -141,14 +158,30 @@ impl Amplification {
     }
 }
 
+/// How many operations came in, of whatever load.
+fn came_in(view: &View<'_>, window: Window) -> usize {
+    let loads = view.system.loads.iter().map(|load| &load.name);
+    let doors = view.system.ingress.iter().map(|ingress| &ingress.name);
+    let names = loads.chain(doors);
+    names
+        .map(|name| view.operations_in(name, window).len())
+        .sum()
+}
+
 impl Expectation for Amplification {
     fn judge(&self, view: &View<'_>) -> Judgement {
         let (steady_count, steady) = self.steady(view);
+        let steadily: usize = view
+            .steady()
+            .into_iter()
+            .map(|one| came_in(view, one))
+            .sum();
+        let of_one = (steadily > 0).then(|| steady_count as f64 / steadily as f64);
         let phases: Vec<Busy> = view
             .spans()
             .map(|span| {
                 let name = view.phase(span).map_or("", |phase| &phase.name);
-                self.busy(view, name, Window::new(span.began, span.ended))
+                self.busy(view, name, Window::new(span.began, span.ended), of_one)
             })
             .collect();
         let count = phases.iter().map(|phase| phase.count as u64).sum();
@@ -185,6 +218,16 @@ impl Expectation for Amplification {
                 .fail(format!("{:.2}x is more than {most}x", factor(worst)))
                 .with(evidence(&over));
         }
+        let idle = phases
+            .iter()
+            .find_map(|phase| Some((phase, phase.due.filter(|due| *due < self.due_min())?)));
+        if let Some((phase, due)) = idle {
+            return judgement.inconclusive(format!(
+                "so little came in to the system in `{}` that {due:.1} requests were due, at least {} are needed",
+                phase.name,
+                self.due_min()
+            ));
+        }
         let worst = phases.iter().filter(|phase| under(phase)).min_by(by_rate);
         if let (Some(worst), Some(least)) = (worst, self.at_least) {
             return judgement
@@ -214,7 +257,10 @@ mod tests {
     use super::super::testing::{check, problems};
     use crate::{
         expectation::Status,
-        history::sample::{Story, attempt},
+        history::{
+            Outcome,
+            sample::{Story, attempt},
+        },
     };
 
     const EXPECT: &str = "kind = \"amplification\"\non = \"object-store\"\nat_most = \"3x\"";
@@ -264,6 +310,59 @@ mod tests {
         assert!(problems(&neither)[0].contains("neither `at_most` nor `at_least`"));
         let never = format!("{EXPECT}\nat_least = \"4x\"");
         assert!(problems(&never)[0].contains("no rate is"));
+    }
+
+    #[test]
+    fn who_is_asked_nothing_neither_keeps_a_bound_nor_breaks_one() {
+        let load = |from, to, per_second| {
+            Story::new()
+                .load("ask", 0..10, 20, Outcome::Ok, 20)
+                .load("ask", from..to, per_second, Outcome::Ok, 20)
+                .load("ask", 30..60, 20, Outcome::Ok, 20)
+                .load("train", 0..10, 20, Outcome::Ok, 20)
+                .load("train", 30..60, 20, Outcome::Ok, 20)
+        };
+        let steady = || (0..20).map(|n| attempt("s3", n * 500, n * 500 + 5));
+        let once = attempt("s3", 10_000, 10_005);
+        let least = "kind = \"amplification\"\non = \"object-store\"\nat_least = \"0.5x\"";
+        let tenth = EXPECT.replace("3x", "0.1x");
+        // One operation came in, from which a twentieth of a request comes in steady state.
+        let idle = load(10, 11, 1).attempts(steady()).attempt(once);
+        for expect in [EXPECT, least, &tenth] {
+            let verdict = check(expect, &idle);
+            assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+            let reason = verdict.reason.unwrap();
+            assert!(reason.contains("0.1 requests were due"), "{reason}");
+        }
+        // As much as before, of whom the dependency hears nothing more than once.
+        let heard = load(10, 30, 20).attempts(steady());
+        let once = attempt("s3", 10_000, 10_005);
+        let heard = heard.attempt(once);
+        assert_eq!(check(EXPECT, &heard).status, Status::Pass);
+        assert_eq!(check(&tenth, &heard).status, Status::Pass);
+        assert_eq!(check(least, &heard).status, Status::Fail);
+        // A storm is one, whatever came in.
+        let storm = (0..2_000).map(|n| attempt("s3", 10_000 + n, 10_001 + n));
+        let storm = load(10, 11, 1).attempts(steady()).attempts(storm);
+        assert_eq!(check(EXPECT, &storm).status, Status::Fail);
+    }
+
+    #[test]
+    fn the_fewer_are_allowed_the_more_must_have_been_due() {
+        // Two a second in steady state and 20 operations: a tenth of a request comes of each.
+        let story = |operations: u64| {
+            Story::new()
+                .healthy(0..10)
+                .load("ask", 10..10 + operations / 20, 20, Outcome::Ok, 20)
+                .load("train", 10..10 + operations / 20, 20, Outcome::Ok, 20)
+                .healthy(30..60)
+                .attempts((0..20).map(|n| attempt("s3", n * 500, n * 500 + 5)))
+                .attempt(attempt("s3", 10_000, 10_005))
+        };
+        let few = EXPECT.replace("3x", "0.1x");
+        assert_eq!(check(EXPECT, &story(40)).status, Status::Pass);
+        assert_eq!(check(&few, &story(40)).status, Status::Inconclusive);
+        assert_eq!(check(&few, &story(100)).status, Status::Pass);
     }
 
     #[test]
