@@ -18,6 +18,7 @@
 //! - [`policy`]: history to what clients did: time-outs, attempts, back-off; pure.
 //! - [`expectation`]: history to verdicts; pure.
 //! - [`metastability`]: histories to the boundary beyond which a system does not come back; pure.
+//! - [`selftest`]: verdicts on systems that are known, held against what is known; pure.
 //! - [`scenario`]: files to a valid scenario and its timeline.
 //! - [`history`]: what happened, written as it happens.
 //! - [`proxy`], [`load`], [`process`], `embedded`: what touches the world.
@@ -50,5 +51,6 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod seed;
+pub mod selftest;
 pub mod statistics;
 pub mod units;

@@ -52,6 +52,9 @@ pub enum Command {
     Report(Report),
     /// Find the trigger from which a system does not come back.
     Metastability(Metastability),
+    /// See on this machine that red is red: verdicts on systems that are known.
+    #[cfg(feature = "demo")]
+    Selftest(Selftest),
     /// Show what files may name, with an example each.
     List(List),
     /// Explain a word: a fault, an expectation, a protocol, a verdict, a part of a file.
@@ -520,6 +523,53 @@ pub enum Trigger {
     Capacity,
     /// The load is a multiple of its own rate.
     Load,
+}
+
+/// `brownout selftest`.
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brownout selftest                          a minute: does it tell good from bad here?
+  brownout selftest --only herd --only queue
+  brownout selftest --rounds 20 --noise --json selftest.json
+
+A verdict can be relied on only where a wrong one would be noticed. This runs small planted systems
+of which it is known whether they bear an outage, through the very proxy, load, history and judge
+that your own systems meet: each without its flaw (must pass), with it (must fail, and for that
+reason), and in a run that measures nothing (must be inconclusive). Whether a verdict can be had
+depends on the machine too, which may be too busy to keep a load's schedule: do it on yours, and on
+that of your builds, to see there that red is red.
+
+With --noise two further processes keep a core busy each. A run whose own load missed its schedule
+is repeated, twice at most, and that is counted; any other verdict stands. What was not as it should
+be stays in --out, with the files and the history of the run.
+
+Exit status: 0 not one verdict is wrong, and of no twin more than 1 of 20 runs were unclear (so that
+in fewer than 20 rounds none may be); 1 a verdict is wrong; 2 too many were unclear; 64 usage
+problem; 130 interrupted (what was seen so far is shown).")]
+pub struct Selftest {
+    /// How often every twin is run.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rounds: u32,
+    /// Only this planted system; can be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// How many runs go on side by side; by default three for each core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// Keeps two cores busy meanwhile, as a build server's other jobs do.
+    #[arg(long)]
+    pub noise: bool,
+    /// Writes what was seen to this file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub json: Option<PathBuf>,
+    /// Where runs are kept that were not as they should be.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "brownout-selftest")]
+    pub out: PathBuf,
+    /// No progress, only the table.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `brownout explain`.

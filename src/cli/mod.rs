@@ -31,6 +31,8 @@ mod run;
 mod runs;
 mod say;
 mod schema;
+#[cfg(feature = "demo")]
+mod selftest;
 mod serve;
 mod so_far;
 mod spelling;
@@ -152,6 +154,8 @@ fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Diff(args) => diff::diff(&args),
         Command::Report(args) => report::report(&args),
         Command::Metastability(args) => metastability::metastability(&args),
+        #[cfg(feature = "demo")]
+        Command::Selftest(args) => selftest::selftest(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Ctl(args) => ctl::ctl(&args),

@@ -8,6 +8,7 @@ pub mod ada;
 pub mod batch;
 pub mod meya17;
 pub mod meya21;
+pub mod planted;
 pub mod snap;
 
 mod breaker;
@@ -54,6 +55,10 @@ impl From<io::Error> for Refusal {
 /// its options, until SIGTERM or SIGINT. Returns its exit status: 0, 64 for wrong arguments, 69
 /// where it could not listen.
 pub fn main(args: &[String]) -> i32 {
+    if args.first().is_some_and(|name| name == planted::noise::PROGRAM) {
+        planted::noise::burn();
+        return 0;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -77,6 +82,12 @@ async fn run(args: &[String]) -> Result<(), Refusal> {
     let name = args.first().map_or("", String::as_str);
     let options = Options::parse(args.get(1..).unwrap_or_default())?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port()?));
+    if let Some(planted) = planted::find(name) {
+        let program = planted.start(listen, &options)?;
+        told_to_stop().await?;
+        program.stop().await;
+        return Ok(());
+    }
     match name {
         "ada-api" => {
             let api = ada::Api::start(listen, ada::ApiSetup::from_options(&options)?)?;
@@ -145,7 +156,9 @@ const PROGRAMS: &[&str] = &[
 ];
 
 fn known_programs() -> String {
-    let quoted: Vec<String> = PROGRAMS.iter().map(|name| format!("`{name}`")).collect();
+    let names = PROGRAMS.iter().map(|name| (*name).to_owned());
+    let names = names.chain(planted::programs());
+    let quoted: Vec<String> = names.map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
 }
 

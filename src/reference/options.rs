@@ -23,6 +23,8 @@ const KNOWN: &[&str] = &[
     "transcripts",
     "app",
     "second",
+    "twin",
+    "dependency",
 ];
 
 /// What was said on the command line.

@@ -18,6 +18,7 @@ mod model;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schema;
+pub mod selftest;
 pub mod series;
 mod spread;
 mod summary;
