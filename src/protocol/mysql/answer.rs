@@ -194,7 +194,10 @@ impl Answer {
             0 => Ok(self.over_ok(head)),
             0xfb => Ok(Step::WantsFile),
             _ => {
-                let (columns, _) = number(head).ok_or(Broken::Answer(first))?;
+                let columns = number(head).map(|(columns, _)| columns);
+                // A result without columns is an OK packet.
+                let columns = columns.filter(|columns| *columns > 0);
+                let columns = columns.ok_or(Broken::Answer(first))?;
                 self.expects = Expects::Columns { left: columns };
                 Ok(Step::GoesOn)
             }
@@ -413,6 +416,7 @@ mod tests {
             (Shape::Prepared, b"\0\x01"),
             (Shape::Results, b""),
             (Shape::Results, b"\xfc"),
+            (Shape::Results, b"\xfc\0\0"),
         ] {
             let mut answer = Answer::new(shape, false);
             assert!(answer.packet(packet.len(), packet).is_err(), "{packet:?}");
