@@ -33,6 +33,14 @@ pub fn names() -> Names<'static> {
 
 /// Reads the keys of an expectation; `text` may have the common ones too.
 pub fn parse(text: &str, problems: &mut Problems) -> Option<(&'static str, Box<dyn Expectation>)> {
+    parse_with(text, &names(), problems)
+}
+
+fn parse_with(
+    text: &str,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<(&'static str, Box<dyn Expectation>)> {
     const COMMON: &[crate::input::Key] = &[
         crate::input::Key::optional("id", crate::input::Shape::Text, ""),
         crate::input::Key::optional("that", crate::input::Shape::Text, ""),
@@ -68,7 +76,7 @@ pub fn parse(text: &str, problems: &mut Problems) -> Option<(&'static str, Box<d
         &[def.keys],
         problems,
     );
-    let expectation = (def.parse)(&fields.also(def.keys), &names(), problems)?;
+    let expectation = (def.parse)(&fields.also(def.keys), names, problems)?;
     Some((def.name, expectation))
 }
 
@@ -98,7 +106,14 @@ pub fn check_during(text: &str, story: &Story, during: Vec<usize>) -> Verdict {
 /// The verdict of a table on a story of this system.
 pub fn check_of(text: &str, story: &Story, system: &System) -> Verdict {
     let mut problems = Problems::default();
-    let (kind, expectation) = parse(text, &mut problems).expect("it parses");
+    let mut names = names();
+    for (name, _, protocol) in &mut names.dependencies {
+        let mut own = system.dependencies.iter();
+        if let Some(own) = own.find(|one| *one.name == **name) {
+            *protocol = own.protocol;
+        }
+    }
+    let (kind, expectation) = parse_with(text, &names, &mut problems).expect("it parses");
     judge_of(kind, expectation, story, Vec::new(), system)
 }
 
