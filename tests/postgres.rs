@@ -912,6 +912,54 @@ async fn what_a_commit_did_whose_answer_is_lost_is_there_and_its_client_cannot_k
     assert_eq!(seen, expected);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_is_repeated_is_carried_out_so_often() {
+    let server = started().await;
+    let rig = Rig::new(&server, |_| {});
+    rig.put("kind = 'ambiguous-write'\non = 'db'\napplied = 'repeated'\ntimes = 3\nseen = 'late'\ndelay = '1ms'");
+    // Without parameters as text, with them parsed and bound; a row that is there already; and in
+    // a transaction, where nothing is repeated.
+    let code = "import sys, psycopg\n\
+        with psycopg.connect(sys.argv[1], autocommit=True) as conn:\n\
+        \x20   conn.execute('CREATE TABLE charges (a int)')\n\
+        \x20   conn.execute('INSERT INTO charges VALUES (1)')\n\
+        \x20   conn.execute('INSERT INTO charges VALUES (%s)', [2])\n\
+        \x20   conn.execute('INSERT INTO charges VALUES (%s)', [3], prepare=True)\n\
+        \x20   conn.execute('INSERT INTO t VALUES (41, %s) ON CONFLICT DO NOTHING', [0])\n\
+        \x20   try:\n\
+        \x20       conn.execute('INSERT INTO t VALUES (42, %s)', [0])\n\
+        \x20   except psycopg.errors.UniqueViolation:\n\
+        \x20       print('there already')\n\
+        \x20   try:\n\
+        \x20       conn.execute('INSERT INTO nowhere VALUES (%s)', [0])\n\
+        \x20   except psycopg.errors.UndefinedTable:\n\
+        \x20       print('nowhere')\n\
+        \x20   with conn.transaction():\n\
+        \x20       conn.execute('INSERT INTO charges VALUES (%s)', [4])\n\
+        \x20   print(*[row[0] for row in conn.execute('SELECT a FROM charges ORDER BY a')])\n";
+    let url = rig.conninfo();
+    let out =
+        blocking(move || succeeded(python::inline(code).arg(url).output().expect("python"))).await;
+    let expected = "there already\nnowhere\n1 1 1 2 2 2 3 3 3 4";
+    assert_eq!(out.trim(), expected);
+    let attempts = rig.attempts().await;
+    let inserts = attempts.iter().filter(|one| &*one.operation == "INSERT");
+    let seen: Vec<_> = inserts
+        .map(|one| (one.applied, one.repeated, one.repeated_unknown))
+        .collect();
+    use Applied::{No, Yes};
+    let expected = [
+        (Yes, 2, 0),
+        (Yes, 2, 0),
+        (Yes, 2, 0),
+        (Yes, 0, 0),
+        (Yes, 0, 0),
+        (No, 0, 0),
+        (Yes, 0, 0),
+    ];
+    assert_eq!(seen, expected);
+}
+
 /// What a client met that reconnected all the time: how its idle session ended, and each failure
 /// to connect that differed from the one before.
 fn restart_seen(out: &str) -> (serde_json::Value, Vec<String>) {

@@ -15,7 +15,7 @@ use crate::{
     input::{About, Fields, Key, Problems, Shape, did_you_mean},
     protocol::{
         CONNECT, Call, Protocol, mysql,
-        postgres::Moment,
+        postgres::{self, Moment},
         redis::{self, Meets},
     },
     seed::name_hash,
@@ -93,9 +93,10 @@ pub(super) const DEF: FaultDef = FaultDef {
             by what else: a header, or the key, which of a database may be a bound parameter; \
             then every request that fits `when` counts, also one that another fault took. \
             Elsewhere each request is a call of its own, so that `once` carries out each of them; \
-            databases send no id, so that `attempts` needs a `call` there. A request of more than 1 MiB and \
-            what is part of a transaction of Redis are not repeated: the fault then leaves them \
-            alone and does not count them.",
+            databases send no id, so that `attempts` needs a `call` there. A request of more than 1 MiB, what \
+            is part of a transaction of Redis, and of PostgreSQL a statement in a transaction, behind \
+            another one in its pipeline or text, or of more than 32 KiB, are not repeated: the fault \
+            then leaves them alone and does not count them.",
         mistakes: &[
             "\
                 Without a ledger, `no-double-effect` or `nothing-lost` a run shows only that the \
@@ -218,7 +219,7 @@ fn parse(
     gate: &Gate,
     problems: &mut Problems,
 ) -> Option<Box<dyn Behaviour>> {
-    let carried = carried(fields, protocol, problems);
+    let carried = carried(fields, protocol, gate, problems);
     no_connections(fields, gate, problems);
     let named = named(fields, protocol, problems);
     let attempts = attempts(fields, &named, protocol, problems);
@@ -273,7 +274,12 @@ fn named(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Na
     Named::Id
 }
 
-fn carried(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> Carried {
+fn carried(
+    fields: &Fields<'_>,
+    protocol: Protocol,
+    gate: &Gate,
+    problems: &mut Problems,
+) -> Carried {
     let applied = fields.word("applied", problems).map(|word| word.value);
     let times = fields.integer("times", problems);
     if applied != Some("repeated") && fields.has("times") {
@@ -284,10 +290,16 @@ fn carried(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) -> 
         Some("no") => Carried::No,
         Some("each") => Carried::Each,
         Some("repeated") => {
-            if protocol == Protocol::Postgres {
-                let message = format!("no statement of the protocol {protocol} is sent twice");
-                let hint = "applied = \"each\" has the client's own retries carried out; http, s3, mysql and redis carry `repeated`".to_owned();
-                fields.problem(problems, "applied", message, hint);
+            let repeated = |name: &&String| {
+                let mut all = postgres::REPEATED.iter();
+                all.any(|one| one.eq_ignore_ascii_case(name))
+            };
+            let mut named = gate.when.operation.iter();
+            let other = named.find(|name| !repeated(name));
+            if let Some(name) = other.filter(|_| protocol == Protocol::Postgres) {
+                let message = format!("no `{name}` of the protocol {protocol} is sent twice");
+                let hint = format!("only {}", postgres::REPEATED.join(", "));
+                fields.problem(problems, "when", message, hint);
             }
             let more = times.unwrap_or(2).saturating_sub(1);
             Carried::Repeated(u32::try_from(more).unwrap_or(1))
@@ -723,9 +735,10 @@ mod tests {
         refused("attempts = 'first'", Redis, "do not say which call");
         refused("attempts = 'retries'", Mysql, "(call = \"key\" takes those");
         refused("call = 'header:x-order'", Redis, "have no headers");
-        let twice = "is sent twice (applied = \"each\"";
-        refused("applied = 'repeated'", Postgres, twice);
-        for protocol in [Http, S3, Pusher, Redis, Mysql] {
+        let copy = "applied = 'repeated'\nwhen = { operation = ['INSERT', 'COPY'] }";
+        let twice = "no `COPY` of the protocol postgres is sent twice (only INSERT";
+        refused(copy, Postgres, twice);
+        for protocol in [Http, S3, Pusher, Redis, Mysql, Postgres] {
             let read = sample::read(&text("applied = 'repeated'"), protocol);
             assert!(read.is_ok(), "{protocol}: {:?}", read.unwrap_err());
         }

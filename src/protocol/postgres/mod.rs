@@ -211,6 +211,10 @@ pub fn connecting(session: &Session) -> Recognised {
     }
 }
 
+/// The kinds of statements that a fault may have carried out several times: what writes and neither
+/// ends a transaction nor asks the client for data.
+pub const REPEATED: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "MERGE", "CALL"];
+
 /// A statement's text.
 pub fn statement(text: &[u8]) -> Recognised {
     sql::recognise(text, sql::Dialect::Postgres)

@@ -380,6 +380,11 @@ impl<'a> Down<'a> {
                     return Step::EndAfter(error);
                 }
             }
+        } else if header.kind != b'A'
+            && header.kind != b'S'
+            && state.answers_ours(header.kind, body, &mut self.done)
+        {
+            return Step::Drop;
         } else if is_asked && self.at_ready.is_none() {
             match take_after(&mut state) {
                 Some((Then::Late(delay), fault)) => return Step::Late(delay, fault),

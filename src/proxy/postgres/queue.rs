@@ -5,7 +5,11 @@ use super::Over;
 use crate::{
     fault::{Closing, FaultId, Then},
     history::AttemptEnd,
-    protocol::{Applied, TEXT_BYTES_MAX, postgres::ErrorReply},
+    protocol::{
+        Applied, TEXT_BYTES_MAX,
+        postgres::{ErrorReply, code_of, rows_changed},
+        sql::{Dialect, begins_with_queries},
+    },
     proxy::statement::Statement,
 };
 use bytes::Bytes;
@@ -62,6 +66,14 @@ pub(super) enum Kind {
     Execute,
     /// A `Sync`; over at `ReadyForQuery`.
     Sync,
+    /// A `Sync` of ours behind what was parsed and bound, so that copies are transactions of their
+    /// own; over at `ReadyForQuery`, of which the client hears nothing.
+    Barrier,
+    /// A copy of the statement behind it; over at `ReadyForQuery`. The client hears nothing of it.
+    Copy,
+    /// A `Bind` of ours for the `Execute` behind it, as what the client bound ended with the
+    /// barrier; over at `BindComplete`, of which the client hears nothing.
+    Rebind,
     /// Nothing was sent: what is to be done stands in the plan.
     Local,
 }
@@ -124,6 +136,10 @@ pub(super) struct State {
     pub(super) batch_has_failed: bool,
     /// The client sends the data of a `COPY`, in which the server ignores `Sync`.
     pub(super) copies_in: bool,
+    /// What was said of the copy under way: whether it was carried out, and the rows it changed.
+    copy: Option<(bool, Option<u64>)>,
+    /// Whether what the client parsed and bound failed before the barrier.
+    failed_before_barrier: bool,
 }
 
 impl Queue {
@@ -138,6 +154,8 @@ impl Queue {
                 before_savepoint: None,
                 batch_has_failed: false,
                 copies_in: false,
+                copy: None,
+                failed_before_barrier: false,
             }),
             local: Notify::new(),
             room: Notify::new(),
@@ -217,8 +235,14 @@ impl Pending {
     }
 }
 
+/// Whether an error ends the session.
+fn is_fatal(body: &[u8]) -> bool {
+    let mut fields = body.split(|byte| *byte == 0);
+    fields.any(|field| field == b"VFATAL" || field == b"VPANIC")
+}
+
 /// Whether a text may hold more than its first statement.
-fn may_be_several(text: &str) -> bool {
+pub(super) fn may_be_several(text: &str) -> bool {
     let is_end = |letter: char| letter == ';' || letter.is_whitespace();
     text.len() + 4 > TEXT_BYTES_MAX || text.trim_end_matches(is_end).contains(';')
 }
@@ -380,6 +404,98 @@ impl State {
     /// The statement whose answer comes now.
     pub(super) fn statement(&mut self) -> Option<&mut Statement> {
         self.front()?.statement.as_deref_mut()
+    }
+
+    /// The first statement whose answer is due, whatever of ours is due before.
+    fn next_statement(&mut self) -> Option<&mut Statement> {
+        let mut pending = self.pending.iter_mut();
+        pending.find_map(|pending| pending.statement.as_deref_mut())
+    }
+
+    /// The server was sent the whole of a copy of the statement that was asked for last.
+    pub(super) fn copy_sent(&mut self) {
+        let last = self.pending.back_mut();
+        if let Some(statement) = last.and_then(|last| last.statement.as_deref_mut()) {
+            statement.copy_sent();
+        }
+    }
+
+    /// The server was sent the whole of the statement that was asked for last.
+    pub(super) fn sent_whole(&mut self) {
+        let last = self.pending.back_mut();
+        if let Some(statement) = last.and_then(|last| last.statement.as_deref_mut()) {
+            statement.sent_whole();
+        }
+    }
+
+    /// Whether what is sent next begins a transaction of its own: nothing of a pipeline, and no
+    /// transaction, is before it.
+    pub(super) fn begins_alone(&self) -> bool {
+        let last = self.pending.back().map(|last| last.kind);
+        self.ahead() == (b'I', false) && last != Some(Kind::Execute) && !self.copies_in
+    }
+
+    /// Takes a message of the server's that answers what is of ours, and says so; false where the
+    /// client is to have it.
+    pub(super) fn answers_ours(
+        &mut self,
+        kind: u8,
+        body: &[u8],
+        done: &mut Vec<Statement>,
+    ) -> bool {
+        let Some(front) = self.front().map(|front| front.kind) else {
+            return false;
+        };
+        match (front, kind) {
+            (Kind::Barrier, b'E') => {
+                let code = code_of(body).map(str::to_owned);
+                self.failed_before_barrier = true;
+                if let (Some(code), Some(statement)) = (code, self.next_statement()) {
+                    statement.code(code);
+                }
+                false
+            }
+            (Kind::Barrier, b'Z') => {
+                self.batch_has_failed = false;
+                self.pop();
+                true
+            }
+            (Kind::Copy, b'C' | b'I') => {
+                self.copy = Some((true, rows_changed(body)));
+                true
+            }
+            // What ends the session the client hears too.
+            (Kind::Copy, b'E') => {
+                self.copy = Some((false, None));
+                !is_fatal(body)
+            }
+            (Kind::Copy, b'Z') => {
+                self.pop();
+                let (is_done, rows) = self.copy.take().unwrap_or((false, None));
+                if let Some(statement) = self.next_statement() {
+                    let rows = rows
+                        .filter(|_| !begins_with_queries(statement.text(), Dialect::Postgres));
+                    statement.copy_answered(is_done, rows, body.first() != Some(&b'I'));
+                }
+                true
+            }
+            (Kind::Copy, b'A' | b'S') => false,
+            (Kind::Copy, _) => true,
+            (Kind::Rebind, b'2') => {
+                self.pop();
+                true
+            }
+            (Kind::Rebind, b'E') => {
+                self.pop();
+                let is_known = std::mem::take(&mut self.failed_before_barrier);
+                if is_known {
+                    self.batch_has_failed = true;
+                    self.skip_executes(None, done);
+                }
+                is_known
+            }
+            _ => false,
+        }
     }
 
     /// Takes out the `Execute`s before the next `Sync`, which an error has made the server skip.

@@ -811,6 +811,153 @@ async fn what_a_pipeline_did_whose_end_is_lost_its_client_cannot_know() {
     assert!(!insert.acknowledged(), "{insert:?}");
 }
 
+/// What is asked with a text parsed, bound and executed, up to its `Sync`.
+const PARSED: &[u8] = b"\0INSERT INTO t VALUES ($1)\0\0\0";
+
+fn repeated(times: u32) -> End {
+    let then = Box::new(Then::Late(Duration::from_millis(1)));
+    End::Forward(Then::Repeat { times, then })
+}
+
+#[tokio::test]
+async fn a_statement_can_be_carried_out_several_times() {
+    let insert = query("INSERT INTO t VALUES (1)");
+    let ok = || done("INSERT 0 1", b'I');
+    for (answers, applied, times) in [
+        ([ok(), ok(), ok()], Applied::Yes, 2),
+        ([ok(), failed(b'I'), failed(b'I')], Applied::Yes, 0),
+        ([failed(b'I'), failed(b'I'), failed(b'I')], Applied::No, 0),
+        ([failed(b'I'), failed(b'I'), ok()], Applied::Yes, 0),
+        ([done("INSERT 0 0", b'I'), ok(), ok()], Applied::Yes, 1),
+    ] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        let active = rig.put("INSERT", repeated(2));
+        client.write_all(&insert).await.expect("written");
+        for _ in 0..3 {
+            expect(&mut server, &insert).await;
+        }
+        server.write_all(&answers.concat()).await.expect("written");
+        expect(&mut client, &answers[2]).await;
+        let seen = rig.attempt("INSERT").await;
+        assert_eq!((seen.applied, seen.repeated), (applied, times));
+        assert_eq!((seen.repeated_unknown, active.hits()), (0, 1));
+        both(&mut client, &mut server, &query("SELECT 1")).await;
+        both(&mut server, &mut client, &done("SELECT 1", b'I')).await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_nobody_answered_may_have_been_carried_out() {
+    let insert = query("INSERT INTO t VALUES (1)");
+    for (answered, applied, unknown) in [(0, Applied::Unknown, 2), (1, Applied::Yes, 2)] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        rig.put("INSERT", repeated(2));
+        client.write_all(&insert).await.expect("written");
+        for _ in 0..3 {
+            expect(&mut server, &insert).await;
+        }
+        for _ in 0..answered {
+            let answer = done("INSERT 0 1", b'I');
+            server.write_all(&answer).await.expect("written");
+        }
+        drop(server);
+        ends(&mut client).await;
+        let seen = rig.attempt("INSERT").await;
+        assert_eq!((seen.applied, seen.repeated), (applied, 0));
+        assert_eq!(seen.repeated_unknown, unknown);
+    }
+}
+
+#[tokio::test]
+async fn an_execute_is_repeated_with_its_bind_each_time_in_a_transaction_of_its_own() {
+    let (parse, bind, execute, sync) = (
+        message(b'P', PARSED),
+        message(b'B', b"\0\0\0\0\0\x01\0\0\0\x011\0\0"),
+        message(b'E', &[0; 5]),
+        message(b'S', b""),
+    );
+    let sent = [&parse[..], &bind, &execute, &sync].concat();
+    let copy = [&bind[..], &execute, &sync].concat();
+    let (parsed, bound, ready) = (message(b'1', b""), message(b'2', b""), message(b'Z', b"I"));
+    let inserted = message(b'C', b"INSERT 0 1\0");
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    rig.put("INSERT", repeated(2));
+    client.write_all(&sent).await.expect("written");
+    let reached = [&parse[..], &bind, &sync, &copy, &copy, &bind, &execute, &sync].concat();
+    expect(&mut server, &reached).await;
+    let one = [&bound[..], &inserted, &ready].concat();
+    let answers = [&parsed[..], &bound, &ready, &one, &one, &one].concat();
+    server.write_all(&answers).await.expect("written");
+    let seen = [&parsed[..], &bound, &inserted, &ready].concat();
+    expect(&mut client, &seen).await;
+    let attempt = rig.attempt("INSERT").await;
+    assert_eq!((attempt.applied, attempt.repeated), (Applied::Yes, 2));
+    assert_eq!(attempt.untold, None);
+
+    // What cannot be parsed fails once for the client, whatever follows.
+    client.write_all(&sent).await.expect("written");
+    expect(&mut server, &reached).await;
+    let refused = failed(b'I');
+    let error = &refused[..refused.len() - ready.len()];
+    let other = message(b'E', b"SERROR\0VERROR\0C26000\0Mno statement\0\0");
+    let one = [&other[..], &ready].concat();
+    let answers = [error, &ready, &one, &one, &one].concat();
+    server.write_all(&answers).await.expect("written");
+    expect(&mut client, &refused).await;
+    let attempt = rig.attempt("INSERT").await;
+    assert_eq!((attempt.applied, attempt.code.as_deref()), (Applied::No, Some("42601")));
+    both(&mut client, &mut server, &query("SELECT 1")).await;
+    both(&mut server, &mut client, &done("SELECT 1", b'I')).await;
+}
+
+#[tokio::test]
+async fn what_is_part_of_a_transaction_a_pipeline_or_a_longer_text_is_not_repeated() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let active = rig.put("INSERT", repeated(2));
+    for (text, status) in [
+        ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", b'I'),
+        ("BEGIN", b'T'),
+        ("INSERT INTO t VALUES (1)", b'T'),
+        ("ROLLBACK", b'I'),
+    ] {
+        both(&mut client, &mut server, &query(text)).await;
+        let tag = text.split(' ').next().expect("a word");
+        both(&mut server, &mut client, &done(tag, status)).await;
+    }
+    let one = [
+        message(b'P', PARSED),
+        message(b'B', b"\0\0\0\0\0\x01\0\0\0\x011\0\0"),
+        message(b'E', &[0; 5]),
+    ]
+    .concat();
+    // The second of a pipeline; the first would be repeated, and is another statement.
+    let select = [
+        message(b'P', b"\0SELECT 1\0\0\0"),
+        message(b'B', &[0; 8]),
+        message(b'E', &[0; 5]),
+    ]
+    .concat();
+    let sent = [select, one, message(b'S', b"")].concat();
+    both(&mut client, &mut server, &sent).await;
+    let (parsed, bound) = (message(b'1', b""), message(b'2', b""));
+    let answers = [
+        [&parsed[..], &bound, &message(b'C', b"SELECT 1\0")].concat(),
+        [&parsed[..], &bound, &message(b'C', b"INSERT 0 1\0")].concat(),
+        message(b'Z', b"I"),
+    ]
+    .concat();
+    both(&mut server, &mut client, &answers).await;
+    for _ in 0..3 {
+        let seen = rig.attempt("INSERT").await;
+        assert_eq!((seen.repeated, seen.faults.len()), (0, 0), "{seen:?}");
+    }
+    assert_eq!(active.hits(), 0);
+}
+
 #[tokio::test]
 async fn a_session_that_ends_takes_its_transaction_back_unless_it_may_have_been_committed() {
     let mut rig = Rig::new().await;

@@ -2,7 +2,7 @@
 
 use super::{
     Over, Waiting,
-    queue::{Farewell, Kind, Pending, Plan, Queue},
+    queue::{Farewell, Kind, Pending, Plan, Queue, may_be_several},
 };
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
@@ -10,7 +10,8 @@ use crate::{
     protocol::{
         Recognised, TEXT_BYTES_MAX,
         postgres::{
-            Bind, HEADER_BYTES, Header, Parse, Sender, Severity, failing, leading_text, statement,
+            Bind, HEADER_BYTES, Header, Parse, REPEATED, Sender, Severity, failing, leading_text,
+            message, statement,
         },
     },
     proxy::{
@@ -73,6 +74,10 @@ pub(super) struct Up<'a> {
     dropping: usize,
     /// Whether that message says farewell.
     is_last: bool,
+    /// The `Bind` that came last since the last `Sync`, with its portal, where a fault may want it
+    /// again, and how many came.
+    bound: Option<(Box<[u8]>, Bytes)>,
+    binds: u32,
     /// Bytes sent for the next `Execute`.
     prelude_bytes: usize,
     prelude_began: Option<Micros>,
@@ -122,6 +127,8 @@ impl<'a> Up<'a> {
             passing: 0,
             dropping: 0,
             is_last: false,
+            bound: None,
+            binds: 0,
             prelude_bytes: 0,
             prelude_began: None,
             wanted,
@@ -274,6 +281,11 @@ impl<'a> Up<'a> {
             }
             b'B' => {
                 let bound = self.bind(body);
+                self.binds += 1;
+                self.bound = bound
+                    .as_ref()
+                    .filter(|_| there.len() >= whole && self.faults.borrow().acts_on_requests())
+                    .map(|(portal, _)| (portal.clone(), Bytes::copy_from_slice(&there[..whole])));
                 self.prelude(whole);
                 if let Some((name, portal)) = bound {
                     if self.portals.len() >= NAMES_MAX {
@@ -297,6 +309,7 @@ impl<'a> Up<'a> {
                 Step::Pass
             }
             b'S' => {
+                (self.bound, self.binds) = (None, 0);
                 let mut state = self.queue.lock();
                 if !state.copies_in {
                     if state.pending.len() >= super::queue::LENGTH_MAX {
@@ -435,6 +448,9 @@ impl<'a> Up<'a> {
         let mut waiting = Waiting(self.life);
         let verdict = decide(&mut *statement, &mut self.faults, &mut waiting).await;
         let plan = match verdict {
+            Verdict::Forward(Some((Then::Repeat { times, then }, fault))) => {
+                return self.repeat(header, kind, statement, (times, *then, fault)).await;
+            }
             Verdict::Forward(then) => {
                 then.map(|(then, fault)| self.possible(&statement, then, fault))
             }
@@ -477,6 +493,75 @@ impl<'a> Up<'a> {
         self.is_last = false;
         self.push(kind, Some(statement), plan);
         Ok(())
+    }
+
+    /// Has the server carry out copies of a statement before itself, each in a transaction of its
+    /// own, whose answers the client never sees. What is not all there, is part of a transaction or
+    /// a pipeline, or cannot be done twice, is left alone.
+    async fn repeat(
+        &mut self,
+        header: Header,
+        kind: Kind,
+        mut statement: Box<Statement>,
+        (times, then, fault): (u32, Then, FaultId),
+    ) -> Result<(), Over> {
+        self.passing = header.whole();
+        self.is_last = false;
+        let whole = self.client.bytes().get(..header.whole());
+        let whole = whole.map(Bytes::copy_from_slice);
+        let (Some(whole), Some(bind)) = (whole, self.repeats(kind, &statement)) else {
+            statement.did_not_act(fault);
+            statement.sent_whole();
+            self.push(kind, Some(statement), None);
+            return Ok(());
+        };
+        let sync = Bytes::from(message(b'S', b""));
+        let copy = match &bind {
+            Some(bind) => [&bind[..], &whole, &sync].concat(),
+            None => whole.to_vec(),
+        };
+        if bind.is_some() {
+            self.push(Kind::Barrier, None, None);
+        }
+        for _ in 0..times {
+            self.push(Kind::Copy, None, None);
+        }
+        if bind.is_some() {
+            self.push(Kind::Rebind, None, None);
+        }
+        self.push(kind, Some(statement), Some(Plan::After(then, fault)));
+        if bind.is_some() {
+            self.send_own(&sync).await?;
+        }
+        for _ in 0..times {
+            let sending = async {
+                self.upstream.write_all(&copy).await?;
+                self.queue.lock().copy_sent();
+                self.upstream.flush().await
+            };
+            sending.await.map_err(Over::UpstreamFailed)?;
+        }
+        if let Some(bind) = bind {
+            self.send_own(&bind).await?;
+        }
+        self.queue.lock().sent_whole();
+        Ok(())
+    }
+
+    /// Whether a statement can be done twice, and the `Bind` that each `Execute` of it needs.
+    fn repeats(&self, kind: Kind, statement: &Statement) -> Option<Option<Bytes>> {
+        let can_be = REPEATED.contains(&&**statement.operation())
+            && !may_be_several(statement.text())
+            && self.queue.lock().begins_alone();
+        match kind {
+            Kind::Query if can_be => Some(None),
+            Kind::Execute if can_be && self.binds == 1 => {
+                let (portal, bind) = self.bound.as_ref()?;
+                let execute = self.client.bytes().get(HEADER_BYTES..)?;
+                (leading_text(execute) == &**portal).then(|| Some(bind.clone()))
+            }
+            _ => None,
+        }
     }
 
     /// What can be done after the server has carried the statement out. An error in an open
