@@ -204,7 +204,7 @@ fn was_before(view: &View<'_>, operation: &Operation) -> bool {
     });
     let armed = faults.map(|fault| fault.armed).min();
     let answered = operation.outcome == Outcome::Ok;
-    answered && armed.is_some_and(|armed| operation.began <= armed)
+    answered && armed.is_some_and(|armed| operation.began < armed)
 }
 
 /// Calls that began in the windows, and how many a second that is.
