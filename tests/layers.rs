@@ -72,7 +72,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("reference", &["embedded", "seed"]),
     (
         "control",
-        &["fault", "history", "input", "protocol", "proxy", "seed"],
+        &[
+            "fault", "history", "input", "protocol", "proxy", "scenario", "seed", "units",
+        ],
     ),
     (
         "report",

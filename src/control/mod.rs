@@ -8,6 +8,7 @@
 mod guard;
 mod http;
 mod link;
+mod session;
 mod tell;
 mod toxiproxy;
 
