@@ -73,7 +73,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "control",
         &[
-            "fault", "history", "input", "protocol", "proxy", "scenario", "seed", "units",
+            "expectation",
+            "fault",
+            "history",
+            "input",
+            "protocol",
+            "proxy",
+            "report",
+            "run",
+            "scenario",
+            "seed",
+            "units",
         ],
     ),
     (

@@ -681,6 +681,16 @@ pub struct Serve {
         hide_env_values = true
     )]
     pub token: Option<String>,
+    /// The system's file: its dependencies stand from the beginning, and scenarios are run against
+    /// it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub system: Option<PathBuf>,
+    /// The folder whose scenarios may be run, by their files' names.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "system")]
+    pub scenarios: Option<PathBuf>,
+    /// Where runs are written, each to a folder of its own.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "brownout-report")]
+    pub runs: PathBuf,
     /// Prints which version of Toxiproxy's API this is.
     #[arg(long)]
     pub version: bool,

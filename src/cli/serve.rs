@@ -9,7 +9,7 @@ use std::{
     fs::File,
     io::Read,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The largest configuration file that is read, in bytes.
@@ -38,6 +38,9 @@ pub fn serve(args: &Args) -> Result<Exit, Failure> {
             runtime: args.runtime_metrics,
         },
         config: args.config.as_deref().and_then(|file| read(file, &tell)),
+        system: args.system.clone(),
+        scenarios: args.scenarios.as_deref().map(folder).transpose()?,
+        runs: args.runs.clone(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -58,6 +61,12 @@ async fn until_asked(options: Options, tell: &Tell, args: &Args) -> Result<Exit,
     };
     let server = match started {
         Ok(server) => server,
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            return Err(Failure::usage(
+                format!("the system's file is wrong\n{error}"),
+                "`brownout check` looks at files",
+            ));
+        }
         Err(error) => {
             return Err(Failure {
                 exit: Exit::NotStarted,
@@ -103,6 +112,17 @@ fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
         ));
     }
     Ok(found)
+}
+
+/// A folder that is there.
+fn folder(path: &Path) -> Result<PathBuf, Failure> {
+    if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    Err(Failure::usage(
+        format!("there is no folder `{}`", path.display()),
+        "name the folder that scenarios are in",
+    ))
 }
 
 /// Others than this machine's programs need a token.

@@ -42,16 +42,22 @@ impl Guard {
         }
     }
 
-    /// Looks at a request's head.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-        let host = text(HOST);
-        if !is_of_this_origin(text(ORIGIN), text(FETCH_SITE), host) {
-            return Err(Refusal::Origin);
-        }
-        if self.is_loopback && !host.is_none_or(is_of_this_machine) {
+    /// Looks at the head of a request for what is no secret and changes nothing: a link from
+    /// elsewhere may lead there, but no name that was made to.
+    pub(super) fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if self.is_loopback && !text(headers, HOST).is_none_or(is_of_this_machine) {
             return Err(Refusal::Host);
         }
+        Ok(())
+    }
+
+    /// Looks at a request's head.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let text = |name| text(headers, name);
+        if !is_of_this_origin(text(ORIGIN), text(FETCH_SITE), text(HOST)) {
+            return Err(Refusal::Origin);
+        }
+        self.check_host(headers)?;
         match &self.token {
             Some(token) if !text(AUTHORIZATION).is_some_and(|said| knows(said, token)) => {
                 Err(Refusal::Token)
@@ -60,6 +66,11 @@ impl Guard {
             _ => Ok(()),
         }
     }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let value = headers.get(name)?;
+    Some(value.to_str().unwrap_or("?"))
 }
 
 /// Whether no page sent it but one of our own. Programs that are no browsers say nothing of either.

@@ -2,6 +2,7 @@
 
 use super::{
     guard::{Guard, Refusal},
+    native::{self, Body, Part},
     toxiproxy::{Api, Asked, Reply},
 };
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use http::{
         CONNECTION, CONTENT_TYPE, LOCATION, USER_AGENT, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
 };
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
@@ -74,13 +75,18 @@ const TOO_LONG: &str =
 pub struct Server {
     address: SocketAddr,
     api: Arc<Api>,
+    native: Arc<native::Api>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Server {
     /// Binds the addresses and begins to answer.
-    pub(super) fn start(listen: &[SocketAddr], api: Arc<Api>, guard: Guard) -> io::Result<Self> {
+    pub(super) fn start(
+        listen: &[SocketAddr],
+        (api, native): (Arc<Api>, Arc<native::Api>),
+        guard: Guard,
+    ) -> io::Result<Self> {
         let (first, others) = match listen {
             [first, others @ ..] => (*first, others),
             [] => return Err(io::Error::other("no address to listen on")),
@@ -96,11 +102,13 @@ impl Server {
         let server = Self {
             address,
             api,
+            native,
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         let desk = Arc::new(Desk {
             api: Arc::clone(&server.api),
+            native: Arc::clone(&server.native),
             guard,
             permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             stopping: server.stopping.clone(),
@@ -122,16 +130,21 @@ impl Server {
     /// ports.
     pub async fn stop(self) {
         self.stopping.cancel();
+        // Who looks on has seen all there is.
+        self.native.hush();
         // Who does not read its answer by then does not get it.
         let _ = timeout(DRAIN_WITHIN, self.tasks.wait()).await;
         // Nor does a request go on that waits for the address of a name.
         let _ = timeout(DRAIN_WITHIN, self.api.proxies().shut()).await;
+        // Each of its parts has a bound.
+        self.native.stop().await;
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.stopping.cancel();
+        self.native.abandon();
     }
 }
 
@@ -144,6 +157,7 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
 /// Where requests come in.
 struct Desk {
     api: Arc<Api>,
+    native: Arc<native::Api>,
     guard: Guard,
     permits: Arc<Semaphore>,
     stopping: CancellationToken,
@@ -198,34 +212,80 @@ impl Desk {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
-        if let Err(refusal) = self.guard.check(&head.headers) {
+        let part = Part::of(head.uri.path());
+        let checked = match part {
+            Some(Part::Page) => self.guard.check_host(&head.headers),
+            _ => self.guard.check(&head.headers),
+        };
+        if let Err(refusal) = checked {
             let mut body = Limited::new(body, BODY_BYTES_MAX);
             let passing_over = async { while let Some(Ok(_)) = body.frame().await {} };
             let _ = timeout(REFUSED_WITHIN, passing_over).await;
-            return refused(refusal);
+            return refused(refusal, part);
         }
         let reading = timeout(BODY_WITHIN, Limited::new(body, BODY_BYTES_MAX).collect());
         let body = match reading.await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                return written(Reply::plain(413, "request body too large\n"));
+                return said(part, 413, "request body too large");
             }
-            Ok(Err(_)) => return written(Reply::plain(400, "the request body broke off\n")),
-            Err(_) => return written(Reply::plain(408, "the request body took too long\n")),
+            Ok(Err(_)) => return said(part, 400, "the request body broke off"),
+            Err(_) => return said(part, 408, "the request body took too long"),
         };
+        let answering = async {
+            match part {
+                Some(part) => self.answer_native(part, &head, body).await,
+                None => self.answer_toxiproxy(&head, body).await,
+            }
+        };
+        let answered = timeout(ANSWER_WITHIN, answering).await;
+        answered.unwrap_or_else(|_| match part {
+            Some(_) => native::problem(503, "the answer took too long", ""),
+            None => {
+                let kind = "text/html; charset=utf-8";
+                written(Reply::with(503, kind, TOO_LONG.to_owned(), false))
+            }
+        })
+    }
+
+    async fn answer_native(
+        &self,
+        part: Part,
+        head: &http::request::Parts,
+        body: Bytes,
+    ) -> Response<Body> {
+        let asked = native::Asked {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            headers: &head.headers,
+            body,
+        };
+        match part {
+            Part::Page => self.native.page(&asked),
+            Part::Metrics => self.native.metrics().await,
+            Part::Api => self.native.answer(&asked).await,
+        }
+    }
+
+    async fn answer_toxiproxy(&self, head: &http::request::Parts, body: Bytes) -> Response<Body> {
         let asked = Asked {
             method: &head.method,
             path: head.uri.path(),
             user_agent: head.headers.get(USER_AGENT).map(HeaderValue::as_bytes),
             body,
         };
-        let answering = timeout(ANSWER_WITHIN, self.api.answer(&asked));
-        let reply = answering.await.unwrap_or_else(|_| {
-            Reply::with(503, "text/html; charset=utf-8", TOO_LONG.to_owned(), false)
-        });
-        written(reply)
+        written(self.api.answer(&asked).await)
+    }
+}
+
+/// Words for people, in the manner of the API that they asked.
+fn said(part: Option<Part>, status: u16, what: &str) -> Response<Body> {
+    match part {
+        Some(_) => native::problem(status, what, ""),
+        None => written(Reply::plain(status, &format!("{what}\n"))),
     }
 }
 
@@ -282,21 +342,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     }
 }
 
-fn refused(refusal: Refusal) -> Response<Full<Bytes>> {
-    match refusal {
-        Refusal::Origin => written(Reply::plain(403, "Origin not allowed\n")),
-        Refusal::Host => written(Reply::plain(403, "Host not allowed\n")),
-        Refusal::Token => {
-            let mut response = written(Reply::plain(401, "token missing or wrong\n"));
-            let scheme = HeaderValue::from_static("Basic realm=\"brownout\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-            response
-        }
+fn refused(refusal: Refusal, part: Option<Part>) -> Response<Body> {
+    let mut response = match refusal {
+        Refusal::Origin => said(part, 403, "Origin not allowed"),
+        Refusal::Host => said(part, 403, "Host not allowed"),
+        Refusal::Token => said(part, 401, "token missing or wrong"),
+    };
+    let headers = response.headers_mut();
+    if refusal == Refusal::Token {
+        // A page asks for the token itself, where a browser would ask for a name and a password.
+        let scheme = match part {
+            Some(_) => "Bearer realm=\"brownout\"",
+            None => "Basic realm=\"brownout\"",
+        };
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
     }
+    // Who may not ask keeps no connection from those who may.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
-fn written(reply: Reply) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn written(reply: Reply) -> Response<Body> {
+    let mut response = Response::new(native::whole(Bytes::new()));
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -315,7 +382,7 @@ fn written(reply: Reply) -> Response<Full<Bytes>> {
         if content.is_plain {
             put(X_CONTENT_TYPE_OPTIONS, Some("nosniff".to_owned()));
         }
-        *response.body_mut() = Full::new(Bytes::from(content.text));
+        *response.body_mut() = native::whole(content.text);
     }
     response
 }

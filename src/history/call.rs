@@ -8,6 +8,7 @@
 use super::{Attempt, AttemptEnd};
 use crate::{fault::FaultId, units::Micros};
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
@@ -69,7 +70,12 @@ impl LogicalCall {
 pub(super) type Likeness<'a> = (&'a str, &'a str, &'a BTreeMap<String, String>);
 
 /// Groups one dependency's attempts, sorted by when they began.
-pub(super) fn group(attempts: &[Attempt]) -> Vec<LogicalCall> {
+pub fn calls<A: Borrow<Attempt>>(attempts: &[A]) -> Vec<LogicalCall> {
+    let attempts: Vec<&Attempt> = attempts.iter().map(Borrow::borrow).collect();
+    group(&attempts)
+}
+
+fn group(attempts: &[&Attempt]) -> Vec<LogicalCall> {
     let mut calls: Vec<LogicalCall> = Vec::with_capacity(attempts.len());
     let mut by_id: HashMap<&Arc<str>, usize> = HashMap::new();
     let mut open: HashMap<Likeness<'_>, Vec<usize>> = HashMap::new();
@@ -107,7 +113,7 @@ pub(super) fn likeness(attempt: &Attempt) -> Likeness<'_> {
 /// before it began. Those that failed too long ago are forgotten.
 fn continued(
     calls: &[LogicalCall],
-    attempts: &[Attempt],
+    attempts: &[&Attempt],
     candidates: &mut Vec<usize>,
     attempt: &Attempt,
 ) -> Option<usize> {
@@ -138,7 +144,7 @@ mod tests {
     use crate::history::sample::attempt;
 
     fn sizes(attempts: &[Attempt]) -> Vec<usize> {
-        group(attempts)
+        calls(attempts)
             .iter()
             .map(|call| call.attempts.len())
             .collect()
@@ -153,7 +159,7 @@ mod tests {
         ]
         .map(|build| build.done());
         assert_eq!(sizes(&attempts), [2, 1]);
-        let calls = group(&attempts);
+        let calls = calls(&attempts);
         assert!(calls[0].settled && calls[0].by_sdk_id);
         assert_eq!(calls[0].ended, Micros::from_millis(410_000));
     }
@@ -168,7 +174,7 @@ mod tests {
         ]
         .map(|build| build.done());
         assert_eq!(sizes(&attempts), [3, 1]);
-        assert!(!group(&attempts)[0].by_sdk_id);
+        assert!(!calls(&attempts)[0].by_sdk_id);
     }
 
     #[test]

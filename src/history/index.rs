@@ -293,7 +293,7 @@ impl Building {
         for (dependency, attempts) in &history.attempts {
             history
                 .calls
-                .insert(dependency.clone(), call::group(attempts));
+                .insert(dependency.clone(), call::calls(attempts));
         }
         history
     }

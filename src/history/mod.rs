@@ -22,7 +22,7 @@ mod writes;
 pub mod sample;
 
 pub use backlog::{BACKLOG_STEP, Drained};
-pub use call::LogicalCall;
+pub use call::{GAP_MAX, LogicalCall, calls};
 pub use error::HistoryError;
 pub use index::{FaultSpan, History, Missed, PhaseSpan, UNLISTED_MAX, UnlistedHost};
 pub use ledger::{Account, Counts, Curve, Entry, Fate, Progress};

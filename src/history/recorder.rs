@@ -124,8 +124,8 @@ impl Recorder {
         sender.capacity() >= sender.max_capacity() / ROOM_SHARE
     }
 
-    /// Says that observations were taken out of the queue.
-    pub(super) fn taken(&self) {
+    /// Says that observations were taken out of the queue, to those who wait for room.
+    pub fn taken(&self) {
         if self.is_roomy() {
             self.inner.has_room.notify_waiters();
         }

@@ -19,7 +19,7 @@ use crate::{
 };
 use parking_lot::Mutex;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     pin::Pin,
     sync::{
@@ -149,19 +149,46 @@ impl Shared {
 pub(super) struct Counters {
     accepted: AtomicU64,
     open: AtomicU64,
-    bytes_up: AtomicU64,
-    bytes_down: AtomicU64,
     upstream_failures: AtomicU64,
+    flow: Mutex<Flow>,
+}
+
+/// The bytes of closed connections, and the open ones, which count for themselves: a count that all
+/// connections change at once is slow.
+#[derive(Debug, Default)]
+struct Flow {
+    up: u64,
+    down: u64,
+    open: BTreeMap<u64, Arc<Life>>,
 }
 
 impl Counters {
     pub(super) fn snapshot(&self) -> Counts {
-        Counts {
+        let flow = self.flow.lock();
+        let mut counts = Counts {
             accepted: self.accepted.load(Ordering::Relaxed),
             open: self.open.load(Ordering::Relaxed),
-            bytes_up: self.bytes_up.load(Ordering::Relaxed),
-            bytes_down: self.bytes_down.load(Ordering::Relaxed),
+            under_way: 0,
+            bytes_up: flow.up,
+            bytes_down: flow.down,
             upstream_failures: self.upstream_failures.load(Ordering::Relaxed),
+        };
+        for life in flow.open.values() {
+            let (up, down) = life.wire.bytes();
+            counts.bytes_up += up;
+            counts.bytes_down += down;
+            counts.under_way += life.under_way.load(Ordering::Relaxed);
+        }
+        counts
+    }
+
+    /// The connection is over; what its wire has counted by now stays.
+    fn closed(&self, connection: u64) {
+        let mut flow = self.flow.lock();
+        if let Some(life) = flow.open.remove(&connection) {
+            let (up, down) = life.wire.bytes();
+            flow.up += up;
+            flow.down += down;
         }
     }
 }
@@ -201,6 +228,7 @@ pub(crate) struct Life {
     dismissal: Mutex<Option<Reply>>,
     last_code: Mutex<Option<Arc<str>>>,
     dismissed: Notify,
+    under_way: AtomicU64,
 }
 
 /// A connection for which the dependency has no room: every request on it is answered so.
@@ -244,6 +272,7 @@ impl Life {
             dismissal: Mutex::default(),
             last_code: Mutex::default(),
             dismissed: Notify::new(),
+            under_way: AtomicU64::new(0),
         }
     }
 
@@ -256,6 +285,16 @@ impl Life {
     /// holds it, and a count that all connections change at once is slow.
     pub(super) fn dependency(&self) -> &Arc<str> {
         &self.dependency
+    }
+
+    /// A request has begun. Each is over once: see [`Life::request_over`].
+    pub(crate) fn request_began(&self) {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request has its answer, or will have none.
+    pub(crate) fn request_over(&self) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Notes how the connection is left, before the engine's future is dropped.
@@ -469,19 +508,27 @@ impl AsyncWrite for ClientStream {
 }
 
 /// An accepted connection counts as open from its acceptance until this is dropped.
-struct Open(Arc<Shared>);
+struct Open {
+    connection: u64,
+    shared: Arc<Shared>,
+}
 
 impl Open {
-    fn new(shared: Arc<Shared>) -> Self {
-        shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
-        shared.counters.open.fetch_add(1, Ordering::Relaxed);
-        Self(shared)
+    fn new(connection: u64, life: &Arc<Life>, shared: Arc<Shared>) -> Self {
+        let counters = &shared.counters;
+        counters.accepted.fetch_add(1, Ordering::Relaxed);
+        counters.open.fetch_add(1, Ordering::Relaxed);
+        let mut flow = counters.flow.lock();
+        flow.open.insert(connection, Arc::clone(life));
+        drop(flow);
+        Self { connection, shared }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.counters.open.fetch_sub(1, Ordering::Relaxed);
+        self.shared.counters.open.fetch_sub(1, Ordering::Relaxed);
+        self.shared.counters.closed(self.connection);
     }
 }
 
@@ -494,10 +541,10 @@ pub(super) async fn live(
     _permit: OwnedSemaphorePermit,
 ) {
     let opened = shared.now();
-    let open = Open::new(Arc::clone(&shared));
     let limits = &shared.config.limits;
     let wire = Arc::new(Wire::new(Socket::Tcp(tcp), limits.held_bytes));
     let life = Arc::new(Life::new(Arc::clone(&wire), &shared));
+    let open = Open::new(connection, &life, Arc::clone(&shared));
     let farewell = tokio::select! {
         biased;
         () = stopping.cancelled() => Farewell::Drop,
@@ -629,9 +676,6 @@ pub(super) async fn shake(
 
 fn record(connection: u64, opened: Micros, life: &Life, shared: &Shared) {
     let (bytes_up, bytes_down) = life.wire.bytes();
-    let counters = &shared.counters;
-    counters.bytes_up.fetch_add(bytes_up, Ordering::Relaxed);
-    counters.bytes_down.fetch_add(bytes_down, Ordering::Relaxed);
     shared
         .recorder
         .record(Observation::Connection(history::Connection {

@@ -121,9 +121,11 @@ pub struct Counts {
     pub accepted: u64,
     /// Connections open now.
     pub open: u64,
-    /// Bytes from the system, of closed connections.
+    /// Requests that have no answer yet, where the protocol shows requests.
+    pub under_way: u64,
+    /// Bytes from the system.
     pub bytes_up: u64,
-    /// Bytes to the system, of closed connections.
+    /// Bytes to the system.
     pub bytes_down: u64,
     /// Connects to the dependency that failed.
     pub upstream_failures: u64,

@@ -77,6 +77,7 @@ impl Statement {
         began: Micros,
     ) -> Self {
         let call = Call::statement(recognised, connection, &mut shared.calls.lock());
+        life.request_began();
         Self {
             life: Arc::clone(life),
             call,
@@ -308,6 +309,7 @@ impl Statement {
             return;
         }
         self.is_recorded = true;
+        self.life.request_over();
         self.settle_answer();
         let bytes = self.bytes_up + self.bytes_down;
         self.life

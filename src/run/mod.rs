@@ -17,10 +17,12 @@ pub mod ports;
 mod probes;
 mod scribe;
 mod stage;
+mod standing;
 mod watch;
 
 pub use event::{Event, Events, FaultTick, LoadTick};
 pub use machine::this_machine;
+pub use standing::{Ground, Standing};
 
 use crate::{
     fault::ProcessAction,

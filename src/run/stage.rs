@@ -258,50 +258,10 @@ impl Stage {
         system: &System,
         recorder: &Recorder,
     ) -> Result<UpstreamAddress, RunError> {
-        let (access_key, secret_key) = environment::credentials(system, &self.places);
-        let options = crate::embedded::Options {
-            dependency: Arc::clone(&dependency.name),
-            kept_max: kept_max(system, &dependency.name),
-            answer: dependency
-                .answer
-                .clone()
-                .map(|(status, body)| crate::embedded::Answer { status, body }),
-            schema: dependency.schema.clone(),
-            access_key,
-            secret_key,
-            buckets: dependency.buckets.clone(),
-            virtual_host: dependency.virtual_host.clone(),
-            app: self.app(dependency),
-            ..Default::default()
-        };
-        let server = crate::embedded::start(kind, options, recorder.clone()).map_err(|error| {
-            listening(
-                &format!("the embedded server of `{}`", dependency.name),
-                error,
-            )
-        })?;
+        let server = embedded(kind, dependency, system, &self.places, recorder)?;
         let address = server.address();
         self.embedded.push(server);
-        Ok(UpstreamAddress {
-            host: address.ip().to_string(),
-            port: address.port(),
-            tls: false,
-        })
-    }
-
-    /// The app that an embedded server serves.
-    #[cfg(feature = "demo")]
-    fn app(&self, dependency: &Dependency) -> crate::embedded::App {
-        let Some(app) = &dependency.app else {
-            return crate::embedded::App::default();
-        };
-        crate::embedded::App {
-            id: app.id.clone(),
-            key: app.key.clone(),
-            secret: app.secret.clone(),
-            activity_timeout: app.activity_timeout,
-            webhook: app.webhook.as_ref().map(|url| self.places.fill(url)),
-        }
+        Ok(on_loopback(address))
     }
 
     #[cfg(not(feature = "demo"))]
@@ -312,10 +272,7 @@ impl Stage {
         _system: &System,
         _recorder: &Recorder,
     ) -> Result<UpstreamAddress, RunError> {
-        Err(RunError::Upstream {
-            dependency: dependency.name.to_string(),
-            reason: format!("is {kind}, which this build leaves out (feature `demo`)"),
-        })
+        Err(left_out(kind, dependency))
     }
 
     /// Every upstream that exists before the system does must be reachable.
@@ -610,6 +567,73 @@ impl Stage {
     }
 }
 
+/// Starts the embedded server behind a dependency.
+#[cfg(feature = "demo")]
+pub(super) fn embedded(
+    kind: &'static str,
+    dependency: &Dependency,
+    system: &System,
+    places: &Places,
+    recorder: &Recorder,
+) -> Result<crate::embedded::Embedded, RunError> {
+    let (access_key, secret_key) = environment::credentials(system, places);
+    let options = crate::embedded::Options {
+        dependency: Arc::clone(&dependency.name),
+        kept_max: kept_max(system, &dependency.name),
+        answer: dependency
+            .answer
+            .clone()
+            .map(|(status, body)| crate::embedded::Answer { status, body }),
+        schema: dependency.schema.clone(),
+        access_key,
+        secret_key,
+        buckets: dependency.buckets.clone(),
+        virtual_host: dependency.virtual_host.clone(),
+        app: app(dependency, places),
+        ..Default::default()
+    };
+    crate::embedded::start(kind, options, recorder.clone()).map_err(|error| {
+        listening(
+            &format!("the embedded server of `{}`", dependency.name),
+            error,
+        )
+    })
+}
+
+/// The app that an embedded server serves.
+#[cfg(feature = "demo")]
+fn app(dependency: &Dependency, places: &Places) -> crate::embedded::App {
+    let Some(app) = &dependency.app else {
+        return crate::embedded::App::default();
+    };
+    crate::embedded::App {
+        id: app.id.clone(),
+        key: app.key.clone(),
+        secret: app.secret.clone(),
+        activity_timeout: app.activity_timeout,
+        webhook: app.webhook.as_ref().map(|url| places.fill(url)),
+    }
+}
+
+/// Where an embedded server is.
+#[cfg(feature = "demo")]
+pub(super) fn on_loopback(address: SocketAddr) -> UpstreamAddress {
+    UpstreamAddress {
+        host: address.ip().to_string(),
+        port: address.port(),
+        tls: false,
+    }
+}
+
+/// An embedded server that is wanted of a build without any.
+#[cfg(not(feature = "demo"))]
+pub(super) fn left_out(kind: &'static str, dependency: &Dependency) -> RunError {
+    RunError::Upstream {
+        dependency: dependency.name.to_string(),
+        reason: format!("is {kind}, which this build leaves out (feature `demo`)"),
+    }
+}
+
 /// How much of a message's body is kept: more where a ledger looks into it.
 #[cfg(feature = "demo")]
 fn kept_max(system: &System, dependency: &str) -> usize {
@@ -627,7 +651,7 @@ fn kept_max(system: &System, dependency: &str) -> usize {
 
 /// TLS towards the system: where its file asks for it, and for hosts that are wired into
 /// libraries, which are asked for with TLS and without.
-fn front(dependency: &Dependency, authority: &Arc<Authority>) -> Option<Arc<Front>> {
+pub(super) fn front(dependency: &Dependency, authority: &Arc<Authority>) -> Option<Arc<Front>> {
     let plain = match (&dependency.tls, dependency.hosts.is_empty()) {
         (None, true) => return None,
         (Some(_), true) => Plain::Refused,
@@ -655,7 +679,7 @@ fn socket_of(url: &str) -> Option<SocketAddr> {
     format!("{}:{}", uri.host()?, uri.port_u16()?).parse().ok()
 }
 
-fn listening(what: &str, error: std::io::Error) -> RunError {
+pub(super) fn listening(what: &str, error: std::io::Error) -> RunError {
     RunError::Listen {
         what: what.to_owned(),
         error,

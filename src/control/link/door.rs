@@ -137,6 +137,12 @@ impl Door {
         self.address
     }
 
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> u64 {
+        // One task accepts them, and each has one.
+        self.tasks.len().saturating_sub(1) as u64
+    }
+
     /// Leads connections there from now on, and closes those that lead elsewhere.
     pub(crate) fn lead(&self, server: String) {
         let mut way = self.shared.way.lock();

@@ -73,7 +73,6 @@ enum Route<'a> {
     Reset,
     Populate,
     Version,
-    Metrics,
     Proxies,
     Proxy(&'a str),
     Toxics(&'a str),
@@ -145,6 +144,11 @@ impl Api {
         }
     }
 
+    /// The metrics that its flags ask for.
+    pub(crate) async fn metrics(&self) -> String {
+        metrics::text(&self.proxies.flows().await, self.metrics)
+    }
+
     /// Does what is asked.
     pub(crate) async fn answer(&self, asked: &Asked<'_>) -> Reply {
         let path = percent_decoded(asked.path);
@@ -154,7 +158,7 @@ impl Api {
                 ..Reply::bare(301)
             };
         }
-        let Some(route) = self.route(&path) else {
+        let Some(route) = Self::route(&path) else {
             return Reply::plain(404, "404 page not found\n");
         };
         if !route.understands(asked.method) {
@@ -175,8 +179,7 @@ impl Api {
         }
     }
 
-    fn route<'a>(&self, path: &'a str) -> Option<Route<'a>> {
-        let has_metrics = self.metrics.proxies || self.metrics.runtime;
+    fn route<'a>(path: &'a str) -> Option<Route<'a>> {
         let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         if segments.iter().any(|segment| segment.is_empty()) {
             return None;
@@ -185,7 +188,6 @@ impl Api {
             ["reset"] => Some(Route::Reset),
             ["populate"] => Some(Route::Populate),
             ["version"] => Some(Route::Version),
-            ["metrics"] if has_metrics => Some(Route::Metrics),
             ["proxies"] => Some(Route::Proxies),
             ["proxies", proxy] => Some(Route::Proxy(proxy)),
             ["proxies", proxy, "toxics"] => Some(Route::Toxics(proxy)),
@@ -207,12 +209,6 @@ impl Api {
                 200,
                 "application/json;charset=utf-8",
                 format!("{{\"version\": \"{VERSION}\"}}\n"),
-                false,
-            ),
-            Route::Metrics => Reply::with(
-                200,
-                metrics::CONTENT_TYPE,
-                metrics::text(&proxies.flows().await, self.metrics),
                 false,
             ),
             Route::Proxies if method == Method::GET => Reply::json(200, proxies.list().await),
@@ -256,7 +252,6 @@ impl Route<'_> {
     fn understands(&self, method: &Method) -> bool {
         let one_of = |methods: &[Method]| methods.contains(method);
         match self {
-            Self::Metrics => true,
             Self::Version => one_of(&[Method::GET]),
             Self::Reset | Self::Populate => one_of(&[Method::POST]),
             Self::Proxies | Self::Toxics(_) => one_of(&[Method::GET, Method::POST]),
@@ -310,6 +305,7 @@ mod tests {
     use super::*;
     use crate::{
         control::{Tell, toxiproxy::Common},
+        history::Recorder,
         seed::Seed,
     };
     use std::{collections::BTreeSet, net::Ipv4Addr};
@@ -333,7 +329,8 @@ mod tests {
     #[test]
     fn no_two_requests_have_the_same_id() {
         let tell = Tell::new(|_, _| {});
-        let common = Common::new(Seed(1), Ipv4Addr::LOCALHOST.into(), tell);
+        let (recorder, _history) = Recorder::channel(1);
+        let common = Common::new(Seed(1), Ipv4Addr::LOCALHOST.into(), tell, recorder);
         let api = Api::new(Proxies::new(common), Metrics::default());
         let ids: BTreeSet<String> = (0..100).map(|_| api.request_id()).collect();
         assert_eq!(ids.len(), 100);

@@ -22,7 +22,7 @@ pub(super) struct Engine {
 impl Engine {
     /// Starts in front of a server.
     pub(super) fn start(
-        name: &str,
+        name: Arc<str>,
         protocol: Protocol,
         upstream: &str,
         (seed, recorder): (Seed, &Recorder),
@@ -32,7 +32,7 @@ impl Engine {
         })?;
         let failed = |error| Failure::machine(format!("cannot speak {protocol}: {error}"));
         let config = Config {
-            dependency: name.into(),
+            dependency: name,
             protocol,
             listen: None,
             tls: None,
@@ -51,6 +51,12 @@ impl Engine {
             proxy,
             switch,
         })
+    }
+
+    /// Requests without an answer, where the protocol shows requests.
+    pub(super) fn in_flight(&self) -> Option<u64> {
+        let counts = self.proxy.counters();
+        self.protocol.has_messages().then_some(counts.under_way)
     }
 
     /// Where the proxy's connections lead now.

@@ -11,19 +11,22 @@ use super::{
     placed::Stream,
 };
 use crate::{
-    fault::{Active, FAULTS, FaultDef, FaultId, Gate, Group, Memory, default_by, gate},
+    control::said,
+    fault::{Active, FAULTS, FaultDef, FaultId, Group, Memory, default_by},
     history::Recorder,
-    input::{Fields, Problems, Source},
+    input::{Problems, Source},
     protocol::{PROTOCOLS, Protocol},
     seed::Seed,
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
-use std::{fmt::Write, sync::Arc, time::Duration};
-use toml::de::DeTable;
+use std::{sync::Arc, time::Duration};
 
 /// Faults that act before there is a connection, on a listener that is not theirs here: a proxy
 /// that is not enabled refuses.
 const ON_LISTENERS: &[&str] = &["refuse", "no-accept"];
+
+/// The numbers of toxics begin here; those of faults that are no toxics stay below.
+pub(crate) const OF_TOXICS: u16 = 0x8000;
 
 /// The most attributes of one fault; no kind has nearly as many.
 const ATTRIBUTES_MAX: usize = 64;
@@ -164,37 +167,16 @@ impl Fault {
         place: &Place<'_>,
         memory: &mut Memory,
     ) -> Result<Option<Arc<Active>>, Failure> {
-        let def = kind.def;
-        let source = Source::new("attributes", self.as_toml(def.name, place.proxy));
+        let source = Source::new("attributes", self.as_toml(kind.def.name, place.proxy));
+        let name = format!("`{}`", self.kind_said);
         let mut problems = Problems::default();
-        let read = match DeTable::parse(&source.text) {
-            Ok(table) => {
-                let (name, span) = (format!("`{}`", self.kind_said), table.span());
-                let fields = Fields::unchecked(table.get_ref(), span, &source, name, gate::KEYS);
-                fields.check_keys(&[def.keys], &mut problems);
-                let gate = Gate::parse(&fields, &mut problems);
-                gate.and_then(|gate| {
-                    let behaviour = def.read(&fields, place.protocol, &gate, &mut problems);
-                    behaviour.map(|behaviour| (behaviour, gate))
-                })
-            }
-            Err(error) => return Err(Failure::bad_body(error.message())),
-        };
+        let read = said::fault(kind.def, &name, &source, place.protocol, &mut problems);
         if let Some(words) = in_words(&problems) {
             return Err(Failure::bad_body(words));
         }
-        let Some((behaviour, gate)) = read else {
+        let Some(said::Read { behaviour, gate }) = read else {
             return Err(Failure::bad_body(format_args!("no `{}`", self.kind_said)));
         };
-        for (key, is_said) in [
-            ("ramp", !gate.ramp.is_empty()),
-            ("one_of", gate.one_of.is_some()),
-        ] {
-            if is_said {
-                let words = format!("`{key}` needs a phase of a scenario");
-                return Err(Failure::bad_body(words));
-            }
-        }
         if self.toxicity <= 0.0 {
             return Ok(None);
         }
@@ -207,7 +189,7 @@ impl Fault {
             .clone()
             .unwrap_or_else(|| default_by(place.protocol));
         // Its number tells it from the others in force, of which there are far fewer.
-        let number = FaultId(self.id as u16);
+        let number = FaultId(OF_TOXICS | self.id as u16);
         let names = ["toxic", place.proxy, &self.name];
         Ok(Some(Arc::new(Active::new(
             number,
@@ -222,22 +204,19 @@ impl Fault {
     }
 
     fn as_toml(&self, kind: &str, proxy: &str) -> String {
-        let mut text = String::new();
-        let mut line = |key: &str, value: String| {
-            // Writing into memory does not fail.
-            let _ = writeln!(text, "{} = {value}", quoted(key));
-        };
-        line("kind", quoted(kind));
-        line("on", quoted(proxy));
+        let text = |text: &str| Node::Text(text.to_owned());
+        let mut table = said::Table::default();
+        table.put("kind", "type", &text(kind));
+        table.put("on", "proxy", &text(proxy));
         for (key, value) in &self.attributes {
-            line(key, toml(value));
+            table.put(key, key, value);
         }
         let says_share = self.attributes.iter().any(|(key, _)| key == "share");
         if self.toxicity > 0.0 && self.toxicity < 1.0 && !says_share {
             let percent = (f64::from(self.toxicity) * 1e8).round() / 1e6;
-            line("share", quoted(&format!("{percent}%")));
+            table.put("share", "toxicity", &text(&format!("{percent}%")));
         }
-        text
+        table.text().to_owned()
     }
 }
 
@@ -249,32 +228,6 @@ fn in_words(problems: &Problems) -> Option<String> {
     };
     let words: Vec<String> = problems.as_slice().iter().map(word).collect();
     (problems.any_error()).then(|| words.join("; "))
-}
-
-/// A text as TOML has it, which escapes as JSON does, and one letter more.
-fn quoted(text: &str) -> String {
-    json::written(&text).replace('\u{7f}', "\\u007f")
-}
-
-fn toml(node: &Node) -> String {
-    match node {
-        Node::Null => "\"\"".to_owned(),
-        Node::Bool(bool) => bool.to_string(),
-        Node::Integer(number) => number.to_string(),
-        Node::Number(number) => format!("{number:?}"),
-        Node::Text(text) => quoted(text),
-        Node::List(members) => {
-            let members: Vec<String> = members.iter().map(toml).collect();
-            format!("[{}]", members.join(", "))
-        }
-        Node::Object(entries) => {
-            let entries = entries.iter().filter(|(_, value)| !value.is_null());
-            let entries: Vec<String> = entries
-                .map(|(key, value)| format!("{} = {}", quoted(key), toml(value)))
-                .collect();
-            format!("{{{}}}", entries.join(", "))
-        }
-    }
 }
 
 impl Serialize for Fault {

@@ -5,9 +5,6 @@
 use super::{api::Metrics, proxies::Flow};
 use std::fmt::Write;
 
-/// What the text is.
-pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 /// Clock ticks of `/proc` a second, on every architecture that Linux runs on today.
 #[cfg(target_os = "linux")]
 const TICKS: f64 = 100.0;

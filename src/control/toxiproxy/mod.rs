@@ -12,7 +12,7 @@ mod counters;
 mod engine;
 mod failure;
 mod faults;
-mod json;
+pub(crate) mod json;
 mod metrics;
 mod placed;
 mod proxies;
@@ -21,8 +21,9 @@ pub(crate) mod toxics;
 pub use api::Metrics;
 pub(crate) use api::{Api, Asked, Reply};
 pub(crate) use counters::{Counter, Counters};
+pub(crate) use faults::OF_TOXICS;
 pub(crate) use placed::{Line, Placed};
-pub(crate) use proxies::{Common, Proxies};
+pub(crate) use proxies::{Common, Proxies, Seen};
 pub(crate) use toxics::Ending;
 
 /// Reads a body that asks for a toxic, and says whether there is one.

@@ -57,20 +57,19 @@ pub(crate) struct Common {
     pub(crate) tell: Tell,
     memory: Memory,
     permits: Permits,
-    /// The clock of toxics that know a protocol. What they do is told to nobody yet.
+    /// The clock of toxics that know a protocol, and who hears of what is said through them.
     recorder: Recorder,
 }
 
 impl Common {
-    pub(crate) fn new(seed: Seed, api: IpAddr, tell: Tell) -> Self {
+    pub(crate) fn new(seed: Seed, api: IpAddr, tell: Tell, recorder: Recorder) -> Self {
         Self {
             seed,
             unnamed: address::unnamed(api),
             memory: Memory::default(),
             permits: Permits::new(connections_max(), tell.clone()),
             tell,
-            // Nobody listens: what is recorded is dropped at once.
-            recorder: Recorder::channel(1).0,
+            recorder,
         }
     }
 }
@@ -167,6 +166,25 @@ pub(crate) struct Flow {
     pub(crate) proxy: String,
     pub(crate) listener: String,
     pub(crate) upstream: String,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// A proxy as somebody sees it who knows no toxics.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// What its observations are of.
+    pub(crate) name: Arc<str>,
+    /// Where it listens, while it is enabled.
+    pub(crate) listen: Option<String>,
+    pub(crate) upstream: String,
+    /// What its engine speaks, if it has one.
+    pub(crate) protocol: Option<Protocol>,
+    /// Its toxics, as JSON.
+    pub(crate) toxics: Vec<serde_json::Value>,
+    /// Connections open.
+    pub(crate) connections: u64,
+    /// Requests without an answer, where an engine sees them.
+    pub(crate) in_flight: Option<u64>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -459,6 +477,26 @@ impl Proxies {
         all.proxies.values().map(flow).collect()
     }
 
+    /// All of them, for somebody who knows no toxics.
+    pub(crate) async fn seen(&self) -> Vec<Seen> {
+        let all = self.all.lock().await;
+        let seen = |proxy: &Proxy| Seen {
+            name: observed_as(&proxy.name),
+            listen: proxy.door.is_some().then(|| proxy.listen.clone()),
+            upstream: proxy.upstream.clone(),
+            protocol: proxy.engine.as_ref().map(|engine| engine.protocol),
+            toxics: proxy
+                .toxics()
+                .iter()
+                .map(|toxic| serde_json::to_value(toxic).unwrap_or_default())
+                .collect(),
+            connections: proxy.door.as_ref().map_or(0, Door::connections),
+            in_flight: proxy.engine.as_ref().and_then(Engine::in_flight),
+            counters: Arc::clone(&proxy.counters),
+        };
+        all.proxies.values().map(seen).collect()
+    }
+
     /// Closes everything.
     pub(crate) async fn shut(&self) {
         let mut all: MutexGuard<'_, All> = self.all.lock().await;
@@ -743,7 +781,7 @@ impl Proxy {
         common: &Common,
     ) -> Result<Engine, Failure> {
         let chance = (common.seed, &common.recorder);
-        Engine::start(&self.name, protocol, upstream, chance)
+        Engine::start(observed_as(&self.name), protocol, upstream, chance)
     }
 
     /// Puts the faults in force that there are now.
@@ -763,6 +801,11 @@ impl Proxy {
         change(&mut toxics);
         sender.send_replace(Arc::new(Line { toxics }));
     }
+}
+
+/// What observations call a proxy: another name than that of any dependency.
+fn observed_as(name: &str) -> Arc<str> {
+    format!("toxiproxy:{name}").into()
 }
 
 impl fmt::Display for Proxy {

@@ -257,6 +257,13 @@ impl Desk {
         }
     }
 
+    /// An exchange has begun, which is recorded once.
+    pub(super) fn began(&self) {
+        if let Self::Dependency { life, .. } = self {
+            life.request_began();
+        }
+    }
+
     /// How many bytes of a request's body are kept for what is captured from it.
     pub(super) fn request_bytes(&self) -> usize {
         match self {
@@ -309,8 +316,11 @@ impl Desk {
     pub(super) fn record(&self, exchange: &mut Exchange, end: AttemptEnd, at: Micros) {
         let observation = match self {
             Self::Dependency {
-                connection, shared, ..
+                connection,
+                shared,
+                life,
             } => {
+                life.request_over();
                 let attempt = attempt(exchange, *connection, shared, end, at);
                 if let Subject::Attempt(call) = &exchange.subject {
                     let bytes = attempt.bytes_up + attempt.bytes_down;

@@ -255,6 +255,7 @@ impl Exchange {
     /// Begins to observe a request.
     pub(super) fn new(desk: Arc<Desk>, subject: Subject, began: Micros) -> Self {
         let tally = Tally::keeping(desk.request_bytes());
+        desk.began();
         Self {
             desk,
             subject,
