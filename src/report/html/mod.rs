@@ -40,7 +40,8 @@ pub const HTML: ReportDef = ReportDef {
     render,
 };
 
-pub(super) const STYLE: &str = include_str!("style.css");
+/// The colours stand apart: the live page of `brownout serve` has the same.
+pub(super) const STYLE: &str = concat!(include_str!("palette.css"), include_str!("style.css"));
 const SCRIPT: &str = include_str!("script.js");
 
 /// Results to bytes.
