@@ -115,6 +115,7 @@ pages! {
     ci_is_true: "docs/how-to/ci.md" from Shop;
     docker_compose_is_true: "docs/how-to/docker-compose.md" from Shop;
     a_toxiproxy_client_is_served: "docs/how-to/toxiproxy.md" from Empty;
+    by_hand_is_true: "docs/how-to/live.md" from Shop;
     staging_is_true: "docs/how-to/staging.md" from Shop;
     a_matrix_is_true: "docs/how-to/matrix.md" from Shop;
     metastability_is_true: "docs/how-to/metastability.md" from Empty;
