@@ -3,11 +3,14 @@
 //! The time runs from the arming of the fault on an instance (or, where there is none, of the first
 //! judged fault) to the end of the last second before its lifting in which less than 99 % of the load
 //! were answered, by whomever and however slowly; from there it must be answered for a `hold`. A load
-//! that is lost later, or again, is so not served until it is for good.
+//! that is lost later, or again, is so not served until it is for good. What is answered only when the
+//! fault is lifted is not served by anybody, and fewer than three answers show nothing.
 
-use super::{Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names};
+use super::{
+    Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Status, names,
+};
 use crate::{
-    history::{Criteria, FaultSpan, Steady, View, Window},
+    history::{Criteria, FaultSpan, Operation, SHOWN_BY, Steady, View, Window},
     input::{About, Fields, Key, Problems, Shape},
     scenario::Target,
     units::{Micros, format_duration},
@@ -115,6 +118,13 @@ impl Failover {
             Steady::new(view.scenario, view.system, Criteria::ANSWERED).only(&self.load);
         steady.observe_history(view.history, armed);
         let back = self.back(view, span, &steady.decided(end));
+        // What is answered only after the lifting is no answer to the fault.
+        let answered = back.map_or(0, |back| {
+            let operations = view.operations_in(&self.load, Window::new(back, span.lifted));
+            let in_time = |one: &&Operation| one.answered() && one.ended <= span.lifted;
+            operations.iter().filter(in_time).count() as u64
+        });
+        let back = back.filter(|_| answered > 0);
         let failed: Vec<_> = view
             .operations_in(&self.load, Window::new(armed, span.lifted))
             .iter()
@@ -136,8 +146,15 @@ impl Failover {
             None => format!("not answered again, {} operations lost", failed.len()),
         };
         let judgement = Judgement::new(Window::new(armed, span.lifted), count as u64, measured);
-        self.hold(judgement, took, span, view, failed.len() as u64)
-            .with(evidence)
+        let judgement = self.hold(judgement, took, span, view, failed.len() as u64);
+        let judgement = if judgement.status == Status::Pass && answered < SHOWN_BY {
+            judgement.inconclusive(format!(
+                "answered only {answered} times while the fault lasted, {SHOWN_BY} are needed to tell"
+            ))
+        } else {
+            judgement
+        };
+        judgement.with(evidence)
     }
 
     fn hold(
@@ -220,13 +237,25 @@ impl Expectation for Failover {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
+    use super::super::testing::{check, check_of};
     use crate::{
         expectation::Status,
-        history::{Outcome, sample::Story},
+        history::{
+            Outcome,
+            sample::{self, Story},
+        },
     };
 
     const EXPECT: &str = "kind = \"failover\"\nload = \"ask\"\nwithin = \"8s\"";
+
+    /// The verdict where `ask` is a thin load.
+    fn check_thin(story: &Story) -> Status {
+        let mut system = sample::system();
+        for load in &mut system.loads {
+            load.rate = "0.4/s".parse().unwrap();
+        }
+        check_of(EXPECT, story, &system).status
+    }
 
     /// `ask` fails for so long from the fault on.
     fn lost_for(seconds: u64) -> Story {
@@ -290,6 +319,36 @@ mod tests {
     fn a_fault_shorter_than_the_bound_cannot_tell() {
         let expect = EXPECT.replace("8s", "25s");
         assert_eq!(check(&expect, &lost_for(22)).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn what_is_answered_only_when_the_fault_is_lifted_is_not_served_by_anybody() {
+        use Outcome::{Failed, Ok};
+        let steady = || Story::new().healthy(0..10);
+        // The last second before the lifting has no operation, and the next one is answered.
+        let thin = steady()
+            .seldom("ask", 11_000, 2_500, &[Failed; 8])
+            .seldom("ask", 31_000, 1_000, &[Ok; 20]);
+        assert_eq!(check_thin(&thin), Status::Fail);
+        // All hang for as long as the fault lasts.
+        let held = (10..30).fold(steady(), |story, second| {
+            story.load("ask", second..second + 1, 20, Ok, (31 - second) * 1_000)
+        });
+        let held = held.load("ask", 30..60, 20, Ok, 20);
+        assert_eq!(check(EXPECT, &held).status, Status::Fail);
+    }
+
+    #[test]
+    fn few_answers_are_no_failover() {
+        let answered = |count: usize| {
+            let story = Story::new()
+                .healthy(0..10)
+                .seldom("ask", 11_000, 500, &[Outcome::Failed; 4])
+                .seldom("ask", 15_000, 4_000, &vec![Outcome::Ok; count]);
+            check_thin(&story.load("ask", 30..60, 1, Outcome::Ok, 20))
+        };
+        assert_eq!(answered(2), Status::Inconclusive);
+        assert_eq!(answered(3), Status::Pass);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! `recovery`: everything is as it was, soon after the last fault is gone.
 //!
 //! The time runs from the moment the last fault was lifted to the start of the first `hold` in which
-//! every steady-state criterion (see `history::Criteria`) held in every one-second window. A
+//! every steady-state criterion (see `history::Criteria`) held in every one-second window and every load
+//! was answered three times, which takes a thin one longer. A
 //! system that never gets there although its dependencies are healthy is *wedged*.
 
 use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Scope, names};
 use crate::{
-    history::{AttemptEnd, Criteria, Steady, View, Window},
+    history::{AttemptEnd, Criteria, SHOWN_BY, Steady, View, Window},
     input::{About, Fields, Key, Problems, Shape},
     units::format_duration,
 };
@@ -22,10 +23,11 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             commonest real damage, and invisible to a test that stops when the fault does.",
         evidence: "\
             From the lifting of the last fault to the start of the first `hold` in which every \
-            criterion of the steady state held in every second.",
+            criterion of the steady state held in every second and each load was answered three \
+            times; where a load is too thin for that, the stretch lasts until it was.",
         doubt: "\
-            The last phase ended before a `hold` could be seen, or there was no steady state to \
-            go back to.",
+            The last phase ended before a `hold` could be seen, or a load was asked too seldom in \
+            it, or there was no steady state to go back to.",
         mistakes: &[
             "\
                 It is judged over the last phase: let that last `until steady, at most …` and longer \
@@ -116,6 +118,16 @@ impl Expectation for Recovery {
                 ))
                 .with(complaints);
         }
+        let not_before = steady.not_before(hold, end).since(since);
+        if let Some(why) = steady.untold(hold, end) {
+            return if not_before <= self.within {
+                judgement.inconclusive(why)
+            } else {
+                let took = format_duration(not_before);
+                judgement.fail(format!("not in the first {took}"))
+            }
+            .with(complaints);
+        }
         let mut judgement = judgement
             .fail(format!(
                 "wedged: not recovered in the {} seen{}",
@@ -148,14 +160,28 @@ impl Expectation for Recovery {
 
     fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
         let shortest = plan.phases.iter().map(|(_, length)| *length).min();
-        match shortest {
-            Some(length) if length < self.within => vec![format!(
+        let Some(length) = shortest else {
+            return Vec::new();
+        };
+        let mut warnings = Vec::new();
+        if length < self.within {
+            warnings.push(format!(
                 "the recovery phase ends after {}, before the {} that are allowed are over",
                 format_duration(length),
                 format_duration(self.within)
-            )],
-            _ => Vec::new(),
+            ));
         }
+        let is_meant = |name: &str| self.load.as_ref().is_none_or(|load| **load == *name);
+        let own = plan.loads.iter().filter(|(name, _)| is_meant(name));
+        let operations = |rate: f64| rate * length.as_secs_f64();
+        for (name, rate) in own.filter(|(_, rate)| operations(*rate) < SHOWN_BY as f64) {
+            warnings.push(format!(
+                "load `{name}` begins about {:.1} operations in the {} of the recovery phase, {SHOWN_BY} answers are needed to tell",
+                operations(*rate),
+                format_duration(length)
+            ));
+        }
+        warnings
     }
 
     fn needs_running(&self, _instance: &str) -> bool {
@@ -196,12 +222,12 @@ fn dependencies_healthy(view: &View<'_>, window: Window) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
+    use super::super::testing::{check, check_of};
     use crate::{
-        expectation::Status,
+        expectation::{Status, Verdict},
         history::{
             Outcome,
-            sample::{Story, attempt},
+            sample::{self, Story, attempt},
         },
     };
 
@@ -235,6 +261,40 @@ mod tests {
     fn one_load_may_be_enough() {
         let train = format!("{WITHIN}\nload = \"train\"");
         assert_eq!(check(&train, &recovers_after(11)).status, Status::Pass);
+    }
+
+    /// The verdict where `train` is asked more seldom than a `hold` lasts, from 31.5 s on.
+    fn of_thin(outcomes: &[Outcome]) -> Verdict {
+        let mut system = sample::system();
+        for load in &mut system.loads {
+            if *load.name == *"train" {
+                load.rate = "0.15/s".parse().unwrap();
+            }
+        }
+        let story = Story::new()
+            .load("ask", 0..60, 20, Outcome::Ok, 20)
+            .load("train", 0..10, 1, Outcome::Ok, 20)
+            .seldom("train", 31_500, 6_500, outcomes);
+        check_of(WITHIN, &story, &system)
+    }
+
+    #[test]
+    fn a_thin_load_that_stays_broken_has_not_recovered_and_one_asked_too_seldom_cannot_tell() {
+        use Outcome::{Failed, Ok};
+        let verdict = of_thin(&[Failed; 5]);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert!(verdict.reason.unwrap().starts_with("wedged"));
+        let verdict = of_thin(&[Ok; 5]);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "recovered after 0s");
+        for few in [&[Ok, Ok][..], &[Failed], &[]] {
+            assert_eq!(of_thin(few).status, Status::Inconclusive, "{few:?}");
+        }
+        // It was not well after what is allowed, whatever became of it at last.
+        let late = [[Failed; 3].as_slice(), &[Ok; 2]].concat();
+        let verdict = of_thin(&late);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert_eq!(verdict.reason.unwrap(), "not in the first 15s");
     }
 
     #[test]

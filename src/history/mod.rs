@@ -28,7 +28,7 @@ pub use index::{FaultSpan, History, Missed, PhaseSpan, UNLISTED_MAX, UnlistedHos
 pub use ledger::{Account, Counts, Curve, Entry, Fate, Progress};
 pub use recorder::Recorder;
 pub use selection::Selection;
-pub use steady::{Criteria, Steady};
+pub use steady::{Criteria, SHOWN_BY, Steady};
 pub use view::{View, Window};
 pub use writer::{Writer, Written};
 pub use writes::{EXAMPLES_MAX, Witness, WriteAccount, WriteExample, WriteFate, WriteWindow};

@@ -103,6 +103,20 @@ impl Story {
         self
     }
 
+    /// Operations of a load from this millisecond on, one after so many, ending so after 20 ms.
+    #[must_use]
+    pub fn seldom(mut self, load: &str, first: u64, each: u64, outcomes: &[Outcome]) -> Self {
+        for (nth, outcome) in (0u64..).zip(outcomes) {
+            self = self.load(load, 0..1, 1, *outcome, 20);
+            if let Some(Observation::Operation(one)) = self.observations.last_mut() {
+                one.intended = Micros::from_millis(first + nth * each);
+                one.began = one.intended;
+                one.ended = one.intended + Duration::from_millis(20);
+            }
+        }
+        self
+    }
+
     /// Both loads healthy over these seconds: 20 a second, answered after 20 ms.
     #[must_use]
     pub fn healthy(self, seconds: Range<u64>) -> Self {

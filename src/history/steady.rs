@@ -8,7 +8,13 @@
 //! - the median latency is at most twice the baseline's p99, or 100 ms above it;
 //!
 //! and no instance exited in it on its own account. Everything has *held* when every second of
-//! a stretch was good for every load. The baseline is what began and ended in the steady phases.
+//! a stretch was good for every load, and each load was answered three times in it at least: where
+//! one is too thin for that, the stretch must last until it was. The baseline is what began and ended
+//! in the steady phases.
+//!
+//! What a thin load meets with is judged with what there is of it: one that was never answered has not
+//! recovered, one that was asked less than three times or answered less than three times since it last
+//! was not leaves it [untold](Steady::untold).
 //!
 //! [`Steady`] is fed observations as they happen, so that a run can end its recovery phase when
 //! everything held; the `recovery` and `failover` expectations feed it a whole history. A second
@@ -36,6 +42,10 @@ const BASELINE_MAX: usize = 1_000_000;
 
 /// The most operations remembered behind a gap in a load's numbers.
 const BEYOND_MAX: usize = 65_536;
+
+/// The fewest answers that show of a load that it is as before, and the fewest operations that show
+/// that it is not.
+pub const SHOWN_BY: u64 = 3;
 
 /// What a good second is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,6 +102,8 @@ struct Follower {
     /// Baseline operations as (intended, ended, degraded, latency); those that ended after their
     /// phase are left out when asked.
     baseline: Vec<(Micros, Micros, bool, u64)>,
+    /// Whether any operation began in a steady phase.
+    has_come: bool,
     limits: Option<Limits>,
     seconds: BTreeMap<u64, Second>,
     /// The number up to which every operation is known, those beyond it, and the intended start
@@ -113,8 +125,8 @@ struct Second {
     degraded: u64,
     unanswered: u64,
     latencies: Vec<u64>,
-    /// Whether an operation was cut off by the end of the run, so that nobody knows its outcome.
-    cut_off: bool,
+    /// How many operations were cut off by the end of the run, so that nobody knows their outcome.
+    cut_off: u64,
 }
 
 /// What is known of a second.
@@ -123,6 +135,18 @@ enum Known {
     Good,
     Bad,
     NotYet,
+}
+
+/// The last stretch of good seconds that was looked at.
+struct Stretch {
+    /// Its first second.
+    first: u64,
+    /// How many seconds it lasts, as far as is known.
+    length: u64,
+    /// How often each load was answered in it, in the order of the loads.
+    answers: Vec<u64>,
+    /// Whether everything held in it.
+    held: bool,
 }
 
 impl Steady {
@@ -204,38 +228,136 @@ impl Steady {
         self.since
     }
 
-    /// The start of the first stretch of `hold` (rounded up to whole seconds) in which every
-    /// criterion held in every second, as far as that is known at `now`.
+    /// The start of the first stretch of `hold` (rounded up to whole seconds) or longer in which
+    /// every criterion held in every second and that has enough answers of every load, as far as
+    /// that is known at `now`.
     pub fn held(&mut self, hold: Duration, now: Micros) -> Option<Micros> {
-        let wanted = hold.as_millis().div_ceil(1000).max(1) as u64;
+        self.settle();
+        let stretch = self.stretch(hold, now, &[]);
+        stretch.held.then(|| self.start_of(stretch.first))
+    }
+
+    /// The earliest moment from which on everything may hold, where nothing is known to have held yet:
+    /// the end of the last second that was not good.
+    pub fn not_before(&mut self, hold: Duration, now: Micros) -> Micros {
+        self.settle();
+        self.start_of(self.stretch(hold, now, &[]).first)
+    }
+
+    /// Why it cannot be told whether everything held, where all that is not known to have held is
+    /// what was asked too seldom.
+    pub fn untold(&mut self, hold: Duration, now: Micros) -> Option<String> {
+        self.settle();
+        if self.stretch(hold, now, &[]).held {
+            return None;
+        }
+        let names: Vec<Arc<str>> = self.loads.keys().cloned().collect();
+        let mut sparse = Vec::new();
+        let mut reasons = Vec::new();
+        for name in names {
+            if let Some(why) = self.sparse(&name, hold, now) {
+                reasons.push(why);
+                sparse.push(name);
+            }
+        }
+        let is_all = !sparse.is_empty() && self.stretch(hold, now, &sparse).held;
+        is_all.then(|| reasons.join("; "))
+    }
+
+    /// Why it cannot be told of a load whether it is as before, if it cannot.
+    fn sparse(&self, name: &Arc<str>, hold: Duration, now: Micros) -> Option<String> {
+        let follower = self.loads.get(name).filter(|one| one.is_awaited())?;
+        let others: Vec<Arc<str>> = self
+            .loads
+            .keys()
+            .filter(|one| *one != name)
+            .cloned()
+            .collect();
+        let own = self.stretch(hold, now, &others);
+        let place = self.loads.keys().position(|one| one == name)?;
+        let answered = own.answers.get(place).copied().unwrap_or(0);
+        let began = follower.began();
+        let too_seldom = |what: &str, times: u64| {
+            let times = match times {
+                0 => "never".to_owned(),
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            };
+            format!("`{name}` was {what} {times} since, too seldom to tell")
+        };
+        if own.held {
+            None
+        } else if began < SHOWN_BY {
+            Some(too_seldom("asked", began))
+        } else if answered > 0 && answered < SHOWN_BY && own.length >= seconds(hold) {
+            Some(too_seldom("answered only", answered))
+        } else {
+            None
+        }
+    }
+
+    /// Follows the seconds to the first stretch that held, or else to the last that is known. Of the
+    /// loads in `without` nothing is asked.
+    fn stretch(&self, hold: Duration, now: Micros, without: &[Arc<str>]) -> Stretch {
+        let wanted = seconds(hold);
+        let nothing = vec![0; self.loads.len()];
+        let mut stretch = Stretch {
+            first: 0,
+            length: 0,
+            answers: nothing.clone(),
+            held: false,
+        };
+        for second in 0..self.whole_seconds(now) {
+            match self.second(second, now, without) {
+                Known::Good => {}
+                Known::Bad => {
+                    stretch = Stretch {
+                        first: second + 1,
+                        length: 0,
+                        answers: nothing.clone(),
+                        held: false,
+                    };
+                    continue;
+                }
+                Known::NotYet => break,
+            }
+            stretch.length += 1;
+            for (answers, follower) in stretch.answers.iter_mut().zip(self.loads.values()) {
+                *answers += follower.answered(second);
+            }
+            if stretch.length >= wanted && self.is_shown(&stretch.answers, without) {
+                stretch.held = true;
+                break;
+            }
+        }
+        stretch
+    }
+
+    /// Whether so many answers of each load show that all is as before. Where nobody is known to come
+    /// any answer does, but a stretch without a single one shows nothing.
+    fn is_shown(&self, answers: &[u64], without: &[Arc<str>]) -> bool {
+        let mut loads = self.loads.iter().zip(answers);
+        let is_enough = |((name, follower), answers): ((&Arc<str>, &Follower), &u64)| {
+            *answers >= SHOWN_BY || !follower.is_awaited() || without.contains(name)
+        };
+        let is_any = answers.iter().any(|answers| *answers > 0);
+        loads.all(is_enough) && (is_any || without.len() == self.loads.len())
+    }
+
+    /// Takes the limits of every load from the baseline, once that is over.
+    fn settle(&mut self) {
         let baseline = &self.baseline;
         for follower in self.loads.values_mut() {
             follower.settle_baseline(baseline, &self.criteria);
         }
-        let mut good = 0;
-        for second in 0..self.whole_seconds(now) {
-            match self.second(second, now) {
-                Known::Good => good += 1,
-                Known::Bad => good = 0,
-                Known::NotYet => return None,
-            }
-            // A stretch without a single operation shows nothing, however thin the loads are.
-            if good >= wanted && self.any_operation(second + 1 - wanted, second) {
-                return Some(self.start_of(second + 1 - wanted));
-            }
-        }
-        None
     }
 
     /// Every second that is decided at `now`, up to the first that is not: its start, and whether
     /// every criterion held in it.
     pub fn decided(&mut self, now: Micros) -> Vec<(Micros, bool)> {
-        let baseline = &self.baseline;
-        for follower in self.loads.values_mut() {
-            follower.settle_baseline(baseline, &self.criteria);
-        }
+        self.settle();
         (0..now.0.saturating_sub(self.since.0) / SECOND_MICROS)
-            .map(|second| (second, self.second(second, now)))
+            .map(|second| (second, self.second(second, now, &[])))
             .take_while(|(_, known)| *known != Known::NotYet)
             .map(|(second, known)| (self.start_of(second), known == Known::Good))
             .collect()
@@ -244,7 +366,7 @@ impl Steady {
     /// Up to when every second is decided.
     pub fn known_until(&self, now: Micros) -> Micros {
         let whole = self.whole_seconds(now);
-        let open = (0..whole).find(|second| self.second(*second, now) == Known::NotYet);
+        let open = (0..whole).find(|second| self.second(*second, now, &[]) == Known::NotYet);
         self.start_of(open.unwrap_or(whole))
     }
 
@@ -275,12 +397,6 @@ impl Steady {
         found
     }
 
-    fn any_operation(&self, first: u64, last: u64) -> bool {
-        self.loads
-            .values()
-            .any(|follower| follower.seconds.range(first..=last).next().is_some())
-    }
-
     /// How many whole seconds there were in which operations were to begin.
     fn whole_seconds(&self, now: Micros) -> u64 {
         let end = self.over.map_or(now, |over| over.min(now));
@@ -291,13 +407,15 @@ impl Steady {
         Micros(self.since.0 + second * SECOND_MICROS)
     }
 
-    fn second(&self, second: u64, now: Micros) -> Known {
+    /// What is known of a second, of all loads but those in `without`.
+    fn second(&self, second: u64, now: Micros, without: &[Arc<str>]) -> Known {
         if self.exits.contains(&second) {
             return Known::Bad;
         }
         let end = self.start_of(second + 1);
         let mut worst = Known::Good;
-        for follower in self.loads.values() {
+        let loads = self.loads.iter();
+        for (_, follower) in loads.filter(|(name, _)| !without.contains(name)) {
             let awaits = self.awaits(end, follower, now);
             match follower.second(second, awaits, &self.criteria) {
                 Known::Bad => return Known::Bad,
@@ -330,6 +448,7 @@ impl Steady {
         let steady = self.baseline.iter().any(|(from, to)| {
             *from <= operation.intended && to.is_none_or(|to| operation.intended < to)
         });
+        follower.has_come |= steady;
         if steady && !operation.cut && follower.baseline.len() < BASELINE_MAX {
             follower.baseline.push((
                 operation.intended,
@@ -342,7 +461,7 @@ impl Steady {
             let second = (operation.intended.0 - self.since.0) / SECOND_MICROS;
             let seen = follower.seconds.entry(second).or_default();
             if operation.cut {
-                seen.cut_off = true;
+                seen.cut_off += 1;
             } else {
                 seen.add(operation);
             }
@@ -363,12 +482,30 @@ impl Follower {
             timeout,
             rate,
             baseline: Vec::new(),
+            has_come: false,
             limits: None,
             seconds: BTreeMap::new(),
             known: 0,
             beyond: BTreeMap::new(),
             front: Micros::default(),
         }
+    }
+
+    /// Whether answers of it are needed: it has a rate of its own, or somebody came in the baseline.
+    const fn is_awaited(&self) -> bool {
+        self.rate > 0.0 || self.has_come
+    }
+
+    /// How many operations are known to have begun.
+    fn began(&self) -> u64 {
+        let seconds = self.seconds.values();
+        seconds.map(|second| second.count + second.cut_off).sum()
+    }
+
+    /// How many operations of a second were answered.
+    fn answered(&self, second: u64) -> u64 {
+        let seen = self.seconds.get(&second);
+        seen.map_or(0, |seen| seen.count - seen.unanswered)
     }
 
     /// Follows the numbers: operations end in any order, but begin in that of their numbers.
@@ -429,7 +566,7 @@ impl Follower {
         if seen.is_some_and(|seen| seen.share_answered() < criteria.answered) {
             return Known::Bad;
         }
-        if awaits || seen.is_some_and(|seen| seen.cut_off) {
+        if awaits || seen.is_some_and(|seen| seen.cut_off > 0) {
             return Known::NotYet;
         }
         match self.complaint(seen, criteria) {
@@ -441,7 +578,8 @@ impl Follower {
     /// What is wrong with a second of which everything is known.
     fn complaint(&self, seen: Option<&Second>, criteria: &Criteria) -> Option<String> {
         let Some(seen) = seen else {
-            // Fewer than one in twenty seconds of such a load are empty by chance.
+            // Fewer than one in twenty seconds of such a load are empty by chance. Of a thinner one an
+            // empty second says nothing: its answers are counted instead.
             return (self.rate >= 3.0).then(|| "no operation at all".to_owned());
         };
         if seen.share_answered() < criteria.answered {
@@ -462,6 +600,11 @@ impl Follower {
             )
         })
     }
+}
+
+/// A stretch in whole seconds.
+fn seconds(hold: Duration) -> u64 {
+    hold.as_millis().div_ceil(1000).max(1) as u64
 }
 
 impl Second {
@@ -624,6 +767,87 @@ mod tests {
         let mut steady = follower().only("train");
         steady.observe_history(&story.history(), at(30));
         assert_eq!(steady.held(HOLD, at(60)), Some(at(30)));
+    }
+
+    /// `ask` at its 20 a second, and `train` made a load of one in two and a half seconds, whose
+    /// operations from 30 s on end so, one after the other.
+    fn thin(outcomes: &[Outcome]) -> (Steady, Story) {
+        let mut system = sample::system();
+        let mut loads = system.loads.iter_mut();
+        let train = loads.find(|load| *load.name == *"train").unwrap();
+        train.rate = "0.4/s".parse().unwrap();
+        let story = Story::new()
+            .load("ask", 0..60, 20, Outcome::Ok, 20)
+            .load("train", 0..10, 1, Outcome::Ok, 20)
+            .seldom("train", 31_500, 2_500, outcomes);
+        let steady = Steady::new(&sample::scenario(), &system, Criteria::STEADY);
+        (steady, story)
+    }
+
+    /// Whether it held, from when on, and what cannot be told.
+    fn of_thin(outcomes: &[Outcome]) -> (Option<u64>, Option<String>) {
+        let (mut steady, story) = thin(outcomes);
+        steady.observe_history(&story.history(), at(sample::RECOVERY));
+        let hold = Duration::from_secs(2);
+        let held = steady.held(hold, at(60));
+        let untold = steady.untold(hold, at(60));
+        (held.map(|at| at.0 / SECOND_MICROS), untold)
+    }
+
+    #[test]
+    fn a_thin_load_that_is_never_answered_has_not_recovered() {
+        use Outcome::{Failed, Indeterminate, Ok};
+        assert_eq!(of_thin(&[Failed; 11]), (None, None));
+        assert_eq!(of_thin(&[Indeterminate; 11]), (None, None));
+        // Its twin is answered, and has from the first second or the one after the last failure on.
+        assert_eq!(of_thin(&[Ok; 11]), (Some(30), None));
+        let later = [[Failed; 3].as_slice(), &[Ok; 8]].concat();
+        assert_eq!(of_thin(&later), (Some(37), None));
+        // Now and then is not as before either.
+        let now_and_then = [Ok, Ok, Failed].repeat(4);
+        assert_eq!(of_thin(&now_and_then), (None, None));
+    }
+
+    #[test]
+    fn of_a_load_that_was_asked_too_seldom_it_cannot_be_told() {
+        use Outcome::{Failed, Ok};
+        let said = |(held, untold): (Option<u64>, Option<String>)| {
+            assert_eq!(held, None);
+            untold.expect("it cannot be told")
+        };
+        let once = "`train` was asked once since, too seldom to tell";
+        assert_eq!(said(of_thin(&[Failed])), once);
+        assert_eq!(said(of_thin(&[Ok])), once);
+        assert!(said(of_thin(&[])).contains("asked never since"));
+        let at_last = [[Failed; 9].as_slice(), &[Ok; 2]].concat();
+        let twice = "`train` was answered only 2 times since, too seldom to tell";
+        assert_eq!(said(of_thin(&at_last)), twice);
+        // Where another load shows that all is not as before, nothing is left to tell.
+        let (mut steady, story) = thin(&[Ok]);
+        let mut history = story.history();
+        for one in history.operations.get_mut("ask").unwrap() {
+            if one.intended >= at(30) {
+                one.outcome = Failed;
+            }
+        }
+        steady.observe_history(&history, at(30));
+        assert_eq!(steady.untold(HOLD, at(60)), None);
+        assert_eq!(steady.not_before(HOLD, at(60)), at(60));
+    }
+
+    #[test]
+    fn who_never_comes_is_not_waited_for_and_who_came_is() {
+        let held = |story: &Story| {
+            let mut steady = follower();
+            // As of an ingress: nobody knows how often somebody comes.
+            steady.loads.get_mut("train").unwrap().rate = 0.0;
+            steady.observe_history(&story.history(), at(30));
+            steady.held(HOLD, at(60))
+        };
+        let alone = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+        assert_eq!(held(&alone), Some(at(30)));
+        let left = alone.load("train", 0..10, 20, Outcome::Ok, 20);
+        assert_eq!(held(&left), None);
     }
 
     #[test]

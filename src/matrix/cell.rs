@@ -331,6 +331,9 @@ impl Reading<'_> {
         steady.observe_history(history, lifted);
         match steady.held(self.view.scenario.hold, history.end) {
             Some(since) => Aftermath::steady(lifted, since),
+            None if steady.untold(self.view.scenario.hold, history.end).is_some() => {
+                Aftermath::Unknown
+            }
             None if self.was_watched_to_the_end() => Aftermath::Wedged {
                 watched_us: micros(history.over().since(lifted)),
             },
@@ -690,6 +693,37 @@ mod tests {
         assert!(!cell(&story, "ask").is_wedged());
         let cut = read(&story.clone().ends(40, Some("interrupted"))).expect("it is measured");
         assert_eq!(cut.aftermath, Aftermath::Unknown);
+    }
+
+    #[test]
+    fn a_thin_load_that_stays_broken_is_wedged_and_one_asked_too_seldom_is_not_known() {
+        use Outcome::{Failed, Ok};
+        let mut system = sample::system();
+        for load in &mut system.loads {
+            if *load.name == *"train" {
+                load.rate = "0.15/s".parse().unwrap();
+            }
+        }
+        let of = |outcomes: &[Outcome]| {
+            let story = Story::new()
+                .healthy(0..10)
+                .load("ask", 10..60, 20, Ok, 20)
+                .seldom("train", 11_000, 2_500, &[Failed; 8])
+                .seldom("train", 31_500, 6_500, outcomes)
+                .attempts(given_up());
+            let (history, scenario) = (story.history(), sample::scenario());
+            let view = View::new(&history, &scenario, &system);
+            let aim = Aim::single(&"s3".into(), Kind::Hang);
+            tried(&view, &aim, &reference()).expect("it is measured")
+        };
+        let broken = of(&[Failed; 5]);
+        assert!(matches!(broken.aftermath, Aftermath::Wedged { .. }));
+        assert!(broken.cells.iter().any(Cell::is_wedged));
+        let well = of(&[Ok; 5]);
+        assert!(matches!(well.aftermath, Aftermath::Steady { .. }));
+        for few in [&[Failed][..], &[Ok, Ok], &[]] {
+            assert_eq!(of(few).aftermath, Aftermath::Unknown, "{few:?}");
+        }
     }
 
     #[test]

@@ -255,7 +255,7 @@ pub enum Aftermath {
         /// How long that was, in microseconds.
         watched_us: u64,
     },
-    /// It was not watched to the end.
+    /// It was not watched to the end, or asked too seldom to tell.
     Unknown,
 }
 
