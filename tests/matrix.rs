@@ -1,7 +1,8 @@
 //! What would prove that the matrix finds what is wrong with a system without being told, and nothing
 //! where nothing is: Ada's bots as they were need S3 before their cache, and no longer when remedied; a
 //! shop that loses its leases is wedged, and its twin that gives them back is not; a shop that is sick
-//! without any fault is never called well. What is found is left as a scenario that fails again.
+//! without any fault is never called well; one that charges again when an answer is lost does so twice,
+//! and its twin with a key for each order does not. What is found is left as a scenario that fails again.
 //!
 //! What is tried is kept to few kinds, because each takes as long as a fault lasts.
 
@@ -311,6 +312,94 @@ fn whoever_interrupts_a_matrix_keeps_what_was_done() {
     let trials = matrix["trials"].as_array().expect("trials");
     let not_tried = |trial: &&Value| trial["state"]["state"] == "not-tried";
     assert!(trials.iter().filter(not_tried).count() >= 2, "{matrix:#}");
+}
+
+/// A folder with the shop that tries a charge again in this way.
+fn charges(retry: &str) -> Bench {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/charge_app.py");
+    let python = python::interpreter();
+    let system = format!(
+        r#"[system]
+name = "charges"
+command = [{python:?}, {program:?}, "{{port.shop}}"]
+env = {{ PROVIDER = "{{dependency.payments.address}}", RETRY = "{retry}" }}
+url = "http://127.0.0.1:{{port.shop}}"
+ready = {{ path = "/healthz", within = "60s" }}
+stop = {{ signal = "KILL", within = "5s" }}
+
+[dependency.payments]
+protocol = "http"
+upstream = "embedded:sink"
+capture = {{ order = "header:x-order", key = "header:idempotency-key" }}
+
+[load.orders]
+rate = "10/s"
+arrivals = "constant"
+request = {{ method = "POST", path = "/orders", json = {{ id = "{{uuid}}" }} }}
+timeout = "15s"
+"#
+    );
+    Bench::new().file("brownout.toml", &system)
+}
+
+/// Lost answers alone.
+const LOST: &[&str] = &[
+    "matrix",
+    "--fault",
+    "lost-reply",
+    "--steady",
+    "2s",
+    "--lasts",
+    "4s",
+    "--recovery",
+    "12s",
+    "--hold",
+    "3s",
+    "--seed",
+    "7",
+    "--fail-on",
+    "doubled",
+    "--write-scenarios",
+    "found",
+];
+
+/// What is known of what was done twice in the only trial.
+fn doubling(matrix: &Value) -> &str {
+    let known = &matrix["trials"][0]["state"]["doubling"];
+    known["is"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn what_is_charged_again_when_an_answer_is_lost_is_found_and_its_twin_with_a_key_is_not() {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let bench = charges("keyed");
+            let (left, matrix) = run(&bench, LOST);
+            assert_eq!(
+                doubling(&matrix),
+                "once",
+                "{}\n{}",
+                left.stdout,
+                left.stderr
+            );
+            assert!(!found(&matrix).contains("doubled"), "{}", left.stdout);
+            left.assert_status(0);
+        });
+        let bench = charges("blind");
+        let (left, matrix) = run(&bench, LOST);
+        left.assert_status(1);
+        assert_eq!(doubling(&matrix), "doubled", "{}", left.stdout);
+        assert!(found(&matrix).contains("doubled"), "{}", left.stdout);
+        assert!(
+            left.stdout.contains("something is done twice"),
+            "{}",
+            left.stdout
+        );
+        let written = bench.path().join("found/payments-lost-reply.toml");
+        let written = std::fs::read_to_string(written).expect("a scenario was written");
+        assert!(written.contains("deduplicated_by = \"key\""), "{written}");
+        bench.brownout(&["check", "found"]).assert_status(0);
+    });
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     input::{Problems, did_you_mean},
     matrix::{
-        Aftermath, Cell, Found, Kind, MATRIX_VERSION, Matrix, Met, Relied, Trial, Wanted,
+        Aftermath, Doubling, Found, Kind, MATRIX_VERSION, Matrix, Met, Relied, Trial, Wanted,
         finding_text,
     },
     report::{
@@ -63,10 +63,13 @@ pub fn matrix(args: &Args) -> Result<Exit, Failure> {
     for (_, path, _) in &outputs {
         said.extend(format!("written  {}\n", path.display()).bytes());
     }
+    // Whoever reads the table finds the scenarios there.
+    let scenarios = match &args.write_scenarios {
+        Some(folder) => write_scenarios(folder, args, &matrix, &system, &settings),
+        None => Ok(()),
+    };
     say::data(&said)?;
-    if let Some(folder) = &args.write_scenarios {
-        write_scenarios(folder, args, &matrix, &system, &settings)?;
-    }
+    scenarios?;
     written?;
     Ok(exit(&matrix, &ended))
 }
@@ -173,8 +176,18 @@ fn said(trial: &Trial) -> String {
             parts.push(format!("{} {word}", loads.join(", ")));
         }
     }
-    if matches!(tried.aftermath, Aftermath::Wedged { .. }) {
-        parts.push("wedged, and started anew".to_owned());
+    match tried.aftermath {
+        Aftermath::Wedged { .. } if tried.restarted => {
+            parts.push("wedged, and started anew".to_owned());
+        }
+        Aftermath::Wedged { .. } => parts.push("wedged".to_owned()),
+        Aftermath::Steady { .. } | Aftermath::Unknown => {}
+    }
+    if matches!(tried.doubling, Some(Doubling::Doubled { .. })) {
+        parts.push("something done twice".to_owned());
+    }
+    if !tried.exits.is_empty() {
+        parts.push("an instance ended".to_owned());
     }
     if parts.is_empty() {
         parts.push("nobody uses it".to_owned());
@@ -242,6 +255,12 @@ fn settings(args: &Args, system: &System) -> Result<Settings, Failure> {
             "leave `--jobs` out, or let the system's file start it",
         ));
     }
+    if args.fail_on.contains(&FailOn::Exited) && matches!(system.start, Start::External) {
+        return Err(Failure::usage(
+            "nobody watches the processes of a system that somebody else started",
+            "leave `--fail-on exited` out, or let the system's file start it",
+        ));
+    }
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let usual = match stands_alone(system) {
         true => cores().min(JOBS_MAX),
@@ -273,6 +292,7 @@ fn blank(args: &Args, system: &System, settings: &Settings) -> Matrix {
         seed: settings.seed.0,
         system: system.name.clone(),
         file: args.system.display().to_string(),
+        external: matches!(system.start, Start::External),
         reference: None,
         trials: Vec::new(),
         interrupted: false,
@@ -323,20 +343,17 @@ fn write_scenarios(
     settings: &Settings,
 ) -> Result<(), Failure> {
     let system_file = seen_from(folder, &args.system);
+    let Some(reference) = &matrix.reference else {
+        return Ok(());
+    };
     for trial in &matrix.trials {
-        let Some(tried) = trial.tried() else { continue };
-        let failed = |cell: &&Cell| cell.met == Met::Failed;
-        let failed: Vec<&Cell> = tried.cells.iter().filter(failed).collect();
-        let is_wedged = matches!(tried.aftermath, Aftermath::Wedged { .. });
-        if failed.is_empty() && !is_wedged {
-            continue;
-        }
         let relied = Relied {
             system_file: &system_file,
             system,
+            reference,
             lengths: settings.lengths(system, trial.delay.as_ref()),
         };
-        let Ok(text) = finding_text(trial, &failed, is_wedged, &relied) else {
+        let Ok(Some(text)) = finding_text(trial, &relied) else {
             continue;
         };
         let path = folder.join(format!("{}.toml", trial.aim.file_stem()));
@@ -374,6 +391,10 @@ pub enum FailOn {
     Failed,
     /// The system was not as before when the trouble was over.
     Wedged,
+    /// Something was done twice because its answer was lost.
+    Doubled,
+    /// An instance ended on its own account.
+    Exited,
 }
 
 impl FailOn {
@@ -381,6 +402,8 @@ impl FailOn {
         match self {
             Self::Failed => &[Found::Harmed, Found::Failed, Found::Held],
             Self::Wedged => &[Found::Wedged],
+            Self::Doubled => &[Found::Doubled],
+            Self::Exited => &[Found::Exited],
         }
     }
 }

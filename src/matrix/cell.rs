@@ -1,6 +1,8 @@
 //! What the history of a trial says.
 
-use super::{Aftermath, Aim, Cell, Counts, Met, Reference, Tried, Tries, reference::unhealthy};
+use super::{
+    Aftermath, Aim, Cell, Counts, Met, Reference, Tried, Tries, doubling, reference::unhealthy,
+};
 use crate::{
     fault::FaultId,
     history::{
@@ -10,7 +12,7 @@ use crate::{
         self, Aspect, Claim, Finding,
         samples::{Quantile, SAMPLES_MIN},
     },
-    scenario::{FaultSpec, Target},
+    scenario::{FaultSpec, Start, Target},
     units::Micros,
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -24,9 +26,10 @@ pub(super) const ANSWERED_MIN: f64 = 0.99;
 /// How far the share of fallbacks may lie above that of the steady phase.
 pub(super) const DEGRADED_ABOVE: f64 = 0.10;
 
-/// A dependency is leant on that is called more than so many times as often as before …
+/// A dependency is leant on that is called more than so many times as often as before, or more often
+/// than chance explains …
 const LEANT_ON_TIMES: f64 = 2.0;
-/// … and at least so many times more.
+/// … and at least so many times more. One that nobody calls otherwise is where it is called at all.
 const LEANT_ON_MORE: f64 = 3.0;
 
 /// By how much a phase may seem shorter than it was.
@@ -119,17 +122,33 @@ impl Reading<'_> {
     fn tried(&self, span: &PhaseSpan) -> Tried {
         let claims = policy::infer_of(self.view, &self.aim.dependency);
         let loads = self.view.system.loads.iter();
+        let hits = self.faults.iter().map(|one| self.hits(one.id)).sum();
+        let aftermath = self.aftermath(None);
+        let is_wedged = matches!(aftermath, Aftermath::Wedged { .. });
         Tried {
             faults: self.faults.iter().map(|one| one.label.clone()).collect(),
-            hits: self.faults.iter().map(|one| self.hits(one.id)).sum(),
+            hits,
             lasted_us: Window::new(span.began, span.ended).length().as_micros() as u64,
-            aftermath: self.aftermath(None),
+            aftermath,
             waited_us: waited(&claims),
-            policy: in_short(&claims),
+            policy: self.policy(&claims),
             leant_on: self.leant_on(),
             exits: self.exits(),
+            doubling: doubling::read(self.view, self.reference, self.aim, hits),
+            restarted: is_wedged && !matches!(self.view.system.start, Start::External),
             cells: loads.map(|load| self.cell(&load.name)).collect(),
         }
+    }
+
+    /// What is known of the clients of the dependencies in trouble, a sentence each.
+    fn policy(&self, claims: &[Claim]) -> Vec<String> {
+        let mut said = in_short(claims);
+        if let Some(beside) = &self.aim.beside {
+            let name = &beside.dependency;
+            let others = in_short(&policy::infer_of(self.view, name));
+            said.extend(others.iter().map(|one| format!("{name}: {one}")));
+        }
+        said
     }
 
     /// A load that we ourselves did not offer as we should have while the trouble was on.
@@ -331,7 +350,10 @@ impl Reading<'_> {
         steady.observe_history(history, lifted);
         match steady.held(self.view.scenario.hold, history.end) {
             Some(since) => Aftermath::steady(lifted, since),
-            None if steady.untold(self.view.scenario.hold, history.end).is_some() => {
+            None if steady
+                .untold(self.view.scenario.hold, history.end)
+                .is_some() =>
+            {
                 Aftermath::Unknown
             }
             None if self.was_watched_to_the_end() => Aftermath::Wedged {
@@ -350,7 +372,7 @@ impl Reading<'_> {
         history.completed() && watched + ROUNDED >= limit
     }
 
-    /// The dependencies that were called far more often than in the steady phase.
+    /// The dependencies that were called more often than in the steady phase.
     fn leant_on(&self) -> Vec<Arc<str>> {
         let troubled: Vec<&Arc<str>> = self.aim.troubles().map(|(name, _)| name).collect();
         let steady = self.view.steady();
@@ -364,9 +386,22 @@ impl Reading<'_> {
             let before: f64 = steady.iter().map(|window| called(name, window)).sum();
             let usual = before * scale;
             let now = called(name, &self.trouble);
-            now > LEANT_ON_TIMES * usual && now >= usual + LEANT_ON_MORE
+            if before == 0.0 && !self.is_called_anyway(name) {
+                return now > 0.0;
+            }
+            // The usual number is itself known from a few seconds only.
+            let chance = 3.0 * (usual + usual * scale).sqrt();
+            let is_more = now > LEANT_ON_TIMES * usual || now > usual + chance;
+            is_more && now >= usual + LEANT_ON_MORE
         };
         untroubled.filter(is_leant_on).cloned().collect()
+    }
+
+    /// Whether anybody calls a dependency while nothing is wrong.
+    fn is_called_anyway(&self, name: &Arc<str>) -> bool {
+        let mut uses = self.reference.uses.iter();
+        self.reference.by_itself.contains(name)
+            || uses.any(|one| one.dependency == *name && one.is_use())
     }
 
     /// What ended on its own account while the trouble was on, or after it.
@@ -478,6 +513,7 @@ mod tests {
             sick: None,
             uses: uses.to_vec(),
             by_itself: Vec::new(),
+            named_by: Vec::new(),
             starts_us: 0,
             history: None,
         }

@@ -1,7 +1,7 @@
 //! How late is late: the delays of the slow kinds, and why these.
 
 use crate::units::format_duration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A client that waits longer than this is not waited for: a fault would have to last longer still.
@@ -27,7 +27,8 @@ pub struct Patience {
 }
 
 /// A delay, and how it was chosen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Delay {
     /// How long, in microseconds.
     pub us: u64,

@@ -1,18 +1,19 @@
-//! What of a matrix is worth a person's time: what failed, what was wedged, and what a load cannot do
-//! without. That a fallback answered is none of it: it is what fallbacks are for.
+//! What of a matrix is worth a person's time: what was wedged, done twice or ended, what failed, and
+//! what a load cannot do without. That a fallback answered is none of it: it is what fallbacks are for.
 
-use super::{Aftermath, Cell, Kind, Matrix, Met, Trial};
+use super::{Aftermath, Cell, Doubling, Kind, Matrix, Met, Trial, Tried};
 use crate::units::format_duration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, sync::Arc, time::Duration};
 
 /// One thing that was found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// The place of its trial among the matrix's.
     pub trial: usize,
     /// The load; `None` for the system as a whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Arc<str>>,
     /// What was found.
     pub found: Found,
@@ -21,11 +22,16 @@ pub struct Finding {
 }
 
 /// What can be found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Found {
     /// The system was not as before when the trouble was over.
     Wedged,
+    /// Something was done twice because its answer was lost.
+    Doubled,
+    /// An instance ended on its own account.
+    Exited,
     /// A load that does not use the dependency was not answered as before.
     Harmed,
     /// A load was not answered.
@@ -49,6 +55,8 @@ impl Found {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Wedged => "wedged",
+            Self::Doubled => "doubled",
+            Self::Exited => "exited",
             Self::Harmed => "harmed",
             Self::Failed => "failed",
             Self::Held => "held",
@@ -57,7 +65,8 @@ impl Found {
 }
 
 /// What a load cannot do without, or not without being hurt.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Need {
     /// The load.
     pub load: Arc<str>,
@@ -120,9 +129,13 @@ fn of_trial(nth: usize, trial: &Trial) -> Vec<(Finding, f64)> {
         return Vec::new();
     };
     let mut found = Vec::new();
-    if let Aftermath::Wedged { watched_us } = tried.aftermath {
-        found.push((wedged(nth, trial, watched_us), 1.0));
-    }
+    let whole = |found, what| Finding {
+        trial: nth,
+        load: None,
+        found,
+        what,
+    };
+    found.extend(of_system(trial, tried).map(|(kind, what)| (whole(kind, what), 1.0)));
     for cell in &tried.cells {
         let Some(kind) = Found::of(cell) else {
             continue;
@@ -138,17 +151,41 @@ fn of_trial(nth: usize, trial: &Trial) -> Vec<(Finding, f64)> {
     found
 }
 
-fn wedged(nth: usize, trial: &Trial, watched_us: u64) -> Finding {
-    let watched = format_duration(Duration::from_micros(watched_us / 100_000 * 100_000));
-    Finding {
-        trial: nth,
-        load: None,
-        found: Found::Wedged,
-        what: format!(
-            "the system is not as before in the {watched} after {} is over",
-            trouble(trial)
-        ),
-    }
+/// What was found of the system as a whole.
+pub(super) fn of_system<'a>(
+    trial: &'a Trial,
+    tried: &'a Tried,
+) -> impl Iterator<Item = (Found, String)> + 'a {
+    let wedged = match tried.aftermath {
+        Aftermath::Wedged { watched_us } => {
+            let watched = format_duration(Duration::from_micros(watched_us / 100_000 * 100_000));
+            let trouble = trouble(trial);
+            let what =
+                format!("the system is not as before in the {watched} after {trouble} is over");
+            Some((Found::Wedged, what))
+        }
+        Aftermath::Steady { .. } | Aftermath::Unknown => None,
+    };
+    let doubled = match &tried.doubling {
+        Some(Doubling::Doubled { what, .. }) => {
+            let what = format!("something is done twice while {}: {what}", doing(trial));
+            Some((Found::Doubled, what))
+        }
+        _ => None,
+    };
+    let exited = tried.exits.first().map(|first| {
+        let more = match tried.exits.len() - 1 {
+            0 => String::new(),
+            1 => ", and once more".to_owned(),
+            more => format!(", and {more} times more"),
+        };
+        let what = format!(
+            "an instance ends by itself while or after {}: {first}{more}",
+            doing(trial)
+        );
+        (Found::Exited, what)
+    });
+    [wedged, doubled, exited].into_iter().flatten()
 }
 
 fn sentence(trial: &Trial, cell: &Cell, found: Found) -> String {
@@ -329,6 +366,8 @@ pub(crate) mod tests {
                 policy: vec!["PutObject: attempts a call 3".to_owned()],
                 leant_on: Vec::new(),
                 exits: Vec::new(),
+                doubling: None,
+                restarted: false,
                 cells,
             }),
         }
@@ -352,6 +391,18 @@ pub(crate) mod tests {
             tried.aftermath = aftermath;
             tried.cells[0].aftermath = aftermath;
             tried.exits.push("primary exited at 7.1s".to_owned());
+            tried.restarted = true;
+        }
+        let mut doubled = trial(
+            "s3",
+            Kind::LostReply,
+            vec![cell("train", Met::Answered, 0), ask()],
+        );
+        if let State::Tried(tried) = &mut doubled.state {
+            tried.doubling = Some(Doubling::Doubled {
+                what: "sent: 3 of 28 deliveries too many".to_owned(),
+                by: vec!["ONCE-sent".to_owned()],
+            });
         }
         let harmed = Cell {
             uses: false,
@@ -376,6 +427,7 @@ pub(crate) mod tests {
             seed: 7,
             system: "bots <1>".to_owned(),
             file: "my system.toml".to_owned(),
+            external: false,
             reference: Some(Reference {
                 sick: None,
                 uses: vec![
@@ -384,6 +436,7 @@ pub(crate) mod tests {
                     used("ask", "pager", 0),
                 ],
                 by_itself: Vec::new(),
+                named_by: Vec::new(),
                 starts_us: 900_000,
                 history: Some("out/reference/history.jsonl".to_owned()),
             }),
@@ -414,6 +467,7 @@ pub(crate) mod tests {
                     vec![cell("train", Met::NotReached, 0), ask()],
                 ),
                 wedged,
+                doubled,
                 unmeasured,
                 Trial::left_out(Aim::single(&"pager".into(), Kind::Hang), "no load calls it"),
             ],
@@ -432,6 +486,14 @@ pub(crate) mod tests {
             (
                 Found::Wedged,
                 "the system is not as before in the 30s after the quota of s3 is over",
+            ),
+            (
+                Found::Doubled,
+                "something is done twice while s3 does what it is asked and loses its answers: sent: 3 of 28 deliveries too many",
+            ),
+            (
+                Found::Exited,
+                "an instance ends by itself while or after s3 refuses, its quota used up: primary exited at 7.1s",
             ),
             (
                 Found::Harmed,
@@ -460,7 +522,7 @@ pub(crate) mod tests {
         assert_eq!((&*needs[0].load, &*needs[0].dependency), ("train", "s3"));
         assert_eq!(needs[0].fails, [Kind::Hang, Kind::Error, Kind::Quota]);
         assert_eq!(
-            needs[0].tried, 5,
+            needs[0].tried, 6,
             "the reset that reached nothing does not count"
         );
     }
@@ -477,7 +539,13 @@ pub(crate) mod tests {
             .trials
             .retain(|one| !matches!(one.state, State::Unmeasured { .. }));
         assert_eq!(matrix.status(), Status::Pass);
-        for found in [Found::Wedged, Found::Harmed, Found::Failed] {
+        for found in [
+            Found::Wedged,
+            Found::Doubled,
+            Found::Exited,
+            Found::Harmed,
+            Found::Failed,
+        ] {
             matrix.fail_on = vec![found];
             assert_eq!(matrix.status(), Status::Fail, "{found:?}");
         }
@@ -521,6 +589,26 @@ pub(crate) mod tests {
         };
         assert_eq!(of(&not_watched, &[Found::Wedged]), Status::Inconclusive);
         assert_eq!(of(&not_watched, &[Found::Failed]), Status::Pass);
+        // Whether anything is done twice shows only where answers were lost, and somebody could count.
+        assert_eq!(of(&as_it_is, &[Found::Doubled]), Status::Inconclusive);
+        let lost = |doubling: Doubling| {
+            let lose = move |matrix: &mut Matrix| {
+                let cells = vec![cell("train", Met::Answered, 0)];
+                let mut lost = trial("s3", Kind::LostReply, cells);
+                if let State::Tried(tried) = &mut lost.state {
+                    tried.doubling = Some(doubling.clone());
+                }
+                matrix.trials.push(lost);
+            };
+            of(&lose, &[Found::Doubled])
+        };
+        let text = String::new;
+        assert_eq!(lost(Doubling::Once { what: text() }), Status::Pass);
+        assert_eq!(lost(Doubling::Nothing { why: text() }), Status::Pass);
+        assert_eq!(
+            lost(Doubling::Unknown { why: text() }),
+            Status::Inconclusive
+        );
         let not_reached = |matrix: &mut Matrix| {
             let reference = matrix.reference.as_mut().expect("it was run");
             let mut other = reference.uses[0].clone();
@@ -626,6 +714,52 @@ pub(crate) mod tests {
         assert_eq!(
             of(vec![saved(Met::Degraded, &["backup"]), error, pair]),
             both
+        );
+    }
+
+    #[test]
+    fn what_is_called_anyway_may_be_the_path_that_saved_it_and_what_is_too_much_alone_is_no_pair() {
+        let single = |dependency: &str, kind, met| {
+            let failed = if met == Met::Failed { 28 } else { 0 };
+            trial(dependency, kind, vec![cell("train", met, failed)])
+        };
+        let of = |trials: Vec<Trial>, leant_on: bool| {
+            let mut matrix = Matrix { trials, ..sample() };
+            let reference = matrix.reference.as_mut().expect("it was run");
+            let mut cache = reference.uses[0].clone();
+            cache.dependency = "cache".into();
+            reference.uses.push(cache);
+            if let (true, State::Tried(tried)) = (leant_on, &mut matrix.trials[0].state) {
+                tried.leant_on = vec!["cache".into()];
+            }
+            let aims = pairs(&matrix);
+            aims.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let degraded = || single("s3", Kind::Hang, Met::Degraded);
+        let of_cache = |hang, error| {
+            vec![
+                degraded(),
+                single("cache", Kind::Hang, hang),
+                single("cache", Kind::Error, error),
+            ]
+        };
+        // It is called no more often than before, and comes through without it too.
+        let both = ["s3 hang and cache hang", "s3 hang and cache error"];
+        assert_eq!(of(of_cache(Met::Answered, Met::Degraded), false), both);
+        // Alone too much, it shows nothing beside another, whoever leans on it.
+        let error = ["s3 hang and cache error"];
+        assert_eq!(of(of_cache(Met::Failed, Met::Answered), false), error);
+        assert_eq!(of(of_cache(Met::Failed, Met::Answered), true), error);
+        assert!(of(of_cache(Met::Failed, Met::Failed), true).is_empty());
+        // Answered as before, nothing else was needed.
+        let unchanged = vec![
+            single("s3", Kind::Hang, Met::Answered),
+            single("cache", Kind::Hang, Met::Answered),
+        ];
+        assert!(of(unchanged, false).is_empty());
+        assert!(
+            of(vec![degraded()], false).is_empty(),
+            "cache was not tried"
         );
     }
 }

@@ -1,14 +1,15 @@
 //! The kinds of trouble that a matrix tries, and how each is written for a protocol.
 
 use crate::{protocol::Protocol, units::format_duration};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
 /// A kind of trouble, in the order of how much it tells: with a budget the first are tried first.
 ///
 /// A hang comes first because it shows how long clients wait, which the slow kinds rest on, and
 /// because it is the trouble that is survived worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// It accepts, and never answers.

@@ -17,12 +17,16 @@
 //! | not reached | the fault acted on no call that is this load's |
 //! | does not use it | the load called the dependency in no operation of the reference run, and was answered as before |
 //!
+//! Beside its cells a trial may show that the system was never as before, that an instance exited,
+//! and, where answers were lost, that something was done twice; see [`Found`] and [`Doubling`].
+//!
 //! The last three are never good news: nothing was shown. A load that does not use a dependency and
 //! fails all the same when that one is in trouble has *failed*, whatever it uses; where the faults
 //! acted on nothing at all, nothing is their doing.
 
 mod cell;
 mod delay;
+mod doubling;
 mod finding;
 mod kind;
 mod model;
@@ -32,6 +36,7 @@ mod text;
 
 pub use cell::{is_our_doing, tried};
 pub use delay::{Delay, PATIENCE_MAX, Patience, in_time, too_late};
+pub use doubling::{Doubling, NamedBy};
 #[cfg(test)]
 pub(crate) use finding::tests::sample;
 pub use finding::{Finding, Found, Need, findings, needs};
@@ -41,4 +46,4 @@ pub use model::{
 };
 pub use order::{Wanted, aims, pairs};
 pub use reference::{Reference, Use, scenario as reference_scenario};
-pub use text::{Lengths, Relied, finding_text, trial_text};
+pub use text::{Lengths, Relied, finding_text, once_text, trial_text};

@@ -1,16 +1,17 @@
 //! What a matrix is made of. It is also what `matrix.json` holds, so a field that is renamed or taken
 //! away is another [`MATRIX_VERSION`].
 
-use super::{Delay, Found, Kind, Reference, Use, findings};
+use super::{Delay, Doubling, Found, Kind, Reference, Use, findings};
 use crate::{expectation::Status, units::Micros};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
 /// The version of `matrix.json`.
 pub const MATRIX_VERSION: u32 = 1;
 
 /// Everything that was tried on a system, and what was not.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Matrix {
     /// [`MATRIX_VERSION`].
     pub version: u32,
@@ -26,6 +27,9 @@ pub struct Matrix {
     pub system: String,
     /// Its file.
     pub file: String,
+    /// Whether somebody else started it, so that nobody watches its instances.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
     /// What the run without faults showed; `None` where it did not come to its end.
     pub reference: Option<Reference>,
     /// The trials, in the order of how much they tell.
@@ -64,7 +68,8 @@ impl Matrix {
     }
 
     /// Whether what must not be found may be where nobody saw: in a trial that could have been made,
-    /// after one that was not watched to its end, or in what a load uses and no trial showed.
+    /// after one that was not watched to its end, behind lost answers that nobody could count, or in
+    /// what a load uses and no trial showed.
     fn is_left_open(&self) -> bool {
         if self.fail_on.is_empty() {
             return false;
@@ -73,6 +78,11 @@ impl Matrix {
         let mut tried = self.trials.iter().filter_map(Trial::tried);
         let was_not_watched = self.fail_on.contains(&Found::Wedged)
             && tried.any(|one| one.aftermath == Aftermath::Unknown);
+        let tried = self.trials.iter().filter_map(Trial::tried);
+        let is_seen = |one: &Tried| !matches!(one.doubling, None | Some(Doubling::Unknown { .. }));
+        let mut losing = tried.filter(|one| one.doubling.is_some()).peekable();
+        let was_not_counted = self.fail_on.contains(&Found::Doubled)
+            && (losing.peek().is_none() || !losing.all(is_seen));
         let is_silent = |one: &Use| {
             let of_it = |trial: &&Trial| trial.aim.dependency == one.dependency;
             let mut trials = self.trials.iter().filter(of_it).peekable();
@@ -82,24 +92,26 @@ impl Matrix {
         };
         let uses = self.reference.iter().flat_map(|one| &one.uses);
         let mut uses = uses.filter(|one| one.is_use());
-        self.trials.iter().any(is_due) || was_not_watched || uses.any(is_silent)
+        self.trials.iter().any(is_due) || was_not_watched || was_not_counted || uses.any(is_silent)
     }
 }
 
 /// What a trial is of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Aim {
     /// The dependency in trouble.
     pub dependency: Arc<str>,
     /// The trouble.
     pub kind: Kind,
     /// The dependency that saved the system from it, in trouble as well.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<Beside>,
 }
 
 /// The second trouble of a pair.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Beside {
     /// The dependency.
     pub dependency: Arc<str>,
@@ -144,19 +156,20 @@ impl fmt::Display for Aim {
 }
 
 /// One trial.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Trial {
     /// What it is of.
     #[serde(flatten)]
     pub aim: Aim,
     /// How late the slow kinds are, and why so.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Delay>,
     /// The scenario that it was, as a file.
     #[serde(skip)]
     pub text: Option<Arc<str>>,
     /// Its history.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<String>,
     /// What came of it.
     pub state: State,
@@ -197,7 +210,8 @@ impl Trial {
 }
 
 /// What came of a trial.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum State {
     /// It was made and measured.
@@ -212,13 +226,14 @@ pub enum State {
         /// Why: no load calls it, the protocol cannot carry it, there was no time.
         why: String,
         /// Whether it could have been made: there was no time, or the system was stuck.
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         due: bool,
     },
 }
 
 /// What was measured in a trial.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tried {
     /// The faults, as reports name them.
     pub faults: Vec<String>,
@@ -229,7 +244,7 @@ pub struct Tried {
     /// What became of the system when they were lifted.
     pub aftermath: Aftermath,
     /// The shortest and the longest time that clients waited for a first byte, in microseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_us: Option<(u64, u64)>,
     /// What the dependency's clients did, a sentence each.
     pub policy: Vec<String>,
@@ -237,12 +252,19 @@ pub struct Tried {
     pub leant_on: Vec<Arc<str>>,
     /// Instances that ended on their own account.
     pub exits: Vec<String>,
+    /// Whether something was done twice, where answers were lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubling: Option<Doubling>,
+    /// Whether the system was wedged and started anew for what was tried after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restarted: bool,
     /// What each load met with.
     pub cells: Vec<Cell>,
 }
 
 /// What became of the system when the faults were lifted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Aftermath {
     /// It was as before.
@@ -260,7 +282,8 @@ pub enum Aftermath {
 }
 
 /// What one load met with in a trial.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cell {
     /// The load.
     pub load: Arc<str>,
@@ -277,12 +300,12 @@ pub struct Cell {
     /// The p99 of the steady phase before.
     pub steady_p99_us: u64,
     /// How often each of its calls to the dependency was tried.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tries: Option<Tries>,
     /// What became of it when the faults were lifted.
     pub aftermath: Aftermath,
     /// What its first failure said.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
 }
 
@@ -305,7 +328,8 @@ impl Cell {
 }
 
 /// What a load met with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Met {
     /// Its operations were not all answered.
@@ -335,7 +359,8 @@ impl Met {
 }
 
 /// How operations ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counts {
     /// As required.
     pub ok: u64,
@@ -360,7 +385,8 @@ impl Counts {
 }
 
 /// How often calls were tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tries {
     /// How many calls there were.
     pub calls: u64,

@@ -1,6 +1,6 @@
 //! What is tried, and in which order.
 
-use super::{Aim, Beside, Kind, Matrix, Met, Reference, Trial};
+use super::{Aim, Beside, Cell, Kind, Matrix, Met, Reference, Trial};
 use crate::scenario::System;
 use std::sync::Arc;
 
@@ -57,10 +57,12 @@ pub fn aims(reference: &Reference, system: &System, wanted: &Wanted) -> (Vec<Aim
     (aims, left_out.collect())
 }
 
-/// The pairs that are worth trying when all singles are done: a trouble that the system came through
-/// while it leant on another dependency, and that other one in trouble too. Of several troubles that
-/// led to the same dependency only the most telling one is taken, and none of the slow ones: what
-/// answers late in the end needed nothing else.
+/// The pairs that are worth trying when all singles are done: a trouble that a load came through by
+/// another path, and that path in trouble too. The other path is a dependency that was called more
+/// than before, or, where a fallback answered, any other that the load calls anyway and that it came
+/// through the trouble of as well. A pair of which one part alone was too much is none: it would show
+/// nothing new. Of several troubles that led to the same dependency only the most telling one is
+/// taken, and none of the slow ones: what answers late in the end needed nothing else.
 pub fn pairs(matrix: &Matrix) -> Vec<Aim> {
     let mut pairs: Vec<Aim> = Vec::new();
     for trial in &matrix.trials {
@@ -68,29 +70,82 @@ pub fn pairs(matrix: &Matrix) -> Vec<Aim> {
         let Some(tried) = trial.tried().filter(|_| may_be_saved) else {
             continue;
         };
-        let mut saved = tried.cells.iter().filter(|cell| cell.uses);
-        let came_through = |cell: &super::Cell| matches!(cell.met, Met::Answered | Met::Degraded);
-        if !saved.any(came_through) {
-            continue;
-        }
-        for other in &tried.leant_on {
+        let saved: Vec<&Cell> = tried
+            .cells
+            .iter()
+            .filter(|cell| cell.uses && came_through(cell))
+            .collect();
+        for other in paths(matrix, &trial.aim.dependency, &tried.leant_on, &saved) {
             let is_known = pairs.iter().any(|pair| {
-                pair.dependency == trial.aim.dependency
-                    && pair.troubles().any(|(name, _)| name == other)
+                let is_in = |name: &Arc<str>| pair.troubles().any(|(known, _)| known == name);
+                is_in(&trial.aim.dependency) && is_in(&other)
             });
             if is_known {
                 continue;
             }
-            pairs.extend(BESIDE.iter().map(|kind| Aim {
-                beside: Some(Beside {
-                    dependency: Arc::clone(other),
-                    kind: *kind,
-                }),
-                ..trial.aim.clone()
-            }));
+            let tells = |kind: &&Kind| {
+                let mut loads = saved.iter();
+                loads.any(|cell| alone(matrix, &cell.load, &other, **kind) != Some(false))
+            };
+            let made: Vec<Aim> = BESIDE
+                .iter()
+                .filter(tells)
+                .map(|kind| Aim {
+                    beside: Some(Beside {
+                        dependency: Arc::clone(&other),
+                        kind: *kind,
+                    }),
+                    ..trial.aim.clone()
+                })
+                .collect();
+            pairs.extend(made);
         }
     }
     pairs
+}
+
+fn came_through(cell: &Cell) -> bool {
+    matches!(cell.met, Met::Answered | Met::Degraded)
+}
+
+/// Whether a load came through this trouble of a dependency alone; `None` where that was not shown.
+fn alone(matrix: &Matrix, load: &str, dependency: &str, kind: Kind) -> Option<bool> {
+    let is_it = |trial: &&Trial| {
+        let aim = &trial.aim;
+        aim.beside.is_none() && *aim.dependency == *dependency && aim.kind == kind
+    };
+    let trial = matrix.trials.iter().find(is_it)?;
+    let mut cells = trial.tried()?.cells.iter();
+    let cell = cells.find(|cell| *cell.load == *load)?;
+    cell.met.is_telling().then(|| came_through(cell))
+}
+
+/// The dependencies that may have saved these loads from the trouble of another.
+fn paths(
+    matrix: &Matrix,
+    troubled: &Arc<str>,
+    leant_on: &[Arc<str>],
+    saved: &[&Cell],
+) -> Vec<Arc<str>> {
+    if saved.is_empty() {
+        return Vec::new();
+    }
+    let mut paths = leant_on.to_vec();
+    let uses = matrix.reference.iter().flat_map(|one| &one.uses);
+    let others: Vec<&super::Use> = uses
+        .filter(|one| one.is_use() && one.dependency != *troubled)
+        .collect();
+    for cell in saved.iter().filter(|cell| cell.met == Met::Degraded) {
+        let own = others.iter().filter(|one| one.load == cell.load);
+        for one in own {
+            let survives =
+                |kind: &Kind| alone(matrix, &cell.load, &one.dependency, *kind) == Some(true);
+            if BESIDE.iter().any(survives) && !paths.contains(&one.dependency) {
+                paths.push(Arc::clone(&one.dependency));
+            }
+        }
+    }
+    paths
 }
 
 #[cfg(test)]
@@ -116,6 +171,7 @@ mod tests {
                 used("train", "backup", 1),
             ],
             by_itself: Vec::new(),
+            named_by: Vec::new(),
             starts_us: 0,
             history: None,
         };

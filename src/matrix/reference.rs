@@ -5,7 +5,11 @@
 //! what it left in queues is still its own. What is called while a load is alone, beyond what is
 //! called anyway, that load uses.
 
-use super::cell::{ANSWERED_MIN, DEGRADED_ABOVE as DEGRADED_MAX};
+use super::{
+    NamedBy,
+    cell::{ANSWERED_MIN, DEGRADED_ABOVE as DEGRADED_MAX},
+    doubling::named,
+};
 use crate::{
     expectation::unsteady,
     history::{History, Operation, Outcome, View, Window},
@@ -13,7 +17,7 @@ use crate::{
     policy::samples::SAMPLES_MIN,
     scenario::{Lasts, Phase, Scenario, System},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -36,25 +40,30 @@ const NOBODY: usize = 1;
 const ALONE: usize = 2;
 
 /// What the run without faults showed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reference {
     /// Why the system was not healthy; then nothing else was tried.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sick: Option<String>,
     /// Which load called which dependency: every load with every dependency.
     pub uses: Vec<Use>,
     /// Dependencies that no load calls, and the system itself does.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_itself: Vec<Arc<str>>,
+    /// What names the writes of a dependency, so that it can be told whether one was done twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named_by: Vec<NamedBy>,
     /// How long the system took to be ready, in microseconds.
     pub starts_us: u64,
     /// Its history.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<String>,
 }
 
 /// How a load used a dependency while it was alone.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Use {
     /// The load.
     pub load: Arc<str>,
@@ -135,6 +144,7 @@ impl Reference {
             sick,
             by_itself: by_itself(view, &uses),
             uses,
+            named_by: named(view),
             starts_us: view.history.phases.first().map_or(0, |first| first.began.0),
             history: None,
         }
@@ -146,6 +156,7 @@ impl Reference {
             sick: Some(why),
             uses: Vec::new(),
             by_itself: Vec::new(),
+            named_by: Vec::new(),
             starts_us: 0,
             history: None,
         }

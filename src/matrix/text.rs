@@ -1,7 +1,9 @@
 //! Trials written as scenarios: what is run is a scenario file like any other, and what is found is
 //! left as one that can be run again.
 
-use super::{Aim, Cell, Delay, Trial};
+use super::{
+    Aftermath, Aim, Cell, Counts, Delay, Doubling, Found, Met, Reference, Trial, doubling::looks,
+};
 use crate::{
     policy::samples::{percent, samples_needed},
     scenario::{Load, System},
@@ -59,6 +61,12 @@ pub fn trial_text(
     Ok(text)
 }
 
+/// The tables that look for what was done twice in a trial of lost answers; nothing in any other.
+pub fn once_text(aim: &Aim, system: &System, reference: &Reference, hold: Duration) -> String {
+    let looks = looks(system, reference, aim, hold);
+    looks.into_iter().map(|one| one.text).collect()
+}
+
 /// What a scenario that is written for a finding rests on.
 #[derive(Debug, Clone, Copy)]
 pub struct Relied<'a> {
@@ -66,35 +74,48 @@ pub struct Relied<'a> {
     pub system_file: &'a str,
     /// The system.
     pub system: &'a System,
+    /// What the run without faults showed.
+    pub reference: &'a Reference,
     /// The phases of the trial.
     pub lengths: Lengths,
 }
 
 /// The scenario that requires what the trial showed not to hold: that these loads are answered, and
-/// where it was wedged that it recovers. A fault lasts longer than in the trial where the load is too
-/// thin to show the share that is required.
+/// in time, and as before where they have nothing to do with it; that the system recovers, stays
+/// alive, and does nothing twice. `None` where the trial found nothing. A fault lasts longer than in
+/// the trial where the load is too thin to show what is required.
 ///
 /// # Errors
 /// Why a protocol cannot carry the trouble.
-pub fn finding_text(
-    trial: &Trial,
-    failed: &[&Cell],
-    is_wedged: bool,
-    relied: &Relied<'_>,
-) -> Result<String, String> {
+pub fn finding_text(trial: &Trial, relied: &Relied<'_>) -> Result<Option<String>, String> {
+    let Some(tried) = trial.tried() else {
+        return Ok(None);
+    };
     let mut lengths = relied.lengths;
     let mut expects = String::new();
-    for cell in failed {
+    for cell in &tried.cells {
         let loads = &relied.system.loads;
         let load = loads.iter().find(|load| load.name == cell.load);
-        let (share, trouble) = load.map_or((SHARES[0], lengths.trouble), |load| {
-            required(cell, load, lengths.trouble)
-        });
+        let Some((text, trouble)) = load.and_then(|load| of_cell(cell, load, lengths.trouble))
+        else {
+            continue;
+        };
         lengths.trouble = lengths.trouble.max(trouble);
-        expects.push_str(&answered(&cell.load, share));
+        expects.push_str(&text);
     }
-    if is_wedged {
+    if matches!(tried.aftermath, Aftermath::Wedged { .. }) {
         expects.push_str(&recovers(&lengths));
+    }
+    if !tried.exits.is_empty() {
+        expects.push_str(ALIVE);
+    }
+    if let Some(Doubling::Doubled { by, .. }) = &tried.doubling {
+        let looks = looks(relied.system, relied.reference, &trial.aim, lengths.hold);
+        let failed = looks.into_iter().filter(|look| by.contains(&look.id));
+        expects.extend(failed.map(|look| look.text));
+    }
+    if expects.is_empty() {
+        return Ok(None);
     }
     let title = format!("{}: found by brownout matrix", trial.aim);
     let mut text = head(&title, Some(relied.system_file));
@@ -103,15 +124,62 @@ pub fn finding_text(
         text.push_str(&format!("\n# The delay is {}.\n", delay.chosen));
     }
     text.push_str(&phases(&trial.aim, relied.system, &lengths, delay)?);
-    Ok(text + &expects)
+    Ok(Some(text + &expects))
 }
 
-/// The strictest share that the load can show in the time and did not reach, and how long the fault
-/// lasts for it.
-fn required(cell: &Cell, load: &Load, trouble: Duration) -> (f64, Duration) {
-    let counts = &cell.counts;
-    let answered = counts.ok + counts.degraded + counts.released;
-    let measured = answered as f64 / (counts.all() + counts.released).max(1) as f64;
+/// Crashing over a dependency's trouble is no answer to it.
+const ALIVE: &str =
+    "\n[[expect]]\nid   = \"ALIVE\"\nthat = \"no instance ends over it\"\nkind = \"alive\"\n";
+
+/// What a load is required that it did not reach, and how long the fault lasts for it.
+fn of_cell(cell: &Cell, load: &Load, trouble: Duration) -> Option<(String, Duration)> {
+    let Counts {
+        ok, released, held, ..
+    } = cell.counts;
+    let all = cell.counts.all() + released;
+    let answered_well = |count: u64| count as f64 / all.max(1) as f64;
+    match (cell.met, Found::of(cell)?) {
+        (Met::Held, _) => {
+            let (share, trouble) = required(answered_well(all - held.min(all)), load, trouble);
+            Some((in_time(cell, share), trouble))
+        }
+        (Met::Degraded, _) => {
+            let (share, trouble) = required(answered_well(ok + released), load, trouble);
+            Some((
+                answered(&cell.load, share) + "count_degraded = false\n",
+                trouble,
+            ))
+        }
+        _ => {
+            let answers = ok + cell.counts.degraded + released;
+            let (share, trouble) = required(answered_well(answers), load, trouble);
+            Some((answered(&cell.load, share), trouble))
+        }
+    }
+}
+
+/// How much longer than in its steady phase a load may take that must not be held.
+const HELD_BEYOND_US: u64 = 1_000_000;
+
+/// That so many of a load do not wait for the fault to be lifted.
+fn in_time(cell: &Cell, share: f64) -> String {
+    let load = &cell.load;
+    let below = Duration::from_micros(cell.steady_p99_us + HELD_BEYOND_US);
+    // A file is easier to read without microseconds.
+    let below = Duration::from_millis(u64::try_from(below.as_millis()).unwrap_or(u64::MAX));
+    format!(
+        "\n[[expect]]\nid       = {}\nthat     = {}\nkind     = \"latency\"\nload     = {}\nduring   = \"trouble\"\nquantile = \"p{}\"\nbelow    = \"{}\"\n",
+        quoted(&format!("IN-TIME-{load}")),
+        quoted(&format!("{load} does not wait until it is over")),
+        quoted(load),
+        percent(share).trim_end_matches('%'),
+        format_duration(below)
+    )
+}
+
+/// The strictest share that the load can show in the time and of which it `measured` less, and how
+/// long the fault lasts for it.
+fn required(measured: f64, load: &Load, trouble: Duration) -> (f64, Duration) {
     let rate = load.rate.as_per_second();
     let operations = rate * trouble.as_secs_f64();
     let can_be_shown = |share: &&f64| samples_needed(**share) as f64 <= operations;
@@ -185,7 +253,7 @@ fn recovers(lengths: &Lengths) -> String {
 }
 
 /// A text as TOML reads it back.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for letter in text.chars() {
@@ -206,7 +274,7 @@ mod tests {
     use super::*;
     use crate::{
         input::{Problems, Source, render},
-        matrix::{Aftermath, Beside, Counts, Kind, Met, State},
+        matrix::{Beside, Kind, NamedBy, State, Tried},
         protocol::PROTOCOLS,
         scenario::{Scenario, from_texts, system_from_text},
     };
@@ -227,6 +295,9 @@ mod tests {
             text.push_str(&format!(
                 "[dependency.{name}]\nprotocol = \"{name}\"\nupstream = \"127.0.0.1:9\"\n"
             ));
+            if name == "http" {
+                text.push_str("capture = { order = \"header:x-order\" }\n");
+            }
             if name == "pusher" {
                 text.push_str("app = { id = \"1\", key = \"k\", secret = \"s\" }\n");
             }
@@ -317,24 +388,114 @@ mod tests {
         }
     }
 
-    /// The scenario written for a cell with so many answered and failed operations.
-    fn written(cell: &Cell) -> String {
+    /// What a trial with this cell shows.
+    fn tried(cell: &Cell) -> Tried {
+        Tried {
+            faults: Vec::new(),
+            hits: 10,
+            lasted_us: 7_000_000,
+            aftermath: Aftermath::Steady { after_us: 0 },
+            waited_us: None,
+            policy: Vec::new(),
+            leant_on: Vec::new(),
+            exits: Vec::new(),
+            doubling: None,
+            restarted: false,
+            cells: vec![cell.clone()],
+        }
+    }
+
+    /// The scenario written for it, and how many expectations that has.
+    fn written_for(tried: Tried, kind: Kind) -> (String, usize) {
         let system = system();
+        let reference = Reference {
+            named_by: vec![NamedBy {
+                dependency: "http".into(),
+                capture: "order".to_owned(),
+                known_again_by: None,
+            }],
+            ..Reference::unknown(String::new())
+        };
         let trial = Trial {
-            aim: Aim::single(&"s3".into(), Kind::Hang),
+            aim: Aim::single(&"http".into(), kind),
             delay: None,
             text: None,
             history: None,
-            state: State::Unmeasured { why: String::new() },
+            state: State::Tried(tried),
         };
         let relied = Relied {
             system_file: "../my \"system\".toml",
             system: &system,
+            reference: &reference,
             lengths: LENGTHS,
         };
-        let text = finding_text(&trial, &[cell], false, &relied).expect("it is carried");
-        assert_eq!(scenario(&text).expects.len(), 1);
+        let text = finding_text(&trial, &relied).expect("it is carried");
+        let text = text.expect("something was found");
+        let expects = scenario(&text).expects.len();
+        (text, expects)
+    }
+
+    /// The scenario written for a cell with so many answered and failed operations.
+    fn written(cell: &Cell) -> String {
+        let (text, expects) = written_for(tried(cell), Kind::Hang);
+        assert_eq!(expects, 1);
         text
+    }
+
+    #[test]
+    fn who_is_held_must_answer_in_time_and_who_has_nothing_to_do_with_it_as_before() {
+        let held = Cell {
+            met: Met::Held,
+            counts: Counts {
+                ok: 24,
+                released: 4,
+                held: 4,
+                ..Counts::default()
+            },
+            steady_p99_us: 52_345,
+            ..failed(0, 0)
+        };
+        let text = written(&held);
+        // Four of 28 are more than a twentieth, and 28 operations can show that.
+        for key in [
+            "kind     = \"latency\"",
+            "quantile = \"p95\"",
+            "below    = \"1.052s\"",
+        ] {
+            assert!(text.contains(key), "{text}");
+        }
+        let degraded = Cell {
+            met: Met::Degraded,
+            uses: false,
+            counts: Counts {
+                degraded: 28,
+                ..Counts::default()
+            },
+            ..failed(0, 0)
+        };
+        assert!(written(&degraded).contains("count_degraded = false"));
+    }
+
+    #[test]
+    fn who_ends_over_it_must_live_and_who_did_it_twice_must_do_it_once() {
+        let well = Cell {
+            met: Met::Answered,
+            ..failed(28, 0)
+        };
+        let mut ended = tried(&well);
+        ended.exits.push("main exited at 7.1s".to_owned());
+        let (text, expects) = written_for(ended, Kind::Hang);
+        assert!(expects == 1 && text.contains("kind = \"alive\""), "{text}");
+        let mut doubled = tried(&well);
+        doubled.doubling = Some(Doubling::Doubled {
+            what: String::new(),
+            by: vec!["ONCE-http-order".to_owned()],
+        });
+        let (text, expects) = written_for(doubled, Kind::LostReply);
+        assert!(
+            expects == 1 && text.contains("kind   = \"no-double-effect\""),
+            "{text}"
+        );
     }
 
     #[test]

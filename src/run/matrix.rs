@@ -12,7 +12,7 @@ use crate::{
     input::{Problems, Source, render},
     matrix::{
         self, Aftermath, Aim, Delay, Kind, Lengths, Matrix, Patience, Reference, State, Trial,
-        Tried, Wanted, in_time, too_late, trial_text,
+        Tried, Wanted, in_time, once_text, too_late, trial_text,
     },
     scenario::{Scenario, Start, System, Upstream, from_texts, system_from_text},
     seed::Seed,
@@ -384,9 +384,12 @@ impl Rehearsal<'_> {
             Ok(text) => text,
             Err(why) => return Trial::left_out(aim, why),
         };
+        let reference = self.matrix.lock().reference.clone();
+        let once = reference.map(|one| once_text(&aim, self.system, &one, lengths.hold));
+        let text = text + &once.unwrap_or_default();
         let folder = format!("{:02}-{}", place + 1, aim.file_stem());
         let name = format!("{folder}.toml");
-        let (scenario, system) = match self.read(&name, &text) {
+        let (scenario, system) = match self.read(&name, &text, &aim) {
             Ok(read) => read,
             Err(why) => {
                 return Trial {
@@ -424,7 +427,7 @@ impl Rehearsal<'_> {
         }
     }
 
-    fn read(&self, name: &str, text: &str) -> Result<(Scenario, System), String> {
+    fn read(&self, name: &str, text: &str, aim: &Aim) -> Result<(Scenario, System), String> {
         let mut problems = Problems::default();
         let read = from_texts(
             Source::new(name, text),
@@ -435,7 +438,10 @@ impl Rehearsal<'_> {
         let Some((scenario, mut system)) = read else {
             return Err(render(&problems.into_sorted(), false));
         };
-        system.ledgers.clear();
+        // A run waits for its ledgers, and only where answers are lost is anything asked of them.
+        if aim.troubles().all(|(_, kind)| kind != Kind::LostReply) {
+            system.ledgers.clear();
+        }
         Ok((scenario, system))
     }
 

@@ -6,8 +6,8 @@ use crate::{
     matrix::{Cell, Kind, Matrix, Met, Trial, findings, needs},
     report::{
         matrix::{
-            MatrixReportDef, met, not_tried, silent, slowest, standing, then, trouble, unmeasured,
-            unused,
+            MatrixReportDef, RESTARTED, conduct, doubling, met, not_tried, of_the_whole, silent,
+            slowest, standing, then, trouble, unmeasured, unused,
         },
         words::counted,
     },
@@ -83,6 +83,9 @@ fn overview(matrix: &Matrix) -> Markup {
             }
             @for need in needs(matrix) {
                 p.note.fail { (need.sentence()) "." }
+            }
+            @for what in of_the_whole(matrix) {
+                p.note.fail { (prose(&what)) "." }
             }
         }
     }
@@ -231,7 +234,13 @@ fn clients(matrix: &Matrix) -> Markup {
                         @for exit in &tried.exits { " Instance " (exit) "." }
                         @if !tried.leant_on.is_empty() { " Called more than before: " (tried.leant_on.join(", ")) "." }
                     }
-                    @if !tried.policy.is_empty() {
+                    @if tried.restarted { p.note.fail { "It was " (RESTARTED) "." } }
+                    @if let Some((is_known, text)) = tried.doubling.as_ref().and_then(doubling) {
+                        p.small class=[(!is_known).then_some("inconclusive")] { (prose(&text)) "." }
+                    }
+                    @if tried.policy.is_empty() {
+                        p.small.muted { (conduct(&tried.policy)) "." }
+                    } @else {
                         ul.small { @for said in &tried.policy { li { (said) } } }
                     }
                     @if let Some(history) = &trial.history {

@@ -5,9 +5,9 @@
 //! tried and shows nothing is an `error`; what was not tried, not reached, or is none of the load's
 //! business is `skipped`, with the reason.
 
-use super::{MatrixReportDef, met, slowest, then, trouble};
+use super::{MatrixReportDef, RESTARTED, doubling, met, slowest, then, trouble};
 use crate::{
-    matrix::{Cell, Found, Matrix, Met, State, Trial},
+    matrix::{Aftermath, Cell, Doubling, Found, Matrix, Met, State, Trial, Tried},
     report::{words::span, xml::Element},
 };
 
@@ -97,20 +97,66 @@ fn of_trial(matrix: &Matrix, trial: &Trial) -> Vec<Case> {
             return vec![case(title, End::Skipped(why.clone()), String::new())];
         }
     };
-    let must_not = |found| matrix.fail_on.contains(&found);
+    let must_not = |found: Found| matrix.fail_on.contains(&found);
     let of_cell = |cell: &Cell| {
         let name = format!("{}, {title}", cell.load);
         case(name, end(cell, must_not), account(cell))
     };
     let mut cases: Vec<Case> = tried.cells.iter().map(of_cell).collect();
-    let after = then(tried.aftermath);
-    let is_wedged = matches!(tried.aftermath, crate::matrix::Aftermath::Wedged { .. });
-    let end = match is_wedged && must_not(Found::Wedged) {
-        true => End::Failed("wedged", after.clone()),
-        false => End::Passed,
+    let after = match tried.restarted {
+        true => RESTARTED.to_owned(),
+        false => then(tried.aftermath),
+    };
+    let is_wedged = matches!(tried.aftermath, Aftermath::Wedged { .. });
+    let end = match tried.aftermath {
+        Aftermath::Unknown => open(must_not(Found::Wedged), &after),
+        _ => found(Found::Wedged, is_wedged, &after, must_not),
     };
     cases.push(case(format!("all is as before after {title}"), end, after));
+    if !matrix.external {
+        let ended = tried.exits.join("; ");
+        let end = found(Found::Exited, !tried.exits.is_empty(), &ended, must_not);
+        cases.push(case(
+            format!("no instance ends by itself in {title}"),
+            end,
+            ended,
+        ));
+    }
+    cases.extend(
+        twice(tried, must_not)
+            .map(|(end, text)| case(format!("nothing is done twice in {title}"), end, text)),
+    );
     cases
+}
+
+/// A case that something was not found.
+fn found(what: Found, is_found: bool, said: &str, must_not: impl Fn(Found) -> bool) -> End {
+    match is_found && must_not(what) {
+        true => End::Failed(what.name(), said.to_owned()),
+        false => End::Passed,
+    }
+}
+
+/// A case of which nothing is known.
+fn open(is_required: bool, why: &str) -> End {
+    match is_required {
+        true => End::Errored(why.to_owned()),
+        false => End::Skipped(why.to_owned()),
+    }
+}
+
+/// Whether something was done twice, where answers were lost.
+fn twice(tried: &Tried, must_not: impl Fn(Found) -> bool) -> Option<(End, String)> {
+    let known = tried.doubling.as_ref()?;
+    Some(match (known, doubling(known)) {
+        (Doubling::Doubled { what, .. }, _) => {
+            (found(Found::Doubled, true, what, must_not), what.clone())
+        }
+        (Doubling::Unknown { .. }, Some((_, text))) => {
+            (open(must_not(Found::Doubled), &text), String::new())
+        }
+        (_, text) => (End::Passed, text.map(|(_, text)| text).unwrap_or_default()),
+    })
 }
 
 fn end(cell: &Cell, must_not: impl Fn(Found) -> bool) -> End {

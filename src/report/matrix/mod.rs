@@ -3,13 +3,13 @@
 //! A new report is one file and two adjacent lines here: its `mod` and its entry in
 //! [`MATRIX_REPORTS`].
 
-mod json;
+pub(super) mod json;
 mod junit;
 mod terminal;
 
 use super::words::span;
 use crate::expectation::Status;
-use crate::matrix::{Aftermath, Cell, Matrix, Met, State, Trial};
+use crate::matrix::{Aftermath, Cell, Doubling, Found, Matrix, Met, State, Trial, findings};
 use std::collections::BTreeMap;
 
 /// A kind of report of a matrix.
@@ -113,6 +113,37 @@ pub(super) fn trouble(trial: &Trial) -> String {
         text.push_str(&format!(", {} {}", beside.dependency, beside.kind));
     }
     text
+}
+
+/// How it is said that a trial left nothing that could be used again.
+pub(super) const RESTARTED: &str = "wedged, and the system was started anew for what came after";
+
+/// What clients did, in a line.
+pub(super) fn conduct(policy: &[String]) -> String {
+    match policy {
+        [] => "nothing can be said of what they did".to_owned(),
+        policy => policy.join("; "),
+    }
+}
+
+/// What is known of what was done twice, where that is no finding, and whether it is known at all.
+pub(super) fn doubling(doubling: &Doubling) -> Option<(bool, String)> {
+    match doubling {
+        Doubling::Doubled { .. } => None,
+        Doubling::Once { what } => Some((true, format!("nothing was done twice ({what})"))),
+        Doubling::Nothing { why } => Some((true, format!("nothing could be done twice: {why}"))),
+        Doubling::Unknown { why } => Some((
+            false,
+            format!("whether anything was done twice was not seen: {why}"),
+        )),
+    }
+}
+
+/// What was found of the system as a whole and stands in no cell.
+pub(super) fn of_the_whole(matrix: &Matrix) -> Vec<String> {
+    let found = findings(matrix).into_iter();
+    let whole = found.filter(|one| matches!(one.found, Found::Doubled | Found::Exited));
+    whole.map(|one| one.what).collect()
 }
 
 /// The trials that show nothing, by the reason, in the order of the first of each.

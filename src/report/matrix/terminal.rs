@@ -1,11 +1,12 @@
 //! A matrix for a person at a terminal: 80 columns, readable without colours, the worst first.
 
 use super::{
-    MatrixReportDef, after, met, not_tried, silent, slowest, standing, trouble, unmeasured, unused,
+    MatrixReportDef, RESTARTED, after, conduct, doubling, met, not_tried, of_the_whole, silent,
+    slowest, standing, trouble, unmeasured, unused,
 };
 use crate::{
     expectation::Status,
-    matrix::{Cell, Matrix, Met, Trial, findings, needs},
+    matrix::{Cell, Matrix, Met, Trial, Tried, findings, needs},
     report::{
         layout::{WIDTH, harmless, wrap},
         terminal::{coloured_rows, painted},
@@ -45,6 +46,9 @@ fn render(matrix: &Matrix) -> Vec<u8> {
     for need in needs(matrix) {
         let text = need.sentence();
         out.push_str(&painted(BOLD, &wrap("✗ ", &harmless(&text), WIDTH)));
+    }
+    for what in of_the_whole(matrix) {
+        out.push_str(&painted(BOLD, &wrap("✗ ", &harmless(&what), WIDTH)));
     }
     out.push_str(&conclusion(matrix));
     out.into_bytes()
@@ -120,23 +124,26 @@ fn colour(cell: &Cell) -> Style {
     .on_default()
 }
 
-/// What clients did, of each dependency once: the first trial that tells most.
+/// What clients did in each trial; trials in which clients of one dependency did the same share a line.
 fn clients(matrix: &Matrix) -> String {
-    let mut out = String::new();
-    let mut told: Vec<&str> = Vec::new();
+    let mut told: Vec<(&Trial, &[String], Vec<String>)> = Vec::new();
     for trial in &matrix.trials {
-        let Some(tried) = trial.tried().filter(|one| !one.policy.is_empty()) else {
-            continue;
-        };
-        if told.contains(&&*trial.aim.dependency) {
-            continue;
+        let Some(tried) = trial.tried() else { continue };
+        let same = told.iter_mut().find(|(first, policy, _)| {
+            first.aim.dependency == trial.aim.dependency && *policy == tried.policy
+        });
+        match same {
+            Some((.., troubles)) => troubles.push(trouble(trial)),
+            None => told.push((trial, &tried.policy, vec![trouble(trial)])),
         }
-        told.push(&trial.aim.dependency);
+    }
+    let mut out = String::new();
+    for (trial, policy, troubles) in told {
         let text = format!(
             "clients of {}, {}: {}",
             trial.aim.dependency,
-            trouble(trial),
-            tried.policy.join("; ")
+            troubles.join(", "),
+            conduct(policy)
         );
         out.push_str(&wrap("  ", &harmless(&text), WIDTH));
     }
@@ -150,8 +157,8 @@ fn clients(matrix: &Matrix) -> String {
 fn notes(matrix: &Matrix) -> String {
     let mut lines: Vec<(&str, String)> = Vec::new();
     for trial in &matrix.trials {
-        for exit in trial.tried().iter().flat_map(|tried| &tried.exits) {
-            lines.push(("! ", format!("{}: instance {exit}", trial.aim)));
+        if let Some(tried) = trial.tried() {
+            lines.extend(aside(trial, tried));
         }
         if let (Some(delay), Some(_)) = (&trial.delay, trial.tried()) {
             let text = format!("{}: {}, {}", trial.aim, span(delay.us), delay.chosen);
@@ -189,6 +196,20 @@ fn notes(matrix: &Matrix) -> String {
         out.push('\n');
     }
     out
+}
+
+/// What else is to be known of a trial: that it left the system wedged, and what is not known of what
+/// was done twice.
+fn aside(trial: &Trial, tried: &Tried) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if tried.restarted {
+        lines.push(("! ", format!("{}: {RESTARTED}", trial.aim)));
+    }
+    if let Some((is_known, text)) = tried.doubling.as_ref().and_then(doubling) {
+        let lead = if is_known { "  " } else { "? " };
+        lines.push((lead, format!("{}: {text}", trial.aim)));
+    }
+    lines
 }
 
 fn conclusion(matrix: &Matrix) -> String {

@@ -1,0 +1,511 @@
+//! Whether anything was done twice because its answer was lost: what a trial of lost answers requires
+//! so that it can be seen, and what its verdicts say.
+//!
+//! Two witnesses can tell. A ledger knows how often each id was delivered; it is asked where it looks
+//! at deliveries that add, for what replaces (a `PUT` of the same object) may come twice. On the wire
+//! the writes of a dependency are told apart by what is captured of them, where each value named but
+//! one write that adds while nothing was wrong. Where neither is there, it was not looked at, and that
+//! is said. A key by which the server may know a repetition again makes it unknowable on the wire,
+//! unless the file captures it: then it is taken for what it promises.
+
+use super::{Aim, Kind, Reference, text::quoted};
+use crate::{
+    expectation::{Status, Verdict, judge},
+    history::{Attempt, View},
+    policy::samples::SAMPLES_MIN,
+    protocol::{Applied, Protocol},
+    scenario::{Capture, Delivered, Dependency, Ledger, System},
+    units::format_duration,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+/// How the ids of these expectations begin.
+const ONCE: &str = "ONCE-";
+
+/// The header by which servers know a repetition again.
+const KEY_HEADER: &str = "idempotency-key";
+
+/// What is known of work that was done twice because an answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Doubling {
+    /// It was.
+    Doubled {
+        /// What was measured.
+        what: String,
+        /// The expectations that failed.
+        by: Vec<String>,
+    },
+    /// Nothing was, as far as all that can tell looked.
+    Once {
+        /// What was measured.
+        what: String,
+    },
+    /// There was nothing that could be: nothing is asked that adds.
+    Nothing {
+        /// Why.
+        why: String,
+    },
+    /// It cannot be told, or was not looked at.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What names the writes of a dependency that add.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct NamedBy {
+    /// The dependency.
+    pub dependency: Arc<str>,
+    /// The capture whose every value named but one of them.
+    pub capture: String,
+    /// The capture by which the dependency itself knows a repetition again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_again_by: Option<String>,
+}
+
+/// What names the writes of every dependency, as far as a run without faults shows it.
+pub(super) fn named(view: &View<'_>) -> Vec<NamedBy> {
+    let dependencies = view.system.dependencies.iter();
+    dependencies.flat_map(|one| named_of(view, one)).collect()
+}
+
+fn named_of(view: &View<'_>, dependency: &Dependency) -> Vec<NamedBy> {
+    let attempts = view.history.attempts_of(&dependency.name).iter();
+    let adds = |one: &&Attempt| {
+        dependency.protocol.adds(&one.operation)
+            && one.applied == Applied::Yes
+            && one.acknowledged()
+    };
+    let attempts: Vec<&Attempt> = attempts.filter(adds).collect();
+    let key = dependency.capture.iter().find(|(_, from)| is_key(from));
+    let key = key.map(|(name, _)| name);
+    if key.is_none()
+        && attempts
+            .iter()
+            .any(|one| may_be_known_again(dependency, one))
+    {
+        return Vec::new();
+    }
+    let names = dependency.capture.keys().filter(|name| Some(*name) != key);
+    let is_name = |name: &&String| {
+        let mut values = BTreeSet::new();
+        let own = attempts.iter().filter_map(|one| one.captured.get(*name));
+        let (mut count, mut distinct) = (0, 0);
+        for value in own {
+            count += 1;
+            distinct += u64::from(values.insert(value));
+        }
+        count >= SAMPLES_MIN && count == distinct
+    };
+    names
+        .filter(is_name)
+        .map(|name| NamedBy {
+            dependency: Arc::clone(&dependency.name),
+            capture: name.clone(),
+            known_again_by: key.cloned(),
+        })
+        .collect()
+}
+
+fn is_key(from: &Capture) -> bool {
+    matches!(from, Capture::Header(name) if name == KEY_HEADER)
+}
+
+/// Whether the server may know the request again by a key of the client's.
+fn may_be_known_again(dependency: &Dependency, attempt: &Attempt) -> bool {
+    dependency.protocol == Protocol::Http && attempt.by_sdk_id
+}
+
+/// One expectation that looks for what was done twice.
+pub(super) struct Look {
+    /// Its id.
+    pub(super) id: String,
+    /// Its table.
+    pub(super) text: String,
+    /// The dependency that it looks at; `None`: all.
+    at: Option<Arc<str>>,
+}
+
+/// Everything that looks for what was done twice while answers of `dependency` are lost.
+pub(super) fn looks(
+    system: &System,
+    reference: &Reference,
+    aim: &Aim,
+    hold: Duration,
+) -> Vec<Look> {
+    let Some(dependency) = losing(aim) else {
+        return Vec::new();
+    };
+    let ledgers = system.ledgers.iter();
+    let ledgers = ledgers.filter(|ledger| looks_at_what_adds(ledger, system, reference));
+    let mut looks: Vec<Look> = ledgers
+        .map(|ledger| of_ledger(ledger, reference, dependency))
+        .collect();
+    let own = reference.named_by.iter();
+    let own = own.filter(|one| one.dependency == *dependency);
+    looks.extend(own.map(|one| of_writes(one, hold)));
+    looks
+}
+
+/// The dependency whose answers are lost.
+fn losing(aim: &Aim) -> Option<&Arc<str>> {
+    let mut troubles = aim.troubles();
+    troubles.find_map(|(name, kind)| (kind == Kind::LostReply).then_some(name))
+}
+
+/// Whether each delivery that a ledger sees is one more, and not the same once again.
+fn looks_at_what_adds(ledger: &Ledger, system: &System, reference: &Reference) -> bool {
+    ledger.delivered.iter().all(|place| match place {
+        Delivered::Read(_) | Delivered::Messages { .. } => true,
+        Delivered::Attempts {
+            dependency,
+            operations,
+            ..
+        } => {
+            let mut all = system.dependencies.iter();
+            let protocol = all.find(|one| one.name == *dependency);
+            let protocol = protocol.map_or(Protocol::Tcp, |one| one.protocol);
+            let asked = reference.asked(dependency);
+            let asked = asked.iter().filter(|name| protocol.writes(name));
+            let asked: Vec<&str> = asked.map(|name| &***name).collect();
+            let named: Vec<&str> = operations.iter().map(String::as_str).collect();
+            let meant = if named.is_empty() { asked } else { named };
+            !meant.is_empty() && meant.iter().all(|name| protocol.adds(name))
+        }
+    })
+}
+
+fn of_ledger(ledger: &Ledger, reference: &Reference, dependency: &Arc<str>) -> Look {
+    let name = &ledger.name;
+    let is_at = |place: &Delivered| match place {
+        Delivered::Attempts { dependency: at, .. } | Delivered::Messages { dependency: at, .. } => {
+            at == dependency
+        }
+        Delivered::Read(_) => {
+            let own = reference.use_of(&ledger.load, dependency);
+            own.is_some_and(super::Use::is_use)
+        }
+    };
+    let id = format!("{ONCE}{name}");
+    Look {
+        text: format!(
+            "\n[[expect]]\nid     = {}\nthat   = {}\nkind   = \"no-duplicates\"\nledger = {}\n",
+            quoted(&id),
+            quoted(&format!(
+                "nothing of {name} is delivered more often than it was asked for"
+            )),
+            quoted(name)
+        ),
+        at: ledger
+            .delivered
+            .iter()
+            .any(is_at)
+            .then(|| Arc::clone(dependency)),
+        id,
+    }
+}
+
+fn of_writes(named: &NamedBy, hold: Duration) -> Look {
+    let NamedBy {
+        dependency,
+        capture,
+        known_again_by,
+    } = named;
+    let id = format!("{ONCE}{dependency}-{capture}");
+    let mut text = format!(
+        "\n[[expect]]\nid     = {}\nthat   = {}\nkind   = \"no-double-effect\"\non     = {}\nid_of  = {}\nsettle = \"{}\"\n",
+        quoted(&id),
+        quoted(&format!(
+            "what {dependency} is asked for once has its effect once"
+        )),
+        quoted(dependency),
+        quoted(capture),
+        format_duration(hold)
+    );
+    if let Some(key) = known_again_by {
+        text.push_str(&format!("deduplicated_by = {}\n", quoted(key)));
+    }
+    Look {
+        id,
+        text,
+        at: Some(Arc::clone(dependency)),
+    }
+}
+
+/// What the verdicts on [`looks`] say; `None` where no answers were lost. `hits` is on how many
+/// events the fault acted.
+pub(super) fn read(
+    view: &View<'_>,
+    reference: &Reference,
+    aim: &Aim,
+    hits: u64,
+) -> Option<Doubling> {
+    let dependency = losing(aim)?;
+    let looks = looks(view.system, reference, aim, view.scenario.hold);
+    let verdicts = judge(view.history, view.scenario, view.system);
+    let of: BTreeMap<&str, &Verdict> = verdicts.iter().map(|one| (&*one.id, one)).collect();
+    let found = |look: &Look| of.get(&*look.id).copied();
+    let such = |status| {
+        let all = looks.iter().filter_map(found);
+        all.filter(move |one| one.status == status)
+    };
+    let failed: Vec<&Verdict> = such(Status::Fail).collect();
+    if !failed.is_empty() {
+        return Some(Doubling::Doubled {
+            what: joined(failed.iter().map(|one| measured(one))),
+            by: failed.iter().map(|one| one.id.clone()).collect(),
+        });
+    }
+    if let Some(why) = nothing_adds(view, dependency) {
+        return Some(Doubling::Nothing { why });
+    }
+    let is_own = |look: &&Look| look.at.is_some();
+    let own: Vec<&Verdict> = looks.iter().filter(is_own).filter_map(found).collect();
+    let open: Vec<&&Verdict> = own
+        .iter()
+        .filter(|one| one.status != Status::Pass)
+        .collect();
+    let unknown = |why: String| Some(Doubling::Unknown { why });
+    if own.is_empty() {
+        unknown(format!(
+            "no ledger sees what is added at {dependency}, and nothing that is captured there names it"
+        ))
+    } else if hits < SAMPLES_MIN {
+        unknown(format!(
+            "{hits} answers were lost, at least {SAMPLES_MIN} are needed"
+        ))
+    } else if !open.is_empty() {
+        let reason = |one: &&&Verdict| one.reason.clone().unwrap_or_default();
+        unknown(joined(
+            open.iter()
+                .map(|one| format!("{}: {}", one.id, reason(one))),
+        ))
+    } else {
+        Some(Doubling::Once {
+            what: joined(own.iter().map(|one| measured(one))),
+        })
+    }
+}
+
+/// Why nothing can have been done twice, where nothing is asked that adds.
+fn nothing_adds(view: &View<'_>, dependency: &str) -> Option<String> {
+    let mut all = view.system.dependencies.iter();
+    let protocol = all.find(|one| *one.name == *dependency)?.protocol;
+    let attempts = view.history.attempts_of(dependency);
+    let mut adding = attempts.iter().filter(|one| protocol.adds(&one.operation));
+    (!attempts.is_empty() && adding.next().is_none()).then(|| {
+        format!(
+            "nothing that {dependency} is asked for adds: what it is asked twice reads or replaces"
+        )
+    })
+}
+
+/// What a verdict measured, with its first example.
+fn measured(verdict: &Verdict) -> String {
+    let name = verdict.id.strip_prefix(ONCE).unwrap_or(&verdict.id);
+    let first = match verdict.status {
+        Status::Fail => verdict.evidence.first(),
+        _ => None,
+    };
+    let first = first.map_or_else(String::new, |one| format!(", first {}", one.what));
+    format!("{name}: {}{first}", verdict.measured)
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        history::sample::{self, AttemptBuilder, Story, attempt},
+        input::{Problems, Source},
+        scenario::from_texts,
+    };
+
+    const SYSTEM: &str = r#"[system]
+external = "http://127.0.0.1:9"
+
+[dependency.payments]
+protocol = "http"
+upstream = "127.0.0.1:9"
+capture = { order = "header:x-order", key = "header:idempotency-key", shop = "header:x-shop" }
+
+[load.ask]
+rate = "20/s"
+request = { method = "POST", path = "/orders" }
+
+[load.train]
+rate = "20/s"
+request = { method = "POST", path = "/orders" }
+"#;
+
+    /// A charge of an order at this millisecond.
+    fn charge(began: u64, order: &str) -> AttemptBuilder {
+        let post = attempt("payments", began, began + 20).operation("POST");
+        let post = post.key("/charges").captured("shop", "one");
+        post.captured("order", order).applied(Applied::Yes)
+    }
+
+    /// Ten orders before the outage, as the reference has them.
+    fn usual() -> Vec<AttemptBuilder> {
+        (0..10u64)
+            .map(|nth| charge(1_000 + nth * 100, &format!("before-{nth}")))
+            .collect()
+    }
+
+    /// Ten orders whose first answer is lost, each of them tried again with this change.
+    fn again(change: impl Fn(AttemptBuilder, u64, u64) -> AttemptBuilder) -> Vec<AttemptBuilder> {
+        let orders = (0..10u64).flat_map(|nth| {
+            let order = format!("order-{nth}");
+            let began = 11_000 + nth * 500;
+            let lost = charge(began, &order).hit().gave_up().applied(Applied::Yes);
+            [
+                change(lost, nth, 0),
+                change(charge(began + 200, &order), nth, 1),
+            ]
+        });
+        orders.collect()
+    }
+
+    /// What is read of a trial with these attempts, beside [`usual`].
+    fn of(attempts: Vec<AttemptBuilder>) -> Doubling {
+        let story = Story::new()
+            .healthy(0..60)
+            .attempts(usual())
+            .attempts(attempts);
+        let history = story.history();
+        let mut problems = Problems::default();
+        let aim = Aim::single(&"payments".into(), Kind::LostReply);
+        let source = Source::new("system.toml", SYSTEM);
+        let system = crate::scenario::system_from_text(source.clone(), ".".into(), &mut problems);
+        let system = system.expect("a system");
+        let sample = sample::scenario();
+        let reference = Reference {
+            named_by: named(&View::new(&history, &sample, &system)),
+            ..Reference::unknown(String::new())
+        };
+        let looks = looks(&system, &reference, &aim, Duration::from_secs(2));
+        let mut text = "title = \"x\"\nhold = \"2s\"\n[[phase]]\nname = \"steady\"\nlasts = \"10s\"\nsteady = true\n\
+            [[phase]]\nname = \"trouble\"\nlasts = \"20s\"\n[[phase.fault]]\nkind = \"lost-reply\"\non = \"payments\"\n\
+            [[phase]]\nname = \"recovery\"\nlasts = \"30s\"\n[[expect]]\nid = \"A\"\nthat = \"a\"\nkind = \"recovery\"\nwithin = \"9s\"\n"
+            .to_owned();
+        for look in looks {
+            text.push_str(&look.text);
+        }
+        let both = from_texts(
+            Source::new("trial.toml", text),
+            source,
+            ".".into(),
+            &mut problems,
+        );
+        let Some((scenario, system)) = both else {
+            panic!("{problems:?}");
+        };
+        let view = View::new(&history, &scenario, &system);
+        read(&view, &reference, &aim, 10).expect("answers were lost")
+    }
+
+    #[test]
+    fn who_asks_again_for_what_was_done_doubles_it_and_its_twin_with_a_key_does_not() {
+        let blind = of(again(|one, _, _| one));
+        let Doubling::Doubled { what, by } = blind else {
+            panic!("{blind:?}");
+        };
+        assert_eq!(by, ["ONCE-payments-order"]);
+        assert!(
+            what.contains("10 effects too many of 10 operations"),
+            "{what}"
+        );
+        let keyed = of(again(|one, nth, _| {
+            let key = format!("key-{nth}");
+            one.captured("key", &key).sdk(&key, 1)
+        }));
+        assert!(matches!(&keyed, Doubling::Once { .. }), "{keyed:?}");
+        // A key of its own for each try is none.
+        let new_key = of(again(|one, nth, again| {
+            let key = format!("key-{nth}-{again}");
+            one.captured("key", &key).sdk(&key, 1)
+        }));
+        assert!(matches!(&new_key, Doubling::Doubled { .. }), "{new_key:?}");
+    }
+
+    #[test]
+    fn where_nothing_can_tell_it_was_not_looked_at_and_where_nothing_adds_there_is_nothing() {
+        let few = of(Vec::new());
+        assert!(matches!(&few, Doubling::Unknown { .. }), "{few:?}");
+        let (history, sample) = (Story::new().healthy(0..60).history(), sample::scenario());
+        let system = sample::system();
+        let view = View::new(&history, &sample, &system);
+        let aim = Aim::single(&"backup".into(), Kind::LostReply);
+        let reference = Reference::unknown(String::new());
+        let nothing = read(&view, &reference, &aim, 10);
+        let why = "no ledger sees what is added at backup";
+        assert!(matches!(&nothing, Some(Doubling::Unknown { why: said }) if said.starts_with(why)));
+        let puts = (0..5u64).map(|nth| attempt("backup", 11_000 + nth, 12_000).hit());
+        let history = Story::new().healthy(0..60).attempts(puts).history();
+        let view = View::new(&history, &sample, &system);
+        let replaced = read(&view, &reference, &aim, 10);
+        assert!(
+            matches!(&replaced, Some(Doubling::Nothing { .. })),
+            "{replaced:?}"
+        );
+        let hang = Aim::single(&"backup".into(), Kind::Hang);
+        assert_eq!(read(&view, &reference, &hang, 10), None);
+    }
+
+    #[test]
+    fn a_capture_that_several_writes_share_names_none_of_them_and_a_key_that_nobody_captures_hides_them()
+     {
+        let story = Story::new().healthy(0..60).attempts(usual());
+        let (history, sample) = (story.history(), sample::scenario());
+        let mut problems = Problems::default();
+        let mut read = |text: &str| {
+            let source = Source::new("system.toml", text);
+            let system = crate::scenario::system_from_text(source, ".".into(), &mut problems);
+            system.expect("a system")
+        };
+        let system = read(SYSTEM);
+        let found = named(&View::new(&history, &sample, &system));
+        let names: Vec<&str> = found.iter().map(|one| &*one.capture).collect();
+        assert_eq!(names, ["order"], "all are of one shop");
+        assert_eq!(found[0].known_again_by.as_deref(), Some("key"));
+        let keyed = usual().into_iter().enumerate();
+        let keyed = keyed.map(|(nth, one)| one.sdk(&format!("key-{nth}"), 1));
+        let history = Story::new().healthy(0..60).attempts(keyed).history();
+        let hidden = read(&SYSTEM.replace("key = \"header:idempotency-key\", ", ""));
+        assert!(named(&View::new(&history, &sample, &hidden)).is_empty());
+    }
+
+    #[test]
+    fn a_ledger_is_asked_where_what_it_sees_adds() {
+        let system = sample::system();
+        let reference = Reference::unknown(String::new());
+        let aim = Aim::single(&"s3".into(), Kind::LostReply);
+        let of = |operation: &str| {
+            let mut system = sample::system();
+            for ledger in &mut system.ledgers {
+                for place in &mut ledger.delivered {
+                    if let Delivered::Attempts { operations, .. } = place {
+                        *operations = vec![operation.to_owned()];
+                    }
+                }
+            }
+            let looks = looks(&system, &reference, &aim, Duration::from_secs(2));
+            looks.into_iter().map(|one| one.id).collect::<Vec<_>>()
+        };
+        assert!(!system.ledgers.is_empty());
+        assert!(of("CreateMultipartUpload").contains(&"ONCE-work".to_owned()));
+        assert!(!of("PutObject").contains(&"ONCE-work".to_owned()));
+    }
+}
