@@ -23,6 +23,7 @@
 //! - [`history`]: what happened, written as it happens.
 //! - [`proxy`], [`load`], [`process`], `embedded`: what touches the world.
 //! - [`run`]: joins them; heals on every way out.
+//! - [`rehearsal`]: for others' tests: proxies, faults and scenarios as a library.
 //! - [`report`]: history and verdicts to bytes.
 //! - [`control`]: proxies without a scenario, switched by hand or by somebody's tests.
 //! - [`cli`]: the command line, the only part that prints or exits.
@@ -47,6 +48,7 @@ pub mod protocol;
 pub mod proxy;
 #[cfg(feature = "demo")]
 pub mod reference;
+pub mod rehearsal;
 pub mod report;
 pub mod run;
 pub mod scenario;
@@ -54,3 +56,8 @@ pub mod seed;
 pub mod selftest;
 pub mod statistics;
 pub mod units;
+
+/// The examples of the documentation, carried out as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/how-to/rust.md")]
+struct HowToRust;

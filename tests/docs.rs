@@ -114,6 +114,7 @@ pages! {
     a_load_of_others_that_is_true: "docs/how-to/load.md" from Shop;
     ci_is_true: "docs/how-to/ci.md" from Shop;
     docker_compose_is_true: "docs/how-to/docker-compose.md" from Shop;
+    rust_tests_are_true: "docs/how-to/rust.md" from Empty;
     a_toxiproxy_client_is_served: "docs/how-to/toxiproxy.md" from Empty;
     by_hand_is_true: "docs/how-to/live.md" from Shop;
     staging_is_true: "docs/how-to/staging.md" from Shop;
@@ -399,6 +400,9 @@ const LANGUAGES: &[&str] = &[
     "python",
     "yaml",
     "js",
+    // Carried out as tests of the library.
+    "rust",
+    "rust,no_run",
     "dockerfile",
     "text",
 ];

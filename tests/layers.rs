@@ -86,6 +86,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
+    // For others' tests: joins what a scenario's run joins, without a file or with one.
+    (
+        "rehearsal",
+        &[
+            "expectation",
+            "fault",
+            "history",
+            "input",
+            "process",
+            "protocol",
+            "proxy",
+            "run",
+            "scenario",
+            "seed",
+            "units",
+        ],
+    ),
     (
         "report",
         &[

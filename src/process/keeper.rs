@@ -4,6 +4,7 @@ use super::{
     InstanceSpec, SignalError, StartError,
     guard::Guard,
     output::{LOG_BYTES_MAX, Output},
+    program,
     readiness::Look,
     table::{COOKIE, Group, resident_bytes},
 };
@@ -134,11 +135,11 @@ impl Running {
 }
 
 impl Keeper {
-    /// A keeper whose guard is our own executable, which must call [`super::guard::main`] when its
+    /// A keeper whose guard is [`program::again`], which must call [`super::guard::main`] when its
     /// first argument is [`super::guard::ARGUMENT`]. Logs go to `logs`, which is created. `run_id`
     /// tells this run's processes from another's; it is made unique here.
     pub fn new(recorder: Recorder, logs: PathBuf, run_id: String) -> io::Result<Self> {
-        Self::with_guard(recorder, logs, run_id, &own_executable()?)
+        Self::with_guard(recorder, logs, run_id, &program::again()?)
     }
 
     /// As [`Keeper::new`], with another executable as the guard: for programs that only use the
@@ -149,19 +150,34 @@ impl Keeper {
         run_id: String,
         guard: &Path,
     ) -> io::Result<Self> {
-        std::fs::create_dir_all(&logs)?;
         let cookie = unique(&run_id);
         let guard = Guard::launch(guard, &cookie)?;
+        Self::made(recorder, logs, cookie, Some(guard))
+    }
+
+    fn made(
+        recorder: Recorder,
+        logs: PathBuf,
+        cookie: String,
+        guard: Option<Guard>,
+    ) -> io::Result<Self> {
+        std::fs::create_dir_all(&logs)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 recorder,
                 logs,
                 cookie,
-                guard: Mutex::new(Some(guard)),
+                guard: Mutex::new(guard),
                 slots: Mutex::new(BTreeMap::new()),
                 closed: AtomicBool::new(false),
             }),
         })
+    }
+
+    /// A keeper without a guard, for runs that start nothing: an instance that is to be started all the
+    /// same is refused.
+    pub fn unguarded(recorder: Recorder, logs: PathBuf, run_id: String) -> io::Result<Self> {
+        Self::made(recorder, logs, unique(&run_id), None)
     }
 
     /// Takes an instance in without starting it, so that [`Keeper::restart`] can start it later.
@@ -593,15 +609,6 @@ impl Slot {
             return status.to_owned();
         }
         format!("{status}; last output:\n{}", output.join("\n"))
-    }
-}
-
-/// The path by which our own executable can be started again, even if the file was replaced.
-fn own_executable() -> io::Result<PathBuf> {
-    if cfg!(target_os = "linux") {
-        Ok(PathBuf::from("/proc/self/exe"))
-    } else {
-        std::env::current_exe()
     }
 }
 

@@ -12,6 +12,7 @@
 pub mod guard;
 mod keeper;
 mod output;
+pub mod program;
 mod readiness;
 mod spec;
 mod table;

@@ -235,6 +235,8 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
 /// number any name had, so that no call's name is ever used twice.
 #[derive(Debug, Default)]
 pub struct CallTracker {
+    /// How many requests were numbered.
+    requests: u64,
     /// Where names that are not remembered start counting.
     floor: u64,
     /// The highest number given.
@@ -262,6 +264,7 @@ impl CallTracker {
         sdk_id: Option<&Arc<str>>,
         declared: Option<u32>,
     ) -> (u64, u32) {
+        self.requests += 1;
         if let Some(id) = sdk_id
             && let Some((occurrence, attempts)) = self.by_sdk_id.get_mut(id)
         {
@@ -279,6 +282,11 @@ impl CallTracker {
             self.by_sdk_id.insert(Arc::clone(id), (occurrence, attempt));
         }
         (occurrence, attempt)
+    }
+
+    /// How many requests were numbered so far, each attempt for itself.
+    pub fn requests(&self) -> u64 {
+        self.requests
     }
 
     /// The portable name of a call.

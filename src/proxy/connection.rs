@@ -3,6 +3,7 @@
 use super::{
     Config, Counts,
     conduct::{Conductor, Farewell},
+    door::Turned,
     http, mysql, postgres, redis, relay,
     replayed::Replayed,
     sockets::Sockets,
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(super) station: Arc<Station>,
     pub(super) upstream: Connector,
     pub(super) counters: Counters,
+    /// What the door does.
+    pub(super) turned: watch::Sender<Turned>,
 }
 
 impl Shared {
@@ -84,6 +87,7 @@ impl Shared {
             answers: http::Memory::new(config.limits.answers_bytes),
             upstream,
             counters: Counters::default(),
+            turned: watch::Sender::default(),
             config,
         }
     }

@@ -21,7 +21,11 @@ use super::{
     connection::{self, Shared},
     evidence::Evidence,
 };
-use crate::{fault::ListenerState, seed::name_hash, units::Share};
+use crate::{
+    fault::{FaultSet, ListenerState},
+    seed::name_hash,
+    units::Share,
+};
 use socket2::{Domain, Socket, Type};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -38,6 +42,17 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How long to wait after an accept that failed for lack of something, such as descriptors.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// How far the door is: whose will it does, and how often it has looked at whom that hit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turned {
+    /// The faults that the listener follows; none before its first turn.
+    pub(super) set: Option<Arc<FaultSet>>,
+    /// Whether it looks again and again.
+    pub(super) is_watched: bool,
+    /// How often it has turned. Each look but the first is between two turns.
+    pub(super) turns: u64,
+}
 
 /// A bound address with its listener.
 #[derive(Debug)]
@@ -97,6 +112,11 @@ impl Door {
             let is_watched = state != ListenerState::Open
                 || self.listener.is_none()
                 || set.acts_on_listener() && set.moves();
+            shared.turned.send_modify(|turned| {
+                turned.set = Some(set);
+                turned.is_watched = is_watched;
+                turned.turns += 1;
+            });
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => {}

@@ -208,6 +208,36 @@ impl Proxy {
         self.shared.counters.snapshot()
     }
 
+    /// How many requests came so far, where the protocol shows them: each is in the history, or is
+    /// not over.
+    pub fn requests(&self) -> u64 {
+        self.shared.calls.lock().requests()
+    }
+
+    /// Comes back when the listener follows the faults in force.
+    pub async fn follows(&self) {
+        self.turned(|_| true).await;
+    }
+
+    /// Comes back when the listener follows the faults in force, and whom they hit before anything is
+    /// accepted was looked at once more: a fifth of a second later where they close it, else at once.
+    pub async fn looked(&self) {
+        let turns = self.shared.turned.borrow().turns;
+        // The look that was on its way may have come too early.
+        self.turned(|turned| !turned.is_watched || turned.turns >= turns + 2)
+            .await;
+    }
+
+    async fn turned(&self, enough: impl Fn(&door::Turned) -> bool) {
+        let shared = &self.shared;
+        let follows = |turned: &door::Turned| {
+            let set = turned.set.as_ref();
+            set.is_some_and(|set| Arc::ptr_eq(set, &shared.switch.current())) && enough(turned)
+        };
+        // The sender lives as long as we do.
+        let _ = shared.turned.subscribe().wait_for(follows).await;
+    }
+
     /// Accepts no more, closes every open connection at once, waits until their observations are
     /// recorded, and frees the port.
     pub async fn stop(self) {

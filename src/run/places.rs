@@ -31,7 +31,7 @@ impl Places {
             places._ports.push(port);
         }
         places.set("url", places.fill(&system.url));
-        let brownout = std::env::current_exe()?;
+        let brownout = crate::process::program::path()?;
         places.set("brownout", brownout.display().to_string());
         places.set("out", folder.display().to_string());
         places.set("ca", ca.display().to_string());

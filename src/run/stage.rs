@@ -81,8 +81,12 @@ impl Stage {
     ) -> Result<Self, RunError> {
         let run_id = format!("{}-{}", std::process::id(), Seed::fresh());
         let logs = options.folder.join("logs");
-        let keeper = Keeper::new(recorder.clone(), logs, run_id)
-            .map_err(|error| listening("the guard over the system's processes", error))?;
+        let keeper = match &system.start {
+            Start::External => Keeper::unguarded(recorder.clone(), logs, run_id),
+            Start::Instances(_) => Keeper::new(recorder.clone(), logs, run_id),
+        };
+        let keeper =
+            keeper.map_err(|error| listening("the guard over the system's processes", error))?;
         let mut stage = Self {
             places: Places::default(),
             url: String::new(),

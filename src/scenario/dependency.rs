@@ -100,7 +100,8 @@ fn upstream(table: &Fields<'_>, protocol: Option<Protocol>, problems: &mut Probl
     }
 }
 
-fn parse_upstream(
+/// What an `upstream` says to a dependency of this protocol; else what is wrong with it, and a hint.
+pub fn parse_upstream(
     text: &str,
     protocol: Option<Protocol>,
 ) -> Result<Upstream, (String, &'static str)> {

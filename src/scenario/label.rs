@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 const LABEL_PART_MAX: usize = 60;
 
 /// One line for people: `error on object-store, InternalError, applied maybe, 30%`.
-pub(super) fn label(def: &FaultDef, on: &str, table: &DeTable<'_>, gate: &Gate) -> String {
+pub fn label(def: &FaultDef, on: &str, table: &DeTable<'_>, gate: &Gate) -> String {
     let mut label = format!("{} on {on}", def.name);
     for key in def.keys {
         if let Some(value) = table.get(key.name) {

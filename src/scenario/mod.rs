@@ -24,9 +24,11 @@ mod status;
 mod system;
 mod template;
 
+pub use dependency::parse_upstream;
 pub use expects::EXPECTS_MAX;
 pub use hosts::HostPattern;
 pub use keys::{EXPECT as EXPECT_KEYS, RULE, SCENARIO_FILE, SYSTEM_FILE};
+pub use label::label as fault_label;
 pub use ledger::{Delivered, Dropped, GaugeSpec, IdPath, Ledger, ReadSpec};
 pub use model::{
     Again, Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance,
