@@ -622,6 +622,31 @@ fn python_clients_as_they_are() {
 }
 
 #[test]
+fn rust_clients_as_they_are() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/toxiproxy_clients");
+    let server = Server::start(&[]);
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--locked", "--manifest-path"])
+        .arg(package.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("toxiproxy-clients"))
+        .arg(server.address.port().to_string())
+        .arg(echo().port().to_string())
+        // What is meant for the test's own package is not meant for this one.
+        .env_remove("RUSTFLAGS")
+        .env("NO_PROXY", "127.0.0.1")
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complaint}");
+    assert_eq!(
+        said.lines().collect::<Vec<_>>(),
+        ["noxious-client", "toxiproxy_rust"]
+    );
+}
+
+#[test]
 fn node_client_as_it_is() {
     // Its users name `localhost`, which may be either address.
     let server = Server::start(&[]);

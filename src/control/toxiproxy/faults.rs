@@ -91,7 +91,7 @@ impl Fault {
         place: &Place<'_>,
         memory: &mut Memory,
     ) -> Result<Self, Failure> {
-        let stream_said = node.text_at("stream")?;
+        let stream_said = node.stream_said()?;
         let stream_said = stream_said.unwrap_or_else(|| "downstream".to_owned());
         let mut fault = Self {
             id,

@@ -119,6 +119,14 @@ impl Node {
         }
     }
 
+    /// The stream that a toxic names. One client calls it `direction`, as another server does.
+    pub(crate) fn stream_said(&self) -> Result<Option<String>, Mismatch> {
+        match self.text_at("stream")? {
+            None => self.text_at("direction"),
+            said => Ok(said),
+        }
+    }
+
     /// What an object says of a key that wants `true` or `false`.
     pub(crate) fn bool_at(&self, key: &str) -> Result<Option<bool>, Mismatch> {
         let Some(node) = self.get(key)? else {

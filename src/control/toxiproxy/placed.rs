@@ -67,7 +67,7 @@ impl Placed {
         is_taken: impl Fn(&str) -> bool,
     ) -> Result<Self, Failure> {
         let kind_said = node.text_at("type")?.unwrap_or_default();
-        let stream_said = node.text_at("stream")?;
+        let stream_said = node.stream_said()?;
         let name = bounded(node, "name")?;
         let toxicity = node.single_at("toxicity")?.unwrap_or(1.0);
         let stream_said = stream_said.unwrap_or_else(|| "downstream".to_owned());

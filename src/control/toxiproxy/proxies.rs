@@ -652,7 +652,7 @@ impl Proxy {
         remembered: &mut fault::Memory,
         common: &Common,
     ) -> Result<String, Failure> {
-        let stream = node.text_at("stream")?;
+        let stream = node.stream_said()?;
         let stream = stream.unwrap_or_else(|| "downstream".to_owned());
         Stream::said(&stream)?;
         let said = node.text_at("type")?.unwrap_or_default();

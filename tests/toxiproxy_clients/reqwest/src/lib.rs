@@ -1,0 +1,3 @@
+//! The next reqwest, without TLS: what the clients use of it is the same.
+
+pub use itself::*;
