@@ -94,6 +94,8 @@ enum Start {
     Shop,
     /// A run that was recorded and judged, and the template of `docs/templates`.
     Judged,
+    /// The file that is to be put beside tests of pytest.
+    Fixture,
 }
 
 macro_rules! pages {
@@ -114,6 +116,7 @@ pages! {
     a_load_of_others_that_is_true: "docs/how-to/load.md" from Shop;
     ci_is_true: "docs/how-to/ci.md" from Shop;
     docker_compose_is_true: "docs/how-to/docker-compose.md" from Shop;
+    the_fixture_of_pytest_is_true: "docs/how-to/pytest.md" from Fixture;
     rust_tests_are_true: "docs/how-to/rust.md" from Empty;
     a_toxiproxy_client_is_served: "docs/how-to/toxiproxy.md" from Empty;
     by_hand_is_true: "docs/how-to/live.md" from Shop;
@@ -508,6 +511,11 @@ fn prepare(start: Start, folder: &Path) {
     match start {
         Start::Empty => {}
         Start::Judged => put_judged(folder),
+        Start::Fixture => {
+            let file = "brownout_pytest.py";
+            let from = repository().join("docs/how-to").join(file);
+            std::fs::copy(from, folder.join(file)).expect("it is put there");
+        }
         Start::Repository => {
             let scenarios = folder.join("scenarios");
             std::os::unix::fs::symlink(repository().join("scenarios"), scenarios).expect("a link");

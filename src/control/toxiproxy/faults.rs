@@ -238,12 +238,14 @@ impl Serialize for Fault {
                 serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
             }
         }
-        let mut fields = serializer.serialize_struct("Toxic", 5)?;
+        let mut fields = serializer.serialize_struct("Toxic", 6)?;
         fields.serialize_field("attributes", &Attributes(&self.attributes))?;
         fields.serialize_field("name", &self.name)?;
         fields.serialize_field("type", &self.kind_said)?;
         fields.serialize_field("stream", &self.stream_said)?;
         fields.serialize_field("toxicity", &json::Single(self.toxicity))?;
+        let acted = self.active.as_ref().map_or(0, |active| active.hits());
+        fields.serialize_field("acted", &acted)?;
         fields.end()
     }
 }
@@ -305,7 +307,7 @@ mod tests {
         assert!(fault.active.is_some());
         assert_eq!(
             json::written(&fault),
-            r#"{"attributes":{"error":"SlowDown","applied":"maybe","when":{"operation":["GetObject","PutObject"]},"retry_after":"2s"},"name":"t","type":"s3_error","stream":"downstream","toxicity":1}"#
+            r#"{"attributes":{"error":"SlowDown","applied":"maybe","when":{"operation":["GetObject","PutObject"]},"retry_after":"2s"},"name":"t","type":"s3_error","stream":"downstream","toxicity":1,"acted":0}"#
         );
         let wrong = |kind, protocol, said: &str| {
             let said = format!(r#""attributes":{{{said}}}"#);
