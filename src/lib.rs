@@ -29,7 +29,9 @@
 //! - [`cli`]: the command line, the only part that prints or exits.
 //! - `reference`: small honest systems that the shipped scenarios are run against.
 
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
 pub mod control;
 #[cfg(feature = "demo")]
 pub mod embedded;
@@ -49,6 +51,7 @@ pub mod proxy;
 #[cfg(feature = "demo")]
 pub mod reference;
 pub mod rehearsal;
+#[cfg(feature = "cli")]
 pub mod report;
 pub mod run;
 pub mod scenario;
