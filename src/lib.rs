@@ -37,7 +37,7 @@ pub mod control;
 pub mod embedded;
 pub mod expectation;
 pub mod fault;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(feature = "cli", any(test, fuzzing)))]
 pub mod fuzzing;
 pub mod history;
 pub mod input;
