@@ -154,8 +154,7 @@ during = ["a proxy sends them again"]
 /// A run of the shop that tries again in this way.
 fn shop(retry: &str, status: i32) -> (Provider, Left) {
     let provider = Provider::open();
-    let environment =
-        format!(r#"PROVIDER = "{{dependency.payments.address}}", RETRY = "{retry}""#);
+    let environment = format!(r#"PROVIDER = "{{dependency.payments.address}}", RETRY = "{retry}""#);
     let system = program("charge_app.py", r#""{port.app}""#, &environment, "KILL");
     let system = format!(
         r#"{system}

@@ -188,16 +188,10 @@ fn patterns(
 
 /// Whether statements of all that `on` names may name a table, where the file asks for one; a
 /// problem if not.
-fn has_tables(
-    fields: &Fields<'_>,
-    on: &str,
-    names: &Names<'_>,
-    problems: &mut Problems,
-) -> bool {
+fn has_tables(fields: &Fields<'_>, on: &str, names: &Names<'_>, problems: &mut Problems) -> bool {
     let mut own = names.dependencies.iter();
-    let other = own.find(|(name, role, protocol)| {
-        (*name == on || *role == Some(on)) && !has_table(*protocol)
-    });
+    let other = own
+        .find(|(name, role, protocol)| (*name == on || *role == Some(on)) && !has_table(*protocol));
     let Some((name, _, protocol)) = other.filter(|_| fields.has("table")) else {
         return true;
     };
@@ -588,7 +582,10 @@ impl Expectation for NoDoubleEffect {
                     evidence.extend(began.zip(writes.shown(view, id, &effects)));
                 }
             };
-            if found.of_one_place.contains(&[*dependency, *operation, *table]) {
+            if found
+                .of_one_place
+                .contains(&[*dependency, *operation, *table])
+            {
                 judge(writes);
             } else {
                 writes.by_key().iter().for_each(judge);
@@ -723,10 +720,18 @@ mod tests {
         let unknown = |one: AttemptBuilder| one.applied(Applied::Unknown);
         for (order, status, more) in [
             (first().repeated_unknown(2), Status::Inconclusive, 2),
-            (unknown(first()).repeated_unknown(2), Status::Inconclusive, 2),
+            (
+                unknown(first()).repeated_unknown(2),
+                Status::Inconclusive,
+                2,
+            ),
             (unknown(first()).repeated_unknown(0), Status::Pass, 0),
             (first().repeated(1).repeated_unknown(1), Status::Fail, 0),
-            (charge(28_200, "x").repeated_unknown(1), Status::Inconclusive, 1),
+            (
+                charge(28_200, "x").repeated_unknown(1),
+                Status::Inconclusive,
+                1,
+            ),
         ] {
             let verdict = check(CHARGES, &sent(order));
             assert_eq!(verdict.status, status, "{verdict:?}");
@@ -808,19 +813,33 @@ mod tests {
         let system = database(None);
         let committed = |story: Story, nth: u64| {
             let row = row(nth * 1_000, &nth.to_string(), "orders");
-            story.attempt(if nth < 10 { row } else { row.untold(nth * 1_000 + 2_000) })
+            story.attempt(if nth < 10 {
+                row
+            } else {
+                row.untold(nth * 1_000 + 2_000)
+            })
         };
         let orders = || (0..30).fold(Story::new().healthy(0..60), committed);
         let verdict = check_of(CHARGES, &orders(), &system);
         assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
-        assert!(verdict.measured.ends_with("20 ambiguous writes"), "{verdict:?}");
+        assert!(
+            verdict.measured.ends_with("20 ambiguous writes"),
+            "{verdict:?}"
+        );
         let again = orders().attempt(row(28_500, "25", "orders"));
         let verdict = check_of(CHARGES, &again, &system);
         assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
         let said = &verdict.evidence[0].what;
-        assert!(said.contains("(answered, and the end of its transaction not)"), "{said}");
-        let unknown = row(27_500, "x", "orders").applied(Applied::Unknown).untold(28_000);
-        let twice = orders().attempt(unknown).attempt(row(28_500, "x", "orders"));
+        assert!(
+            said.contains("(answered, and the end of its transaction not)"),
+            "{said}"
+        );
+        let unknown = row(27_500, "x", "orders")
+            .applied(Applied::Unknown)
+            .untold(28_000);
+        let twice = orders()
+            .attempt(unknown)
+            .attempt(row(28_500, "x", "orders"));
         let verdict = check_of(CHARGES, &twice, &system);
         assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
         // Begun before the outage, given up within it, and done again after it.
@@ -876,7 +895,10 @@ mod tests {
     fn a_path_that_the_file_names_leaves_the_others_alone() {
         let receipts = |story: Story| story.attempt(charge(26_500, "25").key("/receipts/25"));
         let narrow = format!("{CHARGES}\npath = \"/charges*\"");
-        assert_eq!(check(CHARGES, &receipts(story())).status, Status::Inconclusive);
+        assert_eq!(
+            check(CHARGES, &receipts(story())).status,
+            Status::Inconclusive
+        );
         let verdict = check(&narrow, &receipts(story()));
         assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
         assert!(verdict.required.contains("to /charges*"), "{verdict:?}");
@@ -906,7 +928,9 @@ mod tests {
         };
         let journal = |story: Story| {
             let line = |nth: u64| row(nth * 1_000 + 300, &nth.to_string(), &format!("j{nth}"));
-            (0..30).fold(story, |story, nth| story.attempt(line(nth).table("journal")))
+            (0..30).fold(story, |story, nth| {
+                story.attempt(line(nth).table("journal"))
+            })
         };
         let narrow = format!("{CHARGES}\ntable = \"charges\"");
         let both = || journal(charges(Some("charges")));

@@ -754,7 +754,11 @@ mod tests {
             ("max-clients", Redis, "meets connections"),
             ("4004", Pusher, "(write the status"),
         ] {
-            refused(&format!("seen = 'error'\nerror = '{error}'"), protocol, said);
+            refused(
+                &format!("seen = 'error'\nerror = '{error}'"),
+                protocol,
+                said,
+            );
         }
         refused("seen = 'late'", Http, "has no delay");
         let late = "none is late (write seen = \"late\")";
@@ -770,7 +774,11 @@ mod tests {
         refused("times = 3", Http, "nothing is sent several times");
         refused("applied = 'repeated'\ntimes = 1", Http, "from 2 to 10");
         refused("applied = 'yes'", Http, "unknown applied `yes`");
-        refused("call = 'ids'", Http, "unknown call `ids` (did you mean `id`?)");
+        refused(
+            "call = 'ids'",
+            Http,
+            "unknown call `ids` (did you mean `id`?)",
+        );
         refused("call = 'header:'", Http, "one of: id, key, header:NAME");
     }
 

@@ -80,7 +80,11 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         number(line, br#","repeated":"#, u64::from(*repeated));
     }
     if *repeated_unknown > 0 {
-        number(line, br#","repeated_unknown":"#, u64::from(*repeated_unknown));
+        number(
+            line,
+            br#","repeated_unknown":"#,
+            u64::from(*repeated_unknown),
+        );
     }
     some_number(line, br#","rows":"#, *rows);
     some_number(line, br#","untold":"#, untold.map(|at| at.0));
@@ -243,7 +247,10 @@ mod tests {
         let mut line = Vec::new();
         push(&mut line, &Observation::Attempt(plain.clone())).unwrap();
         let line = String::from_utf8(line).unwrap();
-        assert!(!line.contains("unknown") && !line.contains("untold"), "{line}");
+        assert!(
+            !line.contains("unknown") && !line.contains("untold"),
+            "{line}"
+        );
         let read: Observation = serde_json::from_str(&line).unwrap();
         assert_eq!(read, Observation::Attempt(plain));
     }

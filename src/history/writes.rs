@@ -464,12 +464,21 @@ mod tests {
         for (attempts, expected) in [
             (vec![lost()], vec![Recovered]),
             (vec![lost(), post(28_000)], vec![Doubled]),
-            (vec![lost(), post(28_000).untold(29_000), post(29_500)], vec![Doubled]),
+            (
+                vec![lost(), post(28_000).untold(29_000), post(29_500)],
+                vec![Doubled],
+            ),
             (vec![lost(), post(28_000).rows(0)], vec![Kept]),
             (vec![lost(), post(28_000).applied(Applied::No)], vec![Kept]),
             (vec![lost().applied(Applied::Unknown)], vec![Indeterminate]),
-            (vec![lost().applied(Applied::Unknown), post(28_000)], vec![Indeterminate]),
-            (vec![lost(), post(28_000).captured("order", "8")], vec![Kept, Recovered]),
+            (
+                vec![lost().applied(Applied::Unknown), post(28_000)],
+                vec![Indeterminate],
+            ),
+            (
+                vec![lost(), post(28_000).captured("order", "8")],
+                vec![Kept, Recovered],
+            ),
             // One that did not wait for the other is no retry of it.
             (vec![lost(), post(26_000)], vec![Kept, Recovered]),
         ] {

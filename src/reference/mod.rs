@@ -55,7 +55,10 @@ impl From<io::Error> for Refusal {
 /// its options, until SIGTERM or SIGINT. Returns its exit status: 0, 64 for wrong arguments, 69
 /// where it could not listen.
 pub fn main(args: &[String]) -> i32 {
-    if args.first().is_some_and(|name| name == planted::noise::PROGRAM) {
+    if args
+        .first()
+        .is_some_and(|name| name == planted::noise::PROGRAM)
+    {
         planted::noise::burn();
         return 0;
     }

@@ -150,12 +150,7 @@ impl<D: Dial> Repeat<'_, D> {
 
     /// Sends it once, and says so when the last byte has gone: the status of the final answer, if
     /// one comes.
-    async fn once(
-        &self,
-        bytes: &[u8],
-        request: &RequestFacts,
-        sent: impl FnOnce(),
-    ) -> Option<u16> {
+    async fn once(&self, bytes: &[u8], request: &RequestFacts, sent: impl FnOnce()) -> Option<u16> {
         let stream = self.dial.dial(Alpn::Http1).await.ok()?;
         let (reader, mut writer) = tokio::io::split(stream);
         writer.write_all(bytes).await.ok()?;

@@ -1222,7 +1222,10 @@ async fn a_copy_that_is_under_way_when_the_client_gives_up_may_have_been_carried
     copy.expect(PUT).await;
     drop(client);
     let attempt = rig.attempt().await;
-    assert_eq!((attempt.end, attempt.applied), (AttemptEnd::GaveUp, Applied::Yes));
+    assert_eq!(
+        (attempt.end, attempt.applied),
+        (AttemptEnd::GaveUp, Applied::Yes)
+    );
     // The third was never sent.
     assert_eq!((attempt.repeated, attempt.repeated_unknown), (0, 1));
 }

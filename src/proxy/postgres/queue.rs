@@ -473,8 +473,8 @@ impl State {
                 self.pop();
                 let (is_done, rows) = self.copy.take().unwrap_or((false, None));
                 if let Some(statement) = self.next_statement() {
-                    let rows = rows
-                        .filter(|_| !begins_with_queries(statement.text(), Dialect::Postgres));
+                    let rows =
+                        rows.filter(|_| !begins_with_queries(statement.text(), Dialect::Postgres));
                     statement.copy_answered(is_done, rows, body.first() != Some(&b'I'));
                 }
                 true

@@ -886,7 +886,17 @@ async fn an_execute_is_repeated_with_its_bind_each_time_in_a_transaction_of_its_
     let (mut client, mut server) = rig.session().await;
     rig.put("INSERT", repeated(2));
     client.write_all(&sent).await.expect("written");
-    let reached = [&parse[..], &bind, &sync, &copy, &copy, &bind, &execute, &sync].concat();
+    let reached = [
+        &parse[..],
+        &bind,
+        &sync,
+        &copy,
+        &copy,
+        &bind,
+        &execute,
+        &sync,
+    ]
+    .concat();
     expect(&mut server, &reached).await;
     let one = [&bound[..], &inserted, &ready].concat();
     let answers = [&parsed[..], &bound, &ready, &one, &one, &one].concat();
@@ -908,7 +918,10 @@ async fn an_execute_is_repeated_with_its_bind_each_time_in_a_transaction_of_its_
     server.write_all(&answers).await.expect("written");
     expect(&mut client, &refused).await;
     let attempt = rig.attempt("INSERT").await;
-    assert_eq!((attempt.applied, attempt.code.as_deref()), (Applied::No, Some("42601")));
+    assert_eq!(
+        (attempt.applied, attempt.code.as_deref()),
+        (Applied::No, Some("42601"))
+    );
     both(&mut client, &mut server, &query("SELECT 1")).await;
     both(&mut server, &mut client, &done("SELECT 1", b'I')).await;
 }

@@ -449,7 +449,9 @@ impl<'a> Up<'a> {
         let verdict = decide(&mut *statement, &mut self.faults, &mut waiting).await;
         let plan = match verdict {
             Verdict::Forward(Some((Then::Repeat { times, then }, fault))) => {
-                return self.repeat(header, kind, statement, (times, *then, fault)).await;
+                return self
+                    .repeat(header, kind, statement, (times, *then, fault))
+                    .await;
             }
             Verdict::Forward(then) => {
                 then.map(|(then, fault)| self.possible(&statement, then, fault))

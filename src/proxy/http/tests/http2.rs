@@ -306,7 +306,10 @@ async fn posted(
         let (mut request, mut respond) = upstream.next().await;
         assert_eq!(request.uri(), "http://store/b/k");
         let (body, trailers) = whole(request.body_mut()).await.unwrap();
-        assert_eq!((&*body, trailers.as_ref()), (&b"charge it"[..], Some(&sums)));
+        assert_eq!(
+            (&*body, trailers.as_ref()),
+            (&b"charge it"[..], Some(&sums))
+        );
         match status {
             Some(status) => {
                 let head = Response::builder().status(status).body(()).unwrap();
