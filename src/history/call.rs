@@ -3,7 +3,9 @@
 //! Where the client sends its own id, grouping is a fact. Elsewhere it is a guess, and marked as
 //! one: a request continues the call for the same operation, key and captured values whose last
 //! attempt failed before it began, if not more than [`GAP_MAX`] before. The price of the guess:
-//! independent requests for the same thing that fail one after another look like one call.
+//! independent requests for the same thing that fail one after another look like one call. Whether an
+//! attempt had failed *before* is told by when its client had the answer, which may be before we
+//! noted its end.
 
 use super::{Attempt, AttemptEnd};
 use crate::{fault::FaultId, units::Micros};
@@ -17,6 +19,10 @@ use std::{
 /// The longest pause between two attempts that are taken for one call without the client's id:
 /// above the longest back-off of the clients of the field (boto2 and botocore stay below 35 s).
 pub const GAP_MAX: Duration = Duration::from_secs(60);
+
+/// How long before the end of an attempt was noted its client may have begun the next, if it had the
+/// answer: an error's body is short, and a busy machine wakes us late.
+const NOTED_LATE: Duration = Duration::from_millis(250);
 
 /// One logical request of the system to a dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,14 +127,21 @@ fn continued(
     let place = candidates
         .iter()
         .enumerate()
-        .filter(|(_, number)| calls[**number].ended <= attempt.began)
         .filter(|(_, number)| {
             let last = calls[**number].attempts.last();
-            last.is_some_and(|last| follows(attempts[*last as usize].attempt, attempt.attempt))
+            last.is_some_and(|last| {
+                let last = &attempts[*last as usize];
+                is_over(last, attempt.began) && follows(last.attempt, attempt.attempt)
+            })
         })
         .max_by_key(|(_, number)| calls[**number].ended)
         .map(|(place, _)| place)?;
     Some(candidates.swap_remove(place))
+}
+
+/// Whether the client may have been done with an attempt at this moment.
+fn is_over(last: &Attempt, at: Micros) -> bool {
+    last.ended <= at || (last.told() <= at && last.ended <= at + NOTED_LATE)
 }
 
 /// Whether attempt `number` can be the next after attempt `last`. Where a client numbers its attempts
@@ -175,6 +188,25 @@ mod tests {
         .map(|build| build.done());
         assert_eq!(sizes(&attempts), [3, 1]);
         assert!(!calls(&attempts)[0].by_sdk_id);
+    }
+
+    #[test]
+    fn a_retry_that_is_here_before_the_end_of_the_first_was_noted_continues_it() {
+        let noted = |late: u64| {
+            let mut first = attempt("s3", 0, 10 + late).status(500).done();
+            first.first_byte = Some(Micros::from_millis(10));
+            let second = attempt("s3", 12, 20).status(500).done();
+            sizes(&[first, second])
+        };
+        assert_eq!(noted(0), [2]);
+        assert_eq!(noted(30), [2]);
+        // A body that goes on and on is another matter, and so is one that was not answered yet.
+        assert_eq!(noted(400), [1, 1]);
+        let parallel = [
+            attempt("s3", 0, 30).status(500),
+            attempt("s3", 12, 40).status(500),
+        ];
+        assert_eq!(sizes(&parallel.map(|build| build.done())), [1, 1]);
     }
 
     #[test]

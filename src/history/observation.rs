@@ -601,6 +601,16 @@ impl Attempt {
         self.ended.since(self.began)
     }
 
+    /// The earliest moment at which its client may have known how it ended: of an answer its first
+    /// byte. That it was over we note only when all of it has left us, and on a busy machine the
+    /// client's next attempt may be here before that.
+    pub fn told(&self) -> Micros {
+        match self.end {
+            AttemptEnd::Answered => self.first_byte.unwrap_or(self.ended),
+            _ => self.ended,
+        }
+    }
+
     /// Whether the client got an answer that settles its call: a whole one, and not one that
     /// asks to be retried (5xx, 408, 429, an error inside a 200, a database's "not now").
     pub fn settled(&self) -> bool {

@@ -87,7 +87,7 @@ impl Beside {
     /// Adds the attempts of a call.
     fn add(&mut self, attempts: &[&Attempt], deaths: &[Micros]) {
         let first = attempts[0];
-        let Some(second) = attempts.get(1).filter(|one| one.began < first.ended) else {
+        let Some(second) = attempts.get(1).filter(|one| one.began < first.told()) else {
             self.add_alone(first, deaths);
             return;
         };

@@ -503,8 +503,12 @@ impl LedgerReport {
 }
 
 /// The version of [`PoliciesReport`]: its findings may come to be told apart in other ways while the
-/// rest of the report stays as it is.
-pub const POLICIES_VERSION: u32 = 1;
+/// rest of the report stays as it is. Policies of two versions are not compared: a difference may be
+/// how they were inferred.
+///
+/// - 2: bounds, breakers, hedges, fallbacks and late calls are told more carefully than in 1, and a
+///   retry that came before the end of the first attempt was noted belongs to its call.
+pub const POLICIES_VERSION: u32 = 2;
 
 /// What the system's clients did, as inferred from the wire.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
