@@ -274,6 +274,20 @@ impl Declared {
         })
     }
 
+    /// How long it says that a failing call lasts at the most, its pauses left out where nothing is said
+    /// of the whole: every attempt is waited for.
+    pub fn lasts(&self) -> Option<Duration> {
+        let whole = self.wants.iter().find_map(|want| match want.rule {
+            Rule::GivesUpWithin(bound) => Some(bound),
+            _ => None,
+        });
+        let attempts = self.wants.iter().find_map(|want| match want.rule {
+            Rule::Attempts(count) => u32::try_from(count).ok(),
+            _ => None,
+        });
+        whole.or_else(|| Some(self.timeout()?.saturating_mul(attempts.unwrap_or(1))))
+    }
+
     /// Both together; what `other` says besides comes last.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {

@@ -32,7 +32,7 @@ const RATES: (f64, f64) = (0.1, 4.0);
 /// The most of its capacity that a dependency can lose: with none it would be no server.
 const CUT_MAX: f64 = 0.99;
 
-/// How many times the load's time-out the system is watched.
+/// How many times the patience of load or client the system is watched.
 const WATCH_TIMES: u32 = 10;
 
 const HINT: &str = "`brownout metastability --help` shows examples";
@@ -131,12 +131,12 @@ impl Plan {
         if require.is_some_and(|size| size < between.0 || size > between.1) {
             return Err(usage("`--require` is not within `--between`".to_owned()));
         }
+        let own = system.dependencies.iter();
+        let mut own = own.filter(|one| *one.name == *dependency);
+        let declared = own.find_map(|one| one.policy.as_ref()?.lasts());
         let (watch, watch_because) = match args.watch {
             Some(watch) => (watch, "--watch"),
-            None => (
-                load.patience() * WATCH_TIMES,
-                "ten times the load's time-out",
-            ),
+            None => usual_watch(load, declared),
         };
         let plan = Self {
             dependency,
@@ -401,6 +401,22 @@ impl Plan {
             (Trigger::Capacity | Trigger::Load, _) => return None,
         };
         Some(format!("{{ {kind}, on = {:?}{share} }}", self.dependency))
+    }
+}
+
+/// How long is long enough for what a client that waits so long has left in queues to be worked off,
+/// and why: its patience is the load's own, or what is declared of the dependency's clients, where that
+/// is longer.
+fn usual_watch(load: &Load, declared: Option<Duration>) -> (Duration, &'static str) {
+    match declared.filter(|declared| *declared > load.patience()) {
+        Some(declared) => (
+            declared.saturating_mul(WATCH_TIMES),
+            "ten times what is declared of a failing call: time-out times attempts",
+        ),
+        None => (
+            load.patience().saturating_mul(WATCH_TIMES),
+            "ten times the load's time-out",
+        ),
     }
 }
 

@@ -30,9 +30,13 @@ timeout = "1s"
 "#;
 
 fn plan(options: &[&str]) -> Result<Plan, Failure> {
+    plan_of(SYSTEM, options)
+}
+
+fn plan_of(system: &str, options: &[&str]) -> Result<Plan, Failure> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("brownout.toml");
-    fs::write(&file, SYSTEM).unwrap();
+    fs::write(&file, system).unwrap();
     let file = file.display().to_string();
     let typed = ["brownout", "metastability", &file, "--seed", "7"];
     let typed = typed.iter().chain(options).copied();
@@ -120,93 +124,70 @@ fn every_trigger_makes_valid_scenarios() {
     }
 }
 
+/// A search of a hang of one to nine seconds, and more.
+fn hang(more: &[&str]) -> Result<Plan, Failure> {
+    let usual = ["--on", "prices", "--trigger", "hang", "--between", "1s..9s"];
+    plan(&[&usual, more].concat())
+}
+
 #[test]
 fn what_cannot_be_asked_is_refused_before_anything_is_started() {
     for (options, said) in [
         (
-            &["--on", "price", "--trigger", "hang", "--between", "1s..9s"][..],
+            "--on price --trigger hang --between 1s..9s",
             "no dependency `price`",
         ),
         (
-            &["--on", "prices", "--trigger", "hang", "--between", "9s..1s"],
+            "--on prices --trigger hang --between 9s..1s",
             "does not rise",
         ),
         (
-            &["--on", "prices", "--trigger", "hang", "--between", "1s..9x"],
+            "--on prices --trigger hang --between 1s..9x",
             "neither times",
         ),
         (
-            &[
-                "--on",
-                "prices",
-                "--trigger",
-                "hang",
-                "--between",
-                "10%..90%",
-            ],
+            "--on prices --trigger hang --between 10%..90%",
             "Add `--for TIME`",
         ),
         (
-            &["--on", "prices", "--trigger", "load", "--between", "1s..9s"],
+            "--on prices --trigger load --between 1s..9s",
             "add `--capacity`",
         ),
-        (
-            &[
-                "--on",
-                "prices",
-                "--trigger",
-                "hang",
-                "--between",
-                "1s..9s",
-                "--require",
-                "20s",
-            ],
-            "not within",
-        ),
-        (
-            &[
-                "--on",
-                "prices",
-                "--trigger",
-                "hang",
-                "--between",
-                "1s..9s",
-                "--require",
-                "20%",
-            ],
-            "not of the unit",
-        ),
-        (
-            &[
-                "--on",
-                "prices",
-                "--load",
-                "asks",
-                "--trigger",
-                "hang",
-                "--between",
-                "1s..9s",
-            ],
-            "no load `asks`",
-        ),
-        // What is wrong in the keys is shown as a problem of a file is.
-        (
-            &[
-                "--on",
-                "prices",
-                "--trigger",
-                "hang",
-                "--between",
-                "1s..9s",
-                "--capacity",
-                "servers = 0",
-            ],
-            "",
-        ),
     ] {
-        let failure = plan(options).expect_err(said);
+        let options: Vec<&str> = options.split(' ').collect();
+        let failure = plan(&options).expect_err(said);
         assert!(failure.message().contains(said), "{failure:?}");
     }
+    for (more, said) in [
+        (["--require", "20s"], "not within"),
+        (["--require", "20%"], "not of the unit"),
+        (["--load", "asks"], "no load `asks`"),
+        // What is wrong in the keys is shown as a problem of a file is.
+        (["--capacity", "servers = 0"], ""),
+    ] {
+        let failure = hang(&more).expect_err(said);
+        assert!(failure.message().contains(said), "{failure:?}");
+    }
+}
+
+#[test]
+fn it_is_watched_ten_times_as_long_as_load_or_client_wait() {
+    let watched = |policy: &str, more: &[&str]| {
+        let system = format!("{SYSTEM}\n[dependency.prices.policy]\n{policy}\n");
+        let usual = ["--on", "prices", "--trigger", "hang", "--between", "1s..9s"];
+        let plan = plan_of(&system, &[&usual, more].concat()).unwrap();
+        (plan.watch.as_secs(), plan.watch_because)
+    };
+    let of_load = "ten times the load's time-out";
+    let of_client = "ten times what is declared of a failing call: time-out times attempts";
+    // The load waits for a second.
+    assert_eq!(watched("timeout = \"500ms\"", &[]), (10, of_load));
+    let tried = "timeout = \"500ms\"\nattempts = 4";
+    assert_eq!(watched(tried, &[]), (20, of_client));
+    let whole = format!("{tried}\ngives_up_within = \"3s\"");
+    assert_eq!(watched(&whole, &[]), (30, of_client));
+    assert_eq!(watched("attempts = 4", &[]), (10, of_load));
+    assert_eq!(watched(tried, &["--watch", "7s"]), (7, "--watch"));
 }
 
 fn search(boundary: Boundary, points: Vec<Point>) -> SearchReport {
@@ -234,17 +215,7 @@ fn point(size: f64, recovered: u64, wedged: u64, unmeasured: u64) -> Point {
 
 #[test]
 fn the_exit_status_says_whether_it_was_measured_and_whether_what_was_required_held() {
-    let plan = plan(&[
-        "--on",
-        "prices",
-        "--trigger",
-        "hang",
-        "--between",
-        "1s..9s",
-        "--require",
-        "3s",
-    ])
-    .unwrap();
+    let plan = hang(&["--require", "3s"]).unwrap();
     let between = Boundary::Between {
         low: 3.0,
         high: 4.0,
