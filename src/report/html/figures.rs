@@ -9,6 +9,61 @@ use crate::report::{
 };
 use maud::{Markup, html};
 
+/// The columns of a table: those of words, then those of numbers.
+type Columns = (&'static [&'static str], &'static [&'static str]);
+
+const OPERATIONS: Columns = (
+    &["Load", "Phase"],
+    &[
+        "Operations",
+        "Ok",
+        "Degraded",
+        "Indeterminate",
+        "Failed",
+        "Answered",
+        "p50",
+        "p99",
+    ],
+);
+const REQUESTS: Columns = (
+    &["Dependency", "Phase"],
+    &[
+        "Attempts",
+        "A fault acted",
+        "Answered",
+        "Gave up",
+        "Cut by a fault",
+        "Dependency failed",
+        "Unfinished",
+    ],
+);
+const WORK: Columns = (
+    &["Ledger"],
+    &[
+        "Accepted",
+        "Delivered",
+        "Lost",
+        "Still waiting",
+        "Reported as dropped",
+        "Without an id",
+        "Delivered too often",
+        "Never told",
+        "Never asked for",
+        "Most waiting",
+    ],
+);
+const WRITES: Columns = (
+    &["Writes", "In flight"],
+    &[
+        "Acknowledged, present",
+        "Acknowledged, lost",
+        "Unacknowledged, present",
+        "Unacknowledged, absent",
+        "Doubled",
+        "Indeterminate",
+    ],
+);
+
 /// All tables of figures.
 pub fn figures(id: &str, scenario: &ScenarioReport) -> Markup {
     html! {
@@ -27,18 +82,7 @@ fn loads(scenario: &ScenarioReport) -> Markup {
         h4 { "Operations of the loads, by when they should have begun" }
         div.scroll tabindex="0" role="group" aria-label="operations" {
             table.plain {
-                thead { tr {
-                    th scope="col" { "Load" }
-                    th scope="col" { "Phase" }
-                    th.number scope="col" { "Operations" }
-                    th.number scope="col" { "Ok" }
-                    th.number scope="col" { "Degraded" }
-                    th.number scope="col" { "Indeterminate" }
-                    th.number scope="col" { "Failed" }
-                    th.number scope="col" { "Answered" }
-                    th.number scope="col" { "p50" }
-                    th.number scope="col" { "p99" }
-                } }
+                (headings(OPERATIONS))
                 @for load in &scenario.loads {
                     tbody {
                         (load_row(&load.name, "whole run", load.outcomes, load.p50_us, load.p99_us, true))
@@ -87,17 +131,7 @@ fn dependencies(scenario: &ScenarioReport) -> Markup {
         h4 { "Requests of the system to its dependencies, by when they began" }
         div.scroll tabindex="0" role="group" aria-label="requests to dependencies" {
             table.plain {
-                thead { tr {
-                    th scope="col" { "Dependency" }
-                    th scope="col" { "Phase" }
-                    th.number scope="col" { "Attempts" }
-                    th.number scope="col" { "A fault acted" }
-                    th.number scope="col" { "Answered" }
-                    th.number scope="col" { "Gave up" }
-                    th.number scope="col" { "Cut by a fault" }
-                    th.number scope="col" { "Dependency failed" }
-                    th.number scope="col" { "Unfinished" }
-                } }
+                (headings(REQUESTS))
                 @for one in &scenario.dependencies {
                     tbody {
                         (attempts_row(&named(one), "whole run", one.attempts, true))
@@ -142,24 +176,22 @@ fn attempts_row(name: &str, phase: &str, attempts: Attempts, whole: bool) -> Mar
     }
 }
 
+/// The head of a table.
+fn headings((words, numbers): Columns) -> Markup {
+    html! {
+        thead { tr {
+            @for name in words { th scope="col" { (name) } }
+            @for name in numbers { th.number scope="col" { (name) } }
+        } }
+    }
+}
+
 fn ledgers(ledgers: &[LedgerReport]) -> Markup {
     html! {
         h4 { "Accepted work, and what became of it" }
         div.scroll tabindex="0" role="group" aria-label="ledgers" {
             table.plain {
-                thead { tr {
-                    th scope="col" { "Ledger" }
-                    th.number scope="col" { "Accepted" }
-                    th.number scope="col" { "Delivered" }
-                    th.number scope="col" { "Lost" }
-                    th.number scope="col" { "Still waiting" }
-                    th.number scope="col" { "Reported as dropped" }
-                    th.number scope="col" { "Without an id" }
-                    th.number scope="col" { "Delivered too often" }
-                    th.number scope="col" { "Never told" }
-                    th.number scope="col" { "Never asked for" }
-                    th.number scope="col" { "Most waiting" }
-                } }
+                (headings(WORK))
                 tbody {
                     @for one in ledgers {
                         tr {
@@ -192,16 +224,7 @@ fn writes(writes: &[WritesReport]) -> Markup {
         h4 { "Writes by what their callers were told and what was done" }
         div.scroll tabindex="0" role="group" aria-label="writes" {
             table.plain {
-                thead { tr {
-                    th scope="col" { "Writes" }
-                    th scope="col" { "In flight" }
-                    th.number scope="col" { "Acknowledged, present" }
-                    th.number scope="col" { "Acknowledged, lost" }
-                    th.number scope="col" { "Unacknowledged, present" }
-                    th.number scope="col" { "Unacknowledged, absent" }
-                    th.number scope="col" { "Doubled" }
-                    th.number scope="col" { "Indeterminate" }
-                } }
+                (headings(WRITES))
                 @for one in writes {
                     tbody {
                         @for window in &one.windows { (writes_row(one, window)) }
