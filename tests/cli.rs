@@ -182,8 +182,11 @@ fn schemas_are_json_schemas_of_one_file_or_of_all() {
     assert!(system["properties"]["dependency"].is_object(), "{system}");
     let both = json(&["schema"]);
     assert_eq!((&both["scenario"], &both["system"]), (&scenario, &system));
-    let report = json(&["schema", "report"]);
-    assert_eq!(&both["report"], &report);
+    for written in ["report", "matrix", "metastability"] {
+        let schema = json(&["schema", written]);
+        assert_eq!(both[written], schema);
+        assert_eq!(schema["type"], "object", "{schema}");
+    }
 }
 
 /// Writes a history of the sample story into a folder, with the sample files in its header.

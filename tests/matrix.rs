@@ -105,9 +105,9 @@ fn that_ada_needed_s3_before_the_cache_is_found_and_that_it_no_longer_does() {
         let is = scope.spawn(|| ada("remedied"));
         (was.join().expect("it ran"), is.join().expect("it ran"))
     });
-    let (left, matrix) = was;
+    let (left, matrix) = &was;
     left.assert_status(1);
-    let of_both = met(&matrix);
+    let of_both = met(matrix);
     for cell in [
         "train s3 hang: failed",
         "train s3 error: failed",
@@ -124,12 +124,7 @@ fn that_ada_needed_s3_before_the_cache_is_found_and_that_it_no_longer_does() {
             left.stderr
         );
     }
-    assert_eq!(
-        found(&matrix),
-        set(&["failed", "harmed"]),
-        "{}",
-        left.stdout
-    );
+    assert_eq!(found(matrix), set(&["failed", "harmed"]), "{}", left.stdout);
     let need = &matrix["needs"][0];
     assert_eq!(
         (&need["load"], &need["dependency"]),
@@ -153,6 +148,38 @@ fn that_ada_needed_s3_before_the_cache_is_found_and_that_it_no_longer_does() {
         );
     }
     assert_eq!(found(&matrix), set(&[]), "{}", left.stdout);
+    compared(&was.1, &matrix);
+}
+
+/// The two of them: what became better one way became worse the other.
+fn compared(was: &Value, is: &Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/matrix.schema.json");
+    let schema = std::fs::read_to_string(path).expect("the schema is published");
+    let schema: Value = serde_json::from_str(&schema).expect("it is JSON");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    for matrix in [was, is] {
+        let wrong: Vec<String> = validator
+            .iter_errors(matrix)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert_eq!(wrong, Vec::<String>::new());
+    }
+    // One is known by its name in a folder, and one by what it holds.
+    let bench = Bench::new();
+    std::fs::create_dir(bench.path().join("was")).expect("a folder");
+    let bench = bench
+        .file("was/matrix.json", &was.to_string())
+        .file("is.json", &is.to_string());
+    let allow = "--allow-policy-changes";
+    let better = bench.brownout(&["diff", "was", "is.json", allow]);
+    better.assert_status(0);
+    assert!(better.stdout.contains("s3 hang"), "{}", better.stdout);
+    let worse = bench.brownout(&["diff", "is.json", "was", allow, "--out", "worse.md"]);
+    worse.assert_status(1);
+    let page = std::fs::read_to_string(bench.path().join("worse.md")).expect("a page");
+    assert!(page.contains("✗ worse | train: met with"), "{page}");
+    let mixed = bench.brownout(&["diff", "is.json", "report.json"]);
+    mixed.assert_status(64);
 }
 
 /// A folder with the shop, started with this flag.

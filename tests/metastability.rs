@@ -80,6 +80,27 @@ fn search(bench: &Bench, repeats: &str, more: &[&str]) -> Left {
     left
 }
 
+/// What came back from the largest trigger and no longer does is worse, and better the other way.
+fn compared(well: &Bench, wedged: &Bench) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metastability.schema.json");
+    let schema = fs::read_to_string(path).expect("the schema is published");
+    let schema: Value = serde_json::from_str(&schema).expect("it is JSON");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    let folder = |bench: &Bench| {
+        let found = report(bench);
+        assert!(validator.is_valid(&found), "{found:#}");
+        let folder = bench.path().join("brownout-metastability");
+        folder.to_str().expect("a path").to_owned()
+    };
+    let (well, wedged) = (folder(well), folder(wedged));
+    let worse = Bench::new().brownout(&["diff", &well, &wedged]);
+    worse.assert_status(1);
+    assert!(worse.stdout.contains("comes back"), "{}", worse.stdout);
+    Bench::new()
+        .brownout(&["diff", &wedged, &well])
+        .assert_status(0);
+}
+
 fn report(bench: &Bench) -> Value {
     let file = bench
         .path()
@@ -131,6 +152,8 @@ fn a_client_that_retries_is_metastable_and_its_twin_comes_back() {
         "{}",
         well.stdout
     );
+
+    compared(&twin, &storm);
 
     // Every run is a scenario that can be judged like any other.
     let probe = points[1]["probes"][0]["folder"].as_str().expect("a folder");

@@ -233,8 +233,8 @@ pub struct Matrix {
     /// Fails where this is found; can be given several times.
     #[arg(long, value_name = "WHAT")]
     pub fail_on: Vec<super::matrix::FailOn>,
-    /// Leaves a scenario for each trial in which a load failed or the system was wedged, which
-    /// requires that it does not.
+    /// Leaves a scenario for each trial in which something was found, which requires that it is not
+    /// so.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub write_scenarios: Option<PathBuf>,
     /// Where reports and histories go.
@@ -350,6 +350,7 @@ Examples:
   brownout diff main/brownout-report brownout-report
   brownout diff old/report.json new/report.json --format markdown >> \"$GITHUB_STEP_SUMMARY\"
   brownout diff old/ new/ --out diff.html --noise 30%
+  brownout diff main/brownout-matrix brownout-matrix
 
 Scenarios are matched by their file, requirements by their id. Shares and counts are tested
 exactly (Fisher's test, the binomial test), percentiles by the operations beyond them; operations
@@ -362,12 +363,17 @@ How often clients try and when they give up is compared as it was inferred from 
 either is certainly another than before the policy changed, which is a regression for whoever
 changed nothing; if it was meant to, say `--allow-policy-changes`.
 
+Two matrices, or two searches for metastability, are compared in the same way: of a matrix.json what
+each load met with in each trouble, and what became of the system; of a metastability.json whether
+the boundary moved outside its interval, by more runs than chance explains.
+
 Exit status: 0 no regression, 1 a requirement that passed fails, a measure is worse or a policy
 changed, 2 none of these is seen but it cannot be told (a scenario is missing; the new run broke
 off, is in doubt or inconclusive; of a requirement nothing can be told; nothing could be tested),
 64 usage or file problem.")]
 pub struct Diff {
-    /// The run to compare with: a report.json, a folder with one, or a history.jsonl.
+    /// The run to compare with: a report.json, a folder with one, or a history.jsonl; or a matrix.json
+    /// or metastability.json, or a folder with one.
     pub old: PathBuf,
     /// The run to compare.
     pub new: PathBuf,
@@ -491,8 +497,9 @@ pub struct Metastability {
     /// How long the system is watched before the trigger.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = length)]
     pub baseline: Duration,
-    /// How long it is watched after the trigger; ten times the load's time-out where it is not given.
-    /// It should be ten times as long as the system's client tries, all attempts together.
+    /// How long it is watched after the trigger. It should be ten times as long as the system's client
+    /// tries, all attempts together; by default so much of what the dependency's policy declares, or of
+    /// the load's time-out where that is longer or nothing is declared.
     #[arg(long, value_name = "TIME", value_parser = length)]
     pub watch: Option<Duration>,
     /// Begins no further size once this time is over.
@@ -634,6 +641,10 @@ pub enum SchemaFile {
     System,
     /// What a run leaves for other programs: report.json.
     Report,
+    /// What a matrix leaves for them: matrix.json.
+    Matrix,
+    /// What a search leaves for them: metastability.json.
+    Metastability,
 }
 
 /// `brownout serve`.

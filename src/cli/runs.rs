@@ -10,8 +10,12 @@ use crate::{
     history::History,
     report::{REPORT_VERSION, Repetition, ScenarioReport, SuiteReport, TroubleKind},
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -110,12 +114,23 @@ fn is_without_content(file: &Path) -> bool {
 /// # Errors
 /// As [`read`].
 pub fn report(file: &Path) -> Result<SuiteReport, Failure> {
+    document(file, "report", REPORT_VERSION, HINT)
+}
+
+/// Reads a file that Brownout wrote for other programs, of this version at most; `what` it is called.
+///
+/// # Errors
+/// It cannot be read, is something else, or a newer Brownout wrote it.
+pub fn document<T: DeserializeOwned>(
+    file: &Path,
+    what: &str,
+    version: u32,
+    hint: &str,
+) -> Result<T, Failure> {
     let shown = file.display();
-    let refused = |what: String| Failure::usage(what, HINT);
-    let mut text = Vec::new();
-    File::open(file)
-        .and_then(|file| file.take(REPORT_BYTES_MAX + 1).read_to_end(&mut text))
-        .map_err(|error| refused(format!("cannot read `{shown}`: {}", in_words(&error))))?;
+    let refused = |what: String| Failure::usage(what, hint.to_owned());
+    let text = content(file)
+        .map_err(|why| refused(format!("cannot read `{shown}`: {}", in_words(&why))))?;
     if text.len() as u64 > REPORT_BYTES_MAX {
         return Err(refused(format!(
             "`{shown}` is larger than {} MiB",
@@ -126,19 +141,33 @@ pub fn report(file: &Path) -> Result<SuiteReport, Failure> {
         return Err(refused(format!("`{shown}` is empty")));
     }
     let head: Head = serde_json::from_slice(&text)
-        .map_err(|error| refused(format!("`{shown}` is no report of Brownout: {error}")))?;
-    if head.version > REPORT_VERSION {
+        .map_err(|error| refused(format!("`{shown}` is no {what} of Brownout: {error}")))?;
+    if head.version > version {
         return Err(Failure::usage(
             format!(
-                "`{shown}` is of version {}, and this Brownout knows versions up to \
-                 {REPORT_VERSION}",
+                "`{shown}` is of version {}, and this Brownout knows versions up to {version}",
                 head.version
             ),
             "read it with the Brownout that wrote it, or a later one",
         ));
     }
     serde_json::from_slice(&text)
-        .map_err(|error| refused(format!("`{shown}` is no report of Brownout: {error}")))
+        .map_err(|error| refused(format!("`{shown}` is no {what} of Brownout: {error}")))
+}
+
+/// What a file holds, up to one byte more than is read of any.
+fn content(file: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let file = File::open(file)?;
+    file.take(REPORT_BYTES_MAX + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// The names of the fields of a JSON file, by which it can be told what it is; `None` where it is none.
+pub fn keys(file: &Path) -> Option<BTreeSet<String>> {
+    let text = content(file).ok()?;
+    let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(&text).ok()?;
+    Some(fields.into_keys().collect())
 }
 
 /// Reads a run as it was saved. Where there are histories alone, what they hold is reported, and

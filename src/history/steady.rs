@@ -14,7 +14,7 @@
 //!
 //! What a thin load meets with is judged with what there is of it: one that was never answered has not
 //! recovered, one that was asked less than three times or answered less than three times since it last
-//! was not leaves it [untold](Steady::untold).
+//! was not leaves it untold.
 //!
 //! [`Steady`] is fed observations as they happen, so that a run can end its recovery phase when
 //! everything held; the `recovery` and `failover` expectations feed it a whole history. A second

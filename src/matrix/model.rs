@@ -233,7 +233,7 @@ pub enum State {
 
 /// What was measured in a trial.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Tried {
     /// The faults, as reports name them.
     pub faults: Vec<String>,

@@ -8,6 +8,7 @@ pub const METASTABILITY_VERSION: u32 = 1;
 
 /// How the system was, in one probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbeEnd {
     /// It came back.
@@ -23,6 +24,7 @@ pub enum ProbeEnd {
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probe {
     /// The folder of its history, as path from the folder of the report.
     pub folder: String,
@@ -49,6 +51,7 @@ pub struct Probe {
 
 /// One size of the trigger, or of the load, and its runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Point {
     /// The size: seconds, a share from 0 to 1, a factor, or operations a second.
     pub size: f64,
@@ -102,6 +105,7 @@ impl Point {
 
 /// Why a search tried no more sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Ended {
     /// The boundary is known as closely as asked, or cannot be bracketed.
@@ -114,6 +118,7 @@ pub enum Ended {
 
 /// What the sizes of a search are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Varied {
     /// How long the trigger lasts, in seconds.
@@ -128,6 +133,7 @@ pub enum Varied {
 
 /// A search over sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchReport {
     /// What the sizes are.
     pub varied: Varied,
@@ -188,6 +194,7 @@ impl SearchReport {
 
 /// The trigger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TriggerReport {
     /// Its kind.
     pub kind: String,
@@ -197,6 +204,7 @@ pub struct TriggerReport {
 
 /// The largest load from which the system still comes back after the reference trigger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HiddenCapacity {
     /// The reference trigger, in words.
     pub trigger: String,
@@ -206,6 +214,7 @@ pub struct HiddenCapacity {
 
 /// What was asked for with `--require`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Requirement {
     /// The size from which, and from all smaller ones, the system must come back.
     pub size: f64,
@@ -220,6 +229,7 @@ pub struct Requirement {
 
 /// Everything that was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MetastabilityReport {
     /// [`METASTABILITY_VERSION`].
     pub version: u32,

@@ -40,6 +40,7 @@ pub struct Settings {
 
 /// How the runs of one size ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tally {
     /// The system came back.
     pub recovered: u64,
@@ -51,6 +52,7 @@ pub struct Tally {
 
 /// On which side of the boundary a size lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The system comes back.
@@ -124,6 +126,7 @@ fn at_least(heads: u64, coins: u64) -> f64 {
 
 /// What is known of the boundary.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Boundary {
     /// It lies between two sizes.

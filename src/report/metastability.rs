@@ -256,6 +256,9 @@ fn colour(side: Side) -> Style {
 }
 
 #[cfg(test)]
+pub use tests::sample;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::metastability::{
@@ -279,7 +282,8 @@ mod tests {
         Point::of(size, shown.to_owned(), probes.collect())
     }
 
-    fn report() -> MetastabilityReport {
+    /// A search with something of everything, for reports.
+    pub fn sample() -> MetastabilityReport {
         let points = vec![
             point(0.1, "100ms", [Some(0.0); 5]),
             point(
@@ -345,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_person_sees_the_curve_the_boundary_and_the_warning() {
-        let text = String::from_utf8(terminal(&report())).unwrap();
+        let text = String::from_utf8(terminal(&sample())).unwrap();
         let text = anstream::adapter::strip_str(&text).to_string();
         insta::assert_snapshot!("terminal", text);
         for line in text.lines() {
@@ -356,7 +360,7 @@ mod tests {
     #[test]
     fn the_page_keeps_its_shape_and_has_nothing_foreign() {
         let page = |report: &MetastabilityReport| String::from_utf8(html(report)).unwrap();
-        let text = page(&report());
+        let text = page(&sample());
         let (head, rest) = text.split_once("<style>").unwrap();
         let (_, body) = rest.split_once("</style>").unwrap();
         let shape = format!("{head}<style>…</style>{body}").replace("><", ">\n<");
@@ -364,7 +368,7 @@ mod tests {
         for foreign in ["<script", "src=", "url(http", "@import"] {
             assert!(!text.contains(foreign), "{foreign}");
         }
-        let mut evil = report();
+        let mut evil = sample();
         evil.dependency = "<img src=x>".to_owned();
         evil.search.points[0].shown = "<img src=x>".to_owned();
         evil.search.points[0].probes[0].note = Some("<img src=x>".to_owned());
@@ -373,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_size_with_too_few_runs_is_said_to_have_too_few() {
-        let mut search = report().search;
+        let mut search = sample().search;
         assert!(!remarks(&search).iter().any(|said| said.contains("too few")));
         let last = search.points.last_mut().unwrap();
         last.probes.truncate(2);
@@ -385,7 +389,7 @@ mod tests {
 
     #[test]
     fn other_programs_read_it_back() {
-        let report = report();
+        let report = sample();
         let back: MetastabilityReport = serde_json::from_slice(&json(&report)).unwrap();
         assert_eq!(back, report);
     }

@@ -39,7 +39,7 @@ pub use model::{
     RecoveryReport, ScenarioReport, Spread, SuiteReport, Trouble, TroubleKind, UnlistedHostReport,
 };
 
-pub use schema::REPORT_SCHEMA;
+pub use schema::{MATRIX_SCHEMA, METASTABILITY_SCHEMA, REPORT_SCHEMA};
 pub use series::{Repetition, SeriesReport};
 pub use template::{TEMPLATE_BYTES_MAX, TemplateError, fill, is_markup};
 pub use timeline::{

@@ -1,56 +1,108 @@
-//! The JSON Schema of `report.json`, as it is published: `docs/report.schema.json`.
+//! The JSON Schemas of what is written for other programs, as they are published: `report.json` in
+//! `docs/report.schema.json`, `matrix.json` in `docs/matrix.schema.json`, `metastability.json` in
+//! `docs/metastability.schema.json`.
 //!
-//! The file is made from the types of the model, their documentation included, by a test that also
-//! keeps it in step: `UPDATE_DOCS=1 cargo test report::schema`. Whoever adds a field to the model
-//! does no more than that. The schema is strict: a field that it does not know is an error, so that a
+//! The files are made from the types of the models, their documentation included, by a test that also
+//! keeps them in step: `UPDATE_DOCS=1 cargo test report::schema`. Whoever adds a field to a model
+//! does no more than that. A schema is strict: a field that it does not know is an error, so that a
 //! report is read by the schema of the Brownout that wrote it or of a later one.
 
 /// JSON Schema (draft 2020-12) of `report.json`.
 pub const REPORT_SCHEMA: &str = include_str!("../../docs/report.schema.json");
 
+/// JSON Schema of `matrix.json`.
+pub const MATRIX_SCHEMA: &str = include_str!("../../docs/matrix.schema.json");
+
+/// JSON Schema of `metastability.json`.
+pub const METASTABILITY_SCHEMA: &str = include_str!("../../docs/metastability.schema.json");
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
+        matrix::MATRIX_VERSION,
+        metastability::{Boundary, METASTABILITY_VERSION, MetastabilityReport},
         policy::{BackOff, Claim, Finding, Jitter, Law},
         report::{
             Calls, DetectedReport, Digests, REPORT_VERSION, REPORTS, ScenarioReport, SeriesReport,
-            Spread, SuiteReport, UnlistedHostReport, sample,
+            Spread, SuiteReport, UnlistedHostReport,
+            matrix::{MATRIX_REPORTS, json::Document},
+            sample,
         },
         units::Micros,
     };
-    use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
+    use schemars::{
+        Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform,
+    };
     use serde_json::{Map, Value, json};
     use std::{
         collections::{BTreeMap, BTreeSet},
         path::Path,
     };
 
+    /// A file that is written for other programs.
+    struct Written {
+        /// Its name, without its end.
+        name: &'static str,
+        version: u32,
+        about: &'static str,
+        /// The schema as it is published.
+        published: &'static str,
+        root: fn(SchemaGenerator) -> Schema,
+    }
+
+    const WRITTEN: &[Written] = &[
+        Written {
+            name: "report",
+            version: REPORT_VERSION,
+            about: "what was required, what was measured and what happened",
+            published: REPORT_SCHEMA,
+            root: SchemaGenerator::into_root_schema_for::<SuiteReport>,
+        },
+        Written {
+            name: "matrix",
+            version: MATRIX_VERSION,
+            about: "what every load met with in every trouble of every dependency",
+            published: MATRIX_SCHEMA,
+            root: SchemaGenerator::into_root_schema_for::<Document<'static>>,
+        },
+        Written {
+            name: "metastability",
+            version: METASTABILITY_VERSION,
+            about: "the trigger from which a system does not come back",
+            published: METASTABILITY_SCHEMA,
+            root: SchemaGenerator::into_root_schema_for::<MetastabilityReport>,
+        },
+    ];
+
     /// The schema made of the types.
-    fn made() -> Value {
+    fn made(written: &Written) -> Value {
         let settings = SchemaSettings::draft2020_12()
             .for_serialize()
             .with_transform(RecursiveTransform(strict as fn(&mut Schema)))
             .with_transform(RecursiveTransform(plain as fn(&mut Schema)));
-        let root = settings
-            .into_generator()
-            .into_root_schema_for::<SuiteReport>();
+        let root = (written.root)(settings.into_generator());
         let Value::Object(made) = root.to_value() else {
             panic!("a schema is an object");
         };
+        let Written {
+            name,
+            version,
+            about,
+            ..
+        } = written;
         let mut schema = Map::new();
         schema.insert("$schema".to_owned(), made["$schema"].clone());
         schema.insert(
             "$id".to_owned(),
-            format!("urn:brownout:report:{REPORT_VERSION}").into(),
+            format!("urn:brownout:{name}:{version}").into(),
         );
         schema.insert(
             "title".to_owned(),
-            "report.json of Brownout: what was required, what was measured and what happened"
-                .into(),
+            format!("{name}.json of Brownout: {about}").into(),
         );
         schema.extend(made.into_iter().filter(|(key, _)| key != "title"));
-        schema["properties"]["version"]["const"] = REPORT_VERSION.into();
+        schema["properties"]["version"]["const"] = (*version).into();
         Value::Object(schema)
     }
 
@@ -77,21 +129,25 @@ mod tests {
     }
 
     #[test]
-    fn the_published_schema_is_in_step_with_the_model() {
-        let made = format!("{:#}\n", made());
+    fn the_published_schemas_are_in_step_with_the_models() {
+        for written in WRITTEN {
+            in_step(written);
+        }
+    }
+
+    fn in_step(written: &Written) {
+        let made = format!("{:#}\n", made(written));
+        let file = format!("docs/{}.schema.json", written.name);
         if std::env::var_os("UPDATE_DOCS").is_some() {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
             std::fs::write(path, &made).unwrap();
             return;
         }
-        for (number, (written, made)) in REPORT_SCHEMA.lines().zip(made.lines()).enumerate() {
+        for (number, (known, made)) in written.published.lines().zip(made.lines()).enumerate() {
             let line = number + 1;
-            assert_eq!(
-                written, made,
-                "docs/report.schema.json:{line}; UPDATE_DOCS=1 writes it anew"
-            );
+            assert_eq!(known, made, "{file}:{line}; UPDATE_DOCS=1 writes it anew");
         }
-        assert!(REPORT_SCHEMA == made, "it has another end");
+        assert!(written.published == made, "{file} has another end");
     }
 
     /// A report with every field that there is.
@@ -205,7 +261,11 @@ mod tests {
 
     /// What is wrong with a report, each by its place.
     fn errors(report: &Value) -> Vec<String> {
-        let validator = jsonschema::draft202012::new(&written()).unwrap();
+        errors_by(&written(), report)
+    }
+
+    fn errors_by(schema: &Value, report: &Value) -> Vec<String> {
+        let validator = jsonschema::draft202012::new(schema).unwrap();
         let errors = validator.iter_errors(report);
         errors
             .map(|error| format!("{}: {error}", error.instance_path()))
@@ -214,17 +274,111 @@ mod tests {
 
     #[test]
     fn reports_are_valid_and_the_sample_has_every_field() {
-        let report = rendered(&full());
-        assert_eq!(errors(&report), Vec::<String>::new());
+        filled(&written(), &rendered(&full()));
+    }
+
+    /// That a file is valid, and holds every field that its schema declares.
+    fn filled(schema: &Value, file: &Value) {
+        assert_eq!(errors_by(schema, file), Vec::<String>::new());
         let mut seen = BTreeSet::new();
-        fields(&report, &mut seen);
+        fields(file, &mut seen);
         let mut declared = BTreeSet::new();
-        declarations(&written(), &mut declared);
+        declarations(schema, &mut declared);
         let unseen: Vec<&String> = declared.difference(&seen).collect();
         assert!(
             unseen.is_empty(),
-            "the sample report fills every field, but for {unseen:?}"
+            "the sample fills every field, but for {unseen:?}"
         );
+    }
+
+    #[test]
+    fn matrices_are_valid_and_the_sample_has_every_field_and_is_read_back() {
+        let schema: Value = serde_json::from_str(MATRIX_SCHEMA).unwrap();
+        let json = MATRIX_REPORTS
+            .iter()
+            .find(|def| def.name == "json")
+            .unwrap();
+        let bytes = (json.render)(&whole_matrix());
+        let file: Value = serde_json::from_slice(&bytes).unwrap();
+        filled(&schema, &file);
+        let read: crate::matrix::Matrix = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((json.render)(&read), bytes);
+        for pointer in [
+            "",
+            "/reference",
+            "/trials/0",
+            "/trials/0/state",
+            "/findings/0",
+        ] {
+            let mut changed = file.clone();
+            changed.pointer_mut(pointer).unwrap()["surprise"] = json!(1);
+            assert!(!errors_by(&schema, &changed).is_empty(), "{pointer}");
+        }
+    }
+
+    /// The sample with what is rare, too.
+    fn whole_matrix() -> crate::matrix::Matrix {
+        use crate::matrix::{Beside, Doubling, NamedBy, State, Trial};
+        let mut matrix = crate::matrix::sample();
+        matrix.external = true;
+        matrix
+            .trials
+            .push(Trial::due(matrix.trials[0].aim.clone(), "no time"));
+        let reference = matrix.reference.as_mut().unwrap();
+        reference.by_itself.push("pager".into());
+        reference.sick = Some("it was not".to_owned());
+        reference.named_by.push(NamedBy {
+            dependency: "s3".into(),
+            capture: "version".to_owned(),
+            known_again_by: Some("key".to_owned()),
+        });
+        let texts = || "as before".to_owned();
+        let known = [
+            Doubling::Once { what: texts() },
+            Doubling::Nothing { why: texts() },
+            Doubling::Unknown { why: texts() },
+        ];
+        for (trial, doubling) in matrix.trials.iter_mut().zip(known) {
+            if let State::Tried(tried) = &mut trial.state {
+                tried.doubling = Some(doubling);
+                tried.waited_us = Some((1_000_000, 2_000_000));
+                tried.leant_on.push("backup".into());
+            }
+            trial.aim.beside = Some(Beside {
+                dependency: "backup".into(),
+                kind: crate::matrix::Kind::Hang,
+            });
+        }
+        matrix
+    }
+
+    #[test]
+    fn searches_are_valid_and_the_sample_has_every_field_and_is_read_back() {
+        let schema: Value = serde_json::from_str(METASTABILITY_SCHEMA).unwrap();
+        let mut report = crate::report::metastability::sample();
+        let size = 2.0;
+        report.search.boundary = Boundary::Above {
+            size,
+            confidence: 0.97,
+        };
+        report.search.points[0].probes[0].note = Some("a note".to_owned());
+        let between = Boundary::Between {
+            low: 1.0,
+            high: 2.0,
+            confidence: 0.97,
+        };
+        report.hidden_capacity.as_mut().unwrap().search.boundary = between;
+        report.capacity = Some("servers = 1".to_owned());
+        let bytes = crate::report::metastability::json(&report);
+        let file: Value = serde_json::from_slice(&bytes).unwrap();
+        filled(&schema, &file);
+        let read: MetastabilityReport = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(read, report);
+        for pointer in ["", "/search", "/search/points/0", "/search/boundary"] {
+            let mut changed = file.clone();
+            changed.pointer_mut(pointer).unwrap()["surprise"] = json!(1);
+            assert!(!errors_by(&schema, &changed).is_empty(), "{pointer}");
+        }
     }
 
     /// The names of all fields of a value.

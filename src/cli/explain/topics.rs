@@ -168,7 +168,66 @@ pub const TOPICS: &[Topic] = &[
             still does.",
         keys: none,
         example: Example::None,
-        related: &["overload", "recovery", "amplification", "hold"],
+        related: &[
+            "metastability",
+            "overload",
+            "recovery",
+            "amplification",
+            "hold",
+        ],
+    },
+    Topic {
+        name: "matrix",
+        sort: "command line",
+        summary: "every load against every trouble of every dependency, one at a time",
+        text: "\
+            `brownout matrix` asks what nobody thought of: it needs a system file with its loads, and \
+            no scenario. First the system runs without faults, which shows what each load calls; then \
+            every dependency is put into every kind of trouble, each time on a system that is \
+            started for it; then pairs, where a fallback saved it from one.\n\n\
+            A cell says what a load met with: answered, degraded (by a fallback), held (until the \
+            trouble was lifted), failed; or that it was not reached, or too few operations say \
+            anything, which is never good news. Beside the cells it is found that the system was \
+            wedged, that something was done twice when answers were lost (where a ledger or a \
+            capture can tell), and that an instance ended.\n\n\
+            It requires nothing unless `--fail-on` does. `--write-scenarios` leaves a scenario for \
+            each finding, `--budget` tries the most telling first, and `brownout diff` compares two \
+            matrix.json.",
+        keys: none,
+        example: Example::None,
+        related: &[
+            "metastability",
+            "degraded",
+            "recovery",
+            "no-double-effect",
+            "exit-status",
+        ],
+    },
+    Topic {
+        name: "metastability",
+        sort: "command line",
+        summary: "the search for the trigger from which a system does not come back",
+        text: "\
+            `brownout metastability` tries a trigger (a hang, errors, less capacity, more load) of \
+            one size after the other, each so often and each time on a fresh system: load, trigger, \
+            trigger gone, and watch. Where the goodput stays below 90% of the baseline for the whole \
+            watch, though nothing is wrong any more and the system asks its dependency more often \
+            than before, it is metastable. The size is halved between what it comes back from and \
+            what it does not.\n\n\
+            The answer is an interval with its confidence, never one run: the boundary, how long \
+            it takes to come back from smaller triggers (a steep growth is the early warning), and \
+            with `--reference` the hidden capacity: the largest load that still comes back. \
+            `--require` makes a requirement of it, and `brownout diff` compares two \
+            metastability.json.",
+        keys: none,
+        example: Example::None,
+        related: &[
+            "metastable",
+            "matrix",
+            "overload",
+            "amplification",
+            "exit-status",
+        ],
     },
     Topic {
         name: "exit-status",

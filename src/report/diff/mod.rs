@@ -1,6 +1,9 @@
 //! Two runs compared: requirement by requirement and measure by measure, what changed, and whether
 //! that is more than chance.
 //!
+//! Two matrices, and two searches for metastability, are compared to the same [`Diff`], in files of
+//! their own: a scenario of it is then a trial, or a search.
+//!
 //! Pure: two reports in, a [`Diff`] out, which the renderers turn into bytes. A section compares
 //! one part of a scenario's report; a new one is one file and two adjacent lines here: its `mod`
 //! and its entry in `SECTIONS`. Sections say what they found; what of it is noise is decided
@@ -11,6 +14,8 @@ mod finding;
 mod ledgers;
 mod loads;
 mod markdown;
+mod matrix;
+mod metastability;
 mod pairs;
 mod policies;
 mod recovery;
@@ -18,6 +23,9 @@ mod requirements;
 pub mod statistics;
 mod terminal;
 mod within;
+
+pub use matrix::compare_matrices;
+pub use metastability::compare_searches;
 
 use super::SuiteReport;
 use crate::expectation::Status;
@@ -208,8 +216,7 @@ pub fn compare(old: (&str, &SuiteReport), new: (&str, &SuiteReport), noise: f64)
         .zip(&tested)
         .map(|((pair, found), changes)| scenario(pair, found, changes))
         .collect();
-    let rows = || scenarios.iter().flat_map(|one| &one.rows);
-    let tested = rows().filter(|row| row.chance.is_some()).count();
+    let tested = self::tested(&scenarios);
     let untold = untold(&matched, &scenarios, tested);
     Diff {
         version: DIFF_VERSION,
@@ -278,22 +285,7 @@ fn scenario(
     found: Vec<(&str, Found)>,
     changes: &[(Change, Option<String>)],
 ) -> ScenarioDiff {
-    let mut rows: Vec<Row> = found
-        .into_iter()
-        .zip(changes)
-        .map(|((section, found), (change, why))| Row {
-            section: section.to_owned(),
-            chance: found.verdict.test().map(|test| test.chance),
-            differs: found.verdict.differs(),
-            stretch: *change == Change::CannotBeTold && found.verdict.is_stretch(),
-            of: found.of,
-            what: found.what,
-            old: found.old,
-            new: found.new,
-            change: *change,
-            why: why.clone(),
-        })
-        .collect();
+    let mut rows = rows(found, changes);
     sort(&mut rows);
     ScenarioDiff {
         title: pair.new.title.clone(),
@@ -302,6 +294,30 @@ fn scenario(
         unfair: pair.unfair.clone(),
         rows,
     }
+}
+
+/// What was found, with what became of it.
+fn rows(found: Vec<(&str, Found)>, changes: &[(Change, Option<String>)]) -> Vec<Row> {
+    let rows = found.into_iter().zip(changes);
+    rows.map(|((section, found), (change, why))| Row {
+        section: section.to_owned(),
+        chance: found.verdict.test().map(|test| test.chance),
+        differs: found.verdict.differs(),
+        stretch: *change == Change::CannotBeTold && found.verdict.is_stretch(),
+        of: found.of,
+        what: found.what,
+        old: found.old,
+        new: found.new,
+        change: *change,
+        why: why.clone(),
+    })
+    .collect()
+}
+
+/// How many measures were tested against chance.
+fn tested(scenarios: &[ScenarioDiff]) -> usize {
+    let rows = scenarios.iter().flat_map(|one| &one.rows);
+    rows.filter(|row| row.chance.is_some()).count()
 }
 
 /// Section by section, the worst first.

@@ -13,12 +13,15 @@ pub const DEF: MatrixReportDef = MatrixReportDef {
 
 /// What the file holds.
 #[derive(Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::report) struct Document<'a> {
     #[serde(flatten)]
     matrix: &'a Matrix,
     /// What it comes to: `pass`, `fail`, `inconclusive`.
     status: String,
+    /// What was found, the worst first.
     findings: Vec<Finding>,
+    /// What loads cannot do without, or not without being hurt.
     needs: Vec<Need>,
 }
 

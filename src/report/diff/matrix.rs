@@ -1,0 +1,572 @@
+//! Two matrices compared: trial by trial what each load met with, and what became of the system.
+//!
+//! What a load met with is a verdict: where it came through and no longer does, that is no more chance
+//! than a requirement that failed. Of two shares of failures the difference is tested; a trial is one
+//! stretch, in which the operations of a second share their fate. What was shown before and is not
+//! shown now cannot be told, and then nothing is called well.
+
+use super::{
+    Change, DIFF_VERSION, Diff, LEVEL, ScenarioDiff, Side, changes,
+    finding::{Counted, Found, Good, POINTS, Verdict, once, share},
+    outcome,
+    pairs::unless,
+    rows, sort,
+};
+use crate::{
+    matrix::{Aftermath, Cell, Doubling, Matrix, Met, Trial, Tried},
+    report::words::{counted, span},
+};
+
+/// The sections of a trial.
+const CELLS: &str = "cells";
+const MEASURES: &str = "measures";
+const SYSTEM: &str = "system";
+const CLIENTS: &str = "clients";
+
+/// The part by which the length or the delay of a trouble may differ between two that are alike.
+const ALIKE: f64 = 0.2;
+
+/// Compares two matrices; the files are what they are called.
+pub fn compare_matrices(old: (&str, &Matrix), new: (&str, &Matrix), noise: f64) -> Diff {
+    let both = trials(old.1, new.1);
+    let found: Vec<Vec<(&str, Found)>> = both
+        .iter()
+        .map(|(before, after)| of_trial(before, after, noise))
+        .collect();
+    let decided = changes(&found);
+    let status = (old.1.status(), new.1.status());
+    let scenarios: Vec<ScenarioDiff> = both
+        .iter()
+        .zip(found)
+        .zip(&decided)
+        .map(|(((before, after), found), changes)| {
+            let mut rows = rows(found, changes);
+            sort(&mut rows);
+            ScenarioDiff {
+                title: after.aim.to_string(),
+                file: new.1.file.clone(),
+                status,
+                unfair: otherwise(before, after),
+                rows,
+            }
+        })
+        .collect();
+    let untold = untold(old.1, new.1, &scenarios);
+    let tested = super::tested(&scenarios);
+    Diff {
+        version: DIFF_VERSION,
+        brownout: env!("CARGO_PKG_VERSION").to_owned(),
+        old: side(old),
+        new: side(new),
+        level: LEVEL,
+        noise,
+        tested,
+        outcome: outcome(&scenarios, &untold),
+        untold,
+        unfair: unfair(old.1, new.1),
+        only_old: lacking(old.1, new.1),
+        only_new: lacking(new.1, old.1),
+        scenarios,
+    }
+}
+
+fn side((file, matrix): (&str, &Matrix)) -> Side {
+    Side {
+        file: file.to_owned(),
+        brownout: matrix.brownout.clone(),
+        began: matrix.began.clone(),
+        seed: matrix.seed,
+        status: matrix.status(),
+    }
+}
+
+/// The trials that both measured, in the order of the new matrix.
+fn trials<'a>(old: &'a Matrix, new: &'a Matrix) -> Vec<(&'a Trial, &'a Trial)> {
+    let measured = |one: &&Trial| one.tried().is_some();
+    let of = |trial: &Trial| {
+        let mut all = old.trials.iter().filter(measured);
+        all.find(|one| one.aim == trial.aim)
+    };
+    let all = new.trials.iter().filter(measured);
+    all.filter_map(|trial| Some((of(trial)?, trial))).collect()
+}
+
+/// The trials that one matrix measured and the other did not, whatever the reason.
+fn lacking(one: &Matrix, other: &Matrix) -> Vec<String> {
+    let is_measured = |trial: &&Trial| {
+        let mut all = other.trials.iter().filter(|one| one.tried().is_some());
+        all.any(|one| one.aim == trial.aim)
+    };
+    let own = one.trials.iter().filter(|one| one.tried().is_some());
+    own.filter(|trial| !is_measured(trial))
+        .map(|trial| trial.aim.to_string())
+        .collect()
+}
+
+fn unfair(old: &Matrix, new: &Matrix) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (what, before, after) in [
+        ("system", &old.system, &new.system),
+        ("Brownout", &old.brownout, &new.brownout),
+    ] {
+        if before != after {
+            notes.push(format!("{what} was {before} and is {after}"));
+        }
+    }
+    notes
+}
+
+/// Why two trials of the same trouble are not alike.
+fn otherwise(before: &Trial, after: &Trial) -> Vec<String> {
+    let differ =
+        |one: u64, other: u64| one.abs_diff(other) as f64 > ALIKE * one.min(other).max(1) as f64;
+    let mut notes = Vec::new();
+    if let (Some(one), Some(other)) = (before.tried(), after.tried())
+        && differ(one.lasted_us, other.lasted_us)
+    {
+        let (one, other) = (span(one.lasted_us), span(other.lasted_us));
+        notes.push(format!("it lasted {one} before, and {other} now"));
+    }
+    if let (Some(one), Some(other)) = (&before.delay, &after.delay)
+        && differ(one.us, other.us)
+    {
+        let (one, other) = (span(one.us), span(other.us));
+        notes.push(format!("it was {one} late before, and {other} now"));
+    }
+    notes
+}
+
+/// What keeps the comparison from being green although nothing is worse.
+fn untold(old: &Matrix, new: &Matrix, scenarios: &[ScenarioDiff]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let sick = |matrix: &Matrix| match &matrix.reference {
+        None => Some("its run without faults did not come to its end".to_owned()),
+        Some(reference) => reference.sick.clone(),
+    };
+    for (which, matrix) in [("old", old), ("new", new)] {
+        if let Some(why) = sick(matrix) {
+            reasons.push(format!("nothing was tried in the {which} matrix: {why}"));
+        }
+    }
+    if !reasons.is_empty() {
+        return reasons;
+    }
+    if scenarios.is_empty() {
+        return vec!["the two matrices have no trial in common".to_owned()];
+    }
+    if new.interrupted {
+        reasons.push("the new matrix was interrupted".to_owned());
+    }
+    let gone = lacking(old, new);
+    if !gone.is_empty() {
+        reasons.push(format!("the new matrix lacks {}", gone.join(", ")));
+    }
+    let rows = scenarios.iter().flat_map(|one| &one.rows);
+    let open = rows.filter(|row| {
+        let is_verdict = [CELLS, SYSTEM].contains(&&*row.section);
+        is_verdict && row.change == Change::CannotBeTold
+    });
+    match open.count() {
+        0 => {}
+        count => reasons.push(format!(
+            "of {} it cannot be told",
+            counted(count as u64, "cell")
+        )),
+    }
+    reasons
+}
+
+fn of_trial<'a>(before: &Trial, after: &Trial, noise: f64) -> Vec<(&'a str, Found)> {
+    let (Some(old), Some(new)) = (before.tried(), after.tried()) else {
+        return Vec::new();
+    };
+    let unlike = otherwise(before, after);
+    let unlike = (!unlike.is_empty()).then(|| unlike.join("; "));
+    let mut found = Vec::new();
+    for cell in &new.cells {
+        match old.cells.iter().find(|one| one.load == cell.load) {
+            Some(known) => found.extend(of_cell((known, old), (cell, new), unlike.as_ref(), noise)),
+            None => continue,
+        }
+    }
+    for cell in &old.cells {
+        if cell.met.is_telling() && new.cells.iter().all(|one| one.load != cell.load) {
+            found.push((CELLS, gone(cell)));
+        }
+    }
+    found.push((
+        SYSTEM,
+        aftermath("the system", old.aftermath, new.aftermath),
+    ));
+    found.extend(exits(old, new).map(|one| (SYSTEM, one)));
+    found.extend(doubled(old, new).map(|one| (SYSTEM, one)));
+    found
+}
+
+fn row(of: &str, what: &str, (old, new, verdict): (String, String, Verdict)) -> Found {
+    Found {
+        of: of.to_owned(),
+        what: what.to_owned(),
+        old,
+        new,
+        verdict,
+    }
+}
+
+fn gone(cell: &Cell) -> Found {
+    let why = "the new matrix has no such load";
+    let (old, new) = (super::super::matrix::met(cell), "nothing".to_owned());
+    row(&cell.load, "met with", (old, new, Verdict::unknown(why)))
+}
+
+/// How bad it is what a load met with; `None` where it says nothing.
+const fn rank(met: Met) -> Option<u8> {
+    match met {
+        Met::Answered | Met::DoesNotUseIt => Some(0),
+        Met::Degraded => Some(1),
+        Met::Held => Some(2),
+        Met::Failed => Some(3),
+        Met::TooFew | Met::NotReached => None,
+    }
+}
+
+fn of_cell<'a>(
+    (old, before): (&Cell, &Tried),
+    (new, after): (&Cell, &Tried),
+    unlike: Option<&String>,
+    noise: f64,
+) -> Vec<(&'a str, Found)> {
+    let load = &new.load;
+    let mut found = vec![(CELLS, row(load, "met with", met(old, new)))];
+    if matches!((old.met, new.met), (Met::Failed, Met::Failed)) {
+        let part = |cell: &Cell, tried: &Tried| Counted {
+            hits: cell.counts.failed + cell.counts.unanswered,
+            all: cell.counts.all(),
+            clumping: a_second(cell, tried),
+        };
+        let parts = (part(old, before), part(new, after));
+        let (was, is, verdict) = share(parts.0, parts.1, Good::Less, noise * POINTS);
+        let verdict = unless(unlike.cloned(), verdict);
+        found.push((MEASURES, row(load, "not answered", (was, is, verdict))));
+    }
+    let is_timed = |cell: &Cell| matches!(cell.met, Met::Answered | Met::Degraded);
+    if is_timed(old) && is_timed(new) && (old.uses || new.uses) {
+        let (was, is, verdict) = once(Some(old.p99_us), Some(new.p99_us), "never", 0);
+        let verdict = unless(unlike.cloned(), verdict);
+        found.push((MEASURES, row(load, "p99", (was, is, verdict))));
+    }
+    if old.met.is_telling() || new.met.is_telling() {
+        found.push((SYSTEM, aftermath(load, old.aftermath, new.aftermath)));
+    }
+    found.extend(tries(old, new).map(|one| (CLIENTS, one)));
+    found
+}
+
+/// How many operations of a cell there are in a second: so many share their fate.
+fn a_second(cell: &Cell, tried: &Tried) -> f64 {
+    let seconds = (tried.lasted_us as f64 / 1e6).max(1.0);
+    (cell.counts.all() as f64 / seconds).max(1.0)
+}
+
+/// What a load met with is what the matrix says of it, and no sample.
+fn met(old: &Cell, new: &Cell) -> (String, String, Verdict) {
+    let verdict = match (rank(old.met), rank(new.met)) {
+        (Some(before), Some(after)) if after > before => Verdict::Fact(Change::Worse, None),
+        (Some(before), Some(after)) if after < before => Verdict::Fact(Change::Better, None),
+        (Some(_), Some(_)) => Verdict::Fact(Change::NoChange, None),
+        (None, None) => Verdict::Fact(Change::NoChange, None),
+        (Some(_), None) => Verdict::unknown("the new matrix does not show it"),
+        (None, Some(3)) => Verdict::unknown("it was not shown before, and fails now"),
+        (None, Some(_)) => Verdict::Fact(Change::NoChange, None),
+    };
+    let said = super::super::matrix::met;
+    (said(old), said(new), verdict)
+}
+
+/// What became of a load or the system when the trouble was over.
+fn aftermath(of: &str, old: Aftermath, new: Aftermath) -> Found {
+    let time = |one: Aftermath| match one {
+        Aftermath::Steady { after_us } => Some(after_us),
+        Aftermath::Wedged { .. } | Aftermath::Unknown => None,
+    };
+    let (.., in_time) = once(time(old), time(new), "never", 0);
+    let verdict = match (old, new) {
+        (Aftermath::Unknown, Aftermath::Unknown) => Verdict::Fact(Change::NoChange, None),
+        (Aftermath::Unknown, Aftermath::Steady { .. }) => Verdict::Fact(Change::NoChange, None),
+        (Aftermath::Unknown, Aftermath::Wedged { .. }) => {
+            Verdict::unknown("it was not seen before, and is wedged now")
+        }
+        (_, Aftermath::Unknown) => Verdict::unknown("the new matrix does not show it"),
+        _ => in_time,
+    };
+    let said = super::super::matrix::then;
+    row(of, "afterwards", (said(old), said(new), verdict))
+}
+
+fn exits(old: &Tried, new: &Tried) -> Option<Found> {
+    let change = match (old.exits.is_empty(), new.exits.is_empty()) {
+        (true, true) => return None,
+        (true, false) => Change::Worse,
+        (false, true) => Change::Better,
+        (false, false) => Change::NoChange,
+    };
+    let said = |exits: &[String]| match exits {
+        [] => "none".to_owned(),
+        exits => exits.join("; "),
+    };
+    let verdict = Verdict::Fact(change, None);
+    let values = (said(&old.exits), said(&new.exits), verdict);
+    Some(row("the system", "instances that ended", values))
+}
+
+fn doubled(old: &Tried, new: &Tried) -> Option<Found> {
+    let (before, after) = (old.doubling.as_ref()?, new.doubling.as_ref()?);
+    let is = |one: &Doubling| match one {
+        Doubling::Doubled { .. } => Some(true),
+        Doubling::Once { .. } | Doubling::Nothing { .. } => Some(false),
+        Doubling::Unknown { .. } => None,
+    };
+    let verdict = match (is(before), is(after)) {
+        (Some(false), Some(true)) => Verdict::Fact(Change::Worse, None),
+        (Some(true), Some(false)) => Verdict::Fact(Change::Better, None),
+        (None, Some(true)) => Verdict::unknown("it was not seen before, and is so now"),
+        (Some(_), None) => Verdict::unknown("the new matrix does not show it"),
+        _ => Verdict::Fact(Change::NoChange, None),
+    };
+    let said = |one: &Doubling| {
+        let text = match one {
+            Doubling::Doubled { what, .. } | Doubling::Once { what } => what,
+            Doubling::Nothing { why } | Doubling::Unknown { why } => why,
+        };
+        text.clone()
+    };
+    let values = (said(before), said(after), verdict);
+    Some(row("the system", "done twice", values))
+}
+
+/// How often calls are tried, where both clients name their calls: no more certain than the policy of
+/// a run, but what is said of all calls is no chance.
+fn tries(old: &Cell, new: &Cell) -> Option<Found> {
+    let (before, after) = (old.tries?, new.tries?);
+    if !before.named || !after.named {
+        return None;
+    }
+    let are_apart = before.high < after.low || after.high < before.low;
+    let verdict = if !are_apart {
+        Verdict::Fact(Change::NoChange, None)
+    } else if before.calls.min(after.calls) < CALLS_MIN {
+        Verdict::unknown(format!("fewer than {CALLS_MIN} calls"))
+    } else {
+        Verdict::Fact(Change::Changed, None)
+    };
+    let values = (before.to_string(), after.to_string(), verdict);
+    Some(row(&new.load, "tries a call", values))
+}
+
+/// The fewest calls of both matrices that show how often calls are tried.
+const CALLS_MIN: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        matrix::{Kind, State, sample},
+        report::diff::{FORMATS, Outcome},
+    };
+
+    impl Matrix {
+        /// The matrix with its trials changed so.
+        fn with(mut self, change: impl Fn(&mut Trial)) -> Self {
+            self.trials.iter_mut().for_each(change);
+            self
+        }
+    }
+
+    fn compared(old: &Matrix, new: &Matrix) -> Diff {
+        compare_matrices(("old/matrix.json", old), ("new/matrix.json", new), 0.2)
+    }
+
+    /// The change of a cell, by its load and what is measured.
+    fn change(diff: &Diff, trial: &str, of: &str, what: &str) -> Option<Change> {
+        let one = diff.scenarios.iter().find(|one| one.title == trial)?;
+        let mut rows = one.rows.iter();
+        let row = rows.find(|row| row.of == of && row.what == what)?;
+        Some(row.change)
+    }
+
+    fn changed(kind: Kind, change: impl Fn(&mut Tried)) -> Matrix {
+        sample().with(|trial| {
+            if trial.aim.kind == kind
+                && let State::Tried(tried) = &mut trial.state
+            {
+                change(tried);
+            }
+        })
+    }
+
+    #[test]
+    fn the_same_matrix_twice_is_no_change_and_green() {
+        let diff = compared(&sample(), &sample());
+        assert!(diff.is_unchanged(), "{diff:#?}");
+        assert_eq!(diff.outcome, Outcome::NoRegression, "{:?}", diff.untold);
+    }
+
+    #[test]
+    fn a_cell_that_fails_now_is_worse_and_one_that_no_longer_does_is_better() {
+        let fails = changed(Kind::Slow, |tried| {
+            tried.cells[0].met = Met::Failed;
+            tried.cells[0].counts.failed = 28;
+            tried.cells[0].counts.ok = 0;
+        });
+        let diff = compared(&sample(), &fails);
+        assert_eq!(
+            change(&diff, "s3 slow", "train", "met with"),
+            Some(Change::Worse)
+        );
+        assert_eq!(diff.outcome, Outcome::Regression);
+        let diff = compared(&fails, &sample());
+        assert_eq!(
+            change(&diff, "s3 slow", "train", "met with"),
+            Some(Change::Better)
+        );
+        assert_eq!(diff.outcome, Outcome::NoRegression);
+        // From all to half of them, second by second, is certain; from 14 to 15 of 28 is not.
+        let more = |failed: u64| {
+            let changed = changed(Kind::Error, |tried| {
+                tried.cells[0].counts.failed = failed;
+                tried.cells[0].counts.ok = 280 - failed;
+                tried.lasted_us = 70_000_000;
+            });
+            changed
+        };
+        let diff = compared(&more(140), &more(280));
+        assert_eq!(
+            change(&diff, "s3 error", "train", "not answered"),
+            Some(Change::Worse)
+        );
+        let diff = compared(&more(140), &more(142));
+        assert_eq!(
+            change(&diff, "s3 error", "train", "not answered"),
+            Some(Change::NoChange)
+        );
+    }
+
+    #[test]
+    fn wedged_ended_and_doubled_are_worse_and_their_twins_better() {
+        let well = changed(Kind::Quota, |tried| {
+            tried.aftermath = Aftermath::Steady {
+                after_us: 1_200_000,
+            };
+            tried.cells[0].aftermath = tried.aftermath;
+            tried.exits.clear();
+        });
+        let once = Some(Doubling::Once {
+            what: "sent: 0 of 28".to_owned(),
+        });
+        let well = well.with(|trial| {
+            if let State::Tried(tried) = &mut trial.state
+                && tried.doubling.is_some()
+            {
+                tried.doubling.clone_from(&once);
+            }
+        });
+        for (old, new, expected, outcome) in [
+            (&well, &sample(), Change::Worse, Outcome::Regression),
+            (&sample(), &well, Change::Better, Outcome::NoRegression),
+        ] {
+            let diff = compared(old, new);
+            assert_eq!(diff.outcome, outcome);
+            let quota = |of, what| change(&diff, "s3 quota", of, what);
+            assert_eq!(quota("the system", "afterwards"), Some(expected));
+            assert_eq!(quota("the system", "instances that ended"), Some(expected));
+            let twice = change(&diff, "s3 lost-reply", "the system", "done twice");
+            assert_eq!(twice, Some(expected));
+        }
+    }
+
+    #[test]
+    fn what_was_shown_and_is_not_shown_now_cannot_be_told() {
+        let hidden = changed(Kind::Slow, |tried| tried.cells[0].met = Met::NotReached);
+        let diff = compared(&sample(), &hidden);
+        assert_eq!(diff.outcome, Outcome::CannotBeTold, "{diff:#?}");
+        assert_eq!(diff.untold, ["of 1 cell it cannot be told"]);
+        let mut fewer = sample();
+        fewer.trials.retain(|one| one.aim.kind != Kind::Hang);
+        let diff = compared(&sample(), &fewer);
+        assert_eq!(diff.outcome, Outcome::CannotBeTold);
+        assert_eq!(diff.only_old, ["s3 hang"]);
+        assert_eq!(compared(&fewer, &sample()).outcome, Outcome::NoRegression);
+        let unseen = changed(Kind::Slow, |tried| tried.aftermath = Aftermath::Unknown);
+        assert_eq!(compared(&sample(), &unseen).outcome, Outcome::CannotBeTold);
+        let mut sick = sample();
+        sick.trials.clear();
+        sick.reference.as_mut().unwrap().sick = Some("it is sick".to_owned());
+        assert_eq!(compared(&sample(), &sick).outcome, Outcome::CannotBeTold);
+        // What is worse is worse, whatever else cannot be told.
+        let both = fewer.with(|trial| {
+            if let (Kind::Slow, State::Tried(tried)) = (trial.aim.kind, &mut trial.state) {
+                tried.aftermath = Aftermath::Wedged { watched_us: 1 };
+            }
+        });
+        assert_eq!(compared(&sample(), &both).outcome, Outcome::Regression);
+    }
+
+    #[test]
+    fn another_number_of_tries_is_a_changed_policy_and_another_delay_is_no_fair_comparison() {
+        let tries = |low, high| {
+            changed(Kind::Error, |tried| {
+                let own = tried.cells[0].tries.as_mut().expect("it was tried");
+                (own.low, own.high) = (low, high);
+            })
+        };
+        let diff = compared(&tries(5, 5), &tries(3, 3));
+        let clients = change(&diff, "s3 error", "train", "tries a call");
+        assert_eq!(
+            (clients, diff.outcome),
+            (Some(Change::Changed), Outcome::Regression)
+        );
+        let allowed = diff.allowing_policy_changes();
+        assert_eq!(allowed.outcome, Outcome::NoRegression);
+        let diff = compared(&tries(1, 3), &tries(3, 3));
+        assert_eq!(diff.outcome, Outcome::NoRegression);
+        let later = sample().with(|trial| {
+            if let Some(delay) = &mut trial.delay {
+                delay.us *= 2;
+            }
+        });
+        let diff = compared(&sample(), &later);
+        let slow = diff.scenarios.iter().find(|one| one.title == "s3 slow");
+        assert_eq!(
+            slow.unwrap().unfair,
+            ["it was 800ms late before, and 1.6s now"]
+        );
+        let p99 = change(&diff, "s3 slow", "train", "p99");
+        assert_eq!(p99, Some(Change::CannotBeTold));
+    }
+
+    #[test]
+    fn every_format_shows_it_and_the_terminal_fits() {
+        let worse = changed(Kind::Slow, |tried| {
+            tried.cells[0].met = Met::Failed;
+            tried.cells[0].counts.failed = 28;
+            tried.cells[0].counts.ok = 0;
+        });
+        let diff = compared(&sample(), &worse);
+        for def in FORMATS {
+            let bytes = anstream::adapter::strip_bytes(&(def.render)(&diff)).into_vec();
+            let text = String::from_utf8(bytes).expect("text");
+            assert!(
+                text.contains("met with") && text.contains("100%"),
+                "{}\n{text}",
+                def.name
+            );
+            if def.name == "terminal" {
+                let width = crate::report::layout::WIDTH;
+                assert!(
+                    text.lines().all(|line| line.chars().count() <= width),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
