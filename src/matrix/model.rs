@@ -213,6 +213,10 @@ impl Trial {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "kebab-case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are tried, and they are few"
+)]
 pub enum State {
     /// It was made and measured.
     Tried(Tried),

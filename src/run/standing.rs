@@ -1,7 +1,7 @@
 //! One dependency that stands by itself, for as long as somebody wants it: its proxy, and the
 //! embedded server behind it. No process of the system's is started.
 
-use super::{RunError, places::Places, stage};
+use super::{RunError, stage};
 use crate::{
     fault::Switch,
     history::Recorder,
@@ -132,7 +132,7 @@ impl Behind {
         system: &System,
         ground: &Ground,
     ) -> Result<UpstreamAddress, RunError> {
-        let mut places = Places::default();
+        let mut places = super::places::Places::default();
         // What is not set is wanted by processes, of which none is started here.
         let _ = places.set_environment(system, &|name| std::env::var(name).ok());
         let server = stage::embedded(kind, dependency, system, &places, &ground.recorder)?;

@@ -95,7 +95,10 @@ fn listen<'a>(body: &mut Body<'a>, is_open: bool) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn read(said: &str) -> Result<(Arc<str>, System), Vec<(String, String)>> {
+    /// The places of what is wrong, and what it is.
+    type Wrong = Vec<(String, String)>;
+
+    fn read(said: &str) -> Result<(Arc<str>, System), Wrong> {
         let node = Node::read(said.as_bytes()).expect("it is JSON");
         let problems = |failure: Failure| {
             let each = failure.problems.into_iter();
