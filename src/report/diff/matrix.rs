@@ -432,12 +432,11 @@ mod tests {
         assert_eq!(diff.outcome, Outcome::NoRegression);
         // From all to half of them, second by second, is certain; from 14 to 15 of 28 is not.
         let more = |failed: u64| {
-            let changed = changed(Kind::Error, |tried| {
+            changed(Kind::Error, |tried| {
                 tried.cells[0].counts.failed = failed;
                 tried.cells[0].counts.ok = 280 - failed;
                 tried.lasted_us = 70_000_000;
-            });
-            changed
+            })
         };
         let diff = compared(&more(140), &more(280));
         assert_eq!(
