@@ -734,6 +734,82 @@ fn reset_peer_resets_where_it_fires_and_nowhere_else() {
     assert_eq!(spared.read(&mut [0; 8]).expect("in order"), 0);
 }
 
+/// A server that says how many of its connections are open.
+fn counted() -> (SocketAddr, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+    let open = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&open);
+    let address = served(move |mut stream| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        while matches!(stream.read(&mut [0; 64]), Ok(count) if count > 0) {}
+        counter.fetch_sub(1, Ordering::SeqCst);
+    });
+    (address, open)
+}
+
+/// Waits until something is so.
+#[track_caller]
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_connection_that_its_client_has_reset_does_not_stay_for_a_toxic_that_holds_it() {
+    use std::sync::atomic::Ordering;
+    let server = Server::start(&[]);
+    let (upstream, open) = counted();
+    let listen = server.proxy("p", upstream);
+    server.toxic(
+        "p",
+        r#""type":"latency","stream":"upstream","attributes":{"latency":3600000}"#,
+    );
+    let mut client = connect(listen);
+    client.write_all(b"held").expect("sent");
+    eventually("it is led on", || open.load(Ordering::SeqCst) == 1);
+    let socket = socket2::Socket::from(client);
+    socket
+        .set_linger(Some(Duration::ZERO))
+        .expect("it is reset when it is closed");
+    drop(socket);
+    eventually("it ends", || open.load(Ordering::SeqCst) == 0);
+}
+
+#[test]
+fn populate_knows_a_proxy_that_was_never_open_by_its_address() {
+    let server = Server::start(&[]);
+    let upstream = echo();
+    let port = free_port();
+    let made = format!(
+        r#"{{"name":"p","listen":"localhost:{port}","upstream":"{upstream}","enabled":false}}"#
+    );
+    server.done("POST", "/proxies", &made);
+    server.toxic("p", r#""type":"latency","name":"kept""#);
+    let same = format!(
+        r#"[{{"name":"p","listen":"127.0.0.1:{port}","upstream":"{upstream}","enabled":false}}]"#
+    );
+    let populated = server.done("POST", "/populate", &same);
+    assert_eq!(names(&populated["proxies"][0]["toxics"]), ["kept"]);
+}
+
+#[test]
+fn where_a_path_leads_is_said_in_letters_that_a_header_may_hold() {
+    let server = Server::start(&[]);
+    let answer = server.ask("GET", "//proxies//a%20b%0d%0aX-Evil:%20y%C3%A9", "");
+    assert_eq!(answer.status, 301);
+    assert_eq!(
+        answer.header("location"),
+        Some("/proxies/a%20b%0D%0AX-Evil:%20y%C3%A9")
+    );
+    assert_eq!(answer.header("x-evil"), None);
+}
+
 #[test]
 fn limits_rates_and_slices_are_as_asked_for() {
     let server = Server::start(&[]);

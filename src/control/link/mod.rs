@@ -18,11 +18,15 @@ use chain::{Chain, LinkNumber};
 use pump::{Left, Pump};
 use socket2::SockRef;
 use std::{io, net::Shutdown, pin::pin, sync::Arc, time::Duration};
-use tokio::{net::TcpStream, sync::watch};
+use tokio::{net::TcpStream, sync::watch, time::sleep};
 
 /// Bytes that a client sent and nobody reads any more, which are taken in before its connection is
 /// closed: else it would be reset, and what was on its way to the client lost.
 const LEFTOVER_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long what toxics hold of a client that has reset its connection may still go on to the server;
+/// then both connections end, and what is held is lost, as it might be with any reset.
+const RESET_HELD: Duration = Duration::from_secs(10);
 
 /// The toxics of both directions.
 #[derive(Debug, Clone)]
@@ -53,10 +57,16 @@ async fn pass(
     let mut up = pin!(pump(&client, &server, lines.upstream, &counters.upstream).run());
     let mut down = pin!(pump(&server, &client, lines.downstream, &counters.downstream).run());
     let mut stopped = pin!(stopped);
+    // What toxics hold of a client that is gone goes on for a while, and not for ever.
+    let mut given_up = pin!(async {
+        broken(&client).await;
+        sleep(RESET_HELD).await;
+    });
     let (mut up_is_done, mut down_is_done) = (false, false);
     while !(up_is_done && down_is_done) {
         let left = tokio::select! {
             () = &mut stopped => Left::Ended(Ending::Close),
+            () = &mut given_up => Left::Ended(Ending::Reset),
             left = &mut up, if !up_is_done => {
                 up_is_done = true;
                 left
@@ -80,6 +90,26 @@ async fn pass(
             }
         }
     }
+}
+
+/// Comes back when a connection was reset, also while nothing is read from it.
+#[cfg(target_os = "linux")]
+async fn broken(stream: &TcpStream) {
+    use tokio::io::Interest;
+    loop {
+        match stream.ready(Interest::ERROR).await {
+            Ok(ready) if ready.is_error() => return,
+            // It is about to be closed anyway.
+            Err(_) => return,
+            Ok(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// Elsewhere that is seen when it is read.
+#[cfg(not(target_os = "linux"))]
+async fn broken(_stream: &TcpStream) {
+    std::future::pending().await
 }
 
 /// Has a connection closed in order when it is dropped, whatever it was sent meanwhile.

@@ -154,7 +154,7 @@ impl Api {
         let path = percent_decoded(asked.path);
         if let Some(clean) = cleaned(&path) {
             return Reply {
-                location: Some(clean),
+                location: Some(escaped(&clean)),
                 ..Reply::bare(301)
             };
         }
@@ -281,6 +281,21 @@ fn cleaned(path: &str) -> Option<String> {
     (clean != path).then_some(clean)
 }
 
+/// A path as it may stand in a header.
+fn escaped(path: &str) -> String {
+    const PLAIN: &[u8] = b"-_.~!$&'()*+,;=:@/";
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || PLAIN.contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            // Writing into memory does not fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
 fn populated(done: &Populated) -> Reply {
     let mut text = String::from("{");
     if let Some(failure) = &done.failure {
@@ -324,6 +339,13 @@ mod tests {
         ] {
             assert_eq!(cleaned(path).as_deref(), clean, "{path}");
         }
+    }
+
+    #[test]
+    fn paths_in_headers_are_escaped() {
+        assert_eq!(escaped("/proxies/a b"), "/proxies/a%20b");
+        assert_eq!(escaped("/é\r\nX: y?%"), "/%C3%A9%0D%0AX:%20y%3F%25");
+        assert_eq!(escaped("/proxies/a:1,2/"), "/proxies/a:1,2/");
     }
 
     #[test]

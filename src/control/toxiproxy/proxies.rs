@@ -23,10 +23,11 @@ use crate::{
     protocol::{PROTOCOLS, Protocol},
     seed::Seed,
 };
+use futures_util::{FutureExt, future::join_all};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicU64},
@@ -93,6 +94,12 @@ fn connections_max() -> usize {
     let left = given.map_or(usize::MAX, |given| given.saturating_sub(DESCRIPTORS_KEPT));
     (left / 4).clamp(1, CONNECTIONS_MAX)
 }
+
+/// The addresses that `listen` texts mean, looked up while nobody else had to wait for it.
+type Addresses = HashMap<String, Result<SocketAddr, String>>;
+
+/// How many names are looked up at once.
+const LOOKUPS: usize = 16;
 
 /// All proxies, by name.
 #[derive(Debug)]
@@ -262,15 +269,48 @@ impl Proxies {
     pub(crate) async fn create(&self, body: &[u8]) -> Result<String, Failure> {
         let node = Node::read(body).map_err(Failure::bad_body)?;
         let wanted = Wanted::read(&node, "")?;
+        let addresses = self.looked_up(vec![wanted.listen.clone()]).await;
         let mut all = self.all.lock().await;
         if all.proxies.contains_key(&wanted.name) {
             return Err(Failure::proxy_exists());
         }
-        let proxy = self.make(&mut all, wanted).await?;
+        let proxy = self.make(&mut all, wanted, &addresses).await?;
         Ok(json::written(proxy))
     }
 
-    async fn make<'a>(&self, all: &'a mut All, wanted: Wanted) -> Result<&'a Proxy, Failure> {
+    /// What these mean. Names may take long, so nothing is locked meanwhile.
+    async fn looked_up(&self, listens: Vec<String>) -> Addresses {
+        let unnamed = self.common.unnamed;
+        let one = |listen: &String| {
+            let listen = listen.clone();
+            let looking = async move {
+                let found = address::resolved(&listen, unnamed).await;
+                (listen, found)
+            };
+            looking.boxed()
+        };
+        let mut all = Addresses::new();
+        for some in listens.chunks(LOOKUPS) {
+            let looking: Vec<_> = some.iter().map(one).collect();
+            all.extend(join_all(looking).await);
+        }
+        all
+    }
+
+    /// What the proxies of these names, or all, were asked to listen on.
+    async fn listens(&self, names: Option<&[String]>) -> Vec<String> {
+        let all = self.all.lock().await;
+        let each = all.proxies.values();
+        let wanted = each.filter(|proxy| names.is_none_or(|names| names.contains(&proxy.name)));
+        wanted.map(|proxy| proxy.listen.clone()).collect()
+    }
+
+    async fn make<'a>(
+        &self,
+        all: &'a mut All,
+        wanted: Wanted,
+        addresses: &Addresses,
+    ) -> Result<&'a Proxy, Failure> {
         if all.proxies.len() >= PROXIES_MAX {
             return Err(Failure::bad(format!(
                 "too many proxies: at most {PROXIES_MAX}"
@@ -282,7 +322,7 @@ impl Proxies {
             &self.common,
         )?;
         if wanted.enabled {
-            proxy.open(&self.common).await?;
+            proxy.open(&self.common, addresses).await?;
         }
         let name = proxy.name.clone();
         Ok(all.proxies.entry(name).insert_entry(proxy).into_mut())
@@ -290,15 +330,22 @@ impl Proxies {
 
     /// Changes where a proxy listens, where it leads, or whether it is open.
     pub(crate) async fn update(&self, name: &str, body: &[u8]) -> Result<String, Failure> {
-        let mut all = self.all.lock().await;
-        let proxy = all.get(name)?;
+        self.all.lock().await.get(name)?;
         let node = Node::read(body).map_err(Failure::bad_body)?;
         let listen = bounded(&node, "listen")?;
         let upstream = bounded(&node, "upstream")?;
+        let mut listens = self.listens(Some(&[name.to_owned()])).await;
+        listens.extend(listen.clone());
+        let addresses = self.looked_up(listens).await;
+        let mut all = self.all.lock().await;
+        let proxy = all.get(name)?;
         let enabled = node.bool_at("enabled")?.unwrap_or(proxy.door.is_some());
         let listen = listen.unwrap_or_else(|| proxy.listen.clone());
         let upstream = upstream.unwrap_or_else(|| proxy.upstream.clone());
-        if proxy.differs(&listen, &upstream, &self.common).await? {
+        if proxy
+            .differs(&listen, &upstream, (&self.common, &addresses))
+            .await?
+        {
             if proxy.rested.take().is_some() {
                 proxy.engine = None;
             } else if let Some(engine) = &proxy.engine {
@@ -311,7 +358,7 @@ impl Proxies {
             proxy.arm();
         }
         if enabled && proxy.door.is_none() {
-            proxy.open(&self.common).await?;
+            proxy.open(&self.common, &addresses).await?;
         } else if !enabled {
             proxy.shut(&self.common).await;
         }
@@ -337,9 +384,13 @@ impl Proxies {
         };
         match Self::read_all(body) {
             Ok(wanted) => {
+                let names: Vec<String> = wanted.iter().map(|one| one.name.clone()).collect();
+                let mut listens = self.listens(Some(&names)).await;
+                listens.extend(wanted.iter().map(|one| one.listen.clone()));
+                let addresses = self.looked_up(listens).await;
                 let mut all = self.all.lock().await;
                 for wanted in wanted {
-                    match self.put(&mut all, wanted).await {
+                    match self.put(&mut all, wanted, &addresses).await {
                         Ok(json) => done.proxies.get_or_insert_default().push(json),
                         Err(failure) => {
                             done.failure = Some(failure);
@@ -360,11 +411,16 @@ impl Proxies {
         (1..).zip(members).map(read).collect()
     }
 
-    async fn put(&self, all: &mut All, wanted: Wanted) -> Result<String, Failure> {
+    async fn put(
+        &self,
+        all: &mut All,
+        wanted: Wanted,
+        addresses: &Addresses,
+    ) -> Result<String, Failure> {
         let as_json = |proxy: &Proxy| json::written(proxy);
         if let Some(old) = all.proxies.get_mut(&wanted.name) {
             if !old
-                .differs(&wanted.listen, &wanted.upstream, &self.common)
+                .differs(&wanted.listen, &wanted.upstream, (&self.common, addresses))
                 .await?
             {
                 return Ok(as_json(old));
@@ -373,21 +429,22 @@ impl Proxies {
             let mut new = Proxy::made(&wanted, memory, &self.common)?;
             old.shut(&self.common).await;
             if wanted.enabled {
-                new.open(&self.common).await?;
+                new.open(&self.common, addresses).await?;
             }
             *old = new;
             return Ok(as_json(old));
         }
-        Ok(as_json(self.make(all, wanted).await?))
+        Ok(as_json(self.make(all, wanted, addresses).await?))
     }
 
     /// Opens every proxy and removes every toxic.
     pub(crate) async fn reset(&self) -> Result<(), Failure> {
+        let addresses = self.looked_up(self.listens(None).await).await;
         let mut all = self.all.lock().await;
         all.remembered = fault::Memory::default();
         for proxy in all.proxies.values_mut() {
             if proxy.door.is_none() {
-                proxy.open(&self.common).await?;
+                proxy.open(&self.common, &addresses).await?;
             }
             for stream in &proxy.streams {
                 stream.send_replace(Arc::default());
@@ -544,19 +601,21 @@ impl Proxy {
         &self,
         listen: &str,
         upstream: &str,
-        common: &Common,
+        (common, addresses): (&Common, &Addresses),
     ) -> Result<bool, Failure> {
         let listens_elsewhere = if listen == self.listen {
             false
         } else {
-            let address = address::resolved(listen, common.unnamed).await;
-            address.map_err(Failure::machine)?.to_string() != self.listen
+            let address = found(listen, common, addresses).await;
+            // One that was never open has the words still that it was asked for with.
+            let own = found(&self.listen, common, addresses).await;
+            Ok(address.map_err(Failure::machine)?) != own
         };
         Ok(listens_elsewhere || upstream != self.upstream)
     }
 
-    async fn open(&mut self, common: &Common) -> Result<(), Failure> {
-        let address = address::resolved(&self.listen, common.unnamed)
+    async fn open(&mut self, common: &Common, addresses: &Addresses) -> Result<(), Failure> {
+        let address = found(&self.listen, common, addresses)
             .await
             .map_err(|why| Failure::machine(format!("listen tcp: {why}")))?;
         let door = self
@@ -800,6 +859,14 @@ impl Proxy {
         let mut toxics = sender.borrow().toxics.clone();
         change(&mut toxics);
         sender.send_replace(Arc::new(Line { toxics }));
+    }
+}
+
+/// The address that a text means: looked up before, unless it has changed since.
+async fn found(listen: &str, common: &Common, addresses: &Addresses) -> Result<SocketAddr, String> {
+    match addresses.get(listen) {
+        Some(found) => found.clone(),
+        None => address::resolved(listen, common.unnamed).await,
     }
 }
 
