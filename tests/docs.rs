@@ -120,6 +120,7 @@ pages! {
     rust_tests_are_true: "docs/how-to/rust.md" from Empty;
     a_toxiproxy_client_is_served: "docs/how-to/toxiproxy.md" from Empty;
     by_hand_is_true: "docs/how-to/live.md" from Shop;
+    a_program_can_drive_faults: "docs/how-to/control-api.md" from Empty;
     staging_is_true: "docs/how-to/staging.md" from Shop;
     a_matrix_is_true: "docs/how-to/matrix.md" from Shop;
     metastability_is_true: "docs/how-to/metastability.md" from Empty;

@@ -653,13 +653,20 @@ pub enum SchemaFile {
   brownout serve                             as toxiproxy-server: clients find it where they look
   brownout serve --port 0                    on a free port, which it prints
   brownout serve --config proxies.json --seed 42 --proxy-metrics
+  brownout serve --system brownout.toml      its dependencies stand; switch faults at http://localhost:8474
+  brownout serve --system brownout.toml --scenarios scenarios/
+  curl -H 'X-Brownout: 1' --json '{"on": "s3", "kind": "hang", "ttl": "30s"}' localhost:8474/api/v1/faults
   BROWNOUT_TOKEN=$(openssl rand -hex 16) brownout serve --host 0.0.0.0
 
 It understands what Toxiproxy's clients send, in every language, and its options also with one
 dash: `-host=localhost -port 8474`. Which connections a toxic of a toxicity below 1 acts on is decided by the seed.
 
 On an address that others can reach it wants a token, as a bearer token or as the password of
-http://any:TOKEN@HOST:PORT. No page in a browser is answered.
+http://any:TOKEN@HOST:PORT. No page in a browser is answered but its own.
+
+Faults that are switched on at its page or over its own API (/api/v1/openapi.json) end by themselves.
+A scenario of --scenarios is run against the system of --system, whose programs are the only ones
+that are started; what it leaves is written below --runs.
 
 It prints where it listens, tells what happens on standard error (LOG_LEVEL=error: only what went
 wrong), and ends with 0 on SIGINT or SIGTERM."#)]

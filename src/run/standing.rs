@@ -14,6 +14,12 @@ use crate::{
 };
 use std::{net::SocketAddr, sync::Arc};
 
+/// The most connections of one of them; further ones wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 1_000;
+
+/// Bytes of answers that one of them remembers, for the fault that gives them again.
+const ANSWERS_BYTES: usize = 4 * 1024 * 1024;
+
 /// What all that stand by themselves have in common.
 #[derive(Debug, Clone)]
 pub struct Ground {
@@ -62,7 +68,7 @@ impl Standing {
             virtual_host: dependency.virtual_host.clone(),
             capture: dependency.capture.clone(),
             key: dependency.key,
-            limits: proxy::Limits::default(),
+            limits: limits(),
             seed: ground.seed,
         };
         let proxy = Proxy::start(config, switch, ground.recorder.clone())
@@ -96,6 +102,15 @@ impl Standing {
         if let Some(embedded) = self.embedded {
             embedded.stop().await;
         }
+    }
+}
+
+/// The bounds of one of many proxies that may get any fault at any time.
+fn limits() -> proxy::Limits {
+    proxy::Limits {
+        connections: CONNECTIONS_MAX,
+        answers_bytes: ANSWERS_BYTES,
+        ..proxy::Limits::default()
     }
 }
 

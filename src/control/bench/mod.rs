@@ -328,6 +328,7 @@ impl Bench {
             state.log.note(now, What::Lifted { id });
         }
         let taken = state.dependencies.remove(name);
+        state.acted.retain(|(_, on), _| **on != *name);
         let what = What::Removed {
             name: name.to_owned(),
         };

@@ -259,3 +259,82 @@ fn escaped(label: &str) -> String {
         .replace('"', "\\\"")
         .replace('\n', "\\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::{collections::BTreeSet, path::Path};
+
+    fn texts(value: &Value, key: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(object) => {
+                for (name, value) in object {
+                    match value {
+                        Value::String(text) if name == key => found.push(text.clone()),
+                        _ => texts(value, key, found),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| texts(item, key, found)),
+            _ => {}
+        }
+    }
+
+    /// The words of a query that are metrics' names: those of ours begin alike.
+    fn names(query: &str) -> BTreeSet<String> {
+        let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let words = query.split(|letter: char| !is_letter(letter));
+        let ours = words.filter(|word| word.starts_with("brownout"));
+        ours.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_query_of_the_dashboard_names_metrics_that_there_are() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grafana.json");
+        let text = std::fs::read_to_string(path).expect("there is a dashboard");
+        let dashboard: Value = serde_json::from_str(&text).expect("it is JSON");
+        let mut queries = Vec::new();
+        texts(&dashboard, "expr", &mut queries);
+        texts(&dashboard, "query", &mut queries);
+        assert!(queries.len() > 12, "{queries:?}");
+        let mut named = BTreeSet::new();
+        for query in queries.iter().filter(|query| *query != "prometheus") {
+            let found = names(query);
+            assert!(!found.is_empty(), "{query}");
+            named.extend(found);
+        }
+        let known = |name: &str| {
+            METRICS.iter().any(|(metric, kind, _)| {
+                let rest = name.strip_prefix(metric);
+                match *kind {
+                    "histogram" => matches!(rest, Some("_bucket" | "_sum" | "_count")),
+                    _ => rest == Some(""),
+                }
+            })
+        };
+        let unknown: Vec<&String> = named.iter().filter(|name| !known(name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        // The other way round: what is counted is shown, but for what says no more than that it is there.
+        let shown = |metric: &str| named.iter().any(|name| name.starts_with(metric));
+        let hidden = METRICS
+            .iter()
+            .map(|metric| metric.0)
+            .filter(|metric| !shown(metric));
+        assert_eq!(
+            hidden.collect::<Vec<_>>(),
+            ["brownout_info", "brownout_runs"]
+        );
+    }
+
+    #[test]
+    fn labels_may_hold_anything() {
+        let mut page = Page::default();
+        page.head("brownout_info");
+        page.line("brownout_info", &[("version", "a\"b\\c\nd")], 1.0);
+        assert_eq!(
+            page.text,
+            "# HELP brownout_info The version that runs.\n# TYPE brownout_info gauge\nbrownout_info{version=\"a\\\"b\\\\c\\nd\"} 1\n"
+        );
+    }
+}

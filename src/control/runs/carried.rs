@@ -10,6 +10,7 @@ use crate::{
 };
 use std::{
     fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -24,6 +25,9 @@ pub(super) const HISTORY: &str = "history.jsonl";
 
 /// The file that its report is in.
 pub(super) const REPORT: &str = "report.html";
+
+/// What is said of a run that met a bug of ours; what it started hung on values that were dropped.
+const PANICKED: &str = "a part of Brownout panicked";
 
 /// How often what a run has written is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -77,12 +81,18 @@ impl Carried {
             .name("run's watch".to_owned())
             .spawn(move || watch.until_over(&told))?;
         let run = move || {
-            let ended = self.through(&events);
+            let through = AssertUnwindSafe(|| self.through(&events));
+            let ended = catch_unwind(through).unwrap_or_else(|_| Err(PANICKED.to_owned()));
             healed();
             drop(events);
             // Its last word comes before the verdicts.
             let _ = watching.join();
-            self.finish(ended);
+            if catch_unwind(AssertUnwindSafe(|| self.finish(ended))).is_err() {
+                self.running.change(|so_far| {
+                    so_far.stage = Stage::Error;
+                    so_far.error = Some(PANICKED.to_owned());
+                });
+            }
         };
         thread::Builder::new().name("run".to_owned()).spawn(run)?;
         Ok(())

@@ -490,6 +490,9 @@ impl Runs {
         self.bench.step_aside().await;
         let running = {
             let mut state = self.state.lock();
+            if state.is_closed {
+                return Err(Failure::new(Why::Impossible, "", "the server ends", None));
+            }
             state.count += 1;
             let running = Arc::new(Running {
                 id: state.count,
