@@ -57,6 +57,7 @@ fn help_shows_every_command_and_examples() {
         "judge",
         "diff",
         "report",
+        "selftest",
         "list",
         "schema",
         "serve",

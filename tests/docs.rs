@@ -73,12 +73,19 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "brownout run scenarios/s3.toml --system staging.toml",
         "needs somebody's staging environment",
     ),
+    ("docs/reliability.md", "brownout selftest", A_TEST_RUNS_IT),
+    (
+        "docs/reliability.md",
+        "brownout selftest --rounds 20 --noise --json selftest.json",
+        "takes a quarter of an hour",
+    ),
 ];
 
 /// How often a run is repeated that says of itself that it is no answer.
 const REPEATS_MAX: usize = 3;
 
 const CI_RUNS_IT: &str = "`.ci/run` runs it, to the letter";
+const A_TEST_RUNS_IT: &str = "`tests/selftest.rs` runs it, to the letter";
 const BUILDS: &str = "compiles everything; `.ci/run` builds the same binary";
 const NEEDS_AN_INDEX: &str = "fetches from a package index; `tests/run` installs the same";
 const NEEDS_DOCKER: &str = "needs Docker";
@@ -134,6 +141,7 @@ pages! {
     repeats_are_true: "docs/explanation/repeats.md" from Repository;
     how_it_works_is_true: "docs/explanation/how-it-works.md" from Empty;
     writes_are_true: "docs/explanation/writes.md" from Empty;
+    reliability_is_true: "docs/reliability.md" from Empty;
 }
 
 fn repository() -> &'static Path {

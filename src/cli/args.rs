@@ -562,7 +562,8 @@ pub struct Selftest {
     /// Only this planted system; can be given several times.
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
-    /// How many runs go on side by side; by default three for each core.
+    /// How many runs go on side by side; by default four for each core, because they
+    /// wait more than they work.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
     /// Keeps two cores busy meanwhile, as a build server's other jobs do.

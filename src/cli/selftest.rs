@@ -32,7 +32,7 @@ use std::{
 };
 
 /// Runs side by side for each core, where nobody says how many.
-const JOBS_EACH_CORE: usize = 3;
+const JOBS_EACH_CORE: usize = 4;
 
 /// How often a run is repeated whose load missed its schedule.
 const REPEATS_MAX: u32 = 2;
