@@ -64,6 +64,8 @@ pub(super) struct Record {
     pub(super) connections: Vec<history::Connection>,
     /// How many of either there was no place for.
     pub(super) forgotten: u64,
+    /// How many observations never came here. What is in flight cannot be told any more.
+    pub(super) dropped: u64,
     /// How many attempts were counted as requests when they began.
     counted: u64,
     keep: usize,
@@ -75,6 +77,7 @@ impl Record {
             attempts: Vec::new(),
             connections: Vec::new(),
             forgotten: 0,
+            dropped: 0,
             counted: 0,
             keep,
         }
@@ -247,7 +250,7 @@ impl Stage {
         }
         self.proxy.stop().await;
         self.quiet.times(QUIET).await;
-        self.record.lock().forgotten += self.recorder.take_dropped();
+        self.record.lock().dropped += self.recorder.take_dropped();
         recording.abort();
     }
 
@@ -257,7 +260,7 @@ impl Stage {
         let quiet = timeout(QUIET_WITHIN, self.quiet.times(QUIET)).await;
         quiet.ok()?;
         let mut record = self.record.lock();
-        record.forgotten += self.recorder.take_dropped();
+        record.dropped += self.recorder.take_dropped();
         Some(self.proxy.requests().saturating_sub(record.counted))
     }
 }

@@ -101,8 +101,9 @@ impl Dependency {
     /// [`Error::Fault`]: it is none, or this protocol cannot carry it.
     pub fn inject(&self, fault: Fault) -> Pending<'_, Result<Injected, Error>> {
         Pending::new(async move {
-            let injected = Injected::new(Arc::clone(&self.house), &fault)?;
+            let mut injected = Injected::new(Arc::clone(&self.house), &fault)?;
             self.house.backstage.follow().await?;
+            injected.is_handed_out();
             Ok(injected)
         })
     }
@@ -271,10 +272,11 @@ impl House {
     pub(super) async fn seen(&self) -> Result<Seen, Error> {
         let in_flight = self.backstage.settle().await?;
         let record = self.record.lock();
-        if record.forgotten > 0 {
+        let forgotten = record.forgotten + record.dropped;
+        if forgotten > 0 {
             return Err(Error::TooMuch {
                 dependency: Arc::clone(&self.name),
-                forgotten: record.forgotten,
+                forgotten,
             });
         }
         Ok(Seen::new(
@@ -300,13 +302,18 @@ impl House {
         };
         let read = fault.read(&place)?;
         let nth = board.count;
+        let Ok(number) = u16::try_from(nth) else {
+            return Err(Error::Fault {
+                dependency: Arc::clone(&self.name),
+                problems: "it had 65536 faults before: start another proxy".to_owned(),
+            });
+        };
         board.count += 1;
         let at = self.now();
         let armed = read.behaviour.armed(&mut board.memory, &self.name, at);
         let by = read.gate.by.clone();
         let active = Arc::new(Active::new(
-            // Its number tells it from the others on record, of which there are far fewer.
-            FaultId(nth as u16),
+            FaultId(number),
             read.gate,
             armed.unwrap_or(read.behaviour),
             self.seed,

@@ -32,7 +32,7 @@ use toml::{Table, Value, de::DeTable};
 /// Fault::code("SlowDown").share(0.33).by("key");
 /// // The answer that was applied and never came.
 /// Fault::of("lost-reply").operation("PutObject");
-/// Fault::toml("kind = 'quota'\nrequests = 100\nwindow = '1m'");
+/// Fault::toml("kind = 'quota'\ncounts = 'requests'\nlimit = 100\nwindow = '1m'\nrefusal = '429'");
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing goes wrong before it is injected"]

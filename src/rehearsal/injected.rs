@@ -31,12 +31,19 @@ impl Injected {
             label,
             since,
             is_lifted: false,
-            is_judged: false,
+            // Nobody has it yet: who gives up waiting for it shows nothing by it.
+            is_judged: true,
         })
     }
 
-    pub(super) fn id(&self) -> FaultId {
-        self.active.id
+    /// Whether it is one of these faults of this dependency. Numbers tell apart those of one alone.
+    pub(super) fn is_among(&self, faults: &[FaultId], dependency: &Arc<str>) -> bool {
+        Arc::ptr_eq(&self.house.name, dependency) && faults.contains(&self.active.id)
+    }
+
+    /// From now on it is asked whether it acted.
+    pub(super) fn is_handed_out(&mut self) {
+        self.is_judged = false;
     }
 
     /// What it is, in words: `error on stock, status 503, 50%`.

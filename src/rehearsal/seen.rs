@@ -56,9 +56,7 @@ impl Seen {
     /// The attempts that are over, by when they began: each request on the wire, a retry too. Of a
     /// stream of bytes (`tcp`) there are none.
     pub fn attempts(&self) -> impl ExactSizeIterator<Item = Attempt<'_>> + DoubleEndedIterator {
-        let zero = self.zero;
-        let one = move |inner| Attempt { inner, zero };
-        self.attempts.iter().map(one)
+        self.attempts.iter().map(|inner| self.attempt(inner))
     }
 
     /// The attempts put together to calls, by when they began. Where the client sends an id of its
@@ -72,7 +70,18 @@ impl Seen {
 
     /// The connections that are closed, by when they were opened.
     pub fn connections(&self) -> impl ExactSizeIterator<Item = Connection<'_>> {
-        self.connections.iter().map(|inner| Connection { inner })
+        let of = &self.dependency;
+        self.connections
+            .iter()
+            .map(move |inner| Connection { inner, of })
+    }
+
+    fn attempt<'a>(&'a self, inner: &'a history::Attempt) -> Attempt<'a> {
+        Attempt {
+            inner,
+            zero: self.zero,
+            of: &self.dependency,
+        }
     }
 
     /// How many requests had come and were not over: they wait for their answer, or for somebody to
@@ -84,9 +93,8 @@ impl Seen {
     /// The attempts of which this is true, with all connections.
     #[must_use]
     pub fn only(&self, keep: impl Fn(&Attempt<'_>) -> bool) -> Self {
-        let zero = self.zero;
         let mut kept = self.clone();
-        kept.attempts.retain(|inner| keep(&Attempt { inner, zero }));
+        kept.attempts.retain(|inner| keep(&self.attempt(inner)));
         kept
     }
 
@@ -169,6 +177,8 @@ pub enum Applied {
 pub struct Attempt<'a> {
     inner: &'a history::Attempt,
     zero: Instant,
+    /// Its dependency's name, the very one.
+    of: &'a Arc<str>,
 }
 
 impl<'a> Attempt<'a> {
@@ -245,7 +255,7 @@ impl<'a> Attempt<'a> {
 
     /// Whether this fault acted on it.
     pub fn was_hit_by(&self, fault: &Injected) -> bool {
-        self.inner.faults.contains(&fault.id())
+        fault.is_among(&self.inner.faults, self.of)
     }
 
     /// The proxy's number of its connection, from 1.
@@ -291,11 +301,10 @@ impl<'a> Call<'a> {
     /// Its attempts, in the order in which they began; at least one.
     pub fn attempts(&self) -> Vec<Attempt<'a>> {
         let seen = self.seen;
-        let zero = seen.zero;
         let places = self.inner.attempts.iter();
         places
             .filter_map(|place| seen.attempts.get(*place as usize))
-            .map(|inner| Attempt { inner, zero })
+            .map(|inner| seen.attempt(inner))
             .collect()
     }
 
@@ -328,6 +337,8 @@ impl<'a> Call<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Connection<'a> {
     inner: &'a history::Connection,
+    /// Its dependency's name, the very one.
+    of: &'a Arc<str>,
 }
 
 impl<'a> Connection<'a> {
@@ -353,7 +364,7 @@ impl<'a> Connection<'a> {
 
     /// Whether this fault acted on it as a whole or on its bytes.
     pub fn was_hit_by(&self, fault: &Injected) -> bool {
-        self.inner.faults.contains(&fault.id())
+        fault.is_among(&self.inner.faults, self.of)
     }
 
     /// Bytes from the client and to it.

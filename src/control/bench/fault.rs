@@ -84,6 +84,8 @@ pub(crate) struct Placed {
     pub(crate) toml: String,
     /// What acts, of each dependency.
     pub(crate) active: Vec<(Arc<str>, Arc<Active>)>,
+    /// How many events it acted on at dependencies that are gone.
+    acted_before: u64,
 }
 
 impl Asked {
@@ -192,6 +194,7 @@ impl Asked {
             leased: self.lease.map(|lease| now + lease),
             toml: self.toml,
             active,
+            acted_before: 0,
         }
     }
 }
@@ -205,7 +208,8 @@ impl Placed {
 
     /// How many events it acted on.
     pub(crate) fn acted(&self) -> u64 {
-        self.active.iter().map(|(_, active)| active.hits()).sum()
+        let acting = self.active.iter().map(|(_, active)| active.hits());
+        self.acted_before + acting.sum::<u64>()
     }
 
     /// Gives it more time, from now: this long, or as long as it was given at first.
@@ -224,7 +228,10 @@ impl Placed {
     /// Takes it off a dependency; whether it is on any still.
     pub(crate) fn leave(&mut self, dependency: &str) -> bool {
         self.on.retain(|name| **name != *dependency);
-        self.active.retain(|(name, _)| **name != *dependency);
+        let gone = self
+            .active
+            .extract_if(.., |(name, _)| **name == *dependency);
+        self.acted_before += gone.map(|(_, active)| active.hits()).sum::<u64>();
         !self.on.is_empty()
     }
 }

@@ -218,7 +218,14 @@ impl Bench {
             }
             let recorder = &self.ground.recorder;
             let mut window = self.window.lock();
-            window.dropped += recorder.take_dropped();
+            let dropped = recorder.take_dropped();
+            if dropped > 0 {
+                window.dropped += dropped;
+                window.take(Observation::Dropped {
+                    at: recorder.now(),
+                    count: dropped,
+                });
+            }
             batch
                 .drain(..)
                 .for_each(|observation| window.take(observation));

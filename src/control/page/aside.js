@@ -10,6 +10,12 @@ const OVER = ["done", "stopped", "error"];
 /** Whether a run still goes on. */
 export const goesOn = (run) => Boolean(run) && !OVER.includes(run.state);
 
+/** What was measured goes on until the verdict is final, and so the words beside it. */
+const verdictRow = (row, one) => {
+  if (!row.firstChild.textContent.endsWith(one.verdict)) row.replaceChild(badge(one.verdict), row.firstChild);
+  say(row.querySelector(".measured"), one.measured ? ` ${one.measured}` : "");
+};
+
 const badge = (verdict) => el("span", { class: `verdict ${verdict}` }, el("span", { "aria-hidden": "true" }, SIGNS[verdict] ?? "", " "), verdict);
 
 /** The panel of scenarios. */
@@ -106,19 +112,20 @@ export class Run {
     const parts = { id: run.id, words: el("p", { class: "state-of-run" }), phases: el("ol", { class: "phases" }), verdicts: el("ul", { class: "verdicts" }), error: el("p", { class: "problem" }), links: el("p", { class: "tools" }) };
     parts.stop = el("button", { type: "button", onclick: () => this.stop(this.world.run) }, "Stop");
     parts.report = el("a", { href: `/api/v1/runs/${encodeURIComponent(run.id)}/report`, target: "_blank", rel: "noreferrer" }, "Report");
-    parts.report.addEventListener("click", (event) => token() && this.fetched(event, run));
+    parts.report.addEventListener("click", (event) => token() && this.fetched(event, run, "report", "report.html"));
     parts.history = el("a", { href: `/api/v1/runs/${encodeURIComponent(run.id)}/history`, download: "history.jsonl" }, "History");
+    parts.history.addEventListener("click", (event) => token() && this.fetched(event, run, "history", "history.jsonl"));
     parts.links.append(parts.stop, parts.report, parts.history);
     this.parts = parts;
     this.now.replaceChildren(parts.words, parts.phases, parts.error, parts.verdicts, parts.links);
   }
 
-  /** A link cannot bear the token: the report is fetched and shown from here. */
-  async fetched(event, run) {
+  /** A link cannot bear the token: what it leads to is fetched and kept from here. */
+  async fetched(event, run, what, name) {
     event.preventDefault();
     try {
-      const url = URL.createObjectURL(await file(`/runs/${run.id}/report`));
-      el("a", { href: url, download: "report.html" }).click();
+      const url = URL.createObjectURL(await file(`/runs/${run.id}/${what}`));
+      el("a", { href: url, download: name }).click();
       setTimeout(() => URL.revokeObjectURL(url), 60000);
     } catch (error) {
       say(this.problem, error.message);
@@ -136,7 +143,7 @@ export class Run {
     }
     keyed(parts.phases, run.phases ?? [], (phase) => phase.name, phaseRow, (row, phase) => this.phase(row, phase, run));
     say(parts.error, run.error ?? "");
-    keyed(parts.verdicts, run.verdicts ?? [], (one) => one.id, (one) => el("li", {}, badge(one.verdict), " ", el("strong", {}, one.id), " ", el("span", {}, one.that ?? ""), el("span", { class: "muted small" }, ` ${one.measured ?? ""}`)), (row, one) => row.firstChild.textContent.endsWith(one.verdict) || row.replaceChild(badge(one.verdict), row.firstChild));
+    keyed(parts.verdicts, run.verdicts ?? [], (one) => one.id, (one) => el("li", {}, badge(one.verdict), " ", el("strong", {}, one.id), " ", el("span", {}, one.that ?? ""), el("span", { class: "muted small measured" })), verdictRow);
     show(parts.stop, goesOn(run));
     const written = OVER.includes(run.state) && run.state !== "error";
     show(parts.report, written);
