@@ -18,11 +18,11 @@ const OTHERS: &str = "other";
 pub(crate) enum Outcome {
     /// A whole answer that is no failure.
     Ok,
-    /// No whole answer, or one that says that something broke.
+    /// An answer that broke off, or one that says that something broke.
     Failed,
     /// An answer that says that it cannot be served now.
     Refused,
-    /// It was still open when its proxy closed.
+    /// No answer: who asked gave up, or it was still open when its proxy closed.
     Unfinished,
 }
 
@@ -38,7 +38,7 @@ impl Outcome {
             None => code.is_some_and(asks_for_retry),
         };
         match attempt.end {
-            AttemptEnd::Unfinished => Self::Unfinished,
+            AttemptEnd::GaveUp | AttemptEnd::Unfinished => Self::Unfinished,
             AttemptEnd::Answered if is_refusal => Self::Refused,
             _ if attempt.failed() => Self::Failed,
             _ => Self::Ok,
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(of(attempt("s3", 0, 1).status(500)), Outcome::Failed);
         assert_eq!(of(attempt("s3", 0, 1).status(503)), Outcome::Refused);
         assert_eq!(of(attempt("s3", 0, 1).status(429)), Outcome::Refused);
-        assert_eq!(of(attempt("s3", 0, 1).gave_up()), Outcome::Failed);
+        assert_eq!(of(attempt("s3", 0, 1).gave_up()), Outcome::Unfinished);
     }
 
     #[test]

@@ -464,11 +464,11 @@ mod tests {
             .now("s3", Micros::from_millis(23_500))
             .expect("it is known");
         let counts = |bin: &Bin| (bin.ok, bin.failed, bin.refused, bin.unfinished);
-        assert_eq!(counts(&now.bin), (1, 1, 1, 0));
+        assert_eq!(counts(&now.bin), (1, 0, 1, 1));
         // What failed for the same thing shortly before is the same call.
         assert_eq!(now.bin.calls, 1);
         assert_eq!(now.span, Duration::from_millis(10_500));
-        assert_eq!(counts(&now.second), (0, 1, 0, 0));
+        assert_eq!(counts(&now.second), (0, 0, 0, 1));
         let p99 = now.bin.quantile(0.99).expect("there are samples");
         assert!((380_000.0..420_000.0).contains(&p99), "{p99}");
         assert_eq!(window.now("nobody", Micros(0)), None);
