@@ -103,8 +103,12 @@ async function byKeys(page) {
   await page.keyboard.press("?");
   const help = await page.locator("#keys").isVisible();
   await page.keyboard.press("Escape");
-  const closed = !(await page.locator("#keys").isVisible());
+  await page.locator("#keys").waitFor({ state: "hidden" });
+  const closed = await page.evaluate(() => document.querySelector("dialog[open]") === null);
+  // What a closed dialog gives the focus back to is settled with the next picture.
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   await page.keyboard.press("1");
+  await page.waitForFunction(() => document.activeElement?.matches(".preset"));
   const first = await page.evaluate(() => document.activeElement.textContent);
   await page.keyboard.press("f");
   await page.locator("#form[open]").waitFor();
