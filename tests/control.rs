@@ -961,6 +961,32 @@ fn a_scenario_of_the_folder_runs_to_its_verdict_and_can_be_stopped() {
     assert!(metrics.lines().any(|one| one == line), "{metrics}");
 }
 
+#[test]
+fn a_system_that_cannot_stand_is_said_before_anything_is_served() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("its address");
+    let told = |system: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("brownout.toml"), system).expect("a file");
+        let output = Command::new(env!("CARGO_BIN_EXE_brownout"))
+            .args(["serve", "--port", "0", "--system", "brownout.toml"])
+            .current_dir(folder.path())
+            .output()
+            .expect("it starts");
+        assert_eq!(output.stdout, b"");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    let misspelt = SYSTEM.replace("upstream", "upsteam");
+    let (status, said) = told(&misspelt);
+    assert_eq!(status, Some(64), "{said}");
+    assert!(said.contains("did you mean `upstream`?"), "{said}");
+    let fixed = SYSTEM.replace("role     = \"alerts\"", &format!("listen = \"{taken}\""));
+    let (status, said) = told(&fixed);
+    assert_eq!(status, Some(69), "{said}");
+    assert!(said.contains("dependency `pager`"), "{said}");
+}
+
 /// The samples of a text as Prometheus reads it, by name and labels.
 fn samples(text: &str) -> BTreeMap<String, f64> {
     let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();

@@ -67,6 +67,14 @@ async fn until_asked(options: Options, tell: &Tell, args: &Args) -> Result<Exit,
                 "`brownout check` looks at files",
             ));
         }
+        // What a dependency of the file says, and not the API's own address.
+        Err(error) if error.kind() == std::io::ErrorKind::Other => {
+            return Err(Failure {
+                exit: Exit::NotStarted,
+                message: error.to_string(),
+                hint: None,
+            });
+        }
         Err(error) => {
             return Err(Failure {
                 exit: Exit::NotStarted,
