@@ -22,6 +22,7 @@
 //! - [`scenario`]: files to a valid scenario and its timeline.
 //! - [`history`]: what happened, written as it happens.
 //! - [`proxy`], [`load`], [`process`], `embedded`: what touches the world.
+//! - `otel`: what the system asked, as spans in the team's own traces.
 //! - [`run`]: joins them; heals on every way out.
 //! - [`rehearsal`]: for others' tests: proxies, faults and scenarios as a library.
 //! - [`report`]: history and verdicts to bytes.
@@ -44,6 +45,8 @@ pub mod input;
 pub mod load;
 pub mod matrix;
 pub mod metastability;
+#[cfg(feature = "otel")]
+pub mod otel;
 pub mod policy;
 pub mod process;
 pub mod protocol;

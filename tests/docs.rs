@@ -124,6 +124,7 @@ pages! {
     ci_is_true: "docs/how-to/ci.md" from Shop;
     docker_compose_is_true: "docs/how-to/docker-compose.md" from Shop;
     the_fixture_of_pytest_is_true: "docs/how-to/pytest.md" from Fixture;
+    traces_are_true: "docs/how-to/traces.md" from Empty;
     rust_tests_are_true: "docs/how-to/rust.md" from Empty;
     a_toxiproxy_client_is_served: "docs/how-to/toxiproxy.md" from Empty;
     by_hand_is_true: "docs/how-to/live.md" from Shop;

@@ -68,6 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("load", &["history", "scenario", "seed", "units"]),
     ("process", &["history", "units"]),
+    ("otel", &["history", "protocol", "proxy", "seed", "units"]),
     ("embedded", &["history", "protocol"]),
     ("reference", &["embedded", "seed"]),
     (
@@ -148,6 +149,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "control",
             "embedded",
             "load",
+            "otel",
             "process",
             "proxy",
             "reference",
@@ -160,6 +162,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "control",
             "embedded",
             "load",
+            "otel",
             "process",
             "proxy",
             "reference",

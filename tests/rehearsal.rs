@@ -3,6 +3,7 @@
 //! a system that is started by its command is gone when the scenario is over.
 
 mod python;
+mod spans;
 
 use brownout::rehearsal::{Error, Scenario, Status};
 use std::{
@@ -185,4 +186,34 @@ fn files_that_are_wrong_are_refused_with_all_their_problems() {
     for part in ["did you mean `success-rate`?", "from 200 to 599"] {
         assert!(problems.contains(part), "{part}: {problems}");
     }
+}
+
+#[test]
+fn a_run_sends_spans_with_its_faults_where_the_environment_says() {
+    let (receiver, spans) = spans::receiver();
+    let folder = shop(true);
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_brownout"))
+        .args([
+            "run",
+            "scenario.toml",
+            "--system",
+            "system.toml",
+            "--out",
+            "out",
+            "--quiet",
+        ])
+        .current_dir(folder.path())
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{receiver}"))
+        .status()
+        .expect("it starts");
+    assert!(status.success(), "{status}");
+    let names: Vec<String> = spans
+        .try_iter()
+        .map(|span| span["events"].to_string())
+        .collect();
+    let hit = names
+        .iter()
+        .filter(|events| events.contains("error on stock, status 503"));
+    let hit = hit.count();
+    assert!(hit > 50 && hit < names.len(), "{hit} of {}", names.len());
 }

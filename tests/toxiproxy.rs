@@ -6,6 +6,7 @@ mod node;
 mod python;
 mod serve;
 mod signals;
+mod spans;
 
 use serde_json::{Value, json};
 use serve::{PATIENCE, Server, connect, echo, listen_of, round_trip, served, whole_answer};
@@ -1520,4 +1521,39 @@ fn ctl_does_by_hand_what_clients_do() {
     let (status, _, err) = ctl(&["--host", &nobody, "list"]);
     assert_eq!(status, Some(69), "{err}");
     assert!(err.contains("brownout serve"), "{err}");
+}
+
+#[test]
+fn what_is_asked_and_the_faults_that_act_are_in_the_teams_own_traces() {
+    let (address, spans) = spans::receiver();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
+    command.args(["serve", "--port", "0"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"));
+    let server = Server::of(command);
+    let upstream = echo();
+    let made = server.done(
+        "POST",
+        "/proxies",
+        &format!(r#"{{"name":"stock","upstream":"{upstream}","protocol":"http"}}"#),
+    );
+    server.toxic(
+        "stock",
+        r#""name":"t","type":"http_error","attributes":{"status":503}"#,
+    );
+    let mut stream = connect(listen_of(&made));
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    write!(
+        stream,
+        "GET /items?secret=1 HTTP/1.1\r\nHost: x\r\ntraceparent: 00-{trace}-b7ad6b7169203331-01\r\nConnection: close\r\n\r\n"
+    )
+    .expect("it is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let span = spans.recv_timeout(PATIENCE).expect("a span");
+    assert_eq!(span["traceId"], trace);
+    assert_eq!(span["parentSpanId"], "b7ad6b7169203331");
+    let event = span["events"][0].to_string();
+    assert!(event.contains("http_error t on stock"), "{event}");
+    assert!(!span.to_string().contains("secret"), "{span}");
 }

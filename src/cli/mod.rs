@@ -36,6 +36,8 @@ mod selftest;
 mod serve;
 mod so_far;
 mod spelling;
+#[cfg(feature = "otel")]
+mod traces;
 
 pub use exit::Exit;
 #[cfg(any(test, fuzzing))]
@@ -99,6 +101,8 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    #[cfg(feature = "otel")]
+    let traces = traces::begin(&cli.command);
     // What was started is ended while the stack unwinds, so a panic is caught only here.
     let outcome = std::panic::catch_unwind(|| carry_out(cli.command));
     let exit = outcome.unwrap_or(Ok(Exit::Bug)).unwrap_or_else(|failure| {
@@ -107,6 +111,8 @@ pub fn main() -> ExitCode {
         }
         failure.exit
     });
+    #[cfg(feature = "otel")]
+    traces::end(traces);
     if bug::happened() {
         return exit.max(Exit::Bug).into();
     }

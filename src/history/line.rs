@@ -48,6 +48,7 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         bytes_up,
         bytes_down,
         captured,
+        trace,
     } = attempt;
     line.extend_from_slice(br#"{"type":"attempt","dependency":"#);
     text(line, dependency)?;
@@ -99,6 +100,9 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
     number(line, br#","bytes_down":"#, *bytes_down);
     if !captured.is_empty() {
         other(line, br#","captured":"#, captured)?;
+    }
+    if let Some(trace) = trace {
+        other(line, br#","trace":"#, trace)?;
     }
     line.push(b'}');
     Ok(())
@@ -152,7 +156,7 @@ mod tests {
     use crate::{
         fault::FaultId,
         history::AttemptEnd,
-        protocol::{Applied, RetryAfter},
+        protocol::{Applied, RetryAfter, TraceParent},
         units::Micros,
     };
     use proptest::{collection::vec, option, prelude::*};
@@ -209,6 +213,7 @@ mod tests {
             faults in vec(any::<u16>().prop_map(FaultId), 0..3),
             retry_after in vec(waits(), 0..3),
             captured in proptest::collection::btree_map(texts(), texts(), 0..3),
+            trace in proptest::option::of(any::<(u128, u64, bool)>()),
         ) -> Attempt {
             Attempt {
                 dependency: dependency.into(),
@@ -237,6 +242,11 @@ mod tests {
                 bytes_up,
                 bytes_down,
                 captured,
+                trace: trace.map(|(trace, span, is_sampled)| TraceParent {
+                    trace,
+                    span,
+                    is_sampled,
+                }),
             }
         }
     }

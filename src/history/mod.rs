@@ -26,7 +26,7 @@ pub use call::{GAP_MAX, LogicalCall, calls};
 pub use error::HistoryError;
 pub use index::{FaultSpan, History, Missed, PhaseSpan, UNLISTED_MAX, UnlistedHost};
 pub use ledger::{Account, Counts, Curve, Entry, Fate, Progress};
-pub use recorder::Recorder;
+pub use recorder::{Recorder, listen};
 pub use selection::Selection;
 pub use steady::{Criteria, SHOWN_BY, Steady};
 pub use view::{View, Window};

@@ -2,7 +2,7 @@
 
 use crate::{
     fault::FaultId,
-    protocol::{Applied, RetryAfter, asks_for_retry, speaks_of_data},
+    protocol::{Applied, RetryAfter, TraceParent, asks_for_retry, speaks_of_data},
     units::{Micros, format_duration},
 };
 use serde::{Deserialize, Serialize};
@@ -361,6 +361,10 @@ pub struct Attempt {
     /// Values captured from the request as the dependency's `capture` asks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captured: BTreeMap<String, String>,
+    /// The trace that the request said it belongs to, so that it can be found in the team's own. Calls
+    /// are not put together by it: who traces nothing else begins a trace for each attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
 }
 
 /// One connection of the system to a dependency.

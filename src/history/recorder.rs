@@ -1,12 +1,13 @@
 //! Takes observations from everywhere. Recording makes nobody wait; whoever is about to cause more
 //! to be recorded asks for room first, and waits a moment where little is left.
 
-use super::{Observation, Waited};
-use crate::units::Micros;
+use super::{Attempt, Observation, Waited};
+use crate::{fault::FaultId, protocol::Protocol, units::Micros};
 use parking_lot::Mutex;
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,6 +22,28 @@ const ROOM_WITHIN: Duration = Duration::from_millis(100);
 
 /// There is room while more than one of so many places is free.
 const ROOM_SHARE: usize = 4;
+
+/// The most dependencies of which is remembered what they speak: a server may be asked for ever new
+/// ones.
+const DEPENDENCIES_MAX: usize = 10_000;
+
+/// Whoever is shown every attempt besides.
+type Listener = Box<dyn Fn(&Recorder, &Attempt) + Send + Sync>;
+
+static LISTENER: OnceLock<Listener> = OnceLock::new();
+
+/// From now on every attempt that any recorder of this process is told is shown to `listener` as well,
+/// which makes nobody wait. There is one; false where there was one before.
+pub fn listen(listener: impl Fn(&Recorder, &Attempt) + Send + Sync + 'static) -> bool {
+    LISTENER.set(Box::new(listener)).is_ok()
+}
+
+/// What is known besides: for those who read neither scenario nor system.
+#[derive(Debug, Default)]
+struct Names {
+    faults: BTreeMap<FaultId, Arc<str>>,
+    protocols: BTreeMap<Arc<str>, Protocol>,
+}
 
 /// A handle to the history of a run: its clock and its inlet. Cheap to clone.
 ///
@@ -39,6 +62,8 @@ struct Inner {
     dropped: AtomicU64,
     has_room: Notify,
     waited: Mutex<Option<Waited>>,
+    number: u64,
+    names: Mutex<Names>,
 }
 
 impl Recorder {
@@ -47,6 +72,7 @@ impl Recorder {
 
     /// A recorder whose run begins now, and the end of its queue.
     pub fn channel(queue: usize) -> (Self, mpsc::Receiver<Observation>) {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
         let (sender, receiver) = mpsc::channel(queue);
         let inner = Inner {
             began: Instant::now(),
@@ -54,6 +80,8 @@ impl Recorder {
             dropped: AtomicU64::new(0),
             has_room: Notify::new(),
             waited: Mutex::new(None),
+            number: COUNT.fetch_add(1, Ordering::Relaxed),
+            names: Mutex::default(),
         };
         (
             Self {
@@ -75,9 +103,42 @@ impl Recorder {
 
     /// Records one observation, or counts it as dropped.
     pub fn record(&self, observation: Observation) {
+        if let (Observation::Attempt(attempt), Some(listener)) = (&observation, LISTENER.get()) {
+            listener(self, attempt);
+        }
         if self.inner.sender.try_send(observation).is_err() {
             self.inner.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Which recorder of this process it is.
+    pub fn number(&self) -> u64 {
+        self.inner.number
+    }
+
+    /// Notes how a fault is called in words.
+    pub fn names(&self, fault: FaultId, name: &str) {
+        self.inner.names.lock().faults.insert(fault, name.into());
+    }
+
+    /// How a fault is called; by its number where nobody has said it.
+    pub fn name_of(&self, fault: FaultId) -> Arc<str> {
+        let names = self.inner.names.lock();
+        let known = names.faults.get(&fault).cloned();
+        known.unwrap_or_else(|| fault.to_string().into())
+    }
+
+    /// Notes what a dependency speaks.
+    pub fn speaks(&self, dependency: &Arc<str>, protocol: Protocol) {
+        let mut names = self.inner.names.lock();
+        if names.protocols.len() < DEPENDENCIES_MAX {
+            names.protocols.insert(Arc::clone(dependency), protocol);
+        }
+    }
+
+    /// What a dependency speaks, where somebody has said it.
+    pub fn protocol_of(&self, dependency: &str) -> Option<Protocol> {
+        self.inner.names.lock().protocols.get(dependency).copied()
     }
 
     /// Comes back when there is room for what is about to be recorded: at once, unless less than a

@@ -545,6 +545,7 @@ pub fn attempt(dependency: &str, began: u64, ended: u64) -> AttemptBuilder {
         bytes_up: 0,
         bytes_down: 0,
         captured: BTreeMap::new(),
+        trace: None,
     })
 }
 

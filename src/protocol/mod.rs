@@ -11,12 +11,15 @@ pub mod redis;
 mod retry;
 pub mod s3;
 pub mod sql;
+mod trace;
 pub mod websocket;
 mod write;
 
 pub use call::{
     Applied, CONNECT, Call, CallTracker, Headers, Place, Recognised, SILENT, TEXT_BYTES_MAX, Text,
 };
+
+pub use trace::{TRACE_HEADER, TraceParent};
 
 pub use retry::{RETRY_HEADERS, RetryAfter, asks_for_retry, retry_after, speaks_of_data};
 

@@ -75,6 +75,7 @@ impl Shared {
             config.limits.connect,
         );
         let dependency = Arc::clone(&config.dependency);
+        recorder.speaks(&dependency, config.protocol);
         let station = Station::new(dependency, switch.clone(), recorder.clone());
         Self {
             station: Arc::new(station),

@@ -402,6 +402,7 @@ impl Statement {
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,
             captured,
+            trace: None,
         }
     }
 }

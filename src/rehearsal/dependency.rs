@@ -322,6 +322,7 @@ impl House {
             Duration::ZERO,
             by.unwrap_or_else(|| default_by(self.protocol)),
         ));
+        self.recorder.names(active.id, &read.label);
         board.actives.push(Arc::clone(&active));
         self.switch.set(FaultSet::new(board.actives.clone()));
         Ok((active, read.label))

@@ -63,6 +63,7 @@ impl Board {
                 at: now,
                 fault: spec.id,
             });
+            self.recorder.names(spec.id, &spec.label);
             let actives = self.activate(phase, place, spec, system, at, lasts, &mut sets);
             armed.insert(
                 spec.id,

@@ -364,6 +364,7 @@ impl Bench {
             at: now,
             fault: number,
         };
+        self.ground.recorder.names(number, &placed.label);
         self.ground.recorder.record(armed);
         let on = placed.on.clone();
         state.faults.insert(id, placed);

@@ -191,6 +191,8 @@ impl Fault {
         // Its number tells it from the others in force, of which there are far fewer.
         let number = FaultId(OF_TOXICS | self.id as u16);
         let names = ["toxic", place.proxy, &self.name];
+        let said = format!("{} {} on {}", self.kind_said, self.name, place.proxy);
+        place.recorder.names(number, &said);
         Ok(Some(Arc::new(Active::new(
             number,
             gate,

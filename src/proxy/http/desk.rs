@@ -7,7 +7,9 @@ use super::{
 use crate::{
     fault::{FaultId, FaultSet, Reply, Switch},
     history::{Attempt, AttemptEnd, Observation, Operation, Outcome, Recorder, Source},
-    protocol::{Applied, Call, Protocol, RETRY_HEADERS, http as messages, pusher},
+    protocol::{
+        Applied, Call, Protocol, RETRY_HEADERS, TRACE_HEADER, TraceParent, http as messages, pusher,
+    },
     proxy::{
         conduct::Farewell,
         connection::{Life, Refusal, Shared},
@@ -402,6 +404,7 @@ fn attempt(
         untold: None,
         bytes_down: tally.down.load(Ordering::Relaxed),
         captured: BTreeMap::new(),
+        trace: None,
     };
     match &exchange.subject {
         Subject::Attempt(call) => Attempt {
@@ -421,6 +424,7 @@ fn attempt(
                 None => blank.applied,
             },
             captured: captured(exchange, call, &shared.config.capture),
+            trace: call.headers.get(TRACE_HEADER).and_then(TraceParent::parse),
             ..blank
         },
         Subject::Refused(bad) => Attempt {
