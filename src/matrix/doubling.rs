@@ -296,13 +296,14 @@ pub(super) fn read(
     }
 }
 
-/// Why nothing can have been done twice, where nothing is asked that adds.
+/// Why nothing can have been done twice, where all that is asked is known to leave the same.
 fn nothing_adds(view: &View<'_>, dependency: &str) -> Option<String> {
     let mut all = view.system.dependencies.iter();
     let protocol = all.find(|one| *one.name == *dependency)?.protocol;
     let attempts = view.history.attempts_of(dependency);
-    let mut adding = attempts.iter().filter(|one| protocol.adds(&one.operation));
-    (!attempts.is_empty() && adding.next().is_none()).then(|| {
+    let mut attempts = attempts.iter().peekable();
+    let is_any = attempts.peek().is_some();
+    (is_any && attempts.all(|one| protocol.leaves_the_same(&one.operation))).then(|| {
         format!(
             "nothing that {dependency} is asked for adds: what it is asked twice reads or replaces"
         )
