@@ -250,7 +250,7 @@ pub struct Matrix {
     /// How long the system has to be as before; then it is wedged.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = length)]
     pub recovery: Duration,
-    /// How long everything must then hold.
+    /// How long everything must then hold; longer where answers were lost, for what is tried again late.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = length)]
     pub hold: Duration,
     /// Repeats the decisions of the matrix that had this seed; a fresh one by default.

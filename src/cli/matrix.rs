@@ -347,11 +347,14 @@ fn write_scenarios(
         return Ok(());
     };
     for trial in &matrix.trials {
+        let patience = matrix.patience(system, &trial.aim.dependency);
         let relied = Relied {
             system_file: &system_file,
             system,
             reference,
-            lengths: settings.lengths(system, trial.delay.as_ref()),
+            lengths: settings
+                .lengths(system, trial.delay.as_ref())
+                .awaiting(&trial.aim, system, reference, patience),
         };
         let Ok(Some(text)) = finding_text(trial, &relied) else {
             continue;

@@ -134,7 +134,7 @@ impl Reading<'_> {
             policy: self.policy(&claims),
             leant_on: self.leant_on(),
             exits: self.exits(),
-            doubling: doubling::read(self.view, self.reference, self.aim, hits),
+            doubling: doubling::read(self.view, self.reference, self.aim),
             restarted: is_wedged && !matches!(self.view.system.start, Start::External),
             cells: loads.map(|load| self.cell(&load.name)).collect(),
         }

@@ -26,6 +26,15 @@ pub struct Patience {
     pub seen: Option<(Duration, Duration)>,
 }
 
+impl Patience {
+    /// The longest that anybody is known to wait, as far as it is waited for.
+    pub fn longest(self) -> Option<Duration> {
+        let seen = self.seen.map(|(_, high)| high);
+        let longest = self.declared.max(seen)?;
+        Some(longest.min(PATIENCE_MAX))
+    }
+}
+
 /// A delay, and how it was chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

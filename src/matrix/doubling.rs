@@ -4,17 +4,20 @@
 //! Two witnesses can tell. A ledger knows how often each id was delivered; it is asked where it looks
 //! at deliveries that add, for what replaces (a `PUT` of the same object) may come twice. On the wire
 //! the writes of a dependency are told apart by what is captured of them, where each value named but
-//! one write that adds while nothing was wrong. Where neither is there, it was not looked at, and that
-//! is said. A key by which the server may know a repetition again makes it unknowable on the wire,
+//! one write that adds while nothing was wrong. Such a value may be new for each attempt all the same,
+//! as a time or the id of a trace is: nothing is said to be done once by it unless a second attempt bore
+//! it again, or no more writes bear it than there were operations. Where no witness is there, it was not
+//! looked at, and that is said; so it is where less than [`SETTLE`] was watched for what is tried again
+//! late. A key by which the server may know a repetition again makes it unknowable on the wire,
 //! unless the file captures it: then it is taken for what it promises.
 
-use super::{Aim, Kind, Reference, text::quoted};
+use super::{Aim, Kind, Patience, Reference, text::quoted};
 use crate::{
     expectation::{Status, Verdict, judge},
-    history::{Attempt, View},
+    history::{Attempt, View, Window},
     policy::samples::SAMPLES_MIN,
     protocol::{Applied, Protocol},
-    scenario::{Capture, Delivered, Dependency, Ledger, System},
+    scenario::{Capture, Delivered, Dependency, Ledger, Load, System},
     units::format_duration,
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,13 @@ use std::{
 
 /// How the ids of these expectations begin.
 const ONCE: &str = "ONCE-";
+
+/// How long after the last write that lost its answer what is tried again is waited for, at least.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// The writes for each operation from which on each operation is taken to make one: at the edges of a
+/// phase some are made in the next.
+const ONE_EACH: f64 = 0.95;
 
 /// The header by which servers know a repetition again.
 const KEY_HEADER: &str = "idempotency-key";
@@ -133,15 +143,12 @@ pub(super) struct Look {
     pub(super) text: String,
     /// The dependency that it looks at; `None`: all.
     at: Option<Arc<str>>,
+    /// The capture by which it knows a write again, where it is no ledger's.
+    by: Option<String>,
 }
 
 /// Everything that looks for what was done twice while answers of `dependency` are lost.
-pub(super) fn looks(
-    system: &System,
-    reference: &Reference,
-    aim: &Aim,
-    hold: Duration,
-) -> Vec<Look> {
+pub(super) fn looks(system: &System, reference: &Reference, aim: &Aim) -> Vec<Look> {
     let Some(dependency) = losing(aim) else {
         return Vec::new();
     };
@@ -152,8 +159,23 @@ pub(super) fn looks(
         .collect();
     let own = reference.named_by.iter();
     let own = own.filter(|one| one.dependency == *dependency);
-    looks.extend(own.map(|one| of_writes(one, hold)));
+    looks.extend(own.map(of_writes));
     looks
+}
+
+/// How long all must hold after a trial in which something is looked for, so that what is tried again
+/// late is seen: some time after the longest `patience` known of those who wait for a lost answer.
+/// `None`: nothing is looked for.
+pub(super) fn watched_for(
+    system: &System,
+    reference: &Reference,
+    aim: &Aim,
+    patience: Patience,
+) -> Option<Duration> {
+    let waits = patience.longest().unwrap_or_default();
+    let own = looks(system, reference, aim);
+    let mut own = own.iter().filter(|look| look.at.is_some());
+    own.next().map(|_| SETTLE + waits)
 }
 
 /// The dependency whose answers are lost.
@@ -210,11 +232,12 @@ fn of_ledger(ledger: &Ledger, reference: &Reference, dependency: &Arc<str>) -> L
             .iter()
             .any(is_at)
             .then(|| Arc::clone(dependency)),
+        by: None,
         id,
     }
 }
 
-fn of_writes(named: &NamedBy, hold: Duration) -> Look {
+fn of_writes(named: &NamedBy) -> Look {
     let NamedBy {
         dependency,
         capture,
@@ -229,7 +252,7 @@ fn of_writes(named: &NamedBy, hold: Duration) -> Look {
         )),
         quoted(dependency),
         quoted(capture),
-        format_duration(hold)
+        format_duration(SETTLE)
     );
     if let Some(key) = known_again_by {
         text.push_str(&format!("deduplicated_by = {}\n", quoted(key)));
@@ -238,19 +261,14 @@ fn of_writes(named: &NamedBy, hold: Duration) -> Look {
         id,
         text,
         at: Some(Arc::clone(dependency)),
+        by: Some(capture.clone()),
     }
 }
 
-/// What the verdicts on [`looks`] say; `None` where no answers were lost. `hits` is on how many
-/// events the fault acted.
-pub(super) fn read(
-    view: &View<'_>,
-    reference: &Reference,
-    aim: &Aim,
-    hits: u64,
-) -> Option<Doubling> {
+/// What the verdicts on [`looks`] say; `None` where no answers were lost.
+pub(super) fn read(view: &View<'_>, reference: &Reference, aim: &Aim) -> Option<Doubling> {
     let dependency = losing(aim)?;
-    let looks = looks(view.system, reference, aim, view.scenario.hold);
+    let looks = looks(view.system, reference, aim);
     let verdicts = judge(view.history, view.scenario, view.system);
     let of: BTreeMap<&str, &Verdict> = verdicts.iter().map(|one| (&*one.id, one)).collect();
     let found = |look: &Look| of.get(&*look.id).copied();
@@ -275,13 +293,21 @@ pub(super) fn read(
         .filter(|one| one.status != Status::Pass)
         .collect();
     let unknown = |why: String| Some(Doubling::Unknown { why });
+    let lost = lost(view, dependency);
+    let is_proven = |look: &&Look| match &look.by {
+        Some(capture) => is_borne_again(view, reference, dependency, capture),
+        None => true,
+    };
+    let proven = looks.iter().filter(is_own).filter(is_proven);
+    let proven: Vec<&Verdict> = proven.filter_map(found).collect();
     if own.is_empty() {
         unknown(format!(
             "no ledger sees what is added at {dependency}, and nothing that is captured there names it"
         ))
-    } else if hits < SAMPLES_MIN {
+    } else if (lost.len() as u64) < SAMPLES_MIN {
         unknown(format!(
-            "{hits} answers were lost, at least {SAMPLES_MIN} are needed"
+            "{} writes that may add lost their answers, at least {SAMPLES_MIN} are needed",
+            lost.len()
         ))
     } else if !open.is_empty() {
         let reason = |one: &&&Verdict| one.reason.clone().unwrap_or_default();
@@ -289,11 +315,114 @@ pub(super) fn read(
             open.iter()
                 .map(|one| format!("{}: {}", one.id, reason(one))),
         ))
+    } else if proven.is_empty() {
+        unknown(format!(
+            "what is captured at {dependency} may be new for each attempt: no second one bore it again, and there were more writes than operations that make one"
+        ))
+    } else if let Some(why) = unwatched(view, dependency, &lost) {
+        unknown(why)
     } else {
         Some(Doubling::Once {
-            what: joined(own.iter().map(|one| measured(one))),
+            what: joined(proven.iter().map(|one| measured(one))),
         })
     }
+}
+
+/// The writes that may add and whose callers were not told that they were carried out.
+fn lost<'a>(view: &View<'a>, dependency: &str) -> Vec<&'a Attempt> {
+    let mut all = view.system.dependencies.iter();
+    let protocol = all.find(|one| *one.name == *dependency);
+    let protocol = protocol.map_or(Protocol::Tcp, |one| one.protocol);
+    let is_lost = |one: &&Attempt| {
+        let is_hit = !one.faults.is_empty() || one.untold.is_some();
+        let may_add = !protocol.leaves_the_same(&one.operation) && may_have_added(one);
+        is_hit && may_add && !one.acknowledged()
+    };
+    let attempts = view.history.attempts_of(dependency).iter();
+    attempts.filter(is_lost).collect()
+}
+
+fn may_have_added(attempt: &Attempt) -> bool {
+    attempt.applied != Applied::No && attempt.rows != Some(0)
+}
+
+/// Whether a capture is shown to be borne by a second attempt at the same thing: one bore it again
+/// whose first was not told, or the writes that bear it are no more than the operations that make one.
+fn is_borne_again(
+    view: &View<'_>,
+    reference: &Reference,
+    dependency: &Arc<str>,
+    capture: &str,
+) -> bool {
+    let mut all = view.system.dependencies.iter();
+    let Some(own) = all.find(|one| one.name == *dependency) else {
+        return false;
+    };
+    let adds = |name: &str| own.protocol.adds(name);
+    let attempts = view.history.attempts_of(dependency).iter();
+    let attempts = attempts.filter(|one| adds(&one.operation));
+    let bearing = attempts.filter_map(|one| Some((one.captured.get(capture)?, one)));
+    let mut bearing: Vec<(&String, &Attempt)> = bearing.collect();
+    bearing.sort_by_key(|(_, one)| one.began);
+    let mut untold = BTreeSet::new();
+    for (value, attempt) in &bearing {
+        if untold.contains(value) {
+            return true;
+        }
+        if may_have_added(attempt) && !attempt.acknowledged() {
+            untold.insert(*value);
+        }
+    }
+    bearing.retain(|(_, one)| may_have_added(one));
+    let makes_one = |load: &&Load| {
+        let used = reference.use_of(&load.name, dependency);
+        used.is_some_and(|used| used.asked.iter().any(|name| adds(name)))
+    };
+    let loads: Vec<&Load> = view.system.loads.iter().filter(makes_one).collect();
+    let count = |window: Option<Window>| {
+        let is_in = |at| window.is_none_or(|window| window.contains(at));
+        let own = loads.iter().map(|load| {
+            let operations = view.history.operations_of(&load.name).iter();
+            operations.filter(|one| is_in(one.intended)).count()
+        });
+        let writes = bearing.iter().filter(|(_, one)| is_in(one.began));
+        (writes.count() as f64, own.sum::<usize>() as f64)
+    };
+    let usual = view.steady().into_iter().map(|one| count(Some(one)));
+    let usual = usual.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    let each = usual.0 / f64::max(usual.1, 1.0);
+    let each = if each >= ONE_EACH { 1.0 } else { each };
+    let (writes, operations) = count(None);
+    writes > 0.0 && writes <= operations * each
+}
+
+/// Why what is tried again may have come unseen.
+fn unwatched(view: &View<'_>, dependency: &str, lost: &[&Attempt]) -> Option<String> {
+    let last = lost.iter().map(|one| one.waited_for_until()).max()?;
+    let watched = view.history.over().since(last);
+    let pauses = view
+        .calls(dependency)
+        .into_iter()
+        .flat_map(|(_, attempts)| {
+            let pairs = attempts.windows(2).map(|pair| match pair {
+                [first, second] => second.began.since(first.ended),
+                _ => Duration::ZERO,
+            });
+            pairs.collect::<Vec<_>>()
+        });
+    let pause = pauses.max().unwrap_or_default();
+    let needed = pause.max(SETTLE);
+    (watched < needed).then(|| {
+        format!(
+            "what is tried again may have come unseen: the run ended {} after the last write that lost its answer, and {} are needed",
+            format_duration(whole_millis(watched)),
+            format_duration(whole_millis(needed))
+        )
+    })
+}
+
+fn whole_millis(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Why nothing can have been done twice, where all that is asked is known to leave the same.
@@ -329,7 +458,10 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::*;
     use crate::{
-        history::sample::{self, AttemptBuilder, Story, attempt},
+        history::{
+            Outcome,
+            sample::{self, AttemptBuilder, Story, attempt},
+        },
         input::{Problems, Source},
         scenario::from_texts,
     };
@@ -385,18 +517,31 @@ request = { method = "POST", path = "/orders" }
             .healthy(0..60)
             .attempts(usual())
             .attempts(attempts);
+        of_story(SYSTEM, &story)
+    }
+
+    /// What is read of a trial of this system.
+    fn of_story(system: &str, story: &Story) -> Doubling {
         let history = story.history();
         let mut problems = Problems::default();
         let aim = Aim::single(&"payments".into(), Kind::LostReply);
-        let source = Source::new("system.toml", SYSTEM);
+        let source = Source::new("system.toml", system);
         let system = crate::scenario::system_from_text(source.clone(), ".".into(), &mut problems);
-        let system = system.expect("a system");
+        let system = system.unwrap_or_else(|| panic!("{problems:?}"));
         let sample = sample::scenario();
+        let used = super::super::Use {
+            load: "train".into(),
+            dependency: "payments".into(),
+            operations: 60,
+            calls: 60,
+            asked: std::iter::once("POST".into()).collect(),
+        };
         let reference = Reference {
             named_by: named(&View::new(&history, &sample, &system)),
+            uses: vec![used],
             ..Reference::unknown(String::new())
         };
-        let looks = looks(&system, &reference, &aim, Duration::from_secs(2));
+        let looks = looks(&system, &reference, &aim);
         let mut text = "title = \"x\"\nhold = \"2s\"\n[[phase]]\nname = \"steady\"\nlasts = \"10s\"\nsteady = true\n\
             [[phase]]\nname = \"trouble\"\nlasts = \"20s\"\n[[phase.fault]]\nkind = \"lost-reply\"\non = \"payments\"\n\
             [[phase]]\nname = \"recovery\"\nlasts = \"30s\"\n[[expect]]\nid = \"A\"\nthat = \"a\"\nkind = \"recovery\"\nwithin = \"9s\"\n"
@@ -414,7 +559,163 @@ request = { method = "POST", path = "/orders" }
             panic!("{problems:?}");
         };
         let view = View::new(&history, &scenario, &system);
-        read(&view, &reference, &aim, 10).expect("answers were lost")
+        read(&view, &reference, &aim).expect("answers were lost")
+    }
+
+    /// Why it is not known whether anything was done twice.
+    fn unknown(found: Doubling) -> String {
+        match found {
+            Doubling::Unknown { why } => why,
+            known => panic!("{known:?}"),
+        }
+    }
+
+    #[test]
+    fn nothing_can_be_done_twice_only_where_all_that_is_asked_is_known_to_leave_the_same() {
+        let asked = |protocol: &str, operations: &[&str]| {
+            let system = SYSTEM.replace("protocol = \"http\"", &format!("protocol = {protocol:?}"));
+            let captured = system.lines().filter(|line| !line.starts_with("capture"));
+            let system = captured.collect::<Vec<_>>().join("\n");
+            let each = (0u64..).zip(operations.iter().cycle()).take(12);
+            let attempts = each.map(|(nth, name)| {
+                let one = attempt("payments", 11_000 + nth * 100, 11_050 + nth * 100);
+                let one = one.operation(name).hit().gave_up();
+                one.applied(Applied::Yes)
+            });
+            of_story(&system, &Story::new().healthy(0..60).attempts(attempts))
+        };
+        for (protocol, operations) in [
+            ("postgres", &["SELECT", "COMMIT"][..]),
+            ("mysql", &["SELECT"]),
+            ("redis", &["GET", "SET", "DEL"]),
+            ("http", &["GET", "PUT", "DELETE"]),
+        ] {
+            let found = asked(protocol, operations);
+            assert!(matches!(found, Doubling::Nothing { .. }), "{found:?}");
+        }
+        for (protocol, operations) in [
+            ("postgres", &["SELECT", "UPDATE", "COMMIT"][..]),
+            ("postgres", &["CALL"]),
+            ("postgres", &["COPY"]),
+            ("postgres", &["MERGE"]),
+            ("mysql", &["LOAD"]),
+            ("redis", &["GET", "EVAL"]),
+            ("redis", &["FCALL"]),
+        ] {
+            let why = unknown(asked(protocol, operations));
+            assert!(why.starts_with("no ledger sees"), "{protocol} {why}");
+        }
+    }
+
+    /// A charge a second, each for an operation of `train`, that names itself so; ten of them lose
+    /// their answers, each of which is tried again as `again` says.
+    fn each_second(
+        name: &str,
+        again: impl Fn(AttemptBuilder, u64) -> Option<AttemptBuilder>,
+    ) -> Story {
+        let post = |began: u64| attempt("payments", began, began + 20).operation("POST");
+        let charges = (0..60u64).flat_map(|nth| {
+            let began = nth * 1_000 + 100;
+            let first = post(began).captured(name, &format!("n-{nth}"));
+            if !(11..21).contains(&nth) {
+                return vec![first];
+            }
+            let lost = first.hit().gave_up().applied(Applied::Yes);
+            let mut both = vec![lost];
+            both.extend(again(post(began + 200), nth));
+            both
+        });
+        let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+        let story = story.load("train", 0..60, 1, Outcome::Ok, 20);
+        story.attempts(charges.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_name_that_may_be_new_for_each_attempt_says_nothing() {
+        let system = SYSTEM.replace(
+            "order = \"header:x-order\", ",
+            "trace = \"header:x-trace\", ",
+        );
+        let read = |again: &dyn Fn(AttemptBuilder, u64) -> Option<AttemptBuilder>| {
+            of_story(&system, &each_second("trace", again))
+        };
+        let why = unknown(read(&|one, nth| {
+            Some(one.captured("trace", &format!("another-{nth}")))
+        }));
+        assert!(why.contains("may be new for each attempt"), "{why}");
+        // Nobody tried again: a write for each operation.
+        let untried = read(&|_, _| None);
+        assert!(matches!(&untried, Doubling::Once { .. }), "{untried:?}");
+        // The second bore it again, and changed nothing.
+        let same = |one: AttemptBuilder, nth| Some(one.captured("trace", &format!("n-{nth}")));
+        let known_again = read(&|one, nth| same(one, nth).map(|one| one.rows(0)));
+        assert!(
+            matches!(&known_again, Doubling::Once { .. }),
+            "{known_again:?}"
+        );
+        let twice = read(&same);
+        assert!(matches!(&twice, Doubling::Doubled { .. }), "{twice:?}");
+    }
+
+    #[test]
+    fn a_ledger_says_nothing_where_only_reads_lost_their_answers() {
+        let system = format!(
+            "{}capture = {{ id = \"json:/id\" }}\n[ledger.charged]\naccepted = {{ load = \"train\", id = \"id\" }}\n\
+             delivered = {{ dependency = \"payments\", operation = \"POST\", id = \"order\" }}\n",
+            SYSTEM
+        );
+        let work = |is_lost: fn(u64) -> bool, again: fn(u64) -> Option<u64>| {
+            let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+            let story = (0..40u64).fold(story, |story, nth| {
+                let (began, id) = (nth * 1_000, format!("order-{nth}"));
+                let one = charge(began + 100, &id);
+                let one = match is_lost(nth) {
+                    true => one.hit().gave_up().applied(Applied::Yes),
+                    false => one,
+                };
+                let tried = again(nth).map(|after| charge(began + after, &id));
+                story
+                    .work(began, &id, Outcome::Ok)
+                    .attempt(one)
+                    .attempts(tried)
+            });
+            let reads = (0..5u64).map(|nth| {
+                let one = attempt("payments", 12_000 + nth * 500, 12_200 + nth * 500);
+                one.operation("GET").hit().gave_up().applied(Applied::Yes)
+            });
+            of_story(&system, &story.attempts(reads).watched(60_000))
+        };
+        let why = unknown(work(|_| false, |_| None));
+        assert!(why.starts_with("0 writes that may add lost"), "{why}");
+        let is_lost = |nth| (12..16).contains(&nth);
+        let once = work(is_lost, |_| None);
+        let Doubling::Once { what } = &once else {
+            panic!("{once:?}");
+        };
+        assert!(what.contains("charged: 0 of 40"), "{what}");
+        let twice = work(is_lost, |nth| (nth == 13).then_some(500));
+        assert!(matches!(&twice, Doubling::Doubled { .. }), "{twice:?}");
+    }
+
+    #[test]
+    fn what_is_tried_again_later_than_was_watched_is_not_known_to_be_done_once() {
+        let keyed = |late: u64| {
+            of(again(move |one, nth, again| {
+                let key = format!("key-{nth}");
+                let one = one.captured("key", &key).sdk(&key, again as u32 + 1);
+                match (nth, again) {
+                    (0, 1) => charge(11_020 + late, "order-0")
+                        .captured("key", &key)
+                        .sdk(&key, 2),
+                    _ => one,
+                }
+            }))
+        };
+        let once = keyed(40_000);
+        assert!(matches!(&once, Doubling::Once { .. }), "{once:?}");
+        let why = unknown(keyed(46_000));
+        assert!(why.contains("may have come unseen"), "{why}");
+        assert!(why.contains("46s are needed"), "{why}");
     }
 
     #[test]
@@ -450,19 +751,19 @@ request = { method = "POST", path = "/orders" }
         let view = View::new(&history, &sample, &system);
         let aim = Aim::single(&"backup".into(), Kind::LostReply);
         let reference = Reference::unknown(String::new());
-        let nothing = read(&view, &reference, &aim, 10);
+        let nothing = read(&view, &reference, &aim);
         let why = "no ledger sees what is added at backup";
         assert!(matches!(&nothing, Some(Doubling::Unknown { why: said }) if said.starts_with(why)));
         let puts = (0..5u64).map(|nth| attempt("backup", 11_000 + nth, 12_000).hit());
         let history = Story::new().healthy(0..60).attempts(puts).history();
         let view = View::new(&history, &sample, &system);
-        let replaced = read(&view, &reference, &aim, 10);
+        let replaced = read(&view, &reference, &aim);
         assert!(
             matches!(&replaced, Some(Doubling::Nothing { .. })),
             "{replaced:?}"
         );
         let hang = Aim::single(&"backup".into(), Kind::Hang);
-        assert_eq!(read(&view, &reference, &hang, 10), None);
+        assert_eq!(read(&view, &reference, &hang), None);
     }
 
     #[test]
@@ -502,7 +803,7 @@ request = { method = "POST", path = "/orders" }
                     }
                 }
             }
-            let looks = looks(&system, &reference, &aim, Duration::from_secs(2));
+            let looks = looks(&system, &reference, &aim);
             looks.into_iter().map(|one| one.id).collect::<Vec<_>>()
         };
         assert!(!system.ledgers.is_empty());

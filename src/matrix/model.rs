@@ -1,10 +1,15 @@
 //! What a matrix is made of. It is also what `matrix.json` holds, so a field that is renamed or taken
 //! away is another [`MATRIX_VERSION`].
 
-use super::{Delay, Doubling, Found, Kind, Reference, Use, findings};
-use crate::{expectation::Status, units::Micros};
+use super::{Delay, Doubling, Found, Kind, Patience, Reference, Use, findings};
+use crate::{
+    expectation::Status,
+    policy::Declared,
+    scenario::System,
+    units::Micros,
+};
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// The version of `matrix.json`.
 pub const MATRIX_VERSION: u32 = 1;
@@ -64,6 +69,26 @@ impl Matrix {
             Status::Pass
         } else {
             Status::Inconclusive
+        }
+    }
+
+    /// What is known of how long the clients of a dependency wait: what is declared, and what its
+    /// trial of a hang showed.
+    pub fn patience(&self, system: &System, dependency: &str) -> Patience {
+        let is_hang = |one: &&Trial| {
+            let aim = &one.aim;
+            *aim.dependency == *dependency && aim.kind == Kind::Hang && aim.beside.is_none()
+        };
+        let hung = self.trials.iter().find(is_hang).and_then(Trial::tried);
+        let mut all = system.dependencies.iter();
+        let own = all.find(|one| *one.name == *dependency);
+        let declared = own.and_then(|one| one.policy.as_ref());
+        let time = Duration::from_micros;
+        Patience {
+            declared: declared.and_then(Declared::timeout),
+            seen: hung
+                .and_then(|tried| tried.waited_us)
+                .map(|(low, high)| (time(low), time(high))),
         }
     }
 

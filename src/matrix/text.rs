@@ -2,7 +2,8 @@
 //! left as one that can be run again.
 
 use super::{
-    Aftermath, Aim, Cell, Counts, Delay, Doubling, Found, Met, Reference, Trial, doubling::looks,
+    Aftermath, Aim, Cell, Counts, Delay, Doubling, Found, Met, Patience, Reference, Trial,
+    doubling::{looks, watched_for},
 };
 use crate::{
     policy::samples::{percent, samples_needed},
@@ -33,6 +34,25 @@ impl Lengths {
             .saturating_sub(seen)
             .max(Duration::from_secs(1))
     }
+
+    /// These, where something is looked for that may be done twice long enough for what is tried
+    /// again late to be seen. What is left to be as before is what it was.
+    #[must_use]
+    pub fn awaiting(
+        self,
+        aim: &Aim,
+        system: &System,
+        reference: &Reference,
+        patience: Patience,
+    ) -> Self {
+        let needed = watched_for(system, reference, aim, patience).unwrap_or_default();
+        let hold = self.hold.max(needed);
+        Self {
+            hold,
+            recovery: self.recovery + (hold - self.hold),
+            ..self
+        }
+    }
 }
 
 /// Shares that a load can be required to be answered, the strictest first.
@@ -62,8 +82,8 @@ pub fn trial_text(
 }
 
 /// The tables that look for what was done twice in a trial of lost answers; nothing in any other.
-pub fn once_text(aim: &Aim, system: &System, reference: &Reference, hold: Duration) -> String {
-    let looks = looks(system, reference, aim, hold);
+pub fn once_text(aim: &Aim, system: &System, reference: &Reference) -> String {
+    let looks = looks(system, reference, aim);
     looks.into_iter().map(|one| one.text).collect()
 }
 
@@ -110,7 +130,7 @@ pub fn finding_text(trial: &Trial, relied: &Relied<'_>) -> Result<Option<String>
         expects.push_str(ALIVE);
     }
     if let Some(Doubling::Doubled { by, .. }) = &tried.doubling {
-        let looks = looks(relied.system, relied.reference, &trial.aim, lengths.hold);
+        let looks = looks(relied.system, relied.reference, &trial.aim);
         let failed = looks.into_iter().filter(|look| by.contains(&look.id));
         expects.extend(failed.map(|look| look.text));
     }
@@ -496,6 +516,39 @@ mod tests {
             expects == 1 && text.contains("kind   = \"no-double-effect\""),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_is_tried_again_late_is_awaited_where_something_is_looked_for_alone() {
+        let system = system();
+        let lengths = |kind, named: bool, patience| {
+            let named_by = NamedBy {
+                dependency: "http".into(),
+                capture: "order".to_owned(),
+                known_again_by: None,
+            };
+            let reference = Reference {
+                named_by: named.then_some(named_by).into_iter().collect(),
+                ..Reference::unknown(String::new())
+            };
+            let aim = Aim::single(&"http".into(), kind);
+            let own = LENGTHS.awaiting(&aim, &system, &reference, patience);
+            (own.hold.as_secs(), own.recovery.as_secs(), own.within())
+        };
+        let (as_before, within) = ((2, 30), LENGTHS.within());
+        let nobody = Patience::default();
+        let seen = Patience {
+            seen: Some((Duration::from_secs(1), Duration::from_secs(3))),
+            ..nobody
+        };
+        for (found, expected) in [
+            (lengths(Kind::Hang, true, seen), as_before),
+            (lengths(Kind::LostReply, false, seen), as_before),
+            (lengths(Kind::LostReply, true, nobody), (5, 33)),
+            (lengths(Kind::LostReply, true, seen), (8, 36)),
+        ] {
+            assert_eq!(found, (expected.0, expected.1, within));
+        }
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::{
     history::History,
     input::{Problems, Source, render},
     matrix::{
-        self, Aftermath, Aim, Delay, Kind, Lengths, Matrix, Patience, Reference, State, Trial,
-        Tried, Wanted, in_time, once_text, too_late, trial_text,
+        self, Aftermath, Aim, Delay, Kind, Lengths, Matrix, Reference, State, Trial, Tried, Wanted,
+        in_time, once_text, too_late, trial_text,
     },
     scenario::{Scenario, Start, System, Upstream, from_texts, system_from_text},
     seed::Seed,
@@ -380,12 +380,20 @@ impl Rehearsal<'_> {
     async fn made_once(&self, place: usize, aim: Aim) -> Trial {
         let delay = self.delay(&aim);
         let lengths = self.settings.lengths(self.system, delay.as_ref());
+        let (reference, patience) = {
+            let matrix = self.matrix.lock();
+            let patience = matrix.patience(self.system, &aim.dependency);
+            (matrix.reference.clone(), patience)
+        };
+        let lengths = match &reference {
+            Some(one) => lengths.awaiting(&aim, self.system, one, patience),
+            None => lengths,
+        };
         let text = match trial_text(&aim, self.system, &lengths, delay.as_ref()) {
             Ok(text) => text,
             Err(why) => return Trial::left_out(aim, why),
         };
-        let reference = self.matrix.lock().reference.clone();
-        let once = reference.map(|one| once_text(&aim, self.system, &one, lengths.hold));
+        let once = reference.map(|one| once_text(&aim, self.system, &one));
         let text = text + &once.unwrap_or_default();
         let folder = format!("{:02}-{}", place + 1, aim.file_stem());
         let name = format!("{folder}.toml");
@@ -469,20 +477,7 @@ impl Rehearsal<'_> {
             return None;
         }
         let matrix = self.matrix.lock();
-        let of_it = |one: &&Trial| one.aim.dependency == aim.dependency;
-        let hang = |one: &&Trial| one.aim.kind == Kind::Hang && one.aim.beside.is_none();
-        let hung = matrix.trials.iter().filter(of_it).find(hang);
-        let waited = hung
-            .and_then(Trial::tried)
-            .and_then(|tried| tried.waited_us);
-        let dependencies = &self.system.dependencies;
-        let dependency = dependencies.iter().find(|one| one.name == aim.dependency);
-        let declared = dependency.and_then(|one| one.policy.as_ref());
-        let patience = Patience {
-            declared: declared.and_then(crate::policy::Declared::timeout),
-            seen: waited
-                .map(|(low, high)| (Duration::from_micros(low), Duration::from_micros(high))),
-        };
+        let patience = matrix.patience(self.system, &aim.dependency);
         let reference = matrix.reference.as_ref();
         let uses = |load: &Arc<str>| {
             let known = reference.and_then(|one| one.use_of(load, &aim.dependency));
