@@ -364,8 +364,9 @@ either is certainly another than before the policy changed, which is a regressio
 changed nothing; if it was meant to, say `--allow-policy-changes`.
 
 Two matrices, or two searches for metastability, are compared in the same way: of a matrix.json what
-each load met with in each trouble, and what became of the system; of a metastability.json whether
-the boundary moved outside its interval, by more runs than chance explains.
+each load met with in each trouble, what became of the system, and what its clients did; of a
+metastability.json whether the boundary moved outside its interval, by more runs than chance
+explains.
 
 Exit status: 0 no regression, 1 a requirement that passed fails, a measure is worse or a policy
 changed, 2 none of these is seen but it cannot be told (a scenario is missing; the new run broke

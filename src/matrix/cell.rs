@@ -132,6 +132,7 @@ impl Reading<'_> {
             aftermath,
             waited_us: waited(&claims),
             policy: self.policy(&claims),
+            claims: kept(claims),
             leant_on: self.leant_on(),
             exits: self.exits(),
             doubling: doubling::read(self.view, self.reference, self.aim),
@@ -473,6 +474,16 @@ fn waited(claims: &[Claim]) -> Option<(u64, u64)> {
     });
     let times: Vec<u64> = times.collect();
     Some((times.iter().min().copied()?, times.iter().max().copied()?))
+}
+
+/// What of the claims a comparison needs.
+fn kept(claims: Vec<Claim>) -> Vec<Claim> {
+    const BESIDE: [Aspect; 2] = [Aspect::ConnectTimeout, Aspect::BetweenBytesTimeout];
+    let is_kept = |one: &Claim| {
+        let is_meant = IN_SHORT.contains(&one.aspect) || BESIDE.contains(&one.aspect);
+        is_meant && one.is_remarkable()
+    };
+    claims.into_iter().filter(is_kept).collect()
 }
 
 /// What is known of a dependency's clients, a sentence each.

@@ -364,6 +364,7 @@ pub(crate) mod tests {
                 },
                 waited_us: None,
                 policy: vec!["PutObject: attempts a call 3".to_owned()],
+                claims: Vec::new(),
                 leant_on: Vec::new(),
                 exits: Vec::new(),
                 doubling: None,

@@ -4,7 +4,7 @@
 use super::{Delay, Doubling, Found, Kind, Patience, Reference, Use, findings};
 use crate::{
     expectation::Status,
-    policy::Declared,
+    policy::{Claim, Declared},
     scenario::System,
     units::Micros,
 };
@@ -277,6 +277,9 @@ pub struct Tried {
     pub waited_us: Option<(u64, u64)>,
     /// What the dependency's clients did, a sentence each.
     pub policy: Vec<String>,
+    /// The same as it was inferred, of the first dependency in trouble: what comparisons rest on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
     /// Other dependencies that were called more than before: what the system leant on.
     pub leant_on: Vec<Arc<str>>,
     /// Instances that ended on their own account.

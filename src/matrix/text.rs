@@ -417,6 +417,7 @@ mod tests {
             aftermath: Aftermath::Steady { after_us: 0 },
             waited_us: None,
             policy: Vec::new(),
+            claims: Vec::new(),
             leant_on: Vec::new(),
             exits: Vec::new(),
             doubling: None,

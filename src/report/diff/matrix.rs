@@ -2,14 +2,17 @@
 //!
 //! What a load met with is a verdict: where it came through and no longer does, that is no more chance
 //! than a requirement that failed. Of two shares of failures the difference is tested; a trial is one
-//! stretch, in which the operations of a second share their fate. What was shown before and is not
-//! shown now cannot be told, and then nothing is called well.
+//! stretch, in which the operations of a second share their fate. Of the slowest hundredth each matrix
+//! has one value alone, which must differ by far to be called another. What the clients do is compared
+//! as between two runs. What was shown before and is not shown now cannot be told, and then nothing is
+//! called well.
 
 use super::{
     Change, DIFF_VERSION, Diff, LEVEL, ScenarioDiff, Side, changes,
-    finding::{Counted, Found, Good, POINTS, Verdict, once, share},
+    finding::{Counted, Found, Good, POINTS, TIME_LEAST_US, Verdict, once, share},
     outcome,
     pairs::unless,
+    policies::of_claims,
     rows, sort,
 };
 use crate::{
@@ -25,6 +28,19 @@ const CLIENTS: &str = "clients";
 
 /// The part by which the length or the delay of a trouble may differ between two that are alike.
 const ALIKE: f64 = 0.2;
+
+/// The times that the slowest hundredth of a cell must be longer or shorter by to be another.
+const P99_TIMES: u64 = 2;
+
+/// By how much, in microseconds, the slowest hundredth must be longer or shorter besides.
+const P99_LEAST_US: u64 = 100_000;
+
+/// With fewer operations the slowest hundredth is the slowest one alone, which one pause of the
+/// machine makes late.
+const P99_OPERATIONS: u64 = 100;
+
+/// By so much, in microseconds, no pause of the machine makes the slowest one late.
+const PAUSE_MAX_US: u64 = 1_000_000;
 
 /// Compares two matrices; the files are what they are called.
 pub fn compare_matrices(old: (&str, &Matrix), new: (&str, &Matrix), noise: f64) -> Diff {
@@ -200,7 +216,54 @@ fn of_trial<'a>(before: &Trial, after: &Trial, noise: f64) -> Vec<(&'a str, Foun
     ));
     found.extend(exits(old, new).map(|one| (SYSTEM, one)));
     found.extend(doubled(old, new).map(|one| (SYSTEM, one)));
+    let of = &after.aim.dependency;
+    let clients = clients(of, old, new, unlike.as_ref(), noise);
+    found.extend(clients.into_iter().map(|one| (CLIENTS, one)));
     found
+}
+
+/// What the clients of the dependency in trouble do. A matrix that keeps nothing of it but how long
+/// they wait is compared by that.
+fn clients(of: &str, old: &Tried, new: &Tried, unlike: Option<&String>, noise: f64) -> Vec<Found> {
+    if !old.claims.is_empty() && !new.claims.is_empty() {
+        return of_claims((&old.claims, &new.claims), noise, unlike);
+    }
+    waits(of, old.waited_us, new.waited_us, unlike, noise)
+        .into_iter()
+        .collect()
+}
+
+/// How long clients wait for a first byte, the shortest and the longest of each matrix.
+fn waits(
+    of: &str,
+    old: Option<(u64, u64)>,
+    new: Option<(u64, u64)>,
+    unlike: Option<&String>,
+    noise: f64,
+) -> Option<Found> {
+    let is_beyond =
+        |more: u64, less: u64| more as f64 > less as f64 * (1.0 + noise) + TIME_LEAST_US as f64;
+    let verdict = match (old, new) {
+        (None, None) => return None,
+        (Some(_), None) => Verdict::unknown("the new matrix does not show it"),
+        (None, Some(_)) => Verdict::unknown("the old matrix does not show it"),
+        (Some(before), Some(after)) => {
+            let are_apart = is_beyond(after.0, before.1) || is_beyond(before.0, after.1);
+            let change = match are_apart {
+                true => Change::Changed,
+                false => Change::NoChange,
+            };
+            Verdict::Fact(change, None)
+        }
+    };
+    let said = |one: Option<(u64, u64)>| match one {
+        None => "–".to_owned(),
+        Some((low, high)) if low == high => span(low),
+        Some((low, high)) => format!("{} to {}", span(low), span(high)),
+    };
+    let verdict = unless(unlike.cloned(), verdict);
+    let values = (said(old), said(new), verdict);
+    Some(row(of, "wait for a first byte", values))
 }
 
 fn row(of: &str, what: &str, (old, new, verdict): (String, String, Verdict)) -> Found {
@@ -251,15 +314,36 @@ fn of_cell<'a>(
     }
     let is_timed = |cell: &Cell| matches!(cell.met, Met::Answered | Met::Degraded);
     if is_timed(old) && is_timed(new) && (old.uses || new.uses) {
-        let (was, is, verdict) = once(Some(old.p99_us), Some(new.p99_us), "never", 0);
-        let verdict = unless(unlike.cloned(), verdict);
-        found.push((MEASURES, row(load, "p99", (was, is, verdict))));
+        let verdict = unless(unlike.cloned(), slowest(old, new));
+        let values = (span(old.p99_us), span(new.p99_us), verdict);
+        found.push((MEASURES, row(load, "p99", values)));
     }
     if old.met.is_telling() || new.met.is_telling() {
         found.push((SYSTEM, aftermath(load, old.aftermath, new.aftermath)));
     }
     found.extend(tries(old, new).map(|one| (CLIENTS, one)));
     found
+}
+
+/// Whether the slowest hundredth of what was answered takes another time.
+fn slowest(old: &Cell, new: &Cell) -> Verdict {
+    let (before, after) = (old.p99_us, new.p99_us);
+    let apart = before.abs_diff(after);
+    let is_far = before.max(after) >= before.min(after).saturating_mul(P99_TIMES);
+    if apart < P99_LEAST_US || !is_far {
+        return Verdict::Fact(Change::NoChange, None);
+    }
+    let operations = old.counts.all().min(new.counts.all());
+    if operations < P99_OPERATIONS && apart < PAUSE_MAX_US {
+        return Verdict::unknown(format!(
+            "fewer than {P99_OPERATIONS} operations: it may be one pause"
+        ));
+    }
+    let change = match after > before {
+        true => Change::Worse,
+        false => Change::Better,
+    };
+    Verdict::Fact(change, None)
 }
 
 /// How many operations of a cell there are in a second: so many share their fate.
@@ -371,6 +455,7 @@ mod tests {
     use super::*;
     use crate::{
         matrix::{Kind, State, sample},
+        policy::{Aspect, Basis, Claim, Finding},
         report::diff::{FORMATS, Outcome},
     };
 
@@ -541,6 +626,96 @@ mod tests {
         );
         let p99 = change(&diff, "s3 slow", "train", "p99");
         assert_eq!(p99, Some(Change::CannotBeTold));
+    }
+
+    #[test]
+    fn the_slowest_hundredth_is_another_where_it_is_twice_as_long_and_no_pause() {
+        let p99 = |before: u64, after: u64, operations: u64| {
+            let of = |millis: u64| {
+                changed(Kind::Slow, |tried| {
+                    tried.cells[0].met = Met::Answered;
+                    tried.cells[0].counts.ok = operations;
+                    tried.cells[0].counts.failed = 0;
+                    tried.cells[0].p99_us = millis * 1_000;
+                })
+            };
+            let diff = compared(&of(before), &of(after));
+            let change = change(&diff, "s3 slow", "train", "p99").expect("a row");
+            (change, diff.outcome)
+        };
+        let green = Outcome::NoRegression;
+        for (before, after, operations, expected) in [
+            (20, 4_900, 300, (Change::Worse, Outcome::Regression)),
+            (20, 4_900, 30, (Change::Worse, Outcome::Regression)),
+            (4_900, 20, 300, (Change::Better, green)),
+            (20, 110, 300, (Change::NoChange, green)),
+            (1_000, 1_900, 300, (Change::NoChange, green)),
+            (20, 400, 300, (Change::Worse, Outcome::Regression)),
+            (20, 400, 30, (Change::CannotBeTold, green)),
+        ] {
+            let found = p99(before, after, operations);
+            assert_eq!(found, expected, "{before} {after} {operations}");
+        }
+    }
+
+    #[test]
+    fn what_clients_do_is_compared_as_between_runs_or_by_how_long_they_waited() {
+        let claim = |aspect, finding| Claim {
+            dependency: "s3".into(),
+            operation: Some("PutObject".into()),
+            cause: None,
+            window: Default::default(),
+            aspect,
+            detail: None,
+            finding,
+            samples: 40,
+            basis: Basis::Headers,
+        };
+        let claims = |attempts: u64, millis: u64| {
+            let (value_us, value) = (millis * 1_000, attempts);
+            let time = Finding::Time {
+                value_us,
+                low_us: value_us - value_us / 50,
+                high_us: value_us + value_us / 50,
+                confidence: 0.95,
+            };
+            let count = Finding::Count {
+                value,
+                low: value,
+                high: value,
+            };
+            let both = [
+                claim(Aspect::Attempts, count),
+                claim(Aspect::WholeCall, time),
+            ];
+            changed(Kind::Hang, |tried| tried.claims = both.to_vec())
+        };
+        let rows = |old: &Matrix, new: &Matrix| {
+            let diff = compared(old, new);
+            let hang = diff.scenarios.iter().find(|one| one.title == "s3 hang");
+            let rows = hang.expect("a trial").rows.clone().into_iter();
+            let own = rows.filter(|row| row.section == CLIENTS && row.what != "tries a call");
+            let own: Vec<_> = own.map(|row| row.change).collect();
+            (own, diff.outcome)
+        };
+        let (same, green) = (Change::NoChange, Outcome::NoRegression);
+        let (was, is) = (claims(5, 6_100), claims(3, 170));
+        assert_eq!(rows(&was, &was), (vec![same, same], green));
+        let (found, outcome) = rows(&was, &is);
+        assert_eq!(found, [Change::Changed, Change::Changed]);
+        assert_eq!(outcome, Outcome::Regression);
+        // Of matrices that keep no claims, by the times alone.
+        let waits = |low: u64, high: u64| {
+            changed(Kind::Hang, |tried| {
+                tried.waited_us = Some((low * 1_000, high * 1_000));
+            })
+        };
+        let long = waits(5_800, 6_100);
+        assert_eq!(rows(&long, &waits(6_000, 6_300)), (vec![same], green));
+        let short = rows(&long, &waits(170, 170));
+        assert_eq!(short, (vec![Change::Changed], Outcome::Regression));
+        let unseen = rows(&long, &sample());
+        assert_eq!(unseen, (vec![Change::CannotBeTold], green));
     }
 
     #[test]

@@ -46,7 +46,23 @@ fn claims(one: &ScenarioReport) -> &[Claim] {
 }
 
 fn compare(pair: &Pair<'_>) -> Vec<Found> {
-    let (old, new) = (claims(pair.old), claims(pair.new));
+    let version = |one: &ScenarioReport| one.policies.as_ref().map(|all| all.version);
+    let inferred_otherwise = (version(pair.old) != version(pair.new))
+        .then(|| "the runs' policies were inferred in different ways".to_owned());
+    let why = pair.incomparable().or(inferred_otherwise);
+    of_claims(
+        (claims(pair.old), claims(pair.new)),
+        pair.noise,
+        why.as_ref(),
+    )
+}
+
+/// The claims of two runs, old and new. `why`: why nothing can be told of the two, if so.
+pub(super) fn of_claims(
+    (old, new): (&[Claim], &[Claim]),
+    noise: f64,
+    why: Option<&String>,
+) -> Vec<Found> {
     let find = |all: &'static str, list: &[Claim], one: &Claim| {
         let mut list = list.iter();
         (all, list.find(|other| is_same(other, one)).cloned())
@@ -54,7 +70,7 @@ fn compare(pair: &Pair<'_>) -> Vec<Found> {
     let mut found = Vec::new();
     for after in new {
         match find("old", old, after) {
-            (_, Some(before)) => found.push(both(pair, &before, after)),
+            (_, Some(before)) => found.push(both(&before, after, noise, why)),
             (lacking, None) => found.extend(alone(after, lacking)),
         }
     }
@@ -102,11 +118,8 @@ fn alone(claim: &Claim, lacking: &str) -> Option<Found> {
     claim.is_remarkable().then(|| row(claim, old, new, why))
 }
 
-fn both(pair: &Pair<'_>, old: &Claim, new: &Claim) -> Found {
-    let version = |one: &ScenarioReport| one.policies.as_ref().map(|all| all.version);
-    let inferred_otherwise = (version(pair.old) != version(pair.new))
-        .then(|| "the runs' policies were inferred in different ways".to_owned());
-    let verdict = match standing(old, new, pair.noise) {
+fn both(old: &Claim, new: &Claim, noise: f64, why: Option<&String>) -> Found {
+    let verdict = match standing(old, new, noise) {
         Standing::Same => Verdict::Fact(Change::NoChange, None),
         Standing::Unknown(why) => Verdict::unknown(why),
         Standing::Other if [old, new].iter().any(|one| one.basis == Basis::Grouped) => {
@@ -116,12 +129,11 @@ fn both(pair: &Pair<'_>, old: &Claim, new: &Claim) -> Found {
         Standing::Other if NOTICED.contains(&new.aspect) => Verdict::Fact(Change::Changed, None),
         Standing::Other => Verdict::Fact(Change::Different, None),
     };
-    let why = pair.incomparable().or(inferred_otherwise);
     row(
         new,
         old.finding.to_string(),
         new.finding.to_string(),
-        unless(why, verdict),
+        unless(why.cloned(), verdict),
     )
 }
 
