@@ -142,7 +142,7 @@ async fn an_attempt_is_a_span_below_that_of_who_asked_with_the_fault_that_acted(
         ("http.response.status_code", "503"),
         ("error.type", "503"),
         ("brownout.dependency", "stock"),
-        ("brownout.applied", "yes"),
+        ("brownout.applied", "no"),
     ] {
         assert_eq!(said[key], value, "{key}");
     }
