@@ -4,7 +4,9 @@
 //! judged fault) to the end of the last second before its lifting in which less than 99 % of the load
 //! were answered, by whomever and however slowly; from there it must be answered for a `hold`. A load
 //! that is lost later, or again, is so not served until it is for good. What is answered only when the
-//! fault is lifted is not served by anybody, and fewer than three answers show nothing.
+//! fault is lifted is not served by anybody, and lost: an answer counts if it came before that, or if
+//! the operation had by then not been open for longer than those took that were answered in the last
+//! `hold` before, or in the steady phases. Fewer than three answers show nothing.
 
 use super::{
     Evidence, Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Status, names,
@@ -24,7 +26,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         text: "\
             A load is served again, by whatever stands in, while the fault still lasts. The time \
             runs from the fault to the end of the last second in which less than 99% of the load \
-            were answered; from there it must be answered for a `hold`.",
+            were answered; from there it must be answered for a `hold`. What hangs until the fault \
+            is lifted, and is answered then, is lost.",
         evidence: "\
             The load's operations, second by second, after the arming of the fault.",
         doubt: "\
@@ -53,6 +56,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
     ],
     parse,
 };
+
+/// How much longer than usual an operation may be open at the lifting: what is noise.
+const SLACK: Duration = Duration::from_millis(100);
 
 /// See [`DEF`].
 #[derive(Debug)]
@@ -86,7 +92,36 @@ fn loss<'a>(view: &View<'a>) -> Option<&'a FaultSpan> {
     of_instance.or(faults.first()).map(|(span, _)| *span)
 }
 
+/// Whether an operation was answered only after the lifting, and had then been open for longer than
+/// `patience`: nobody would have served it.
+fn hung(one: &Operation, span: &FaultSpan, patience: Duration) -> bool {
+    let is_open =
+        span.armed <= one.intended && one.intended < span.lifted && span.lifted < one.ended;
+    is_open && one.answered() && !one.cut && span.lifted.since(one.intended) > patience
+}
+
+/// What was lost, in words.
+fn shown(one: &Operation) -> String {
+    match one.answered() {
+        true => format!("{}, when the fault was lifted", one.describe()),
+        false => one.describe(),
+    }
+}
+
 impl Failover {
+    /// The longest that an answer took of late before the lifting, or in the steady phases.
+    fn usual(&self, view: &View<'_>, span: &FaultSpan) -> Duration {
+        let began = Window::new(span.armed, span.lifted);
+        let late = view
+            .operations_in(&self.load, began)
+            .iter()
+            .filter(|one| one.ended <= span.lifted && span.lifted < one.ended + view.scenario.hold);
+        let before = view.steady_operations(&self.load);
+        let all = late.chain(before);
+        let answered = all.filter(|one| one.answered() && !one.cut);
+        answered.map(Operation::latency).max().unwrap_or_default()
+    }
+
     /// When it was answered for good, if it was while the fault still lasted. `seconds` are those
     /// from the arming on, with whether each was answered.
     fn back(
@@ -116,7 +151,9 @@ impl Failover {
         let (armed, end) = (span.armed, view.history.end);
         let mut steady =
             Steady::new(view.scenario, view.system, Criteria::ANSWERED).only(&self.load);
-        steady.observe_history(view.history, armed);
+        let patience = self.usual(view, span) + SLACK;
+        let is_lost = |one: &Operation| hung(one, span, patience);
+        steady.observe_history_but(view.history, armed, is_lost);
         let back = self.back(view, span, &steady.decided(end));
         // What is answered only after the lifting is no answer to the fault.
         let answered = back.map_or(0, |back| {
@@ -128,14 +165,14 @@ impl Failover {
         let failed: Vec<_> = view
             .operations_in(&self.load, Window::new(armed, span.lifted))
             .iter()
-            .filter(|one| !one.answered() && !one.cut)
+            .filter(|one| (!one.answered() && !one.cut) || is_lost(one))
             .collect();
         let count = view
             .operations_in(&self.load, Window::new(armed, span.lifted))
             .len();
         let evidence = failed
             .iter()
-            .map(|one| Evidence::of_operation(one.intended, one, one.describe()));
+            .map(|one| Evidence::of_operation(one.intended, one, shown(one)));
         let took = back.map(|back| back.since(armed));
         let measured = match took {
             Some(took) => format!(
@@ -265,6 +302,14 @@ mod tests {
             .load("ask", 10 + seconds..60, 20, Outcome::Ok, 500)
     }
 
+    /// `ask` fails until the first of these seconds and then takes three seconds until the other.
+    fn lost_until(from: u64, to: u64) -> Story {
+        Story::new()
+            .healthy(0..10)
+            .load("ask", 10..from, 20, Outcome::Failed, 20)
+            .load("ask", from..to, 20, Outcome::Ok, 3_000)
+    }
+
     #[test]
     fn served_again_in_time_passes_however_slowly() {
         let verdict = check(EXPECT, &lost_for(8));
@@ -336,6 +381,51 @@ mod tests {
         });
         let held = held.load("ask", 30..60, 20, Ok, 20);
         assert_eq!(check(EXPECT, &held).status, Status::Fail);
+    }
+
+    #[test]
+    fn what_hangs_until_the_lifting_is_lost_though_others_are_answered() {
+        use Outcome::Ok;
+        // Two of twenty a second are answered, the others when the fault is lifted.
+        let tenth = (10..30).fold(Story::new().healthy(0..10), |story, second| {
+            let held = (31 - second) * 1_000;
+            let story = story.load("ask", second..second + 1, 18, Ok, held);
+            story.load("ask", second..second + 1, 2, Ok, 20)
+        });
+        let verdict = check(EXPECT, &tenth.load("ask", 30..60, 20, Ok, 20));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert_eq!(verdict.measured, "not answered again, 358 operations lost");
+        let what = &verdict.evidence[0].what;
+        assert!(
+            what.ends_with("ok after 21s, when the fault was lifted"),
+            "{what}"
+        );
+        // Served for a while, and then all hang.
+        let later = (20..30).fold(lost_until(18, 20), |story, second| {
+            story.load("ask", second..second + 1, 20, Ok, (31 - second) * 1_000)
+        });
+        let verdict = check(EXPECT, &later.load("ask", 30..60, 20, Ok, 20));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+    }
+
+    #[test]
+    fn what_is_in_flight_at_the_lifting_for_no_longer_than_usual_is_served() {
+        use Outcome::Ok;
+        // The standby takes three seconds, also for those whom the lifting meets.
+        let slow = lost_until(16, 30);
+        let verdict = check(EXPECT, &slow.load("ask", 30..60, 20, Ok, 20));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(
+            verdict.measured,
+            "answered again after 6s, 120 operations lost"
+        );
+        // As before the outage, and a moment longer.
+        for late in [20, 110] {
+            let story = Story::new().healthy(0..10).load("ask", 10..29, 20, Ok, 20);
+            let story = story.load("ask", 29..30, 20, Ok, late);
+            let verdict = check(EXPECT, &story.load("ask", 30..60, 20, Ok, 20));
+            assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        }
     }
 
     #[test]

@@ -200,6 +200,16 @@ impl Steady {
 
     /// Takes in a whole history, counting from `since`.
     pub fn observe_history(&mut self, history: &History, since: Micros) {
+        self.observe_history_but(history, since, |_| false);
+    }
+
+    /// The same, where an answer to an operation of which `is_lost` says so is none.
+    pub fn observe_history_but(
+        &mut self,
+        history: &History,
+        since: Micros,
+        is_lost: impl Fn(&Operation) -> bool,
+    ) {
         for span in &history.phases {
             self.phase(span.began, u16::try_from(span.index).unwrap_or(u16::MAX));
         }
@@ -207,7 +217,13 @@ impl Steady {
         self.over = history.phases.last().map(|last| last.ended);
         self.ended = history.ended.is_some();
         for operation in history.operations.values().flatten() {
-            self.operation(operation);
+            match is_lost(operation) {
+                true => self.operation(&Operation {
+                    outcome: Outcome::Indeterminate,
+                    ..operation.clone()
+                }),
+                false => self.operation(operation),
+            }
         }
         for event in &history.processes {
             self.process(event);
