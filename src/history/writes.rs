@@ -37,7 +37,7 @@ use crate::{
     scenario::{Dependency, Load},
     units::Micros,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// The most examples of one fate in one window.
 pub const EXAMPLES_MAX: usize = 3;
@@ -227,7 +227,8 @@ impl<'a> View<'a> {
         let attempts = self.history.attempts_of(&dependency.name);
         let mut seen = Vec::new();
         let mut tied: Vec<(&LogicalCall, Vec<&Attempt>)> = Vec::new();
-        let mut untold: HashMap<Likeness<'_>, usize> = HashMap::new();
+        // Of each likeness those of whose end nobody told, by when that was known.
+        let mut untold: HashMap<Likeness<'_>, VecDeque<(Micros, usize)>> = HashMap::new();
         for call in self.history.calls_of(&dependency.name) {
             let own = call.attempts.iter().map(|index| &attempts[*index as usize]);
             let own: Vec<&Attempt> = own.filter(|one| protocol.writes(&one.operation)).collect();
@@ -240,12 +241,20 @@ impl<'a> View<'a> {
             };
             let (began, alike, is_untold) = (first.began, likeness(first), last.untold.is_some());
             // What comes after a transaction whose end nobody told of is another try at it.
-            let before = untold.remove(&alike).filter(|at| {
-                let mut waited = tied[*at].1.iter().map(|one| one.waited_for_until());
-                waited.all(|until| until <= began && began <= until + GAP_MAX)
+            let open = untold.entry(alike).or_default();
+            while open
+                .front()
+                .is_some_and(|(until, _)| *until + GAP_MAX < began)
+            {
+                open.pop_front();
+            }
+            let place = open.iter().position(|(until, at)| {
+                let is_after = *until <= began && began <= *until + GAP_MAX;
+                is_after && !tied[*at].1.iter().any(|one| of_one_end(one, first))
             });
+            let before = place.and_then(|place| open.remove(place));
             let at = match before {
-                Some(at) => {
+                Some((_, at)) => {
                     tied[at].1.extend(own);
                     at
                 }
@@ -255,13 +264,25 @@ impl<'a> View<'a> {
                 }
             };
             if is_untold {
-                untold.insert(alike, at);
+                open.push_back((waited_until(&tied[at].1), at));
             }
         }
         let tied = tied.iter();
         seen.extend(tied.filter_map(|(call, own)| write(protocol, call, own)));
         seen
     }
+}
+
+/// When the caller of these had been told of all of them, or no longer could be.
+fn waited_until(attempts: &[&Attempt]) -> Micros {
+    let waited = attempts.iter().map(|one| one.waited_for_until());
+    waited.max().unwrap_or_default()
+}
+
+/// Whether two statements are of one transaction of whose end nobody was told: asked for twice, and
+/// neither is another try at the other.
+fn of_one_end(one: &Attempt, other: &Attempt) -> bool {
+    one.connection == other.connection && one.untold.is_some() && one.untold == other.untold
 }
 
 /// What a ledger says of an id; nothing of one that nobody asked for.
@@ -479,12 +500,42 @@ mod tests {
                 vec![lost(), post(28_000).captured("order", "8")],
                 vec![Kept, Recovered],
             ),
-            // One that did not wait for the other is no retry of it.
+            // One that did not wait for the other is no retry of it, nor does it stand for one.
             (vec![lost(), post(26_000)], vec![Kept, Recovered]),
+            (
+                vec![lost(), post(26_000), post(28_000)],
+                vec![Kept, Doubled],
+            ),
         ] {
             let shown = format!("{attempts:?}");
             assert_eq!(fate(attempts), expected, "{shown}");
         }
+    }
+
+    #[test]
+    fn two_lines_of_a_lost_transaction_are_two_writes_and_each_is_done_again() {
+        let line = |began, connection| post(began).on_connection(connection);
+        let first = || [25_000, 25_010].map(|began| line(began, 1).untold(27_000));
+        let counts = |attempts: Vec<AttemptBuilder>| {
+            let story = Story::new().healthy(0..60).attempts(attempts);
+            let account = wire(&story, "pager");
+            [Kept, Recovered, Doubled].map(|fate| account.count(fate))
+        };
+        assert_eq!(counts(first().into()), [0, 2, 0]);
+        let again = [28_000, 28_010].map(|began| line(began, 2));
+        assert_eq!(counts([first(), again].concat()), [0, 0, 2]);
+        // The second try is lost as well, and there is a third.
+        let lost = || [28_000, 28_010].map(|began| line(began, 2).untold(29_000));
+        let third = [30_000, 30_010].map(|began| line(began, 3));
+        assert_eq!(counts([first(), lost(), third].concat()), [0, 0, 2]);
+        // The last statement of a transaction may be asked for as its end is lost.
+        let last = || {
+            vec![
+                line(25_000, 1).untold(27_000),
+                line(27_000, 1).untold(27_000),
+            ]
+        };
+        assert_eq!(counts(last()), [0, 2, 0]);
     }
 
     #[test]
