@@ -3,7 +3,7 @@
 
 use super::{
     Expectation, ExpectationDef, Judgement, Name, Names, names,
-    wire::{self, Meant},
+    wire::{self, BUSY_FACTOR, Meant},
 };
 use crate::{
     history::{View, Window},
@@ -214,8 +214,9 @@ impl Expectation for Amplification {
         let under = |phase: &Busy| self.at_least.is_some_and(|least| factor(phase) < least);
         let worst = phases.iter().filter(|phase| over(phase)).max_by(by_rate);
         if let (Some(worst), Some(most)) = (worst, self.at_most) {
+            let reason = format!("{:.2}x is more than {most}x", factor(worst));
             return judgement
-                .fail(format!("{:.2}x is more than {most}x", factor(worst)))
+                .fail_however_busy(factor(worst) > most * BUSY_FACTOR, reason)
                 .with(evidence(&over));
         }
         let idle = phases
@@ -290,6 +291,21 @@ mod tests {
         let verdict = check(EXPECT, &story(7));
         assert_eq!(verdict.status, Status::Fail);
         assert_eq!(verdict.evidence[0].what, "`outage`: 140 requests, 7.0/s");
+    }
+
+    #[test]
+    fn a_storm_is_one_on_a_busy_machine_too() {
+        for (per_second, status) in [
+            (6, Status::Inconclusive),
+            (12, Status::Inconclusive),
+            (13, Status::Fail),
+        ] {
+            let verdict = check(EXPECT, &story(per_second).missed(15, "ask", 60));
+            assert_eq!(verdict.status, status, "{verdict:?}");
+        }
+        let least = EXPECT.replace("at_most = \"3x\"", "at_least = \"0.5x\"");
+        let idle = story(0).missed(15, "ask", 60);
+        assert_eq!(check(&least, &idle).status, Status::Inconclusive);
     }
 
     #[test]

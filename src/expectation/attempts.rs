@@ -112,6 +112,13 @@ impl Attempts {
         hit.call.by_sdk_id || (hit.attempts.len() as u64) < count
     }
 
+    /// Whether a call certainly had more attempts than it may: clients that wait in vain on a busy
+    /// machine ask again, but no more often than ever.
+    fn is_surpassed(&self, hit: &Hit<'_>) -> bool {
+        let (Bound::AtMost(count) | Bound::Exactly(count)) = self.bound;
+        hit.call.by_sdk_id && hit.attempts.len() as u64 > count
+    }
+
     /// Whether a call broke the bound; `None` where it was cut short before that could be told.
     /// With `exactly`, a call that was answered before is no sign of a wrong number.
     fn broke(&self, hit: &Hit<'_>) -> Option<bool> {
@@ -146,7 +153,8 @@ impl Expectation for Attempts {
         let measured = format!("{measured}{}", calls::grouping_note(&hits));
         let judgement = Judgement::new(view.window(), told.len() as u64, measured);
         let judgement = if wrong.iter().any(|hit| self.certain(hit)) {
-            judgement.fail(format!("{} of {} calls differ", wrong.len(), told.len()))
+            let differ = format!("{} of {} calls differ", wrong.len(), told.len());
+            judgement.fail_however_busy(wrong.iter().any(|hit| self.is_surpassed(hit)), differ)
         } else if !wrong.is_empty() {
             judgement.inconclusive(format!(
                 "{} of {} calls may differ: the client sends no id, and requests of their own can look like attempts of one call",
@@ -215,6 +223,20 @@ mod tests {
             verdict.evidence[0].what,
             "PutObject bucket/model: 4 attempts in 310ms, gave up"
         );
+    }
+
+    #[test]
+    fn no_busy_machine_makes_a_client_ask_more_often_than_it_may() {
+        let exactly = "kind = \"attempts\"\non = \"s3\"\nexactly = 3";
+        for (expect, attempts, status) in [
+            (AT_MOST, 4, Status::Fail),
+            (AT_MOST, 3, Status::Inconclusive),
+            (exactly, 4, Status::Fail),
+            (exactly, 2, Status::Inconclusive),
+        ] {
+            let verdict = check(expect, &story(attempts).missed(15, "ask", 60));
+            assert_eq!(verdict.status, status, "{verdict:?}");
+        }
     }
 
     #[test]

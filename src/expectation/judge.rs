@@ -13,7 +13,7 @@
 //! | some fault acted less often than its `min_hits` | inconclusive | stays: what did act was enough |
 //! | the run ended before a judged phase was over | inconclusive | stays: more of the same mends nothing |
 //! | the load missed its schedule by more than 1 % of its operations, and more than two | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
-//! | more than 10 % of its operations began late though there was room for them, and the expectation hangs on time | inconclusive | becomes inconclusive: the machine was too busy for us, and so it may have been for the system |
+//! | more than 10 % of its operations began late though there was room for them, and the expectation hangs on time | inconclusive | becomes inconclusive: the machine was too busy for us, and so it may have been for the system; stays where that brings no such failure about |
 //! | an instance had exited on its own account and was not running in a judged phase, or while ledgers were watched after it, and the expectation is about what the system does not do | inconclusive: who is dead obeys | stays |
 //! | judging panicked | – | inconclusive, with the panic's message |
 //!
@@ -30,6 +30,12 @@
 //! | nobody knows whether a request was carried out | inconclusive where it decides: the missing one may have come, the second one may have | stays, where it cannot decide |
 //! | accepted operations without an id | inconclusive for `nothing-lost`: they cannot be found again | stays |
 //! | nothing had piled up when the outage ended | inconclusive for `drain` and `fresh-first`: there was nothing to work off | becomes inconclusive |
+//!
+//! No busy machine brings about more attempts of one call than there may be, a connect after a code that
+//! forbids it, a pause after an answer that is too short from the answer's first byte on, twice the
+//! requests that a phase may have, or twice the arrivals of ten seconds. Of operations that began late,
+//! reported together over some time, only as many count against a failure as can have been due in the
+//! judged phases.
 //!
 //! An operation of which nobody knows whose it is (`where`, `except`) makes a pass inconclusive and
 //! leaves a failure.
@@ -49,7 +55,7 @@
 
 use super::{Expectation, Judgement, Place, Scope, Status, Verdict, samples::part_of};
 use crate::{
-    history::{History, View, Waited, Window},
+    history::{History, Missed, View, Waited, Window},
     scenario::{Expect, FaultSpec, Phase, Scenario, System},
     units::{Micros, format_duration},
 };
@@ -193,7 +199,7 @@ fn verdict<'a>(expect: &'a Expect, view: &View<'a>, unsteady: Option<&str>) -> V
     view.expect = Some(&expect.id);
     let expectation = &*expect.expectation;
     let judgement = guarded(expectation, &view);
-    let doubts = doubts(expectation, &view, unsteady);
+    let doubts = doubts(expectation, &judgement, &view, unsteady);
     let (status, reason) = weigh(&judgement, &doubts);
     let phases = view.judged().iter();
     Verdict {
@@ -242,7 +248,12 @@ fn weigh(judgement: &Judgement, doubts: &[Doubt]) -> (Status, Option<String>) {
     (status, Some(reasons.join("; ")))
 }
 
-fn doubts(expectation: &dyn Expectation, view: &View<'_>, unsteady: Option<&str>) -> Vec<Doubt> {
+fn doubts(
+    expectation: &dyn Expectation,
+    judgement: &Judgement,
+    view: &View<'_>,
+    unsteady: Option<&str>,
+) -> Vec<Doubt> {
     let mut doubts = Vec::new();
     doubts.extend(never_began(view));
     doubts.extend(dropped(view));
@@ -256,7 +267,8 @@ fn doubts(expectation: &dyn Expectation, view: &View<'_>, unsteady: Option<&str>
         doubts.extend(unsteady.map(|why| Doubt::weak(why.to_owned())));
     }
     doubts.extend(cut_short(view));
-    doubts.extend(missed_schedule(expectation, view));
+    let hangs_on_time = expectation.hangs_on_time() && !judgement.on_any_machine;
+    doubts.extend(missed_schedule(expectation, hangs_on_time, view));
     doubts.extend(dead(expectation, view));
     doubts
 }
@@ -328,7 +340,13 @@ fn cut_short(view: &View<'_>) -> Option<Doubt> {
     )))
 }
 
-fn missed_schedule(expectation: &dyn Expectation, view: &View<'_>) -> Option<Doubt> {
+/// A load that missed its schedule: `hangs_on_time` says whether what was found may be the doing of a
+/// machine that was too busy.
+fn missed_schedule(
+    expectation: &dyn Expectation,
+    hangs_on_time: bool,
+    view: &View<'_>,
+) -> Option<Doubt> {
     let mut loads = expectation.loads();
     if loads.is_empty() {
         loads = view
@@ -342,7 +360,7 @@ fn missed_schedule(expectation: &dyn Expectation, view: &View<'_>) -> Option<Dou
     let late = loads
         .iter()
         .filter_map(|load| Some((load, lateness(view, load, &windows)?)));
-    let is_busy = |late: &Lateness| expectation.hangs_on_time() && late.is_busy;
+    let is_busy = |late: &Lateness| hangs_on_time && late.is_busy;
     // The gravest of them: where the machine was too busy, nothing else is to be said.
     let (load, late) = late.max_by_key(|(_, late)| is_busy(late))?;
     let reason = format!("load `{load}` missed its schedule: {}", late.words);
@@ -449,7 +467,7 @@ fn unanswered_load(view: &View<'_>) -> Option<String> {
 /// A load that the generator itself did not offer as it should have.
 fn late_load(view: &View<'_>, windows: &[Window]) -> Option<String> {
     view.system.loads.iter().find_map(|load| {
-        let late = lateness(view, &load.name, windows)?;
+        let late = lateness(view, &load.name, windows).filter(|late| late.is_within)?;
         let (load, late) = (&load.name, late.words);
         Some(format!("load `{load}` missed its schedule: {late}"))
     })
@@ -459,18 +477,23 @@ fn late_load(view: &View<'_>, windows: &[Window]) -> Option<String> {
 struct Lateness {
     /// By how many operations.
     words: String,
+    /// Whether so many of them can have been due in the windows.
+    is_within: bool,
     /// Whether so many began late for want of a processor that the system may have lacked it too.
     is_busy: bool,
 }
 
 /// How a load missed its schedule in these windows, if it did by more than [`MISSED_SHARE_MAX`] of
 /// the operations offered there and by more than [`MISSED_FEW`]. An entry that reaches beyond the
-/// windows counts as a whole, up to what was offered.
+/// windows counts as a whole, up to what was offered; the machine was busy only with as much of it as
+/// can lie within.
 fn lateness(view: &View<'_>, load: &str, windows: &[Window]) -> Option<Lateness> {
-    let (mut missed, mut unsent) = (0, 0);
+    let (mut missed, mut unsent, mut late, mut inside) = (0, 0, 0, 0);
     for entry in view.missed_in(load, windows.to_vec()) {
         missed += entry.count;
         unsent += entry.unsent;
+        inside += within(view, entry, windows, entry.unsent);
+        late += within(view, entry, windows, 0);
     }
     let begun = windows
         .iter()
@@ -479,15 +502,46 @@ fn lateness(view: &View<'_>, load: &str, windows: &[Window]) -> Option<Lateness>
     let offered = begun + unsent;
     let share = |part: u64| part as f64 / offered.max(1) as f64;
     // What was not sent found no room, which may be the system's doing.
-    let late = (missed - unsent.min(missed)).min(begun);
+    let late = late.min(begun);
     let missed = missed.min(offered);
-    (missed > MISSED_FEW && share(missed) > MISSED_SHARE_MAX).then(|| Lateness {
+    let is_many = |part: u64| part > MISSED_FEW && share(part) > MISSED_SHARE_MAX;
+    let at_most = match inside < missed {
+        true => "at most ",
+        false => "",
+    };
+    is_many(missed).then(|| Lateness {
         words: format!(
-            "{} operations began late or not at all",
+            "{at_most}{} operations began late or not at all",
             part_of(missed, offered)
         ),
+        is_within: is_many(inside.min(offered)),
         is_busy: late > MISSED_FEW && share(late) > BUSY_SHARE_MAX,
     })
+}
+
+/// How many operations that missed their schedule were to begin within the windows, of those that began
+/// late and `unsent` others: the most it can be. Of an entry that reaches beyond a window the first and the
+/// last operation are known, and of those between as many as began.
+fn within(view: &View<'_>, entry: &Missed, windows: &[Window], unsent: u64) -> u64 {
+    let meant = entry.count - entry.unsent.min(entry.count) + unsent;
+    let mut all = windows.iter();
+    if all.any(|one| one.contains(entry.first) && one.contains(entry.last)) {
+        return meant;
+    }
+    let is_outside = |at: Micros| !windows.iter().any(|window| window.contains(at));
+    let last = Some(entry.last).filter(|last| *last != entry.first);
+    let ends = [Some(entry.first), last].into_iter().flatten();
+    let outside = ends.filter(|at| is_outside(*at)).count() as u64;
+    let inside = entry.count.saturating_sub(outside);
+    let begun = windows.iter().map(|window| {
+        let from = window.from.max(entry.first);
+        let to = window.to.min(Micros(entry.last.0.saturating_add(1)));
+        match from < to {
+            true => view.operations_in(&entry.load, Window::new(from, to)).len() as u64,
+            false => 0,
+        }
+    });
+    meant.min(inside).min(begun.sum::<u64>() + unsent)
 }
 
 fn exited_instance(view: &View<'_>, windows: &[Window]) -> Option<String> {
@@ -836,6 +890,33 @@ mod tests {
         weighed(&failing().missed(35, "ask", 400), Status::Fail, "");
         // What was not sent found no room: a system that hangs takes it all.
         weighed(&failing().unsent(15, "ask", 400), Status::Fail, "");
+    }
+
+    #[test]
+    fn what_was_late_before_a_judged_phase_excuses_nothing_in_it() {
+        // The phase can have seen none of them, 39 or 42 of its 400.
+        for (range, status) in [
+            (30_500..40_000, Status::Fail),
+            (28_050..40_000, Status::Fail),
+            (27_900..40_000, Status::Inconclusive),
+            (4_000..12_000, Status::Inconclusive),
+        ] {
+            let story = failing().missed_between(range.clone(), "ask", 190);
+            let verdict = check(EXPECT, &story);
+            assert_eq!(verdict.status, status, "{range:?}: {verdict:?}");
+        }
+        // A pass is as doubtful as ever, and it is said how many it may be.
+        let reason = "missed its schedule: at most 47.5% (190 of 400)";
+        let straddling = |story: Story| story.missed_between(28_050..40_000, "ask", 190);
+        weighed(&straddling(passing()), Status::Inconclusive, reason);
+        // So it is with the steady state before.
+        let first = |from: u64| failing().missed_between(from..11_000, "ask", 20);
+        weighed(&first(9_900), Status::Fail, "");
+        weighed(
+            &first(9_800),
+            Status::Inconclusive,
+            "steady state was not steady",
+        );
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Judgement {
     pub reason: Option<String>,
     /// The first few offending operations, calls or events.
     pub evidence: Vec<Evidence>,
+    /// Whether it is a failure that no busy machine brings about: too much, too often or too early
+    /// by more than slowness does.
+    pub on_any_machine: bool,
 }
 
 impl Judgement {
@@ -34,6 +37,7 @@ impl Judgement {
             window: (window.from, window.to),
             reason: None,
             evidence: Vec::new(),
+            on_any_machine: false,
         }
     }
 
@@ -41,6 +45,19 @@ impl Judgement {
     #[must_use]
     pub fn fail(self, reason: impl Into<String>) -> Self {
         self.worsen(Status::Fail, reason)
+    }
+
+    /// The same as a failure that no busy machine brings about if `on_any_machine`: that reason goes
+    /// before one that a busy machine may bring about.
+    #[must_use]
+    pub fn fail_however_busy(mut self, on_any_machine: bool, reason: impl Into<String>) -> Self {
+        if !on_any_machine || self.on_any_machine {
+            return self.fail(reason);
+        }
+        self.status = Status::Fail;
+        self.reason = Some(reason.into());
+        self.on_any_machine = true;
+        self
     }
 
     /// The same as inconclusive, for this reason, unless it is so or worse already.
@@ -61,9 +78,11 @@ impl Judgement {
         self.count = self.count.max(other.count);
         self.window.0 = self.window.0.min(other.window.0);
         self.window.1 = self.window.1.max(other.window.1);
-        if other.status > self.status {
+        let is_surer = other.on_any_machine && !self.on_any_machine;
+        if other.status > self.status || is_surer {
             self.status = other.status;
             self.reason = other.reason;
+            self.on_any_machine = other.on_any_machine;
             self.evidence.splice(0..0, other.evidence);
         } else {
             self.evidence.extend(other.evidence);

@@ -10,7 +10,7 @@
 //! After [`OWN_ACCORD`] a client that was told to stay away may have been told otherwise, by its
 //! user or its app; `silent_for` says so of another time.
 
-use super::{Expectation, ExpectationDef, Judgement, Name, Names, names};
+use super::{Expectation, ExpectationDef, Judgement, Name, Names, names, wire};
 use crate::{
     history::{Attempt, View, Window},
     input::{About, Fields, Key, Problems, Shape},
@@ -144,9 +144,18 @@ struct Seen {
     closes: u64,
     /// Those of them that were not watched for long enough.
     untold: u64,
-    breaches: Vec<(Micros, String)>,
+    breaches: Vec<Breach>,
     /// When there were more connections than clients.
     crowd: Option<Micros>,
+}
+
+/// A breach of what a code says.
+#[derive(Debug)]
+struct Breach {
+    at: Micros,
+    what: String,
+    /// Whether no busy machine brings it about.
+    on_any_machine: bool,
 }
 
 /// What clients may do.
@@ -213,8 +222,8 @@ impl ObeysCodes {
         self.comes_back(view, &events, &mut seen);
         self.no_loop(view, &events, &mut seen);
         seen.breaches
-            .retain(|(at, _)| view.contains(*at) || self.follows(view, &events, *at));
-        seen.breaches.sort_by_key(|(at, _)| *at);
+            .retain(|one| view.contains(one.at) || self.follows(view, &events, one.at));
+        seen.breaches.sort_by_key(|one| one.at);
         seen
     }
 
@@ -235,9 +244,17 @@ impl ObeysCodes {
         if licences.free > 0 {
             licences.free -= 1;
         } else if let Some((_, (code, since))) = licences.barred.pop_first() {
-            let pause = format_duration(at.since(since));
-            seen.breaches
-                .push((at, format!("connected {pause} after {code}")));
+            let pause = at.since(since);
+            // That it was closed a busy machine notes late, but not so late.
+            let least = match class_of(code) {
+                Some(Class::DoNotReconnect) => self.silent_for,
+                _ => Class::BACK_OFF_MIN / 2,
+            };
+            seen.breaches.push(Breach {
+                at,
+                what: format!("connected {} after {code}", format_duration(pause)),
+                on_any_machine: pause < least,
+            });
         } else if seen.crowd.is_none() {
             seen.crowd = Some(at);
         }
@@ -266,7 +283,11 @@ impl ObeysCodes {
             if !back && until <= view.history.end {
                 let within = format_duration(self.at_once);
                 let what = format!("nobody came back within {within} after {code}");
-                seen.breaches.push((*at, what));
+                seen.breaches.push(Breach {
+                    at: *at,
+                    what,
+                    on_any_machine: false,
+                });
             }
         }
     }
@@ -281,6 +302,10 @@ impl ObeysCodes {
             })
         };
         let most = self.per_second_max * self.clients as f64;
+        let connects = events.iter().filter_map(|(at, event)| {
+            (matches!(event, Event::Connect) && view.contains(*at)).then_some(*at)
+        });
+        let on_any_machine = wire::is_storm(&connects.collect::<Vec<_>>(), most);
         for second in view.windows().into_iter().flat_map(Window::seconds) {
             let connects = events
                 .iter()
@@ -288,7 +313,11 @@ impl ObeysCodes {
             let count = connects.count();
             if count as f64 > most && told(second.from, second.to) {
                 let what = format!("{count} connects in one second after 4200 to 4299");
-                seen.breaches.push((second.from, what));
+                seen.breaches.push(Breach {
+                    at: second.from,
+                    what,
+                    on_any_machine,
+                });
             }
         }
     }
@@ -353,10 +382,9 @@ impl Expectation for ObeysCodes {
                 at.as_secs_f64()
             ))
         } else if !seen.breaches.is_empty() {
-            judgement.fail(format!(
-                "{} breaches of what codes say",
-                seen.breaches.len()
-            ))
+            let breaches = format!("{} breaches of what codes say", seen.breaches.len());
+            let on_any_machine = seen.breaches.iter().any(|one| one.on_any_machine);
+            judgement.fail_however_busy(on_any_machine, breaches)
         } else if closes < self.min_closes {
             judgement.inconclusive(format!(
                 "{closes} connections were closed with a code, at least {} are needed",
@@ -370,7 +398,7 @@ impl Expectation for ObeysCodes {
         } else {
             judgement
         };
-        judgement.with(seen.breaches)
+        judgement.with(seen.breaches.into_iter().map(|one| (one.at, one.what)))
     }
 
     fn required(&self) -> String {
@@ -468,6 +496,26 @@ mod tests {
             (0..40).map(|n| (12_000 + 20 * n, Some("4200"))).collect();
         tight.push((12_900, None));
         judged(&tight, Status::Fail, "connects in one second");
+    }
+
+    #[test]
+    fn who_comes_back_against_a_code_does_so_on_a_busy_machine_too() {
+        let busy = |connects: &[(u64, Option<&str>)]| {
+            check(EXPECT, &story(connects).missed(15, "ask", 60)).status
+        };
+        let again = |code, at| [(12_000, Some(code)), (at, None)];
+        assert_eq!(busy(&again("4004", 13_000)), Status::Fail);
+        assert_eq!(busy(&again("4100", 12_510)), Status::Inconclusive);
+        assert_eq!(busy(&again("4100", 12_500)), Status::Fail);
+        // Too late, or too often for a moment.
+        assert_eq!(busy(&again("4200", 19_000)), Status::Inconclusive);
+        let tight = |count: u64| -> Vec<(u64, Option<&str>)> {
+            (0..count)
+                .map(|n| (12_000 + 20 * n, Some("4200")))
+                .collect()
+        };
+        assert_eq!(busy(&tight(40)), Status::Inconclusive);
+        assert_eq!(busy(&tight(450)), Status::Fail);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::{
     beat::{gaps, peak, variation, variation_error, waves},
     names,
     samples::{Quantile, SAMPLES_MIN},
+    wire,
 };
 use crate::{
     history::{Connection, View, Window},
@@ -215,7 +216,10 @@ impl Reconnect {
             && most as f64 > rate.as_per_second()
         {
             return judgement
-                .fail(format!("{most} connections were opened in one second"))
+                .fail_however_busy(
+                    wire::is_storm(&moments, rate.as_per_second()),
+                    format!("{most} connections were opened in one second"),
+                )
                 .with([(at, format!("{most} connections in the second from here"))]);
         }
         if count < SAMPLES_MIN {

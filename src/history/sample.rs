@@ -374,6 +374,21 @@ impl Story {
         self
     }
 
+    /// The load generator missed its schedule for so many operations between these milliseconds.
+    #[must_use]
+    pub fn missed_between(mut self, millis: Range<u64>, load: &str, count: u64) -> Self {
+        self = self.missed(0, load, count);
+        if let Some(Observation::Missed {
+            at, first, last, ..
+        }) = self.observations.last_mut()
+        {
+            *first = Micros::from_millis(millis.start);
+            *last = Micros::from_millis(millis.end);
+            *at = *last;
+        }
+        self
+    }
+
     /// The load generator did not send so many operations at all.
     #[must_use]
     pub fn unsent(mut self, second: u64, load: &str, count: u64) -> Self {
@@ -600,6 +615,13 @@ impl AttemptBuilder {
     #[must_use]
     pub fn released(mut self, millis: u64) -> Self {
         self.0.released = Some(Micros::from_millis(millis));
+        self
+    }
+
+    /// The first byte of its answer was seen at this millisecond.
+    #[must_use]
+    pub fn first_byte(mut self, millis: u64) -> Self {
+        self.0.first_byte = Some(Micros::from_millis(millis));
         self
     }
 
