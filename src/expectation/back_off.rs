@@ -1,7 +1,8 @@
 //! `back-off`: a client that was refused waits before it comes again, and not to a beat.
 //!
 //! Judged over the pauses between attempts of one call that a fault acted on, from the end of one to
-//! the beginning of the next. Where the client sends no id of its own, which attempts make a call is
+//! the beginning of the next. Of an answer that is over at once the end is its first byte: then the
+//! client knows, and that all of it has left us we may note later. Where the client sends no id of its own, which attempts make a call is
 //! a guess (see `history::LogicalCall`): independent requests for one thing can look like hasty
 //! retries, so that a failure is then inconclusive. `at_most_rate` counts what arrived, and is a
 //! fact.
@@ -15,7 +16,7 @@ use super::{
     wire::{self, Meant},
 };
 use crate::{
-    history::View,
+    history::{Attempt, AttemptEnd, View},
     input::{About, Fields, Key, Problems, Shape},
     units::{Micros, Rate, format_duration},
 };
@@ -126,12 +127,33 @@ fn parse(
     }))
 }
 
-/// The pauses of a call: where each began and how long it was.
-fn pauses(hit: &Hit<'_>) -> Vec<(Micros, Duration)> {
+/// A pause between two attempts of a call.
+#[derive(Clone, Copy)]
+struct Pause {
+    /// When it began: see [`Attempt::waited_from`].
+    from: Micros,
+    length: Duration,
+    /// The longest that it can have been, however late a busy machine noted the end of the attempt
+    /// before: of an end that was no answer nobody knows.
+    most: Option<Duration>,
+}
+
+impl Pause {
+    fn between(before: &Attempt, after: &Attempt) -> Self {
+        let from = before.waited_from();
+        let is_answered = before.end == AttemptEnd::Answered;
+        Self {
+            from,
+            length: after.began.since(from),
+            most: is_answered.then(|| after.began.since(before.told())),
+        }
+    }
+}
+
+/// The pauses of a call.
+fn pauses(hit: &Hit<'_>) -> Vec<Pause> {
     let pairs = hit.attempts.windows(2);
-    pairs
-        .map(|pair| (pair[0].ended, pair[1].began.since(pair[0].ended)))
-        .collect()
+    pairs.map(|pair| Pause::between(pair[0], pair[1])).collect()
 }
 
 fn mean(times: impl Iterator<Item = Duration>) -> f64 {
@@ -145,14 +167,14 @@ impl BackOff {
     fn of_calls(&self, view: &View<'_>) -> Judgement {
         let hits = calls::hit(view, &self.on, &self.operations);
         let certain = hits.iter().all(|hit| hit.call.by_sdk_id);
-        let all: Vec<Vec<(Micros, Duration)>> = hits.iter().map(pauses).collect();
-        let flat: Vec<(Micros, Duration)> = all.iter().flatten().copied().collect();
-        let shortest = flat.iter().min_by_key(|(_, time)| *time);
+        let all: Vec<Vec<Pause>> = hits.iter().map(pauses).collect();
+        let flat: Vec<Pause> = all.iter().flatten().copied().collect();
+        let shortest = flat.iter().map(|pause| pause.length).min();
         let measured = match shortest {
-            Some((_, time)) => format!(
+            Some(time) => format!(
                 "{} pauses, the shortest {}{}",
                 flat.len(),
-                format_duration(*time),
+                format_duration(time),
                 calls::grouping_note(&hits)
             ),
             None => "no pauses".to_owned(),
@@ -173,8 +195,14 @@ impl BackOff {
             judgement = match wrong {
                 Told::Kept => judgement,
                 Told::Unknown(why) => judgement.inconclusive(why),
-                Told::Broken(why, evidence) if certain => judgement.fail(why).with(evidence),
-                Told::Broken(why, evidence) => judgement
+                Told::Broken {
+                    why,
+                    evidence,
+                    on_any_machine,
+                } if certain => judgement
+                    .fail_however_busy(on_any_machine, why)
+                    .with(evidence),
+                Told::Broken { why, evidence, .. } => judgement
                     .inconclusive(format!(
                         "{why}, unless they are requests of their own: the client sends no id"
                     ))
@@ -190,62 +218,67 @@ impl BackOff {
         judgement
     }
 
-    fn too_short(&self, pauses: &[(Micros, Duration)]) -> Told {
+    fn too_short(&self, pauses: &[Pause]) -> Told {
         let Some(least) = self.at_least else {
             return Told::Kept;
         };
-        let short: Vec<_> = pauses.iter().filter(|(_, time)| *time < least).collect();
+        let short: Vec<_> = pauses.iter().filter(|one| one.length < least).collect();
         if short.is_empty() {
             return Told::Kept;
         }
-        let evidence = short.iter().map(|(at, time)| {
-            let what = format!("tried again after {}", format_duration(*time));
-            (*at, what)
+        let evidence = short.iter().map(|one| {
+            let what = format!("tried again after {}", format_duration(one.length));
+            (one.from, what)
         });
+        let is_surely = |one: &&Pause| one.most.is_some_and(|most| most < least);
         let why = format!(
             "{} of {} pauses were shorter than {}",
             short.len(),
             pauses.len(),
             format_duration(least)
         );
-        Told::Broken(why, evidence.take(super::EVIDENCE_MAX).collect())
+        Told::Broken {
+            why,
+            evidence: evidence.take(super::EVIDENCE_MAX).collect(),
+            on_any_machine: short.iter().copied().any(|one| is_surely(&one)),
+        }
     }
 
     /// Whether pauses do not grow: the mean of the last against that of the first, of calls with
     /// at least two.
-    fn stagnant(&self, calls: &[Vec<(Micros, Duration)>]) -> Told {
+    fn stagnant(&self, calls: &[Vec<Pause>]) -> Told {
         if !self.grows {
             return Told::Kept;
         }
-        let long: Vec<&Vec<_>> = calls.iter().filter(|pauses| pauses.len() >= 2).collect();
+        let long: Vec<&Vec<Pause>> = calls.iter().filter(|pauses| pauses.len() >= 2).collect();
         if (long.len() as u64) < SAMPLES_MIN {
             return Told::Unknown(format!(
                 "{} calls had more than one pause, at least {SAMPLES_MIN} are needed to see them grow",
                 long.len()
             ));
         }
-        let first = mean(long.iter().map(|pauses| pauses[0].1));
+        let first = mean(long.iter().map(|pauses| pauses[0].length));
         let last = mean(
             long.iter()
                 .filter_map(|pauses| pauses.last())
-                .map(|one| one.1),
+                .map(|one| one.length),
         );
         if last >= first * GROWTH_MIN && last > 0.0 {
             return Told::Kept;
         }
         let why =
             format!("pauses do not grow: {first:.3}s at first, {last:.3}s at last on average");
-        Told::Broken(why, Vec::new())
+        Told::broken(why)
     }
 
-    fn in_step(&self, calls: &[Vec<(Micros, Duration)>]) -> Told {
+    fn in_step(&self, calls: &[Vec<Pause>]) -> Told {
         let Some(least) = self.jitter else {
             return Told::Kept;
         };
         let first: Vec<Duration> = calls
             .iter()
             .filter_map(|pauses| pauses.first())
-            .map(|one| one.1)
+            .map(|one| one.length)
             .collect();
         if first.len() < PAUSES_MIN {
             return Told::Unknown(format!(
@@ -255,10 +288,9 @@ impl BackOff {
         }
         match variation(&first).unwrap_or(0.0) {
             found if found >= least => Told::Kept,
-            found => Told::Broken(
-                format!("pauses come to a beat: variation {found:.2}, less than {least}"),
-                Vec::new(),
-            ),
+            found => Told::broken(format!(
+                "pauses come to a beat: variation {found:.2}, less than {least}"
+            )),
         }
     }
 
@@ -273,7 +305,10 @@ impl BackOff {
         let judgement = Judgement::new(view.window(), count, format!("at most {most} in a second"));
         if most as f64 > rate.as_per_second() {
             return judgement
-                .fail(format!("{most} arrived in one second"))
+                .fail_however_busy(
+                    wire::is_storm(&moments, rate.as_per_second()),
+                    format!("{most} arrived in one second"),
+                )
                 .with([(at, format!("{most} in the second from here"))]);
         }
         if count < SAMPLES_MIN {
@@ -287,7 +322,23 @@ impl BackOff {
 enum Told {
     Kept,
     Unknown(String),
-    Broken(String, Vec<(Micros, String)>),
+    Broken {
+        why: String,
+        evidence: Vec<(Micros, String)>,
+        /// Whether no busy machine brings it about.
+        on_any_machine: bool,
+    },
+}
+
+impl Told {
+    /// Broken as a whole, which may be the machine's doing.
+    const fn broken(why: String) -> Self {
+        Self::Broken {
+            why,
+            evidence: Vec::new(),
+            on_any_machine: false,
+        }
+    }
 }
 
 impl Expectation for BackOff {
@@ -364,6 +415,80 @@ mod tests {
         let verdict = check(AT_LEAST, &calls(99, 200, 0, true));
         assert_eq!(verdict.status, Status::Fail);
         assert_eq!(verdict.evidence[0].what, "tried again after 99ms");
+    }
+
+    /// Six calls of three attempts, each told so many milliseconds before its end was noted, with a
+    /// pause of 50 ms from then on.
+    fn noted(late: u64, sdk: bool) -> Story {
+        let mut story = Story::new().healthy(0..60);
+        for call in 0..6u64 {
+            for number in 1..=3u64 {
+                let began = 11_000 + call * 3_000 + number * 60;
+                let one = attempt("s3", began, began + 10 + late).status(500).hit();
+                let one = one.first_byte(began + 10);
+                let key = format!("bucket/{call}");
+                story = story.attempt(match sdk {
+                    true => one.sdk(&key, number as u32),
+                    false => one.key(&key),
+                });
+            }
+        }
+        story
+    }
+
+    #[test]
+    fn a_pause_begins_when_the_client_is_told_and_not_when_we_note_it() {
+        let expect = |least: &str| AT_LEAST.replace("100ms", least);
+        // Noted in time, late, and after the next attempt was here.
+        for (late, sdk) in [(0, true), (20, true), (60, true), (60, false)] {
+            let verdict = check(&expect("40ms"), &noted(late, sdk));
+            assert_eq!(verdict.status, Status::Pass, "{late}: {verdict:?}");
+            assert!(verdict.measured.contains("12 pauses, the shortest 50ms"));
+        }
+        for late in [0, 20, 60] {
+            let verdict = check(&expect("60ms"), &noted(late, true));
+            assert_eq!(verdict.status, Status::Fail, "{late}: {verdict:?}");
+        }
+        // A body that goes on and on is not over with its first byte.
+        let verdict = check(&expect("40ms"), &noted(300, true));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+    }
+
+    #[test]
+    fn a_pause_that_is_too_short_is_so_on_a_busy_machine_too() {
+        let busy = |story: Story| story.missed(15, "ask", 60);
+        let verdict = check(AT_LEAST, &busy(calls(99, 200, 0, true)));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        for (expect, story) in [
+            (AT_LEAST, calls(100, 200, 0, true)),
+            (GROWS, calls(200, 200, 0, true)),
+            (JITTER, calls(100, 200, 0, true)),
+        ] {
+            let verdict = check(expect, &busy(story));
+            assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        }
+        // Of an attempt without an answer nobody knows when its client was done with it.
+        let cut = |at: u64, number| attempt("s3", at, at + 10).gave_up().hit().sdk("a", number);
+        let story = || {
+            (0..4u32).fold(Story::new().healthy(0..60), |story, nth| {
+                story.attempt(cut(12_000 + u64::from(nth) * 50, nth + 1))
+            })
+        };
+        assert_eq!(check(AT_LEAST, &story()).status, Status::Fail);
+        assert_eq!(check(AT_LEAST, &busy(story())).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_storm_is_one_on_a_busy_machine_too() {
+        let arrivals = |count: u64| {
+            let each = (0..count).map(|nth| attempt("s3", 12_000 + nth * 80, 12_010 + nth * 80));
+            Story::new().healthy(0..60).attempts(each)
+        };
+        for (count, on_a_busy_one) in [(60, Status::Inconclusive), (120, Status::Fail)] {
+            assert_eq!(check(RATE, &arrivals(count)).status, Status::Fail);
+            let busy = arrivals(count).missed(15, "ask", 60);
+            assert_eq!(check(RATE, &busy).status, on_a_busy_one, "{count}");
+        }
     }
 
     #[test]

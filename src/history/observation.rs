@@ -1,5 +1,6 @@
 //! The entries of a history.
 
+use super::call::NOTED_LATE;
 use crate::{
     fault::FaultId,
     protocol::{Applied, RetryAfter, TraceParent, asks_for_retry, speaks_of_data},
@@ -612,6 +613,15 @@ impl Attempt {
         match self.end {
             AttemptEnd::Answered => self.first_byte.unwrap_or(self.ended),
             _ => self.ended,
+        }
+    }
+
+    /// From when on its client may have waited with the next attempt: of an answer that was over at
+    /// once from its first byte, for of the end we may hear late; of a longer one from its end.
+    pub fn waited_from(&self) -> Micros {
+        match self.ended.since(self.told()) <= NOTED_LATE {
+            true => self.told(),
+            false => self.ended,
         }
     }
 

@@ -158,7 +158,7 @@ impl Failing<'_> {
     /// The pauses between its attempts, in seconds.
     pub fn pauses(&self) -> impl Iterator<Item = f64> {
         let pairs = self.hit.attempts.windows(2);
-        pairs.map(|pair| pair[1].began.since(pair[0].ended).as_secs_f64())
+        pairs.map(|pair| pair[1].began.since(pair[0].waited_from()).as_secs_f64())
     }
 }
 

@@ -323,12 +323,13 @@ impl<'a> Call<'a> {
         !self.inner.by_sdk_id
     }
 
-    /// The pauses between its attempts: how long after the end of each the next one began.
+    /// The pauses between its attempts: how long after the client was told how each ended the next one
+    /// began.
     pub fn pauses(&self) -> Vec<Duration> {
         let attempts = self.attempts();
         let pairs = attempts.windows(2);
         pairs
-            .map(|pair| pair[1].inner.began.since(pair[0].inner.ended))
+            .map(|pair| pair[1].inner.began.since(pair[0].inner.waited_from()))
             .collect()
     }
 }
