@@ -67,6 +67,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
                 doubles the effect.",
             "A client that makes a new key for each attempt is not de-duplicated; it is found here.",
             "\
+                Tables of one name in two schemas count as one: no statement need say which it means.",
+            "\
                 What `path` and `table` leave out is not looked at: a retry at another place is then \
                 not found.",
         ],
@@ -102,7 +104,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::optional(
             "table",
             Shape::TextOrTexts,
-            "only statements about this table, with `*`",
+            "only statements about this table, in whatever schema, with `*`",
         ),
         Key::optional(
             "deduplicated_by",
@@ -154,6 +156,7 @@ fn parse(
     let paths = patterns(fields, "path", problems);
     let tables = patterns(fields, "table", problems);
     let tables = tables.filter(|_| has_tables(fields, of, names, problems));
+    let tables = tables.filter(|tables| have_no_schema(fields, tables, problems));
     let settle = fields.duration("settle", problems).unwrap_or(SETTLE);
     let at_most = fields.integer("at_most", problems).unwrap_or(0);
     Some(Box::new(NoDoubleEffect {
@@ -197,6 +200,24 @@ fn has_tables(fields: &Fields<'_>, on: &str, names: &Names<'_>, problems: &mut P
     };
     let message = format!("`{name}` speaks {protocol}, whose requests name no table");
     let hint = "say by `path` which are meant".to_owned();
+    fields.problem(problems, "table", message, hint);
+    false
+}
+
+/// Whether no pattern of a table names its schema, which is not recorded of statements; a problem if
+/// one does, as it would match nothing.
+fn have_no_schema(fields: &Fields<'_>, tables: &[String], problems: &mut Problems) -> bool {
+    let mut all = tables.iter();
+    let Some((pattern, (schema, table))) = all.find_map(|one| Some((one, one.rsplit_once('.')?)))
+    else {
+        return true;
+    };
+    let message =
+        format!("`{pattern}` matches no table: of a statement its table is known, no schema");
+    let hint = match table {
+        "" | "*" => format!("name the tables of `{schema}`"),
+        table => format!("write \"{table}\", which means it in every schema"),
+    };
     fields.problem(problems, "table", message, hint);
     false
 }
@@ -628,7 +649,7 @@ impl Expectation for NoDoubleEffect {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, check_of, problems};
+    use super::super::testing::{self, check, check_of, problems};
     use crate::{
         expectation::Status,
         history::sample::{self, AttemptBuilder, Story, attempt},
@@ -1021,6 +1042,20 @@ mod tests {
         assert!(problems(&other)[0].contains("captures no `order`"));
         let table = format!("{CHARGES}\ntable = \"charges\"");
         assert!(problems(&table)[0].contains("whose requests name no table"));
+        let mut names = testing::names();
+        for (_, _, protocol) in &mut names.dependencies {
+            *protocol = Protocol::Postgres;
+        }
+        for (named, hint) in [
+            ("\"public.charges\"", "write \"charges\""),
+            ("[\"receipts\", \"audit.*\"]", "name the tables of `audit`"),
+        ] {
+            let mut found = crate::input::Problems::default();
+            testing::parse_with(&format!("{CHARGES}\ntable = {named}"), &names, &mut found);
+            let found = format!("{found:?}");
+            assert!(found.contains("matches no table"), "{found}");
+            assert!(found.contains(&hint.replace('"', "\\\"")), "{found}");
+        }
         let nothing = format!("{CHARGES}\npath = []");
         assert!(problems(&nothing)[0].contains("`path` names nothing"));
     }

@@ -36,7 +36,8 @@ pub fn parse(text: &str, problems: &mut Problems) -> Option<(&'static str, Box<d
     parse_with(text, &names(), problems)
 }
 
-fn parse_with(
+/// The same where a system has these names.
+pub fn parse_with(
     text: &str,
     names: &Names<'_>,
     problems: &mut Problems,
