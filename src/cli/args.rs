@@ -500,7 +500,7 @@ pub struct Metastability {
     pub baseline: Duration,
     /// How long it is watched after the trigger. It should be ten times as long as the system's client
     /// tries, all attempts together; by default so much of what the dependency's policy declares, or of
-    /// the load's time-out where that is longer or nothing is declared.
+    /// the load's time-out where that is longer or nothing is declared, and an hour at most.
     #[arg(long, value_name = "TIME", value_parser = length)]
     pub watch: Option<Duration>,
     /// Begins no further size once this time is over.

@@ -35,6 +35,9 @@ const CUT_MAX: f64 = 0.99;
 /// How many times the patience of load or client the system is watched.
 const WATCH_TIMES: u32 = 10;
 
+/// The longest that it is watched unless `--watch` says more: every run of a search takes so long.
+const WATCH_MAX: Duration = Duration::from_secs(3600);
+
 const HINT: &str = "`brownout metastability --help` shows examples";
 
 /// Everything that was asked.
@@ -406,18 +409,20 @@ impl Plan {
 
 /// How long is long enough for what a client that waits so long has left in queues to be worked off,
 /// and why: its patience is the load's own, or what is declared of the dependency's clients, where that
-/// is longer.
+/// is longer. No longer than [`WATCH_MAX`].
 fn usual_watch(load: &Load, declared: Option<Duration>) -> (Duration, &'static str) {
-    match declared.filter(|declared| *declared > load.patience()) {
-        Some(declared) => (
-            declared.saturating_mul(WATCH_TIMES),
-            "ten times what is declared of a failing call: time-out times attempts",
-        ),
-        None => (
-            load.patience().saturating_mul(WATCH_TIMES),
-            "ten times the load's time-out",
-        ),
-    }
+    let declared = declared.filter(|declared| *declared > load.patience());
+    let patience = declared.unwrap_or_else(|| load.patience());
+    let watch = patience.saturating_mul(WATCH_TIMES);
+    let because = match (declared, watch > WATCH_MAX) {
+        (Some(_), false) => "ten times what is declared of a failing call: time-out times attempts",
+        (Some(_), true) => {
+            "the longest without `--watch`: less than ten times what is declared of a failing call"
+        }
+        (None, false) => "ten times the load's time-out",
+        (None, true) => "the longest without `--watch`: less than ten times the load's time-out",
+    };
+    (watch.min(WATCH_MAX), because)
 }
 
 fn usage(message: String) -> Failure {

@@ -188,6 +188,16 @@ fn it_is_watched_ten_times_as_long_as_load_or_client_wait() {
     assert_eq!(watched(&whole, &[]), (30, of_client));
     assert_eq!(watched("attempts = 4", &[]), (10, of_load));
     assert_eq!(watched(tried, &["--watch", "7s"]), (7, "--watch"));
+    // For no longer than an hour, unless somebody says so.
+    let hour = watched("timeout = \"90s\"\nattempts = 4", &[]);
+    assert_eq!(hour, (3_600, of_client));
+    let longer = "timeout = \"90s\"\nattempts = 5";
+    let capped =
+        "the longest without `--watch`: less than ten times what is declared of a failing call";
+    assert_eq!(watched(longer, &[]), (3_600, capped));
+    let endless = "timeout = \"1h\"\nattempts = 1000000";
+    assert_eq!(watched(endless, &[]), (3_600, capped));
+    assert_eq!(watched(longer, &["--watch", "75m"]), (4_500, "--watch"));
 }
 
 fn search(boundary: Boundary, points: Vec<Point>) -> SearchReport {
