@@ -549,13 +549,15 @@ reason), and in a run that measures nothing (must be inconclusive). Whether a ve
 depends on the machine too, which may be too busy to keep a load's schedule: do it on yours, and on
 that of your builds, to see there that red is red.
 
-With --noise two further processes keep a core busy each. A run whose own load missed its schedule
-is repeated, twice at most, and that is counted; any other verdict stands. What was not as it should
-be stays in --out, with the files and the history of the run.
+With --noise two further processes keep a core busy each. A run is weighed first. One that is wrong
+stands; one that is unclear because its own load missed its schedule is made again, twice at most.
+Its last try counts, and how many tries were unclear is said as well. What was not as it should be
+stays in --out, with the files and the history of the run. A folder there that a run would need and
+that exists already is refused, and nothing is started.
 
 Exit status: 0 not one verdict is wrong, and of no twin more than 1 of 20 runs were unclear (so that
-in fewer than 20 rounds none may be); 1 a verdict is wrong; 2 too many were unclear; 64 usage
-problem; 130 interrupted (what was seen so far is shown).")]
+in fewer than 20 rounds none may be); 1 a verdict is wrong; 2 too many were unclear, or the noise did
+not last; 64 usage problem; 130 interrupted (what was seen so far is shown).")]
 pub struct Selftest {
     /// How often every twin is run.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]

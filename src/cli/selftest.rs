@@ -3,6 +3,7 @@
 //!
 //! What is required of each run and what it comes to is [`crate::selftest`]'s; here the runs are made.
 
+mod folder;
 mod noise;
 
 use super::{
@@ -18,9 +19,10 @@ use crate::{
     run::{Ending, Events, Options},
     scenario::{Scenario, System, from_texts},
     seed::Seed,
-    selftest::{Account, Case, Ended, Seen, Standing, weigh},
+    selftest::{Account, Case, Ended, Seen, Standing, Weighed, weigh},
     units::format_duration,
 };
+use folder::{Folder, Out, is_there};
 use futures_util::{StreamExt, stream};
 use noise::Noise;
 use parking_lot::Mutex;
@@ -34,7 +36,7 @@ use std::{
 /// Runs side by side for each core, where nobody says how many.
 const JOBS_EACH_CORE: usize = 4;
 
-/// How often a run is repeated whose load missed its schedule.
+/// How often an unclear run is repeated whose load missed its schedule.
 const REPEATS_MAX: u32 = 2;
 
 /// By these words a run says of itself that its load missed its schedule.
@@ -52,9 +54,11 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Carries it out.
 pub fn selftest(args: &Args) -> Result<Exit, Failure> {
     let twins = twins(&args.only)?;
+    nothing_in_the_way(&args.out, &twins, args.rounds)?;
     let json = args.json.as_ref().map(|path| created(path)).transpose()?;
-    fs::create_dir_all(&args.out).map_err(|error| refused(&args.out, &error))?;
-    let noise = Noise::start(if args.noise { NOISE } else { 0 })?;
+    let out = Out::make(&args.out).map_err(|error| refused(&args.out, &error))?;
+    let noise_wanted = if args.noise { NOISE } else { 0 };
+    let noise = Noise::start(noise_wanted)?;
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args
         .jobs
@@ -76,9 +80,9 @@ pub fn selftest(args: &Args) -> Result<Exit, Failure> {
     let mut account = Account::of(args.rounds, &calibration.cases(seen), interrupted);
     account.began = began;
     account.took_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    (account.jobs, account.noise, account.processors) = (jobs, noise, processors());
-    // It stays only where something is left in it.
-    let _ = fs::remove_dir(&args.out);
+    account.beside(noise_wanted, noise);
+    (account.jobs, account.processors) = (jobs, processors());
+    out.remove_if_empty();
     let written = json.map_or(Ok(()), |mut file| file.write_all(&reports::json(&account)));
     say::data(&reports::terminal(&account))?;
     written?;
@@ -105,6 +109,25 @@ fn refused(path: &Path, error: &std::io::Error) -> Failure {
 
 fn created(path: &Path) -> Result<File, Failure> {
     File::create(path).map_err(|error| refused(path, &error))
+}
+
+/// Where a run of a twin writes.
+fn place(out: &Path, (planted, twin): Known, round: u32) -> PathBuf {
+    out.join(format!("{}-{}-{round}", planted.name, twin.name()))
+}
+
+/// That none of the runs would write where something is.
+fn nothing_in_the_way(out: &Path, twins: &[Known], rounds: u32) -> Result<(), Failure> {
+    let rounds = 1..=rounds;
+    let mut places = rounds.flat_map(|round| twins.iter().map(move |one| place(out, *one, round)));
+    match places.find(|place| is_there(place)) {
+        None => Ok(()),
+        Some(place) => Err(Failure::usage(
+            format!("`{}` is there already", place.display()),
+            "it may be of an earlier calibration: remove it, or name another place with --out; \
+             nothing was started",
+        )),
+    }
 }
 
 /// A planted system, and one of its twins.
@@ -230,51 +253,41 @@ impl Calibration {
             .collect()
     }
 
-    /// One run, repeated while its load missed its schedule; `None` where it was interrupted.
+    /// One run, repeated while it is unclear because its load missed its schedule; `None` where it
+    /// was interrupted.
     async fn taken_up(&self, task: Task, interrupt: &Interrupt) -> Option<(usize, Seen)> {
-        let (planted, twin) = task.known;
-        let name = format!("{}-{}-{}", planted.name, twin.name(), task.round);
-        let folder = self.out.join(name);
-        let mut repeated = 0;
-        let report = loop {
-            if interrupt.asked() {
-                return None;
-            }
-            // What is there is of an earlier try, or of an earlier calibration.
-            let _ = fs::remove_dir_all(&folder);
-            let report = carried_through(task.known, &folder, interrupt).await;
-            if interrupt.asked() {
-                let _ = fs::remove_dir_all(&folder);
-                return None;
-            }
-            match report {
-                Ok(report) if repeated < REPEATS_MAX && missed(&report) => repeated += 1,
-                report => break report,
-            }
-        };
         let case = case(task.known);
-        let (status, weighed) = match &report {
-            Ok(report) => {
-                let doubts = said_of_itself(report);
-                let weighed = weigh(&case, report.status, &report.verdicts, &doubts);
-                (report.status, weighed)
+        let mut folder = Folder::at(place(&self.out, task.known, task.round));
+        let mut repeated = 0;
+        let (status, weighed) = loop {
+            if interrupt.asked() {
+                folder.remove();
+                return None;
             }
-            Err(why) => {
-                let doubts = [why.clone()];
-                let unknown = Status::Inconclusive;
-                (unknown, weigh(&case, unknown, &[], &doubts))
+            let report = match folder.make() {
+                Ok(()) => carried_through(task.known, folder.path(), interrupt).await,
+                Err(error) => Err(format!("cannot make {}: {error}", folder.path().display())),
+            };
+            if interrupt.asked() {
+                folder.remove();
+                return None;
             }
+            let (status, weighed) = held(&case, &report);
+            if repeated == REPEATS_MAX || !is_repeated(&weighed, &report) {
+                break (status, weighed);
+            }
+            repeated += 1;
         };
         let is_right = weighed.standing == Standing::Right;
         if is_right {
-            let _ = fs::remove_dir_all(&folder);
+            folder.remove();
         }
         let seen = Seen {
             round: task.round,
             status,
             weighed,
             repeated,
-            kept: (!is_right).then(|| folder.display().to_string()),
+            kept: (!is_right).then(|| folder.path().display().to_string()),
         };
         self.say(&case, &seen);
         Some((task.place, seen))
@@ -312,13 +325,38 @@ impl Calibration {
     }
 }
 
-/// Whether a run that shows nothing says that its load missed its schedule.
+/// A run held against what is required of it: its verdict, and how that is weighed.
+fn held(case: &Case, report: &Result<ScenarioReport, String>) -> (Status, Weighed) {
+    match report {
+        Ok(report) => {
+            let doubts = said_of_itself(report);
+            let weighed = weigh(case, report.status, &report.verdicts, &doubts);
+            (report.status, weighed)
+        }
+        Err(why) => {
+            let unknown = Status::Inconclusive;
+            (
+                unknown,
+                weigh(case, unknown, &[], std::slice::from_ref(why)),
+            )
+        }
+    }
+}
+
+/// Whether a run is made again: only one that is unclear, never one that says something wrong beside
+/// what it cannot tell.
+fn is_repeated(weighed: &Weighed, report: &Result<ScenarioReport, String>) -> bool {
+    weighed.standing == Standing::Unclear && report.as_ref().is_ok_and(missed)
+}
+
+/// Whether a verdict that shows nothing says that the load missed its schedule.
 fn missed(report: &ScenarioReport) -> bool {
-    let mut reasons = report
-        .verdicts
-        .iter()
-        .filter_map(|one| one.reason.as_deref());
-    report.status == Status::Inconclusive && reasons.any(|reason| reason.contains(MISSED))
+    let verdicts = report.verdicts.iter();
+    let mut unknown = verdicts.filter(|one| one.status == Status::Inconclusive);
+    unknown.any(|one| {
+        let reason = one.reason.as_deref();
+        reason.is_some_and(|reason| reason.contains(MISSED))
+    })
 }
 
 /// What a run says of itself, beside its verdicts.
@@ -381,8 +419,6 @@ fn prepared((planted, twin): Known, folder: &Path) -> Result<(Scenario, System),
         written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok::<_, String>(Source::new(path.display().to_string(), text.to_owned()))
     };
-    let made = fs::create_dir_all(folder);
-    made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let scenario = write("scenario.toml", &files.scenario)?;
     let system = write("system.toml", &files.system)?;
     let mut problems = Problems::default();

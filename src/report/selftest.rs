@@ -66,10 +66,13 @@ pub fn terminal(account: &Account) -> Vec<u8> {
 
 /// How it was done.
 fn circumstances(account: &Account) -> String {
-    let noise = match account.noise {
-        0 => "nothing beside them".to_owned(),
-        1 => "1 busy process beside them".to_owned(),
-        many => format!("{many} busy processes beside them"),
+    let noise = match (account.noise, account.noise_wanted) {
+        (0, 0) => "nothing beside them".to_owned(),
+        (noise, wanted) if noise < wanted => {
+            format!("{noise} of {wanted} busy processes beside them until the end")
+        }
+        (1, _) => "1 busy process beside them".to_owned(),
+        (many, _) => format!("{many} busy processes beside them"),
     };
     let rounds = match account.rounds {
         1 => "1 round".to_owned(),
@@ -210,9 +213,19 @@ fn sentences(account: &Account) -> Vec<String> {
     }
     if account.repeated > 0 {
         sentences.push(format!(
-            "repeated: {} runs, because their own load had missed its schedule on this machine",
+            "repeated: {} unclear tries, because their own load had missed its schedule on this \
+             machine; above only the last try of a run counts",
             account.repeated
         ));
+        sentences.extend(account.unclear_tries_bounds.map(|bounds| {
+            format!(
+                "unclear, with every try counted: {} of {} that measured something, so that {} of \
+                 many such tries are",
+                account.unclear_tries,
+                account.tries,
+                between(bounds)
+            )
+        }));
     }
     sentences
 }
@@ -243,12 +256,19 @@ fn conclusion(account: &Account) -> (&'static str, AnsiColor, String) {
         Ended::Unclear => {
             let rows = account.rows.iter();
             let twins = rows.filter(|row| row.is_too_unclear() || row.runs() == 0);
-            let said = format!(
-                "no verdict is wrong, but of {} twins too many runs say nothing: the machine may be \
-                 too busy for {} runs side by side",
-                twins.count(),
-                account.jobs
-            );
+            let twins = twins.count();
+            let short = account.is_noise_short().then(|| {
+                "what should keep cores busy beside the runs ended before them".to_owned()
+            });
+            let silent = (twins > 0 || short.is_none()).then(|| {
+                format!(
+                    "of {twins} twins too many runs say nothing: the machine may be too busy for {} \
+                     runs side by side",
+                    account.jobs
+                )
+            });
+            let why: Vec<String> = [short, silent].into_iter().flatten().collect();
+            let said = format!("no verdict is wrong, but {}", why.join("; and "));
             ("?", AnsiColor::Yellow, said)
         }
         Ended::Interrupted => {
@@ -298,7 +318,7 @@ mod tests {
 
     fn shown(account: &mut Account) -> String {
         (account.took_us, account.jobs, account.processors) = (61_000_000, 6, 2);
-        account.noise = 2;
+        account.beside(2, 2);
         let text = String::from_utf8(terminal(account)).unwrap();
         anstream::adapter::strip_str(&text).to_string()
     }
@@ -351,6 +371,30 @@ mod tests {
         assert!(of(&[right], false).contains("✓ red is red"));
         assert!(of(&[unclear], false).contains("? no verdict is wrong, but of 1 twins"));
         assert!(of(&[], true).contains("? interrupted after 0 of 1 runs"));
+    }
+
+    #[test]
+    fn noise_that_did_not_last_is_said() {
+        let cases = [twin("pool", "good", Status::Pass, &[(Status::Pass, RIGHT)])];
+        let of = |lasted| {
+            let mut account = Account::of(1, &cases, false);
+            account.beside(2, lasted);
+            let text = String::from_utf8(terminal(&account)).unwrap();
+            let text = anstream::adapter::strip_str(&text).to_string();
+            let words: Vec<&str> = text.split_whitespace().collect();
+            words.join(" ")
+        };
+        assert!(of(2).contains("2 busy processes beside them") && of(2).contains("✓ red is red"));
+        let short = of(1);
+        assert!(
+            short.contains("1 of 2 busy processes beside them"),
+            "{short}"
+        );
+        assert!(
+            !short.contains("✓ red is red") && !short.contains("say nothing"),
+            "{short}"
+        );
+        assert!(short.contains("ended before them"), "{short}");
     }
 
     #[test]

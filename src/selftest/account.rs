@@ -23,7 +23,7 @@ pub struct Case {
     pub what: String,
     /// The verdict that a run of it must have.
     pub required: Status,
-    /// Where that is a fail: by which expectations. All others are kept.
+    /// Where that is a fail: by which expectations, every one of them. All others are kept.
     pub fails: Vec<String>,
     /// Where it is inconclusive: what must be said of it.
     pub says: Option<String>,
@@ -37,6 +37,18 @@ impl Case {
             required => required,
         }
     }
+
+    /// Of the expectations that must fail one that does not, in words.
+    fn unbroken(&self, verdicts: &[Verdict]) -> Option<String> {
+        self.fails.iter().find_map(|id| {
+            let Some(one) = verdicts.iter().find(|one| one.id == *id) else {
+                return Some(format!("{id} must fail, and was not judged"));
+            };
+            let reason = one.reason.as_deref().unwrap_or("it does not say why");
+            let (is_broken, said) = (one.status == Status::Fail, one.status);
+            (!is_broken).then(|| format!("{id} must fail, and is {said}: {reason}"))
+        })
+    }
 }
 
 /// Whether a run said what it must.
@@ -45,7 +57,8 @@ impl Case {
 pub enum Standing {
     /// It did.
     Right,
-    /// It said nothing where it must say something, or for another reason than the planted one.
+    /// It said nothing where it must say something, if only by one expectation that must fail, or
+    /// for another reason than the planted one.
     Unclear,
     /// It said the contrary.
     Wrong,
@@ -77,6 +90,10 @@ pub fn weigh(case: &Case, status: Status, verdicts: &[Verdict], doubts: &[String
             )),
         };
     }
+    if status == Status::Fail {
+        // Nothing strays: it is the flaw's run. Each expectation that the flaw breaks must say so.
+        return case.unbroken(verdicts).map_or_else(right, unclear);
+    }
     if is_decided(status) {
         return right();
     }
@@ -91,9 +108,13 @@ pub fn weigh(case: &Case, status: Status, verdicts: &[Verdict], doubts: &[String
         return right();
     }
     let why = reasons.first().copied().unwrap_or("it does not say why");
+    unclear(why.to_owned())
+}
+
+fn unclear(why: String) -> Weighed {
     Weighed {
         standing: Standing::Unclear,
-        why: Some(why.to_owned()),
+        why: Some(why),
     }
 }
 
@@ -122,7 +143,7 @@ pub struct Seen {
     pub status: Status,
     /// How it was weighed.
     pub weighed: Weighed,
-    /// How often it was repeated because its load had missed its schedule.
+    /// How many tries before it were unclear because their load had missed its schedule.
     pub repeated: u32,
     /// Where its files were left.
     pub kept: Option<String>,
@@ -145,14 +166,16 @@ pub struct Row {
     pub fail: u64,
     /// How many were inconclusive.
     pub inconclusive: u64,
-    /// How many were unclear: inconclusive where a verdict is required, or for another reason than the
-    /// planted one.
+    /// How many were unclear: inconclusive where a verdict is required, if only that of one expectation
+    /// which must fail, or for another reason than the planted one. Of a run that was repeated the last
+    /// try counts.
     pub unclear: u64,
     /// How great a share that may be of many such runs; `None` where there were none.
     pub unclear_bounds: Option<Interval>,
     /// How many were wrong.
     pub wrong: u64,
-    /// How many runs were repeated because their load had missed its schedule.
+    /// How many tries beside these runs were unclear because their load had missed its schedule, and
+    /// were made again.
     pub repeated: u64,
     /// The runs that were not right.
     pub notes: Vec<Note>,
@@ -210,7 +233,7 @@ impl Row {
         self.pass + self.fail + self.inconclusive
     }
 
-    /// Whether more runs were unclear than may be.
+    /// Whether more runs were unclear than may be; of a run that was repeated the last try counts.
     pub fn is_too_unclear(&self) -> bool {
         self.unclear * UNCLEAR_ONE_OF > self.runs()
     }
@@ -222,7 +245,8 @@ impl Row {
 pub enum Ended {
     /// Not one verdict was wrong, and few enough were unclear.
     Calibrated,
-    /// Not one was wrong, but too many were unclear, or some twin was not run at all.
+    /// Not one was wrong, but too many were unclear, or some twin was not run at all, or the noise
+    /// beside the runs did not last.
     Unclear,
     /// At least one was wrong.
     Wrong,
@@ -245,7 +269,9 @@ pub struct Account {
     pub rounds: u32,
     /// How many runs went on side by side.
     pub jobs: usize,
-    /// How many processes kept a core busy beside them.
+    /// How many processes should keep a core busy beside them.
+    pub noise_wanted: usize,
+    /// How many of these were still there at the end.
     pub noise: usize,
     /// How many processors the machine has.
     pub processors: usize,
@@ -259,13 +285,21 @@ pub struct Account {
     pub wrong: u64,
     /// How great a share that may be of many such runs.
     pub wrong_bounds: Option<Interval>,
-    /// How many runs of twins that can be told were unclear.
+    /// How many runs of twins that can be told were unclear. Of a run that was repeated the last try
+    /// counts.
     pub unclear: u64,
     /// Of how many.
     pub measured: u64,
     /// How great a share that may be of many such runs.
     pub unclear_bounds: Option<Interval>,
-    /// How many runs were repeated because their load had missed its schedule.
+    /// How many tries of these twins were unclear, those included that were made again.
+    pub unclear_tries: u64,
+    /// Of how many.
+    pub tries: u64,
+    /// How great a share that may be of many such tries.
+    pub unclear_tries_bounds: Option<Interval>,
+    /// How many tries of any twin were unclear because their load had missed its schedule, and were
+    /// made again.
     pub repeated: u64,
     /// Each twin.
     pub rows: Vec<Row>,
@@ -283,9 +317,14 @@ impl Account {
         let told = rows
             .iter()
             .filter(|row| row.required != Status::Inconclusive);
-        let (unclear, measured) = told.fold((0, 0), |(unclear, measured), row| {
-            (unclear + row.unclear, measured + row.runs())
+        let (unclear, measured, again) = told.fold((0, 0, 0), |(unclear, measured, again), row| {
+            (
+                unclear + row.unclear,
+                measured + row.runs(),
+                again + row.repeated,
+            )
         });
+        let (unclear_tries, tries) = (unclear + again, measured + again);
         let wanted = u64::from(rounds) * rows.len() as u64;
         let is_short = runs < wanted || rows.is_empty();
         let ended = match () {
@@ -301,6 +340,7 @@ impl Account {
             took_us: 0,
             rounds,
             jobs: 0,
+            noise_wanted: 0,
             noise: 0,
             processors: 0,
             ended,
@@ -311,9 +351,26 @@ impl Account {
             unclear,
             measured,
             unclear_bounds: bounds(unclear, measured),
+            unclear_tries,
+            tries,
+            unclear_tries_bounds: bounds(unclear_tries, tries),
             repeated: sum(|row| row.repeated),
             rows,
         }
+    }
+
+    /// Of so many processes that should keep a core busy each, so many lasted to the end. Fewer are
+    /// not the noise that the runs were to be calibrated beside.
+    pub fn beside(&mut self, wanted: usize, lasted: usize) {
+        (self.noise_wanted, self.noise) = (wanted, lasted);
+        if self.is_noise_short() && self.ended == Ended::Calibrated {
+            self.ended = Ended::Unclear;
+        }
+    }
+
+    /// Whether the noise did not last.
+    pub fn is_noise_short(&self) -> bool {
+        self.noise < self.noise_wanted
     }
 }
 
@@ -398,6 +455,86 @@ mod tests {
         );
         assert_eq!(standing(&both(Status::Fail, Status::Fail)), Standing::Wrong);
         assert_eq!(standing(&both(Status::Pass, Status::Fail)), Standing::Wrong);
+    }
+
+    #[test]
+    fn of_the_expectations_that_the_flaw_breaks_every_one_must_fail() {
+        let mut case = case("bad", Status::Fail);
+        case.fails.push("FAST".to_owned());
+        let late = Some("missed its schedule");
+        let own = |status| verdict("GIVES-UP", status, late);
+        let other = |status| verdict("FAST", status, late);
+        let weighed = |verdicts: &[Verdict]| weigh(&case, Status::Fail, verdicts, &[]);
+        let all = [own(Status::Fail), other(Status::Fail)];
+        assert_eq!(weighed(&all), right());
+        // A judge that can never say that FAST is broken is not calibrated by the other's fail.
+        for one in [
+            [own(Status::Fail), other(Status::Inconclusive)],
+            [other(Status::Inconclusive), own(Status::Fail)],
+        ] {
+            let said = "FAST must fail, and is inconclusive: missed its schedule";
+            assert_eq!(weighed(&one), unclear(said.to_owned()));
+        }
+        let said = "FAST must fail, and was not judged";
+        assert_eq!(weighed(&all[..1]), unclear(said.to_owned()));
+        let passes = weighed(&[own(Status::Fail), other(Status::Pass)]);
+        assert_eq!(passes.standing, Standing::Wrong);
+    }
+
+    #[test]
+    fn a_flaw_that_one_of_two_never_sees_is_not_calibrated() {
+        let mut case = case("bad", Status::Fail);
+        case.fails.push("FAST".to_owned());
+        let of = |fast| {
+            let verdicts = [
+                verdict("GIVES-UP", Status::Fail, None),
+                verdict("FAST", fast, None),
+            ];
+            let run = |round| Seen {
+                round,
+                status: Status::Fail,
+                weighed: weigh(&case, Status::Fail, &verdicts, &[]),
+                repeated: 0,
+                kept: None,
+            };
+            ended(20, &[(case.clone(), (1..=20).map(run).collect())])
+        };
+        assert_eq!(of(Status::Fail), Ended::Calibrated);
+        assert_eq!(of(Status::Inconclusive), Ended::Unclear);
+        assert_eq!(of(Status::Pass), Ended::Wrong);
+    }
+
+    #[test]
+    fn tries_that_were_made_again_are_stated_beside_what_the_bound_counts() {
+        let bad = case("bad", Status::Fail);
+        let nothing = case("unmeasured", Status::Inconclusive);
+        let mut runs = seen(&bad, &[Status::Fail; 20]);
+        runs[3].repeated = 2;
+        let mut thin = seen(&nothing, &[Status::Inconclusive; 20]);
+        thin[0].repeated = 1;
+        let account = Account::of(20, &[(bad, runs), (nothing, thin)], false);
+        assert_eq!((account.unclear, account.measured), (0, 20));
+        assert_eq!((account.unclear_tries, account.tries), (2, 22));
+        assert_eq!(account.repeated, 3);
+        let high = |bounds: Option<Interval>| bounds.unwrap().high;
+        assert!(high(account.unclear_tries_bounds) > high(account.unclear_bounds));
+    }
+
+    #[test]
+    fn noise_that_did_not_last_calibrates_nothing_and_hides_no_wrong_verdict() {
+        let of = |said, wanted, lasted| {
+            let case = case("good", Status::Pass);
+            let seen = seen(&case, &[said]);
+            let mut account = Account::of(1, &[(case, seen)], false);
+            account.beside(wanted, lasted);
+            assert_eq!((account.noise_wanted, account.noise), (wanted, lasted));
+            account.ended
+        };
+        assert_eq!(of(Status::Pass, 2, 2), Ended::Calibrated);
+        assert_eq!(of(Status::Pass, 0, 0), Ended::Calibrated);
+        assert_eq!(of(Status::Pass, 2, 1), Ended::Unclear);
+        assert_eq!(of(Status::Pass, 2, 0), Ended::Unclear);
+        assert_eq!(of(Status::Fail, 2, 0), Ended::Wrong);
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Noise {
         Ok(noise)
     }
 
-    /// Ends them; how many there were until now.
+    /// Ends them; how many of them were there until now, and so all the while.
     pub fn stop(mut self) -> usize {
         let running = |process: &mut Child| matches!(process.try_wait(), Ok(None));
         self.processes
@@ -50,5 +50,23 @@ impl Drop for Noise {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_ended_before_is_not_counted() {
+        let start = |program: &str, arguments: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(arguments).stdin(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let mut over = start("true", &[]);
+        over.wait().unwrap();
+        let processes = vec![start("sleep", &["600"]), over];
+        assert_eq!(Noise { processes }.stop(), 1);
     }
 }
