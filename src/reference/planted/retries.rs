@@ -1,5 +1,5 @@
-//! Orders that are paid for: a charge that fails is tried three times with pauses, or again and
-//! again until it is made.
+//! Orders that are paid for: a charge that fails is tried three times, or again and again until it is
+//! made; with the same growing pauses either way.
 
 use super::{Change, PATIENT, Planted, Program, Twin, Unmeasured, dependency, post, said};
 use crate::reference::{Options, Refusal, web::ask};
@@ -36,8 +36,19 @@ pub(super) const PLANTED: Planted = Planted {
 /// The most tries.
 const TRIES_MAX: u32 = 3;
 
-/// The first pause between two tries; without the flaw each is twice as long as the one before.
+/// The first pause between two tries; each is twice as long as the one before.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// The pause after so many tries; `None` where there is no further one. The flaw is that there
+/// always is.
+fn pause(tries: u32, flawed: bool) -> Option<Duration> {
+    let doublings = tries.saturating_sub(1);
+    let grown = PAUSE.saturating_mul(2_u32.saturating_pow(doublings));
+    (flawed || tries < TRIES_MAX).then_some(grown.min(PAUSE_MAX))
+}
 
 fn start(listen: SocketAddr, options: &Options, flawed: bool) -> Result<Program, Refusal> {
     let payments = Arc::new(dependency(options)?);
@@ -59,13 +70,30 @@ fn start(listen: SocketAddr, options: &Options, flawed: bool) -> Result<Program,
                     return said(StatusCode::CREATED, "paid");
                 }
                 tries += 1;
-                if !flawed && tries == TRIES_MAX {
+                let Some(pause) = pause(tries, flawed) else {
                     return said(StatusCode::SERVICE_UNAVAILABLE, "not paid");
-                }
-                let growth = if flawed { 1 } else { 1 << (tries - 1) };
-                time::sleep(PAUSE * growth).await;
+                };
+                time::sleep(pause).await;
             }
         }
     })?;
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_pause_alike_and_only_one_ever_stops() {
+        let milliseconds = |tries, flawed| pause(tries, flawed).map(|pause| pause.as_millis());
+        for flawed in [false, true] {
+            assert_eq!(milliseconds(1, flawed), Some(50));
+            assert_eq!(milliseconds(2, flawed), Some(100));
+        }
+        assert_eq!(milliseconds(3, false), None);
+        assert_eq!(milliseconds(3, true), Some(200));
+        assert_eq!(milliseconds(4, true), Some(200));
+        assert_eq!(milliseconds(u32::MAX, true), Some(200));
+    }
 }
