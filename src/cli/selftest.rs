@@ -163,7 +163,15 @@ fn case((planted, twin): Known) -> Case {
             Twin::Unmeasured => Status::Inconclusive,
         },
         fails: planted.fails.iter().map(|id| (*id).to_owned()).collect(),
-        says: (twin == Twin::Unmeasured).then(|| planted.unmeasured.says.to_owned()),
+        says: match twin {
+            Twin::Unmeasured => planted
+                .unmeasured
+                .says
+                .iter()
+                .map(|one| (*one).to_owned())
+                .collect(),
+            Twin::Good | Twin::Bad => Vec::new(),
+        },
     }
 }
 

@@ -299,7 +299,7 @@ mod tests {
             what: format!("the {twin} one"),
             required,
             fails: Vec::new(),
-            says: None,
+            says: Vec::new(),
         };
         let run = |(nth, (status, standing)): (usize, &(Status, Standing))| {
             Seen {

@@ -12,7 +12,7 @@ pub(super) const PLANTED: Planted = Planted {
     fails: &["LEAVES-ALONE", "RATE"],
     unmeasured: Unmeasured {
         what: "no load",
-        says: "acted on 0 events",
+        says: &["acted on 0 events", "so little came in to the system"],
         of: Twin::Bad,
         change: Change::Scenario(
             "name  = \"stock fails\"",

@@ -23,7 +23,7 @@ pub(super) const PLANTED: Planted = Planted {
     fails: &["FAST", "TAUGHT"],
     unmeasured: Unmeasured {
         what: "fault hits nothing",
-        says: "acted on 0 events",
+        says: &["acted on 0 events"],
         of: Twin::Bad,
         change: Change::Scenario("operation = \"PutObject\"", "operation = \"DeleteObject\""),
     },

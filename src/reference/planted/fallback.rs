@@ -12,7 +12,7 @@ pub(super) const PLANTED: Planted = Planted {
     fails: &["FALLBACK", "ANSWERED"],
     unmeasured: Unmeasured {
         what: "load too thin",
-        says: "operations cannot show 90%",
+        says: &["operations cannot show 90%"],
         of: Twin::Good,
         change: Change::System("\"20/s\"", "\"1/s\""),
     },

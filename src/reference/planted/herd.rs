@@ -27,7 +27,7 @@ pub(super) const PLANTED: Planted = Planted {
     fails: &["NO-HERD"],
     unmeasured: Unmeasured {
         what: "nobody is cut off",
-        says: "no connection was closed since the first fault",
+        says: &["no connection was closed since the first fault"],
         of: Twin::Bad,
         change: Change::Scenario(
             "kind = \"refuse\"",

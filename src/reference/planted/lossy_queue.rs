@@ -18,7 +18,7 @@ pub(super) const PLANTED: Planted = Planted {
     fails: &["NOTHING-LOST"],
     unmeasured: Unmeasured {
         what: "load too thin",
-        says: "accepted operations with an id show nothing",
+        says: &["accepted operations with an id show nothing"],
         of: Twin::Bad,
         change: Change::System("\"600/s\"", "\"0.1/s\""),
     },

@@ -74,8 +74,8 @@ pub struct Planted {
 pub struct Unmeasured {
     /// What keeps it from it, in a few words.
     pub what: &'static str,
-    /// What the verdict must say of it.
-    pub says: &'static str,
+    /// Of what the verdict must say one.
+    pub says: &'static [&'static str],
     /// With which of the twins.
     pub of: Twin,
     /// Where in which file.

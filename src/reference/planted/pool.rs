@@ -14,7 +14,7 @@ pub(super) const PLANTED: Planted = Planted {
     fails: &["COMES-BACK"],
     unmeasured: Unmeasured {
         what: "fault hits nothing",
-        says: "acted on 0 events",
+        says: &["acted on 0 events"],
         of: Twin::Bad,
         change: Change::Scenario(
             "kind = \"hang\"",
