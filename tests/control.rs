@@ -987,6 +987,116 @@ fn a_system_that_cannot_stand_is_said_before_anything_is_served() {
     assert!(said.contains("dependency `pager`"), "{said}");
 }
 
+#[test]
+fn no_answer_gives_out_what_is_secret_in_a_file() {
+    let planted = "planted-in-a-file";
+    let system = running_system()
+        .replace("env = { ", &format!("env = {{ API_KEY = {planted:?}, "))
+        .replace(
+            "path = \"/buy\" }",
+            &format!("path = \"/buy\", headers = {{ authorization = \"Bearer {planted}\" }} }}"),
+        );
+    assert_eq!(system.matches(planted).count(), 2);
+    let bench = Bench::new(&system, &[("short.toml", &scenario("3s", LATE))]);
+    let run = bench.done(
+        "POST",
+        "/api/v1/runs",
+        r#"{"scenario":"short.toml","seed":77}"#,
+    );
+    assert_eq!(run["seed"], 77);
+    let path = format!("/api/v1/runs/{}", run["id"]);
+    eventually("it is done", || {
+        let run = bench.done("GET", &path, "");
+        assert_ne!(run["state"], "error", "{run:#}");
+        (run["state"] == "done").then_some(())
+    });
+    let placed = bench.done(
+        "POST",
+        "/api/v1/faults",
+        r#"{"on":"pager","kind":"hang","ttl":"30s"}"#,
+    );
+    let fault = format!("/api/v1/faults/{}", placed["id"]);
+    let (history, report) = (format!("{path}/history"), format!("{path}/report"));
+    for path in [
+        "/api/v1",
+        "/api/v1/kinds",
+        "/api/v1/dependencies",
+        "/api/v1/dependencies/pager",
+        "/api/v1/faults",
+        &fault,
+        "/api/v1/calls",
+        "/api/v1/scenarios",
+        "/api/v1/runs",
+        &path,
+        &history,
+        &report,
+        "/api/v1/session",
+        "/api/v1/session/scenario",
+        "/api/v1/session/scenario.toml",
+        "/api/v1/history",
+        "/metrics",
+    ] {
+        let answer = bench.ask("GET", path, "");
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.body.contains(planted), "{path}: {}", answer.body);
+    }
+    let state = Events::open(&bench).next("state");
+    assert!(!state.to_string().contains(planted), "{state:#}");
+    // What is left says all the same what was run, also to those who judge it.
+    let answer = bench.ask("GET", &history, "");
+    let head: Value =
+        serde_json::from_str(answer.body.lines().next().unwrap_or_default()).expect("its head");
+    let text = head.to_string();
+    assert!(
+        text.contains("***") && text.contains("{dependency.pager.address}"),
+        "{text}"
+    );
+    assert!(answer.body.lines().count() > 10, "{}", answer.body);
+    let live = bench.ask("GET", "/api/v1/history", "").body;
+    let head = live.lines().next().unwrap_or_default();
+    assert!(
+        head.contains("brownout.toml") && !head.contains("[dependency"),
+        "{head}"
+    );
+}
+
+#[test]
+fn it_ends_with_whoever_holds_its_standard_input() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
+    command
+        .args(["serve", "--port", "0", "--until-stdin-closes"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null());
+    let mut child = command.spawn().expect("it starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut said = String::new();
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    output.read_line(&mut said).expect("its line");
+    assert!(said.starts_with("listening on "), "{said}");
+    // What is written to it is not its end.
+    input.write_all(b"anything\n").expect("it is read");
+    let address = said["listening on http://".len()..]
+        .split(',')
+        .next()
+        .and_then(|address| address.parse().ok());
+    drop(connect(address.expect("an address")));
+    assert!(child.try_wait().expect("it can be asked").is_none());
+    drop(input);
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait().expect("it can be asked") {
+            Some(status) => break status,
+            None if began.elapsed() > PATIENCE => {
+                let _ = child.kill();
+                panic!("it goes on");
+            }
+            None => thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    assert!(status.success(), "{status}");
+}
+
 /// The samples of a text as Prometheus reads it, by name and labels.
 fn samples(text: &str) -> BTreeMap<String, f64> {
     let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();

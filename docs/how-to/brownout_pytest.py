@@ -11,9 +11,11 @@ docs/how-to/pytest.md of Brownout.
 import contextlib
 import json
 import os
+import queue
 import re
 import shutil
 import subprocess
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -43,16 +45,28 @@ class Server:
 
     def __init__(self, program, seed):
         # Its lines are for whoever reads a failed test's output.
-        command = [program, "serve", "--port", "0", "--seed", str(seed)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        said = self.process.stdout.readline()
+        # It ends with this process, also when that is killed: the pipe to it is closed then.
+        command = [program, "serve", "--port", "0", "--seed", str(seed), "--until-stdin-closes"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        said = self.first_line()
         found = re.match(r"listening on (http://\S+), seed", said)
         if not found:
             self.process.kill()
+            self.process.wait()
             raise Problem(f"`{program} serve` does not say where it listens: {said!r}")
         self.url = found.group(1)
         # Whatever proxy the environment names is not meant for this server.
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def first_line(self):
+        """What it prints first; nothing if that takes too long."""
+        lines = queue.Queue()
+        reading = threading.Thread(target=lambda: lines.put(self.process.stdout.readline()), daemon=True)
+        reading.start()
+        try:
+            return lines.get(timeout=PATIENCE)
+        except queue.Empty:
+            return ""
 
     def ask(self, method, *path, body=None):
         path = "".join("/" + urllib.parse.quote(part, safe="") for part in path)
@@ -75,6 +89,7 @@ class Server:
             self.process.wait(PATIENCE)
         finally:
             self.process.kill()
+            self.process.stdin.close()
             self.process.stdout.close()
 
 
@@ -108,15 +123,19 @@ class Dependency:
         toxic = {"name": name, "type": f"{self.protocol}_{kind}".replace("-", "_"), "toxicity": share, "attributes": keys}
         self.server.ask("POST", "proxies", self.name, "toxics", body=toxic)
         fault = Fault(self, name)
-        is_failed = True
         try:
             yield fault
-            is_failed = False
-        finally:
+        except BaseException:
+            # The test fails for a reason of its own.
+            with contextlib.suppress(Problem, OSError):
+                fault.lift()
+            raise
+        try:
             acted = fault.acted()
-            self.server.ask("DELETE", "proxies", self.name, "toxics", name)
-            if not is_failed and acted < must_act:
-                raise Idle(f"the fault {kind!r} on {self.name!r} acted {acted} times, and has to {must_act} at least: what it is to show was not shown")
+        finally:
+            fault.lift()
+        if acted < must_act:
+            raise Idle(f"the fault {kind!r} on {self.name!r} acted {acted} times, and has to {must_act} at least: what it is to show was not shown")
 
     def remove(self):
         self.server.ask("DELETE", "proxies", self.name)
@@ -132,6 +151,11 @@ class Fault:
         """On how many requests or connections it acted until now."""
         dependency = self.dependency
         return dependency.server.ask("GET", "proxies", dependency.name, "toxics", self.name)["acted"]
+
+    def lift(self):
+        """Has it act no more."""
+        dependency = self.dependency
+        dependency.server.ask("DELETE", "proxies", dependency.name, "toxics", self.name)
 
 
 class Brownout:

@@ -673,7 +673,8 @@ A scenario of --scenarios is run against the system of --system, whose programs 
 that are started; what it leaves is written below --runs.
 
 It prints where it listens, tells what happens on standard error (LOG_LEVEL=error: only what went
-wrong), and ends with 0 on SIGINT or SIGTERM."#)]
+wrong), and ends with 0 on SIGINT or SIGTERM, and with --until-stdin-closes also at the end of its
+standard input: a program that starts it through a pipe takes it along even when it is killed."#)]
 pub struct Serve {
     /// Where the API listens; a name, or an address.
     #[arg(long, value_name = "HOST", default_value = "localhost")]
@@ -713,6 +714,10 @@ pub struct Serve {
     /// Where runs are written, each to a folder of its own.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "brownout-report")]
     pub runs: PathBuf,
+    /// Ends when its standard input is closed: with the program that holds the other end of the pipe,
+    /// however that ends.
+    #[arg(long)]
+    pub until_stdin_closes: bool,
     /// Prints which version of Toxiproxy's API this is.
     #[arg(long)]
     pub version: bool,

@@ -10,7 +10,10 @@ use std::{
     io::Read,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
+    pin::pin,
+    thread,
 };
+use tokio::sync::oneshot;
 
 /// The largest configuration file that is read, in bytes.
 const CONFIG_BYTES_MAX: u64 = 8 << 20;
@@ -33,6 +36,7 @@ pub fn serve(args: &Args) -> Result<Exit, Failure> {
         listen,
         token: args.token.clone(),
         seed,
+        run_seed: args.seed.map(Seed),
         metrics: Metrics {
             proxies: args.proxy_metrics,
             runtime: args.runtime_metrics,
@@ -53,11 +57,13 @@ pub fn serve(args: &Args) -> Result<Exit, Failure> {
 
 async fn until_asked(options: Options, tell: &Tell, args: &Args) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
+    let mut closed = pin!(closed(args.until_stdin_closes));
     let seed = options.seed;
     let started = tokio::select! {
         started = control::serve(options, tell.clone()) => started,
         // The ports are freed as the process ends.
         () = signals.next() => return Ok(Exit::Pass),
+        () = &mut closed => return Ok(Exit::Pass),
     };
     let server = match started {
         Ok(server) => server,
@@ -89,13 +95,37 @@ async fn until_asked(options: Options, tell: &Tell, args: &Args) -> Result<Exit,
         }
     };
     say::data(format!("listening on http://{}, seed {seed}\n", server.address()).as_bytes())?;
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = &mut closed => {}
+    }
     tokio::select! {
         () = server.stop() => {}
         // Again, to hurry: the ports are freed as the process ends.
         () = signals.next() => {}
     }
     Ok(Exit::Pass)
+}
+
+/// Until standard input is at its end, where that is to be heeded: whoever holds its other end is gone
+/// then, however it ended. What comes in is passed over.
+async fn closed(is_heeded: bool) {
+    if !is_heeded {
+        return std::future::pending().await;
+    }
+    let (ended, end) = oneshot::channel::<()>();
+    // A thread of its own: nothing else can wait for standard input, and nobody waits for the thread.
+    let reading = thread::Builder::new()
+        .name("standard input".to_owned())
+        .spawn(move || {
+            // What cannot be read any more is at its end too.
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            drop(ended);
+        });
+    // Where it cannot be heeded nobody is to rely on it.
+    if reading.is_ok() {
+        let _ = end.await;
+    }
 }
 
 /// The addresses that a host means. `localhost` is both of its addresses, as clients try either.

@@ -54,6 +54,8 @@ pub struct Options {
     pub token: Option<String>,
     /// What decides by chance.
     pub seed: Seed,
+    /// What runs decide by that do not say it; each by a fresh one where there is none.
+    pub run_seed: Option<Seed>,
     /// Which metrics there are.
     pub metrics: Metrics,
     /// Proxies to begin with: the JSON of a configuration file.
@@ -97,6 +99,7 @@ pub async fn serve(options: Options, tell: Tell) -> io::Result<Server> {
         scenarios: options.scenarios,
         system: options.system,
         runs: options.runs,
+        seed: options.run_seed,
     };
     let runs = Runs::new(places, Arc::clone(&bench), tell.clone());
     let native = native::Api::start(bench, runs, Arc::clone(&proxies));

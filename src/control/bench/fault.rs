@@ -33,6 +33,9 @@ const LABEL_MAX: usize = 200;
 /// The most keys of one fault; no kind has nearly as many.
 const KEYS_MAX: usize = 64;
 
+/// The most bytes of a fault as text, of all dependencies that it is put on.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
 /// Keys of a request that are no keys of a scenario.
 const OWN: &[&str] = &["ttl", "lease", "label", "kind", "on"];
 
@@ -61,7 +64,7 @@ pub(crate) struct Asked {
     pub(crate) keys: Vec<(String, Node)>,
     pub(crate) ttl: Option<Duration>,
     pub(crate) lease: Option<Duration>,
-    pub(crate) toml: String,
+    pub(crate) toml: Arc<str>,
     /// What it draws by where that lasts beyond it: its table.
     likeness: String,
 }
@@ -81,7 +84,7 @@ pub(crate) struct Placed {
     pub(crate) lease: Option<Duration>,
     ends: Option<Micros>,
     leased: Option<Micros>,
-    pub(crate) toml: String,
+    pub(crate) toml: Arc<str>,
     /// What acts, of each dependency.
     pub(crate) active: Vec<(Arc<str>, Arc<Active>)>,
     /// How many events it acted on at dependencies that are gone.
@@ -143,10 +146,10 @@ impl Asked {
             label: label.unwrap_or_else(|| described(def, &said, &keys)),
             likeness: table(def, "", &keys).text().to_owned(),
             on,
-            keys,
             ttl,
             lease,
-            toml: tables.join("\n"),
+            toml: bounded(tables.join("\n"), &keys)?.into(),
+            keys,
         })
     }
 
@@ -349,6 +352,22 @@ fn read(
     read
 }
 
+/// The text of a fault, which the session keeps.
+fn bounded(toml: String, keys: &[(String, Node)]) -> Result<String, Failure> {
+    if toml.len() <= TEXT_BYTES_MAX {
+        return Ok(toml);
+    }
+    let length = |(_, value): &&(String, Node)| said::shown(value).to_string().len();
+    let longest = keys.iter().max_by_key(length);
+    let place = longest.map_or("", |(key, _)| key);
+    let what = format!(
+        "as text the fault has {} bytes; the most are {TEXT_BYTES_MAX}",
+        toml.len()
+    );
+    let hint = "say less, or name fewer dependencies at once".to_owned();
+    Err(Failure::new(Why::Impossible, place, what, hint))
+}
+
 /// A dependency can carry one thing at a time.
 fn one_capacity(on: &[(Arc<str>, Protocol, said::Read)], found: &[&Target]) -> Result<(), Failure> {
     let limits = |read: &said::Read| read.behaviour.capacity().is_some();
@@ -424,7 +443,7 @@ mod tests {
         );
         assert_eq!(&*asked.on[0].0, "s3");
         assert_eq!(
-            asked.toml,
+            &*asked.toml,
             "[[phase.fault]]\nkind = \"error\"\non = \"object-store\"\nerror = \"SlowDown\"\nshare = \"30%\"\nwhen = { operation = [\"GetObject\"] }\n"
         );
         assert!(
@@ -465,6 +484,20 @@ mod tests {
             "{phase:?}"
         );
         assert_eq!(wrong("{}").len(), 3);
+    }
+
+    #[test]
+    fn a_fault_has_a_bounded_text() {
+        let said = |bytes: usize| {
+            let body = "x".repeat(bytes);
+            format!(r#"{{"on":"s3","kind":"error","ttl":"1s","status":503,"body":"{body}"}}"#)
+        };
+        assert!(read(&said(60 << 10)).is_ok());
+        let node = Node::read(said(64 << 10).as_bytes()).expect("it is JSON");
+        let failure = Asked::read(&node, &targets()).expect_err("it is too long");
+        assert_eq!(failure.why, Why::Impossible);
+        assert_eq!(failure.problems[0].place, "body");
+        assert!(failure.problems[0].hint.is_some());
     }
 
     fn placed(said: &str) -> Placed {

@@ -350,6 +350,7 @@ impl Bench {
     pub(crate) fn place(&self, node: &Node) -> Result<u64, Failure> {
         let mut state = self.open_state()?;
         let asked = Asked::read(node, &state.targets())?;
+        state.all_stand(asked.on.iter().map(|(name, ..)| name))?;
         if state.faults.len() >= FAULTS_MAX {
             return Err(Failure::limit("faults in force", FAULTS_MAX));
         }
@@ -569,6 +570,11 @@ impl Bench {
             .collect()
     }
 
+    /// How many actions of the session were forgotten.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.state.lock().log.forgotten()
+    }
+
     /// When the session began, and what was done in it.
     pub(crate) fn session(&self) -> (Micros, Vec<Action>) {
         let state = self.state.lock();
@@ -685,6 +691,20 @@ impl State {
         .collect()
     }
 
+    /// A fault on what has stepped aside for a run would act on nothing.
+    fn all_stand<'a>(&self, mut names: impl Iterator<Item = &'a Arc<str>>) -> Result<(), Failure> {
+        let is_aside = |name: &&Arc<str>| {
+            let one = self.dependencies.get(*name);
+            one.is_some_and(|one| one.standing.is_none())
+        };
+        let Some(name) = names.find(is_aside) else {
+            return Ok(());
+        };
+        let what = format!("`{name}` has made room for a run: a fault would act on nothing");
+        let hint = "wait for the end of the run, or stop it".to_owned();
+        Err(Failure::new(Why::Taken, "on", what, hint))
+    }
+
     fn has_capacity(&self, name: &str) -> bool {
         let active = self.faults.values().flat_map(|fault| &fault.active);
         let mut on_it = active.filter(|(on, _)| **on == *name);
@@ -786,7 +806,7 @@ fn placed_what(fault: &Placed) -> What {
         id: fault.id,
         label: fault.label.clone(),
         on: fault.on.iter().map(ToString::to_string).collect(),
-        toml: fault.toml.clone(),
+        toml: Arc::clone(&fault.toml),
     }
 }
 
@@ -808,7 +828,7 @@ fn shown(fault: &Placed, now: Micros) -> view::Fault {
         ends_in_ms: millis(Micros::from(fault.ends().since(now))),
         lease_ms: fault.lease.map(|lease| millis(Micros::from(lease))),
         acted: fault.acted(),
-        toml: fault.toml.clone(),
+        toml: Arc::clone(&fault.toml),
     }
 }
 
@@ -839,4 +859,62 @@ pub(crate) fn protocol_named(name: &str) -> Option<Protocol> {
         .iter()
         .find(|def| def.name == name)?;
     Some(def.protocol)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        input::{Problems, Source},
+        scenario::system_from_text,
+    };
+    use std::{net::TcpListener, path::PathBuf};
+
+    #[tokio::test]
+    async fn nothing_is_put_on_what_has_made_room_for_a_run() {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr());
+        let text = format!(
+            "[system]\nexternal = \"http://127.0.0.1:9\"\n\
+             [dependency.fixed]\nprotocol = \"http\"\nupstream = \"embedded:sink\"\nlisten = \"{}\"\n\
+             [dependency.free]\nprotocol = \"http\"\nupstream = \"embedded:sink\"\n",
+            free.expect("a port")
+        );
+        let mut problems = Problems::default();
+        let source = Source::new("brownout.toml", text);
+        let system = system_from_text(source, PathBuf::from("."), &mut problems);
+        let (recorder, observations) = Recorder::channel(Recorder::QUEUE);
+        let setup = Setup {
+            system: Some(Arc::new(system.expect("a system"))),
+            seed: Seed(1),
+            is_open: false,
+            recorder,
+            observations,
+            authority: None,
+        };
+        let tell = Tell::new(|_, _| {});
+        let bench = Bench::start(setup, &tell).expect("it stands");
+        let place = |on: &str| {
+            let said = format!(r#"{{"on":{on},"kind":"hang","ttl":"30s"}}"#);
+            let node = Node::read(said.as_bytes()).expect("it is JSON");
+            bench.place(&node)
+        };
+        assert!(place(r#""fixed""#).is_ok());
+        bench.lift_all();
+        bench.step_aside().await;
+        for on in [r#""fixed""#, r#"["free","fixed"]"#] {
+            let failure = place(on).expect_err("it acts on nothing");
+            assert_eq!(failure.why, Why::Taken);
+            assert_eq!(failure.problems[0].place, "on");
+            assert!(failure.problems[0].what.contains("`fixed`"), "{failure:?}");
+        }
+        assert!(place(r#""free""#).is_ok());
+        bench.step_back(&tell);
+        assert!(place(r#""fixed""#).is_ok());
+        let actions = bench.session().1;
+        let placed = actions
+            .iter()
+            .filter(|one| matches!(one.what, What::Placed { .. }));
+        assert_eq!(placed.count(), 3);
+        bench.stop().await;
+    }
 }

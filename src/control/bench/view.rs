@@ -130,7 +130,7 @@ pub(crate) struct Fault {
     pub(crate) ends_in_ms: f64,
     pub(crate) lease_ms: Option<f64>,
     pub(crate) acted: u64,
-    pub(crate) toml: String,
+    pub(crate) toml: Arc<str>,
 }
 
 /// A fault in force, as it changes by itself.

@@ -82,6 +82,8 @@ pub(crate) struct Window {
     attempts: u64,
     /// Observations that were lost before they came here.
     pub(crate) dropped: u64,
+    /// When the last observation was made that was dropped with all others.
+    until: Micros,
 }
 
 /// What was seen of one dependency.
@@ -240,7 +242,18 @@ impl Window {
     /// When the last observation that is kept was made.
     pub(crate) fn latest(&self) -> Micros {
         let last = self.entries.back();
-        last.map_or(Micros::default(), |(entry, _)| entry.at())
+        last.map_or(self.until, |(entry, _)| entry.at())
+    }
+
+    /// Forgets every observation; what was counted of them stays.
+    pub(crate) fn drop_entries(&mut self) {
+        self.until = self.latest();
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+        for lane in self.lanes.values_mut() {
+            lane.attempts = VecDeque::new();
+            lane.unsettled = HashMap::new();
+        }
     }
 
     /// The number that the next attempt will have.
@@ -557,6 +570,26 @@ mod tests {
         assert_eq!(totals.attempts(), 2);
         window.keep(&BTreeSet::new());
         assert_eq!(window.totals().count(), 0);
+    }
+
+    #[test]
+    fn what_is_over_keeps_its_counts_alone() {
+        let attempts = (0..5).map(|n| attempt("s3", n, n + 1).status(200).done());
+        let mut window = window(attempts);
+        let latest = window.latest();
+        let (from, bins) = window.series("s3", latest);
+        let before: Vec<_> = bins.into_iter().cloned().collect();
+        window.drop_entries();
+        assert_eq!((window.entries().len(), window.bytes), (0, 0));
+        assert!(window.calls(None, 0, 10).is_empty());
+        assert_eq!(window.latest(), latest);
+        let (since, bins) = window.series("s3", latest);
+        let after: Vec<_> = bins.into_iter().cloned().collect();
+        assert_eq!((since, after), (from, before));
+        assert_eq!(window.totals().count(), 1);
+        // It goes on as one that is new does.
+        window.take(Observation::Attempt(attempt("s3", 7, 8).status(200).done()));
+        assert_eq!((window.entries().len(), window.next()), (1, 6));
     }
 
     #[test]

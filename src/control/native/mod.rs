@@ -7,6 +7,7 @@ mod answer;
 mod kinds;
 mod metrics;
 mod openapi;
+mod redacted;
 mod routes;
 mod stream;
 
@@ -26,7 +27,10 @@ use super::{
     session::{self, Action, What},
     toxiproxy::{self, Seen, json::Node},
 };
-use crate::history::{HISTORY_VERSION, Observation, Run};
+use crate::{
+    history::{HISTORY_VERSION, Observation, Run},
+    seed::Seed,
+};
 use bytes::Bytes;
 use futures_util::stream as pieces;
 use http::{
@@ -41,7 +45,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::{path::Path, sync::Arc};
 use stream::Outlet;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
 /// The header that whatever changes something must bear.
 const SHOWN: &str = "x-brownout";
@@ -54,6 +58,9 @@ const CHUNK: usize = 64 * 1024;
 
 /// How many observations are written at once.
 const LINES: usize = 256;
+
+/// The largest seed of a request: the largest number that every reader of JSON keeps as it is.
+pub(super) const SEED_MAX: i64 = (1 << 53) - 1;
 
 /// The largest report that is sent, in bytes.
 const REPORT_BYTES_MAX: u64 = 256 << 20;
@@ -286,7 +293,8 @@ impl Api {
                 answer::json(200, &json!({ "scenarios": scenarios }))
             }
             Does::StartRun => {
-                let run = runs.start(&scenario(asked)?).await?;
+                let (scenario, seed) = scenario(asked)?;
+                let run = runs.start(&scenario, seed).await?;
                 answer::json(202, &run.shown())
             }
             Does::ListRuns => {
@@ -297,7 +305,7 @@ impl Api {
             Does::StopRun => answer::json(202, &runs.stop(number(name, "run")?)?.shown()),
             Does::RunHistory => {
                 let run = runs.get(number(name, "run")?)?;
-                file(&run.history(), u64::MAX, "application/jsonl").await?
+                history(&run.history()).await?
             }
             Does::RunReport => {
                 let run = runs.get(number(name, "run")?)?;
@@ -446,15 +454,22 @@ impl Api {
         let (now, system) = (self.bench.now(), self.bench.system());
         let stood = self.bench.stood();
         let saved = session::scenario(&actions, now, system.map(|one| &**one), &stood, name);
-        saved.map_err(|nothing| Failure::new(Why::Taken, "", nothing.to_string(), None))
+        let nothing = |why: session::Nothing| Failure::new(Why::Taken, "", why.to_string(), None);
+        let mut saved = saved.map_err(nothing)?;
+        let forgotten = self.bench.forgotten();
+        if forgotten > 0 {
+            saved.notes.push(format!(
+                "the session was too long to be kept: the {forgotten} oldest actions are missing"
+            ));
+        }
+        Ok(saved)
     }
 
     /// What was observed lately, as a history's file has it.
     fn history(&self) -> Response<Body> {
-        let text = |system: &crate::scenario::System| {
-            let source = &system.source;
-            (source.name.to_string(), source.text.to_string())
-        };
+        // Whoever may ask this server need not be one who may read the system's file.
+        let named =
+            |system: &crate::scenario::System| (system.source.name.to_string(), String::new());
         let head = Observation::Run(Run {
             version: HISTORY_VERSION,
             brownout: env!("CARGO_PKG_VERSION").to_owned(),
@@ -465,7 +480,7 @@ impl Api {
             system: self
                 .bench
                 .system()
-                .map(|system| text(system))
+                .map(|system| named(system))
                 .unwrap_or_default(),
             machine: Some(crate::run::this_machine()),
         });
@@ -583,15 +598,24 @@ fn body(asked: &Asked<'_>) -> Result<Node, Failure> {
         .map_err(|error| Failure::new(Why::Bad, "", format!("the body is no JSON: {error}"), None))
 }
 
-/// The file that a run is asked for by.
-fn scenario(asked: &Asked<'_>) -> Result<String, Failure> {
+/// The file that a run is asked for by, and the seed that it is to have.
+fn scenario(asked: &Asked<'_>) -> Result<(String, Option<Seed>), Failure> {
     let node = body(asked)?;
     let mut body = super::bench::problem::Body::open(&node)?;
-    body.only(&["scenario"]);
+    body.only(&["scenario", "seed"]);
+    let seed = match body.get("seed") {
+        Some(Node::Integer(seed @ 0..=SEED_MAX)) => Some(Seed(seed.unsigned_abs())),
+        Some(_) => {
+            let what = format!("`seed` must be a whole number from 0 to {SEED_MAX}");
+            body.problem("seed", what, None);
+            None
+        }
+        None => None,
+    };
     let hint = "the name of a file at /api/v1/scenarios";
     let scenario = body.required("scenario", 255, hint).map(str::to_owned);
     body.finish(Why::Bad)?;
-    Ok(scenario.unwrap_or_default())
+    Ok((scenario.unwrap_or_default(), seed))
 }
 
 /// A number in a path.
@@ -627,20 +651,44 @@ fn query(asked: &Asked<'_>, known: &[Parameter]) -> Result<Vec<Option<String>>, 
     Ok(values)
 }
 
+fn gone(_: std::io::Error) -> Failure {
+    Failure::unknown("there is no such file of this run")
+}
+
 /// A file of a run, as far as it is written.
 async fn file(path: &Path, bytes_max: u64, kind: &str) -> Result<Response<Body>, Failure> {
-    let gone = |_| Failure::unknown("there is no such file of this run");
     let file = tokio::fs::File::open(path).await.map_err(gone)?;
     let length = file.metadata().await.map_err(gone)?.len();
     let rest = file.take(length.min(bytes_max));
-    let flowing = pieces::unfold(rest, |mut rest| async {
+    Ok(with(200, kind, answer::flowing(read(rest))))
+}
+
+/// The history of a run, as far as it is written; its first line holds the texts of files.
+async fn history(path: &Path) -> Result<Response<Body>, Failure> {
+    let file = tokio::fs::File::open(path).await.map_err(gone)?;
+    let length = file.metadata().await.map_err(gone)?.len();
+    let mut all = BufReader::new(file.take(length));
+    let mut head = Vec::new();
+    let mut first = (&mut all).take(redacted::HEAD_BYTES_MAX);
+    first.read_until(b'\n', &mut head).await.map_err(gone)?;
+    // A head that goes on would come as the rest, with all that is in it.
+    let is_whole = head.ends_with(b"\n");
+    let head = redacted::head(&head);
+    let head = pieces::once(async { Bytes::from(head) });
+    let rest = read(all.take(if is_whole { u64::MAX } else { 0 }));
+    let flowing = futures_util::StreamExt::chain(head, rest);
+    Ok(with(200, "application/jsonl", answer::flowing(flowing)))
+}
+
+/// What is left to be read, piece by piece.
+fn read<R: AsyncRead + Unpin + Send>(rest: R) -> impl futures_util::Stream<Item = Bytes> + Send {
+    pieces::unfold(rest, |mut rest| async {
         let mut chunk = vec![0; CHUNK];
         // What cannot be read any more ends it.
         let count = rest.read(&mut chunk).await.unwrap_or(0);
         chunk.truncate(count);
         (count > 0).then(|| (Bytes::from(chunk), rest))
-    });
-    Ok(with(200, kind, answer::flowing(flowing)))
+    })
 }
 
 #[cfg(test)]
@@ -676,6 +724,33 @@ mod tests {
         assert_eq!(parts("/%ff"), None);
         assert_eq!(parts("/%+1"), None);
         assert_eq!(parts("none"), None);
+    }
+
+    #[test]
+    fn a_run_may_say_its_seed() {
+        let method = Method::POST;
+        let headers = HeaderMap::new();
+        let read = |text: &'static str| {
+            let asked = Asked {
+                method: &method,
+                path: "/",
+                query: None,
+                headers: &headers,
+                body: Bytes::from(text),
+            };
+            scenario(&asked).map_err(|failure| failure.problems[0].place.clone())
+        };
+        let file = || "a.toml".to_owned();
+        assert_eq!(read(r#"{"scenario":"a.toml"}"#), Ok((file(), None)));
+        assert_eq!(
+            read(r#"{"scenario":"a.toml","seed":9007199254740991}"#),
+            Ok((file(), Some(Seed(9_007_199_254_740_991))))
+        );
+        for seed in ["-1", "1.5", "\"7\"", "9007199254740992"] {
+            let text: &'static str =
+                Box::leak(format!(r#"{{"scenario":"a.toml","seed":{seed}}}"#).into_boxed_str());
+            assert_eq!(read(text), Err("seed".to_owned()), "{seed}");
+        }
     }
 
     #[test]

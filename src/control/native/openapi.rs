@@ -412,7 +412,10 @@ fn runs() -> Value {
         })),
         "NewRun": {
             "type": "object",
-            "properties": { "scenario": { "type": "string", "minLength": 1, "description": "The name of a file at /api/v1/scenarios." } },
+            "properties": {
+                "scenario": { "type": "string", "minLength": 1, "description": "The name of a file at /api/v1/scenarios." },
+                "seed": { "type": ["integer", "null"], "minimum": 0, "maximum": super::SEED_MAX, "description": "Repeats what was decided by chance with this seed; that of the server where it was given one, else a fresh one." },
+            },
             "required": ["scenario"],
             "additionalProperties": false,
         },
@@ -420,6 +423,7 @@ fn runs() -> Value {
         "Run": object(json!({
             "id": count(),
             "scenario": text(),
+            "seed": count(),
             "state": { "enum": ["starting", "running", "judging", "done", "stopped", "error"] },
             "since_ms": number(),
             "phase": or_null("string"),

@@ -316,7 +316,7 @@ pub(crate) const ROUTES: &[Route] = &[
         ..post("/api/v1/runs/{id}/stop", Does::StopRun, "stopRun")
     },
     Route {
-        about: "The history of a run, so far.",
+        about: "The history of a run, so far. In the texts of files at its head, the values of `env` and `headers` tables, what is called after a secret, and passwords in URLs are replaced by `***`.",
         failures: &[404],
         ..get(
             "/api/v1/runs/{id}/history",
@@ -376,7 +376,7 @@ pub(crate) const ROUTES: &[Route] = &[
         )
     },
     Route {
-        about: "What was observed in the last two minutes, as a history's file has it.",
+        about: "What was observed in the last two minutes, as a history's file has it. The system's file is named, without its text.",
         ..get(
             "/api/v1/history",
             Does::History,

@@ -62,6 +62,8 @@ pub(crate) struct Places {
     pub(crate) system: Option<PathBuf>,
     /// The folder in which each run gets one of its own.
     pub(crate) runs: PathBuf,
+    /// What runs decide by that do not say it; each by a fresh one where there is none.
+    pub(crate) seed: Option<Seed>,
 }
 
 /// All runs.
@@ -139,6 +141,8 @@ impl Stage {
 pub(crate) struct RunView {
     pub(crate) id: u64,
     pub(crate) scenario: String,
+    /// What decides by chance.
+    pub(crate) seed: u64,
     pub(crate) state: Stage,
     pub(crate) since_ms: f64,
     pub(crate) phase: Option<String>,
@@ -177,6 +181,8 @@ pub(crate) struct Running {
     id: u64,
     /// The scenario's file, as it was asked for.
     file: String,
+    /// What decides by chance.
+    seed: Seed,
     /// Where its files are.
     folder: PathBuf,
     scenario: Arc<Scenario>,
@@ -212,6 +218,7 @@ impl Running {
         RunView {
             id: self.id,
             scenario: self.file.clone(),
+            seed: self.seed.0,
             state: so_far.stage,
             since_ms: millis(self.since),
             phase: so_far
@@ -322,6 +329,16 @@ impl Running {
     }
 }
 
+/// A run that is about to begin, however that ends.
+#[derive(Debug)]
+struct Beginning(Arc<Runs>);
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        self.0.state.lock().is_beginning = false;
+    }
+}
+
 fn lasts(phase: &Phase) -> f64 {
     millis(Micros::from(phase.lasts.at_most()))
 }
@@ -408,9 +425,28 @@ impl Runs {
         }
     }
 
-    /// Begins to run a scenario of the folder.
-    pub(crate) async fn start(self: &Arc<Self>, file: &str) -> Result<Arc<Running>, Failure> {
+    /// Begins to run a scenario of the folder, with this seed or with one of ours. Who does not wait for
+    /// it begins it all the same.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        file: &str,
+        seed: Option<Seed>,
+    ) -> Result<Arc<Running>, Failure> {
         let (scenario, system) = self.checked(file).await?;
+        let seed = seed.or(self.places.seed).unwrap_or_else(Seed::fresh);
+        let beginning = self.beginning()?;
+        let (runs, file) = (Arc::clone(self), file.to_owned());
+        let begun = tokio::spawn(async move {
+            let begun = runs.begin(&file, seed, scenario, system).await;
+            drop(beginning);
+            begun
+        });
+        let broke = |_| Failure::new(Why::Impossible, "", "the run cannot begin", None);
+        begun.await.map_err(broke)?
+    }
+
+    /// Lets one run begin at a time, and none while another goes on.
+    fn beginning(self: &Arc<Self>) -> Result<Beginning, Failure> {
         {
             let mut state = self.state.lock();
             if state.is_closed {
@@ -432,9 +468,7 @@ impl Runs {
             }
             state.is_beginning = true;
         }
-        let begun = self.begin(file, scenario, system).await;
-        self.state.lock().is_beginning = false;
-        begun
+        Ok(Beginning(Arc::clone(self)))
     }
 
     /// A scenario of the folder that may be run.
@@ -473,6 +507,7 @@ impl Runs {
     async fn begin(
         self: &Arc<Self>,
         file: &str,
+        seed: Seed,
         scenario: Scenario,
         system: System,
     ) -> Result<Arc<Running>, Failure> {
@@ -481,7 +516,6 @@ impl Runs {
             Failure::new(Why::Impossible, "", what, None)
         };
         let folder = carried::folder(&self.places.runs, file).map_err(unwritable)?;
-        let seed = Seed::fresh();
         let options = Options {
             folder: folder.clone(),
             seed,
@@ -497,6 +531,7 @@ impl Runs {
             let running = Arc::new(Running {
                 id: state.count,
                 file: file.to_owned(),
+                seed,
                 folder,
                 so_far: Mutex::new(SoFar {
                     stage: Stage::Starting,
@@ -514,6 +549,10 @@ impl Runs {
                 window: Mutex::default(),
                 changes: self.changes.clone(),
             });
+            // Only of the last one calls are shown.
+            for over in state.runs.values() {
+                over.window.lock().drop_entries();
+            }
             state.runs.insert(running.id, Arc::clone(&running));
             while state.runs.len() > RUNS_MAX {
                 state.runs.pop_first();
@@ -682,6 +721,45 @@ fn is_scenario(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::bench::Setup;
+
+    #[tokio::test]
+    async fn one_begins_at_a_time_and_the_next_may_however_it_ends() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tell = Tell::new(|_, _| {});
+        let (recorder, observations) = Recorder::channel(Recorder::QUEUE);
+        let setup = Setup {
+            system: None,
+            seed: Seed(1),
+            is_open: false,
+            recorder,
+            observations,
+            authority: None,
+        };
+        let bench = Bench::start(setup, &tell).expect("it stands");
+        let places = Places {
+            scenarios: None,
+            system: None,
+            runs: folder.path().to_owned(),
+            seed: None,
+        };
+        let runs = Runs::new(places, bench, tell);
+        let beginning = runs.beginning().expect("none begins");
+        assert_eq!(runs.beginning().expect_err("one begins").why, Why::Taken);
+        // Whoever had asked for it is gone in the midst of it.
+        let mut never = Box::pin(async move {
+            let _beginning = beginning;
+            std::future::pending::<()>().await;
+        });
+        tokio::select! {
+            biased;
+            () = &mut never => panic!("it never ends"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(runs.beginning().is_err());
+        drop(never);
+        assert!(runs.beginning().is_ok());
+    }
 
     #[test]
     fn only_files_of_the_folder_itself_are_found() {

@@ -19,6 +19,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    sync::Arc,
 };
 use stretches::{Placed, Stretch};
 
@@ -27,6 +28,10 @@ const TITLE_MAX: usize = 120;
 
 /// The most doubts about what was written that are passed on.
 const DOUBTS_MAX: usize = 8;
+
+/// What is said of a system file that was made up.
+const PORTS: &str =
+    "brownout.toml names the ports that `brownout serve` holds: end it before `brownout run`";
 
 /// Something that was done by hand, or that ended by itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +54,7 @@ pub enum What {
         /// The names of the dependencies.
         on: Vec<String>,
         /// Its `[[phase.fault]]` table, or one for each dependency.
-        toml: String,
+        toml: Arc<str>,
     },
     /// It was lifted.
     Lifted {
@@ -133,11 +138,12 @@ pub fn scenario(
 ) -> Result<Saved, Nothing> {
     let known = Known::new(system, dependencies);
     let mut notes = Vec::new();
-    let faults = stretches::faults(actions, now, &|on| known.meant(on), &mut notes);
+    let mut faults = stretches::faults(actions, now, &|on| known.meant(on), &mut notes);
     if faults.is_empty() {
         return Err(known.nothing(actions));
     }
     let stretches = stretches::stretches(&faults, &mut notes);
+    stretches::remember(&mut faults, &stretches, &mut notes);
     let hit = hit(&faults, &stretches);
     let title = title(name, &faults, &stretches);
     let system_name = known.system_name();
@@ -159,6 +165,9 @@ pub fn scenario(
             dependencies.iter().filter(|one| known.has(&one.name)),
         )),
     };
+    if made.is_some() {
+        notes.push(PORTS.to_owned());
+    }
     notes.extend(doubts(&toml, &system_name, system, made.as_deref()));
     Ok(Saved {
         name: title,

@@ -18,6 +18,12 @@ const STEADY_MIN: Duration = Duration::from_secs(10);
 /// See [`STEADY_MIN`].
 const STEADY_MAX: Duration = Duration::from_secs(30);
 
+/// The keys of every kind that count what a fault met since it came into force.
+const COUNTS: [&str; 3] = ["first", "after", "every"];
+
+/// The kind that remembers what was used of it.
+const QUOTA: &str = "quota";
+
 /// A fault on one dependency.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Placed {
@@ -29,6 +35,8 @@ pub(super) struct Placed {
     pub acts_on: Vec<String>,
     /// The other keys of its table.
     pub keys: toml::Table,
+    /// The key whose count begins anew in each phase, where it is in force in several.
+    pub forgets: Option<&'static str>,
     from: Micros,
     to: Micros,
 }
@@ -77,6 +85,7 @@ pub(super) fn faults(
                 on,
                 acts_on,
                 keys,
+                forgets: None,
                 from: action.at,
                 to,
             });
@@ -185,6 +194,45 @@ pub(super) fn stretches(faults: &[Placed], notes: &mut Vec<String>) -> Vec<Stret
         ));
     }
     all
+}
+
+/// What counts on through a fault by hand begins anew in each phase of a scenario. Where a fault is in
+/// force in several, a quota is given a name, by which its use is remembered; of others it is noted.
+pub(super) fn remember(faults: &mut [Placed], stretches: &[Stretch], notes: &mut Vec<String>) {
+    for (index, fault) in faults.iter_mut().enumerate() {
+        let phases = stretches.iter().filter(|one| one.faults.contains(&index));
+        if phases.count() < 2 {
+            continue;
+        }
+        let counts = COUNTS.iter().find(|key| fault.keys.contains_key(**key));
+        fault.forgets = counts.copied();
+        if fault.kind == QUOTA && !fault.keys.contains_key("name") {
+            if can_share(fault) {
+                let name = format!("by hand {}", index + 1);
+                fault.keys.insert("name".to_owned(), name.into());
+            } else {
+                fault.forgets = Some("limit");
+            }
+        }
+        if let Some(key) = fault.forgets {
+            let on = super::one_line(&fault.on);
+            notes.push(format!(
+                "`{key}` of {} on {on} begins anew in each phase of the scenario; by hand it counted on",
+                fault.kind
+            ));
+        }
+    }
+    notes.dedup();
+}
+
+/// Whether a quota can have a name that has it remember what it remembered by hand: one of several
+/// dependencies would share what each had of its own, and one of open connections can have none.
+fn can_share(quota: &Placed) -> bool {
+    quota.acts_on.len() == 1
+        && quota
+            .keys
+            .get("counts")
+            .is_none_or(|counts| counts.as_str() != Some("connections"))
 }
 
 /// How long the baseline is: as long as it was quiet between the first action and the first fault.

@@ -50,7 +50,7 @@ fn placed(id: u64, on: &str, keys: &str) -> What {
         id,
         label: format!("{keys} on {on}"),
         on: vec![on.to_owned()],
-        toml: format!("[[phase.fault]]\non = {on:?}\n{keys}\n"),
+        toml: format!("[[phase.fault]]\non = {on:?}\n{keys}\n").into(),
     }
 }
 
@@ -228,7 +228,16 @@ recovery 0s []"
     );
     let left_out = saved.notes.iter().filter(|note| note.contains("left out"));
     assert_eq!(left_out.count(), 1, "{:?}", saved.notes);
+    assert!(
+        saved.notes.iter().any(|note| note.contains("ports")),
+        "{:?}",
+        saved.notes
+    );
     let made = saved.system.expect("a system");
+    assert!(
+        made.contains("# `brownout serve` holds these ports"),
+        "{made}"
+    );
     assert!(made.contains("listen   = \"127.0.0.1:7001\""), "{made}");
     assert!(!made.contains("<img"), "{made}");
 }
@@ -336,6 +345,79 @@ fn of_nothing_nothing_is_made() {
     );
 }
 
+/// A fault with these keys, and another one that comes and goes while it is in force.
+fn interrupted(on: &str, keys: &str, rest: &str) -> Saved {
+    let system = system(SYSTEM);
+    let actions = [
+        at(0.0, placed(1, on, keys)),
+        at(5.0, placed(2, "db", "kind = \"hang\"")),
+        at(10.0, What::Lifted { id: 2 }),
+        at(15.0, What::Lifted { id: 1 }),
+        at(20.0, placed(3, on, rest)),
+    ];
+    scenario(&actions, seconds(25.0), Some(&system), &[], "x").expect("a scenario")
+}
+
+#[test]
+fn what_counts_anew_in_each_phase_is_said() {
+    let error = "kind = \"error\"\nstatus = 503";
+    for key in ["first = 2", "after = 2", "every = 2"] {
+        let saved = interrupted("s3", &format!("{error}\n{key}"), error);
+        let name = key.split(' ').next().unwrap_or_default();
+        let said = format!("`{name}` of error on s3");
+        let notes = saved.notes.iter().filter(|note| note.contains(&said));
+        assert_eq!(notes.count(), 1, "{:?}", saved.notes);
+        let said =
+            format!("# By hand `{name}` counted on from the phase before; here it begins anew.");
+        assert_eq!(saved.toml.matches(&said).count(), 2, "{}", saved.toml);
+    }
+    // What lasts for one phase counts as it did, and what counts nothing has nothing to say.
+    for (keys, rest) in [
+        (error.to_owned(), format!("{error}\nfirst = 2")),
+        (format!("{error}\nshare = \"5%\""), error.to_owned()),
+    ] {
+        let saved = interrupted("s3", &keys, &rest);
+        assert!(
+            !saved.notes.iter().any(|note| note.contains("anew")),
+            "{:?}",
+            saved.notes
+        );
+        assert!(!saved.toml.contains("anew"), "{}", saved.toml);
+    }
+}
+
+#[test]
+fn a_quota_keeps_its_use_while_something_else_changes() {
+    let quota =
+        "kind = \"quota\"\ncounts = \"requests\"\nlimit = 5\nwindow = \"1m\"\nrefusal = \"close\"";
+    let saved = interrupted("s3", quota, quota);
+    let read = read(&saved, Some(&system(SYSTEM)));
+    assert_eq!(read.phases.len(), 7, "{}", saved.toml);
+    // The three phases of the first share one account; the second, which begins anew, has none of it.
+    assert_eq!(
+        saved.toml.matches("\"by hand 1\"").count(),
+        3,
+        "{}",
+        saved.toml
+    );
+    assert_eq!(saved.toml.matches("\"by hand").count(), 3, "{}", saved.toml);
+    assert!(
+        !saved.notes.iter().any(|note| note.contains("anew")),
+        "{:?}",
+        saved.notes
+    );
+    // One that has a name says itself what it shares its use with.
+    let named = format!("{quota}\nname = \"tenant\"");
+    let saved = interrupted("s3", &named, "kind = \"hang\"");
+    assert_eq!(
+        saved.toml.matches("\"tenant\"").count(),
+        3,
+        "{}",
+        saved.toml
+    );
+    assert!(!saved.toml.contains("by hand 1"), "{}", saved.toml);
+}
+
 #[test]
 fn doubts_are_passed_on() {
     let system = system(&SYSTEM.replace("40/s", "1/s"));
@@ -383,7 +465,7 @@ fn by_hand(def: &FaultDef, id: u64) -> What {
         id,
         label: def.name.to_owned(),
         on: vec![on.to_owned()],
-        toml: toml::to_string(&table).expect("it is written"),
+        toml: toml::to_string(&table).expect("it is written").into(),
     }
 }
 

@@ -9,7 +9,10 @@ use crate::{
     scenario::{Dependency, Start, System},
     units::format_duration,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// The most dependencies and loads of which something is required: the rest is for its owner to say.
 const REQUIRED_MAX: usize = 8;
@@ -115,6 +118,7 @@ steady = true
         steady = format_duration(story.steady),
     );
     let mut names = Names::default();
+    let mut told = BTreeSet::new();
     for stretch in story.stretches {
         let name = names.take(&stretches::in_words(story.faults, stretch));
         out.push_str(&format!(
@@ -123,7 +127,14 @@ steady = true
             format_duration(stretch.lasts)
         ));
         for fault in &stretch.faults {
-            out.push_str(&table(&story.faults[*fault]));
+            let goes_on = !told.insert(*fault);
+            let fault = &story.faults[*fault];
+            if let Some(key) = fault.forgets.filter(|_| goes_on) {
+                out.push_str(&format!(
+                    "  # By hand `{key}` counted on from the phase before; here it begins anew.\n"
+                ));
+            }
+            out.push_str(&table(fault));
         }
     }
     out.push_str(
@@ -265,6 +276,8 @@ pub(super) fn system<'a>(dependencies: impl Iterator<Item = &'a Stood>) -> Strin
         "\
 # The system under test, as far as `brownout serve` could know it: what stood between it and its
 # dependencies. Say where it is, and what is asked of it; `brownout check brownout.toml` finds mistakes.
+#
+# `brownout serve` holds these ports as long as it runs: end it before `brownout run`.
 
 [system]
 # Somebody else starts it; with `command = [\"./server\"]` and `url` in its place Brownout does. It must
