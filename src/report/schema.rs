@@ -320,6 +320,8 @@ mod tests {
     fn whole_matrix() -> crate::matrix::Matrix {
         use crate::matrix::{Beside, Doubling, NamedBy, State, Trial};
         let mut matrix = crate::matrix::sample();
+        let policies = full().scenarios[0].policies.clone();
+        let claims = policies.expect("the sample has policies").claims;
         matrix.external = true;
         matrix
             .trials
@@ -343,6 +345,7 @@ mod tests {
                 tried.doubling = Some(doubling);
                 tried.waited_us = Some((1_000_000, 2_000_000));
                 tried.leant_on.push("backup".into());
+                tried.claims.clone_from(&claims);
             }
             trial.aim.beside = Some(Beside {
                 dependency: "backup".into(),
