@@ -860,7 +860,7 @@ fn every_link_leads_somewhere_and_every_page_is_on_the_map() {
 
 /// The files beside the how-tos are what the pages show, so that either can be copied.
 #[test]
-fn files_beside_the_how_tos_are_what_the_pages_show() {
+fn files_beside_the_how_tos_are_what_the_pages_show_or_lead_to() {
     let shown: Vec<String> = pages_there_are()
         .iter()
         .flat_map(|name| {
@@ -869,12 +869,24 @@ fn files_beside_the_how_tos_are_what_the_pages_show() {
             files.map(|(_, text)| text).collect::<Vec<_>>()
         })
         .collect();
+    let texts = pages_there_are().into_iter();
+    let texts = texts.map(|name| std::fs::read_to_string(repository().join(name)).expect("a page"));
+    let texts: Vec<String> = texts.collect();
     let mut files = 0;
     for entry in std::fs::read_dir(repository().join("docs/how-to")).expect("how-tos") {
         let path = entry.expect("an entry").path();
         if path.extension().is_none_or(|end| end != "md") {
             let text = std::fs::read_to_string(&path).expect("a text");
-            assert!(shown.contains(&text), "no page shows {}", path.display());
+            // A program that is copied whole is led to, and carried out with its page.
+            let name = path.file_name().expect("a name").to_string_lossy();
+            let is_led_to = texts
+                .iter()
+                .any(|page| page.contains(&format!("]({name})")));
+            assert!(
+                shown.contains(&text) || is_led_to,
+                "no page shows or leads to {}",
+                path.display()
+            );
             files += 1;
         }
     }
