@@ -35,6 +35,19 @@ impl Redis {
         Self::start_in(folder, settings)
     }
 
+    /// A node of a cluster, and the port on which it speaks with others: unless it is told, that is
+    /// 10,000 above its own, and may be somebody else's.
+    fn start_node() -> (Self, u16) {
+        let bus = free_port();
+        let settings = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-port",
+            &bus.to_string(),
+        ];
+        (Self::start(&settings), bus)
+    }
+
     fn start_in(folder: TempDir, settings: &[&str]) -> Self {
         let port = free_port();
         let child = Command::new("redis-server")
@@ -620,7 +633,7 @@ async fn writes_that_cannot_be_made_safe_are_refused_the_same() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_in_trouble_is_the_same() {
-    let cluster = Redis::start(&["--cluster-enabled", "yes"]);
+    let (cluster, _) = Redis::start_node();
     same(&cluster, &error("CLUSTERDOWN"), &["get", "set"]).await;
     let mut operator = cluster.operator();
     operator.does("CLUSTER ADDSLOTSRANGE 0 16383");
@@ -637,8 +650,8 @@ async fn a_cluster_in_trouble_is_the_same() {
 
 /// Gives the slot of the key `k` to another node, and says where that is.
 fn cluster_neighbour(operator: &mut Operator) -> String {
-    let other = Redis::start(&["--cluster-enabled", "yes"]);
-    operator.does(&format!("CLUSTER MEET 127.0.0.1 {}", other.port));
+    let (other, bus) = Redis::start_node();
+    operator.does(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", other.port));
     let id = other.operator().says("CLUSTER MYID");
     until("the other node", || {
         operator.says("CLUSTER NODES").contains(&id).then_some(())
