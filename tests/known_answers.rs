@@ -7,8 +7,9 @@
 //! they were; each test looks at its own.
 //!
 //! A run whose load missed its schedule, because the machine was busy with other things, says of
-//! itself that it is no answer. It is repeated, twice at most and with nothing beside it; any other
-//! answer, right or wrong, stands.
+//! itself that it is no answer, and so does one in which a fault with a share met nobody: of the eight
+//! connections of Ada's pool as it was, a share of 30 % spares all once in 17 runs. It is repeated,
+//! twice at most and with nothing beside it; any other answer, right or wrong, stands.
 //!
 //! What the runs left is also what a reader gets to see: the pages of all five remedied systems and of
 //! all five as they were are opened in a real browser.
@@ -153,7 +154,8 @@ fn answers(which: &str, system: impl Fn(&Known) -> &'static str) -> BTreeMap<&'s
     for known in ALL {
         let answer = answers.get_mut(known.scenario).expect("it ran");
         for _ in 0..2 {
-            if answer.reasons.contains("missed its schedule") {
+            let is_none = ["missed its schedule", "acted on 0 events"];
+            if is_none.iter().any(|said| answer.reasons.contains(said)) {
                 let path = scenarios().join(known.scenario);
                 *answer = run(&path, system(known), &folder(known));
             }

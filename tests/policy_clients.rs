@@ -96,7 +96,7 @@ const KNOWN: &[Known] = &[
     Known { client: "linear", operation: "GET", attempts: Some(4), law: "linear", jitter: "none", base: Some(0.1), told: Some("linear · none"), timeout: Some(1.0) },
     Known { client: "doubling", operation: "GET", attempts: Some(4), law: "exponential", jitter: "none", base: Some(0.1), told: Some("exponential · none"), timeout: Some(1.0) },
     Known { client: "full", operation: "GET", attempts: Some(4), law: "exponential", jitter: "full", base: Some(0.2), told: Some("exponential · full"), timeout: Some(1.0) },
-    Known { client: "hasty", operation: "GET", attempts: Some(4), law: "none", jitter: "none", base: None, told: Some("none · none"), timeout: Some(1.0) },
+    Known { client: "hasty", operation: "GET", attempts: Some(4), law: "none", jitter: "none", base: None, told: None, timeout: Some(1.0) },
     Known { client: "stamina", operation: "GET", attempts: Some(4), law: "exponential", jitter: "additive", base: Some(0.2), told: Some("exponential · additive"), timeout: Some(1.5) },
     // Two pauses that double may be either; a quarter less is an eighth either way of the middle.
     Known { client: "openai", operation: "GET", attempts: Some(3), law: "exponential", jitter: "proportional", base: Some(0.4375), told: Some("linear or exponential · proportional"), timeout: Some(1.0) },

@@ -646,6 +646,10 @@ impl Sample {
         } else {
             laws.retain(|law| *law != Law::None);
         }
+        if laws == [Law::Fixed] && fits[0].base < BASE_MIN {
+            // So little is what a busy machine takes for an attempt that comes at once.
+            laws.insert(0, Law::None);
+        }
         let mut jitters = Jitter::ALL.to_vec();
         let is_equal = share(&|pair| pair.1 == Jitter::Equal) >= WEIGHT_MIN;
         jitters.retain(|jitter| {
@@ -1204,6 +1208,25 @@ mod tests {
         let mut ten = [0.003; 10];
         ten[4] = 0.04;
         assert_eq!(fit(&first(&ten)), Fitted::Law(none()));
+    }
+
+    #[test]
+    fn pauses_as_short_as_a_busy_machine_makes_them_may_be_none() {
+        let laws = |pause: f64| {
+            let pauses: Vec<Pause> = (0..60)
+                .map(|n| Pause {
+                    nth: 1 + n % 3,
+                    seconds: pause + 0.0002 * (n % 7) as f64,
+                    before: None,
+                })
+                .collect();
+            match fit(&pauses) {
+                Fitted::Law(found) => found.laws,
+                Fitted::Unknown(why) => panic!("{why}"),
+            }
+        };
+        assert!(laws(0.022).contains(&Law::None), "{:?}", laws(0.022));
+        assert_eq!(laws(0.2), [Law::Fixed]);
     }
 
     #[test]
