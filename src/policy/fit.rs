@@ -115,6 +115,12 @@ const STRAYS_MAX: f64 = 0.2;
 /// The most pauses of one number that may be longer than none, where there is said to be none.
 const LONGER_MAX: f64 = 0.1;
 
+/// The fewest pauses of one number of which it is said that they are short, whatever their law.
+const SHORT_MIN: usize = 20;
+
+/// By how much the middle of short pauses must grow, in seconds, before a law that grows is possible.
+const GROWS_MIN: f64 = 0.005;
+
 /// The factors at which a base's interval may end.
 const BASE_STEPS: &[f64] = &[
     1.001, 1.002, 1.004, 1.006, 1.01, 1.015, 1.02, 1.03, 1.04, 1.05, 1.065, 1.08, 1.1, 1.125, 1.15,
@@ -222,9 +228,15 @@ pub fn fit(pauses: &[Pause]) -> Fitted {
         return Fitted::Law(none());
     }
     let is_short = (1..=last).all(|nth| may_be_none(&pauses, nth));
-    let fitted = fit_law(pauses, last, count);
+    let fitted = fit_law(pauses.clone(), last, count);
     let is_named = matches!(&fitted, Fitted::Law(found) if found.law().is_some());
-    if is_short && !is_named {
+    if is_named {
+        return fitted;
+    }
+    if let Some(short) = short(&pauses, last) {
+        return Fitted::Law(short);
+    }
+    if is_short {
         let why = format!("{count} pauses, some of them none: too short to tell");
         return Fitted::Unknown(why);
     }
@@ -261,6 +273,34 @@ fn may_be_none(pauses: &[Pause], nth: usize) -> bool {
         .count();
     let is_few = (count as f64) * LONGER_MAX < 1.0;
     at_once * 2 >= count || (is_few && at_once > 0)
+}
+
+/// What many pauses say that are no longer than a busy machine makes none: that there is none, or so
+/// short a one that its law makes no difference. Nothing, where there are few or some are longer.
+fn short(pauses: &[Pause], last: usize) -> Option<BackOff> {
+    let is_short = |nth: usize| {
+        let count = of(pauses, nth).count();
+        let longer = of(pauses, nth)
+            .filter(|seconds| *seconds > BASE_MIN)
+            .count();
+        count >= SHORT_MIN && longer as f64 <= count as f64 * STRAYS_MAX
+    };
+    if !(1..=last).all(is_short) {
+        return None;
+    }
+    let medians = || (1..=last).map(|nth| median(of(pauses, nth)));
+    let least = medians().fold(f64::INFINITY, f64::min);
+    let grows = medians().fold(0.0, f64::max) > least + GROWS_MIN;
+    let laws = if grows {
+        Law::ALL.to_vec()
+    } else {
+        vec![Law::None, Law::Fixed]
+    };
+    Some(BackOff {
+        laws,
+        jitters: Jitter::ALL.to_vec(),
+        ..none()
+    })
 }
 
 /// Leaves every n-th pause of each number where there are more than `most`.
@@ -1041,6 +1081,9 @@ fn logistic(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use std::f64::consts::TAU;
 
     fn first(seconds: &[f64]) -> Vec<Pause> {
         let pause = |seconds: &f64| Pause {
@@ -1227,6 +1270,51 @@ mod tests {
         };
         assert!(laws(0.022).contains(&Law::None), "{:?}", laws(0.022));
         assert_eq!(laws(0.2), [Law::Fixed]);
+    }
+
+    /// What a client that pauses for so many seconds, drawn from nothing on, does in a call of four
+    /// attempts on a machine so busy that half of its steps take longer than `busy`.
+    fn on_a_busy_machine(seed: u64, busy: f64, bases: [f64; 3]) -> Vec<Pause> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut uniform = || (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        let mut pauses = Vec::new();
+        for _ in 0..48 {
+            for (before, base) in bases.iter().enumerate() {
+                // Log-normal (Box and Muller, 1958): a tenth takes four times as long.
+                let normal = (-2.0 * (1.0 - uniform()).ln()).sqrt() * (TAU * uniform()).cos();
+                pauses.push(Pause {
+                    nth: before + 1,
+                    seconds: base * uniform() + busy * (1.1 * normal).exp(),
+                    before: None,
+                });
+            }
+        }
+        pauses
+    }
+
+    #[test]
+    fn none_is_never_ruled_out_by_a_busy_machine() {
+        for seed in 0..12 {
+            let busy = [0.003, 0.006, 0.009][seed as usize % 3];
+            let Fitted::Law(found) = fit(&on_a_busy_machine(seed, busy, [0.0; 3])) else {
+                panic!(
+                    "{busy}: {:?}",
+                    fit(&on_a_busy_machine(seed, busy, [0.0; 3]))
+                );
+            };
+            assert!(found.laws.contains(&Law::None), "{busy}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_law_on_a_busy_machine_is_not_taken_for_none() {
+        for seed in 0..4 {
+            let pauses = on_a_busy_machine(seed, 0.006, [0.2, 0.4, 0.8]);
+            if let Fitted::Law(found) = fit(&pauses) {
+                assert!(!found.laws.contains(&Law::None), "{found}");
+                assert!(found.laws.contains(&Law::Exponential), "{found}");
+            }
+        }
     }
 
     #[test]
