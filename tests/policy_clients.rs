@@ -181,7 +181,7 @@ impl Inferred {
         // A machine that takes long for nearly every attempt leaves no more to say of those at once.
         let is_short = || {
             let why = found["why"].as_str().unwrap_or_default();
-            why.ends_with("some of them none: too short to tell")
+            why.ends_with("nearly none of them long enough to tell")
         };
         if known.law == "none" && is_short() {
             return;
