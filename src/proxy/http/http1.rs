@@ -318,11 +318,13 @@ where
             Err(_) => Err(gave_up(exchange)),
             Ok(None) => {
                 self.settle(facts, exchange).await?;
+                self.still_there(exchange).await?;
                 Err(self.cut(Closing::Fin, exchange).await)
             }
             Ok(Some(close)) => {
                 self.settle(facts, exchange).await?;
                 let ended = self.desk.now();
+                self.still_there(exchange).await?;
                 self.client.consume(facts.len);
                 let body = Body::new(facts.framing);
                 let is_drained = self.drain_body(body, facts, exchange, close).await;
@@ -397,6 +399,7 @@ where
             Err(BothEnd::Answer(failure)) => return Err(failed(&mut exchange, &failure)),
             Ok(Answered::Cut(closing)) => {
                 self.settle(facts, &mut exchange).await?;
+                self.still_there(&mut exchange).await?;
                 return Err(self.cut(closing, &mut exchange).await);
             }
             Ok(Answered::Lost) => {
@@ -525,13 +528,22 @@ where
         }
     }
 
-    /// Waits until the client was sent all that was written, or went away.
+    /// Waits until the client was sent all that was written, or went away. One that closes its
+    /// direction meanwhile and may still read is sent it all the same; the moment is noted, as it
+    /// may turn out to have given up then.
     async fn settle(&mut self, facts: &RequestFacts, exchange: &mut Exchange) -> Result<(), Over> {
         let client = &mut self.client;
         let may_read = !facts.keeps_alive || exchange.tally.half_closed_at().is_some();
+        let (desk, tally) = (Arc::clone(&self.desk), Arc::clone(&exchange.tally));
         let leaving = async {
-            gone(client).await;
-            if may_read || !client.bytes().is_empty() {
+            let end = loop {
+                match client.fill().await {
+                    Ok(1..) => {}
+                    end => break end,
+                }
+            };
+            if end.is_ok() && (may_read || !client.bytes().is_empty()) {
+                tally.half_closed(desk.now());
                 pending().await
             }
         };
@@ -550,14 +562,20 @@ where
     /// The client was sent the whole answer: was it still there?
     async fn answered(&mut self, exchange: &mut Exchange) -> Result<(), Over> {
         let ended = self.desk.now();
-        if let Some(at) = exchange.tally.half_closed_at()
+        self.still_there(exchange).await?;
+        exchange.finish_at(AttemptEnd::Answered, ended);
+        Ok(())
+    }
+
+    /// Whether the client, who was sent something, was there to read it: one that had closed its
+    /// direction and is gone gave up when it closed.
+    async fn still_there(&mut self, exchange: &mut Exchange) -> Result<(), Over> {
+        if exchange.tally.half_closed_at().is_some()
             && (matches!(self.client.fill().now_or_never(), Some(Err(_)))
                 || self.desk.is_client_reset().await)
         {
-            exchange.finish_at(AttemptEnd::GaveUp, at);
-            return Err(Over::left("client gave up"));
+            return Err(gave_up(exchange));
         }
-        exchange.finish_at(AttemptEnd::Answered, ended);
         Ok(())
     }
 

@@ -1403,6 +1403,49 @@ async fn a_client_that_leaves_before_a_slow_answer_arrives_gave_up() {
     assert_eq!(attempt.applied, Applied::Yes);
 }
 
+/// Whether it reads on is only seen when it is sent something.
+#[tokio::test]
+async fn a_closing_client_that_leaves_before_a_slow_answer_arrives_gave_up_when_it_left() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    let delay = Duration::from_secs(1);
+    let request = "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    rig.switch.set(in_force(2, Slow(delay)));
+    let answer = || Decision::end(End::Reply(teapot(true)));
+    for is_ours in [false, true] {
+        for reads_on in [false, true] {
+            if is_ours {
+                let mut both = in_force(2, Slow(delay)).faults().to_vec();
+                both.extend(fault(3, answer).faults().to_vec());
+                rig.switch.set(FaultSet::new(both));
+            }
+            let mut client = rig.client().await;
+            client.send(request).await;
+            if !is_ours {
+                let mut upstream = rig.accept().await;
+                upstream.expect(request).await;
+                upstream.send(OK).await;
+            }
+            client.expect_silence().await;
+            let left = rig.recorder.now();
+            if reads_on {
+                client.half_close().await;
+                assert!(client.rest().await.starts_with("HTTP/1.1"));
+            } else {
+                drop(client);
+            }
+            let attempt = rig.attempt().await;
+            let took = attempt.ended.since(attempt.began);
+            if reads_on {
+                assert_eq!(attempt.end, AttemptEnd::Answered);
+                assert!(took >= delay, "{took:?}");
+            } else {
+                assert_eq!(attempt.end, AttemptEnd::GaveUp);
+                assert!(attempt.ended >= left && took < delay / 2, "{took:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn requests_on_a_connection_that_hangs_are_observed_and_go_on_when_it_is_lifted() {
     let mut rig = Rig::new(Protocol::Http).await;
