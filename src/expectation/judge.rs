@@ -32,8 +32,10 @@
 //! | nothing had piled up when the outage ended | inconclusive for `drain` and `fresh-first`: there was nothing to work off | becomes inconclusive |
 //!
 //! No busy machine brings about more attempts of one call than there may be, a connect after a code that
-//! forbids it, a pause after an answer that is too short from the answer's first byte on, twice the
-//! requests that a phase may have, or twice the arrivals of ten seconds. Of operations that began late,
+//! forbids it, a pause after an answer that is too short from the answer's first byte on, more retries
+//! than a budget holds, a repetition of what must not be repeated, twice the requests that a phase may
+//! have, twice the arrivals of ten seconds, or twice what growth by degrees allows beside what ten
+//! seconds may have held up. Of operations that began late,
 //! reported together over some time, only as many count against a failure as can have been due in the
 //! judged phases.
 //!
@@ -55,7 +57,7 @@
 
 use super::{Expectation, Judgement, Place, Scope, Status, Verdict, samples::part_of};
 use crate::{
-    history::{History, Missed, View, Waited, Window},
+    history::{History, View, Waited, Window},
     scenario::{Expect, FaultSpec, Phase, Scenario, System},
     units::{Micros, format_duration},
 };
@@ -492,8 +494,8 @@ fn lateness(view: &View<'_>, load: &str, windows: &[Window]) -> Option<Lateness>
     for entry in view.missed_in(load, windows.to_vec()) {
         missed += entry.count;
         unsent += entry.unsent;
-        inside += within(view, entry, windows, entry.unsent);
-        late += within(view, entry, windows, 0);
+        inside += view.missed_within(entry, windows);
+        late += view.late_within(entry, windows);
     }
     let begun = windows
         .iter()
@@ -517,31 +519,6 @@ fn lateness(view: &View<'_>, load: &str, windows: &[Window]) -> Option<Lateness>
         is_within: is_many(inside.min(offered)),
         is_busy: late > MISSED_FEW && share(late) > BUSY_SHARE_MAX,
     })
-}
-
-/// How many operations that missed their schedule were to begin within the windows, of those that began
-/// late and `unsent` others: the most it can be. Of an entry that reaches beyond a window the first and the
-/// last operation are known, and of those between as many as began.
-fn within(view: &View<'_>, entry: &Missed, windows: &[Window], unsent: u64) -> u64 {
-    let meant = entry.count - entry.unsent.min(entry.count) + unsent;
-    let mut all = windows.iter();
-    if all.any(|one| one.contains(entry.first) && one.contains(entry.last)) {
-        return meant;
-    }
-    let is_outside = |at: Micros| !windows.iter().any(|window| window.contains(at));
-    let last = Some(entry.last).filter(|last| *last != entry.first);
-    let ends = [Some(entry.first), last].into_iter().flatten();
-    let outside = ends.filter(|at| is_outside(*at)).count() as u64;
-    let inside = entry.count.saturating_sub(outside);
-    let begun = windows.iter().map(|window| {
-        let from = window.from.max(entry.first);
-        let to = window.to.min(Micros(entry.last.0.saturating_add(1)));
-        match from < to {
-            true => view.operations_in(&entry.load, Window::new(from, to)).len() as u64,
-            false => 0,
-        }
-    });
-    meant.min(inside).min(begun.sum::<u64>() + unsent)
 }
 
 fn exited_instance(view: &View<'_>, windows: &[Window]) -> Option<String> {

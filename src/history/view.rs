@@ -373,6 +373,40 @@ impl<'a> View<'a> {
         })
     }
 
+    /// How many operations of an entry were to begin within these windows: the most it can be.
+    pub fn missed_within(&self, entry: &Missed, windows: &[Window]) -> u64 {
+        self.within(entry, windows, entry.unsent)
+    }
+
+    /// The same of those that began late, without those that were not sent at all.
+    pub fn late_within(&self, entry: &Missed, windows: &[Window]) -> u64 {
+        self.within(entry, windows, 0)
+    }
+
+    /// Of an entry that reaches beyond a window the first and the last operation are known, and of those
+    /// between as many as began, beside the `unsent` ones that count.
+    fn within(&self, entry: &Missed, windows: &[Window], unsent: u64) -> u64 {
+        let meant = entry.count - entry.unsent.min(entry.count) + unsent;
+        let mut all = windows.iter();
+        if all.any(|one| one.contains(entry.first) && one.contains(entry.last)) {
+            return meant;
+        }
+        let is_outside = |at: Micros| !windows.iter().any(|window| window.contains(at));
+        let last = Some(entry.last).filter(|last| *last != entry.first);
+        let ends = [Some(entry.first), last].into_iter().flatten();
+        let outside = ends.filter(|at| is_outside(*at)).count() as u64;
+        let inside = entry.count.saturating_sub(outside);
+        let begun = windows.iter().map(|window| {
+            let from = window.from.max(entry.first);
+            let to = window.to.min(Micros(entry.last.0.saturating_add(1)));
+            match from < to {
+                true => self.operations_in(&entry.load, Window::new(from, to)).len() as u64,
+                false => 0,
+            }
+        });
+        meant.min(inside).min(begun.sum::<u64>() + unsent)
+    }
+
     /// How many operations of a load were not sent at all in the judged phases: the most it can
     /// be.
     pub fn unsent(&self, load: &str) -> u64 {

@@ -152,15 +152,17 @@ impl Reading<'_> {
         said
     }
 
-    /// A load that we ourselves did not offer as we should have while the trouble was on.
+    /// A load that we ourselves did not offer as we should have while the trouble was on: what was late
+    /// before it or after it says nothing of it.
     fn late_load(&self) -> Option<String> {
         self.view.system.loads.iter().find_map(|load| {
             let sent = self.view.operations_in(&load.name, self.trouble).len() as u64;
             let (mut missed, mut offered) = (0, sent);
             for entry in self.view.missed_in(&load.name, vec![self.trouble]) {
-                missed += entry.count;
+                missed += self.view.missed_within(entry, &[self.trouble]);
                 offered += entry.unsent;
             }
+            let missed = missed.min(offered);
             (missed > MISSED_FEW && share(missed, offered) > MISSED_SHARE_MAX).then(|| {
                 format!(
                     "load `{}` {OUR_DOING} while the fault was in force: {missed} of {offered} operations began late or not at all",
@@ -721,7 +723,13 @@ mod tests {
         assert!(is_our_doing(&late), "{late}");
         assert!(late.contains("20 of 120"), "{late}");
         assert!(read(&story.clone().missed(15, "train", 2)).is_ok());
-        assert!(read(&story.missed(40, "train", 20)).is_ok());
+        assert!(read(&story.clone().missed(40, "train", 20)).is_ok());
+        // The trouble can have seen one of them, or nineteen.
+        let straddling = |range| story.clone().missed_between(range, "train", 20);
+        let after = read(&straddling(29_700..40_000));
+        assert!(after.is_ok(), "{after:?}");
+        let within = read(&straddling(25_000..32_000)).unwrap_err();
+        assert!(within.contains("19 of 100"), "{within}");
     }
 
     #[test]
