@@ -187,7 +187,9 @@ fn weigh(judgement: Judgement, answer: &Answer) -> Judgement {
     match answer.standing {
         Standing::Agrees => judgement,
         Standing::Open => judgement.inconclusive(answer.sentence()),
-        Standing::Contradicts => judgement.fail(answer.sentence()).with(evidence),
+        Standing::Contradicts => judgement
+            .fail_however_busy(answer.on_any_machine(), answer.sentence())
+            .with(evidence),
     }
 }
 
@@ -336,6 +338,43 @@ mod tests {
             &broken(false),
             Status::Inconclusive,
         );
+    }
+
+    #[test]
+    fn what_is_done_too_often_is_no_busy_machines_doing() {
+        let busy =
+            |keys: &str, story: Story, status| is(keys, &story.missed(15, "ask", 60), status);
+        busy("attempts = 3", story(4, true), Status::Fail);
+        busy("attempts = 5", story(4, true), Status::Inconclusive);
+        busy("attempts = 3", story(4, false), Status::Inconclusive);
+        busy("attempts = 4", story(4, true), Status::Inconclusive);
+        busy(
+            "back_off = \"linear\"",
+            story(4, true),
+            Status::Inconclusive,
+        );
+        // Five times as often, and for certain more than three times.
+        let most = |factor: &str| format!("amplification_at_most = \"{factor}\"");
+        busy(&most("1.5x"), instead(2, 0), Status::Fail);
+        busy(&most("3x"), instead(2, 0), Status::Inconclusive);
+        let peak = "reconnect_peak_at_most = 5";
+        let coming = |count: u64| back_at((0..count).map(|nth| 31_000 + nth * 50));
+        busy(peak, coming(110), Status::Fail);
+        busy(peak, coming(90), Status::Inconclusive);
+        is(peak, &coming(90), Status::Fail);
+        let charged = |times: u32| {
+            (0..8u64).fold(Story::new().healthy(0..60), |story, call| {
+                (1..=times).fold(story, |story, number| {
+                    let at = 11_000 + call * 1_000 + u64::from(number) * 100;
+                    let one = attempt("s3", at, at + 10).operation("PostObject").hit();
+                    let one = one.gave_up().applied(Applied::Unknown);
+                    story.attempt(one.sdk(&format!("bucket/{call}"), number))
+                })
+            })
+        };
+        busy("repeats_unsafe = false", charged(2), Status::Fail);
+        busy("repeats_unsafe = false", charged(1), Status::Inconclusive);
+        busy("repeats_unsafe = true", charged(1), Status::Inconclusive);
     }
 
     /// A call of one attempt from this millisecond that is given up after so long.

@@ -14,7 +14,7 @@
 use super::{
     Expectation, ExpectationDef, Judgement, Name, Names, Scope, names,
     samples::{SAMPLES_MIN, part_of, samples_needed},
-    wire::{self, Meant},
+    wire::{self, BUSY_FACTOR, Meant, STORM_OVER},
 };
 use crate::{
     history::{AttemptEnd, View, Window},
@@ -42,7 +42,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             and how many of them it failed, for `errors_at_most`.",
         doubt: "\
             The steady phases have no requests to hold against, or the phase is too short for \
-            the windows.",
+            the windows. Where the machine was too busy, a leap that it may have brought about.",
         mistakes: &["\
                 Who never stopped trying does not begin by degrees: the first window is held against \
                 the steady state."],
@@ -144,7 +144,8 @@ impl Ramp {
         let mut last: Option<f64> = None;
         let mut worst = 0.0f64;
         let mut leaps = Vec::new();
-        for (window, count) in &counts {
+        let mut is_storm = false;
+        for (index, (window, count)) in counts.iter().enumerate() {
             let step = *count as f64 / last.unwrap_or(0.0).max(steady).max(1.0);
             worst = worst.max(step);
             if step > factor {
@@ -157,6 +158,7 @@ impl Ramp {
                     format_duration(self.every)
                 );
                 leaps.push((window.from, what));
+                is_storm |= self.is_storm(&counts, index, steady, factor);
             }
             last = Some(*count as f64);
         }
@@ -169,7 +171,10 @@ impl Ramp {
         }
         if !leaps.is_empty() {
             return judgement
-                .fail(format!("{} windows had more than {factor}x", leaps.len()))
+                .fail_however_busy(
+                    is_storm,
+                    format!("{} windows had more than {factor}x", leaps.len()),
+                )
                 .with(leaps);
         }
         if (counts.len() as u64) < SAMPLES_MIN || (total as u64) < SAMPLES_MIN {
@@ -179,6 +184,28 @@ impl Ramp {
             ));
         }
         judgement
+    }
+
+    /// Whether more came from this window on, over some time, than a busy machine brings about: more
+    /// than [`BUSY_FACTOR`] times what growth by degrees allows and what was due in the time before
+    /// that it may have held up.
+    fn is_storm(&self, counts: &[(Window, usize)], from: usize, steady: f64, factor: f64) -> bool {
+        let windows = (STORM_OVER.as_secs_f64() / self.every.as_secs_f64()).ceil() as usize;
+        let before = &counts[from.saturating_sub(windows)..from];
+        let most_before = before.iter().map(|(_, count)| *count as f64);
+        let due = most_before.fold(steady.max(1.0), f64::max);
+        let last = before.last().map_or(0.0, |(_, count)| *count as f64);
+        let mut may_come = last.max(steady).max(1.0);
+        let (mut came, mut may_have_come) = (0.0, due * windows as f64);
+        for (_, count) in counts.iter().skip(from).take(windows.max(1)) {
+            may_come *= factor.max(1.0);
+            came += *count as f64;
+            may_have_come += may_come;
+            if came > may_have_come * BUSY_FACTOR {
+                return true;
+            }
+        }
+        false
     }
 
     fn errors(&self, view: &View<'_>, since: Micros, at_most: Share) -> Judgement {
@@ -296,6 +323,28 @@ mod tests {
             verdict.evidence[0].what,
             "100 requests in 2s, right after the outage, 20.0 in steady state"
         );
+    }
+
+    /// Twenty are due in each window, so that a hundred may have been held up for ten seconds, and
+    /// forty, then eighty may come.
+    #[test]
+    fn a_storm_is_one_on_a_busy_machine_too() {
+        for (windows, status) in [
+            (&[20, 40, 80][..], Status::Inconclusive),
+            (&[60, 40, 80], Status::Inconclusive),
+            (&[280, 40, 80], Status::Inconclusive),
+            (&[281, 40, 80], Status::Fail),
+            (&[220, 220, 10], Status::Inconclusive),
+            (&[220, 221, 10], Status::Fail),
+            (&[20, 40, 80, 700, 10], Status::Inconclusive),
+            (&[20, 40, 80, 1200, 10], Status::Fail),
+            // What was sent before it fell silent may have been held up since.
+            (&[160, 160, 160, 0, 0, 1500], Status::Inconclusive),
+        ] {
+            let story = taking_up(windows).missed(35, "ask", 150);
+            let verdict = check(STEP, &story);
+            assert_eq!(verdict.status, status, "{windows:?}: {verdict:?}");
+        }
     }
 
     #[test]

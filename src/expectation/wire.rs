@@ -1,13 +1,14 @@
 //! What arrived at a dependency, for expectations that count and time it.
 
-use super::{beat::peak, names};
+use super::names;
 use crate::{
     fault::wildcard,
     history::{Attempt, View, Window},
     input::{Fields, Key, Problems, Shape},
     units::Micros,
 };
-use std::time::Duration;
+
+pub use super::beat::{BUSY_FACTOR, STORM_OVER, is_storm};
 
 /// Key of expectations that count requests at a dependency.
 pub const OPERATION: Key = Key::optional(
@@ -95,17 +96,4 @@ pub fn arrivals(view: &View<'_>, on: &str, meant: &Meant, window: Window) -> Vec
         moments.sort_unstable();
     }
     moments
-}
-/// How many times more than there may be is more than a busy machine brings about: clients that wait in
-/// vain ask again, and what waited comes all at once.
-pub const BUSY_FACTOR: f64 = 2.0;
-
-/// The stretch over which a busy machine piles up nothing that counts.
-const STORM_OVER: Duration = Duration::from_secs(10);
-
-/// Whether so many arrived for some seconds that no busy machine brings it about, where so many may in
-/// one second. The moments are in order.
-pub fn is_storm(moments: &[Micros], per_second: f64) -> bool {
-    let most = peak(moments, STORM_OVER).map_or(0, |(_, most)| most);
-    most as f64 > per_second * STORM_OVER.as_secs_f64() * BUSY_FACTOR
 }

@@ -20,6 +20,20 @@ pub fn peak(moments: &[Micros], length: Duration) -> Option<(Micros, usize)> {
     best
 }
 
+/// How many times more than there may be is more than a busy machine brings about: clients that wait in
+/// vain ask again, and what waited comes all at once.
+pub const BUSY_FACTOR: f64 = 2.0;
+
+/// The stretch over which a busy machine piles up nothing that counts.
+pub const STORM_OVER: Duration = Duration::from_secs(10);
+
+/// Whether so many arrived for some seconds that no busy machine brings it about, where so many may in
+/// one second. The moments are in order.
+pub fn is_storm(moments: &[Micros], per_second: f64) -> bool {
+    let most = peak(moments, STORM_OVER).map_or(0, |(_, most)| most);
+    most as f64 > per_second * STORM_OVER.as_secs_f64() * BUSY_FACTOR
+}
+
 /// The times between neighbours.
 pub fn gaps(moments: &[Micros]) -> Vec<Duration> {
     let pairs = moments.windows(2);

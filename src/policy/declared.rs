@@ -9,7 +9,11 @@
 //! was found to be repeated they do not agree either: a repetition may look like a request of its
 //! own.
 
-use super::{Aspect, BackOff, Basis, Calls, Claim, Finding, Jitter, Law, samples::SAMPLES_MIN};
+use super::{
+    Aspect, BackOff, Basis, Calls, Claim, Finding, Jitter, Law,
+    beat::{BUSY_FACTOR, is_storm},
+    samples::SAMPLES_MIN,
+};
 use crate::{
     history::View,
     input::{Fields, Key, Problems, Shape},
@@ -244,6 +248,8 @@ pub struct Seen {
     pub standing: Standing,
     /// Whether it is of too few samples for anything.
     pub is_few: bool,
+    /// Whether it is too much of something by more than a busy machine brings about.
+    pub on_any_machine: bool,
 }
 
 impl Declared {
@@ -410,7 +416,7 @@ impl Want {
                     .iter()
                     .filter(|claim| self.rule.is_about(view, claim))
             };
-            let seen = told().map(|claim| self.rule.seen(claim));
+            let seen = told().map(|claim| self.rule.seen(view, claim));
             (seen.collect(), told().map(|claim| claim.samples).sum())
         };
         if let Rule::FallsBackOn(_) = self.rule
@@ -420,7 +426,13 @@ impl Want {
             seen.retain(|one| one.standing == Standing::Agrees);
         }
         let standing = standing_of(&seen);
-        seen.sort_by_key(|one| (std::cmp::Reverse(one.standing), one.is_few));
+        seen.sort_by_key(|one| {
+            (
+                std::cmp::Reverse(one.standing),
+                !one.on_any_machine,
+                one.is_few,
+            )
+        });
         Answer {
             key: self.key,
             written: self.written(),
@@ -449,7 +461,7 @@ fn standing_of(seen: &[Seen]) -> Standing {
 impl Rule {
     /// What a claim about it says to it. Attempts put together by time are no proof of a wrong
     /// number, and none that nothing is repeated.
-    fn seen(&self, claim: &Claim) -> Seen {
+    fn seen(&self, view: &View<'_>, claim: &Claim) -> Seen {
         let told = self.to(&claim.finding);
         let is_guess = claim.basis == Basis::Grouped;
         let mut what = format!("{}: {} {}", claim.subject(), claim.heading(), claim.finding);
@@ -468,6 +480,34 @@ impl Rule {
             what,
             standing,
             is_few: claim.samples < SAMPLES_MIN,
+            on_any_machine: standing == Standing::Contradicts && self.is_surpassed(view, claim),
+        }
+    }
+
+    /// Whether something was done too often by more than a busy machine brings about. Who waits in
+    /// vain on one asks again, but of one call no more often than ever, and no more than twice as
+    /// often of all; what waited comes all at once, but not for long.
+    fn is_surpassed(&self, view: &View<'_>, claim: &Claim) -> bool {
+        match (self, &claim.finding) {
+            (Self::Attempts(wanted), Finding::Count { high, .. } | Finding::Range { high, .. }) => {
+                high > wanted
+            }
+            (Self::RetryBudget(wanted), Finding::Budget { retries, slack, .. }) => {
+                *retries > wanted + slack
+            }
+            (Self::Repeats(false), Finding::Does { does, .. }) => *does,
+            (Self::Amplification(most), Finding::Factor { low, .. }) => *low > most * BUSY_FACTOR,
+            (Self::ReconnectPeak(most), _) => {
+                let (from, to) = claim.window;
+                let opened = view.history.connections.iter();
+                let opened = opened.filter(|one| one.dependency == claim.dependency);
+                let opened = opened.map(|one| one.opened);
+                let mut moments: Vec<Micros> =
+                    opened.filter(|at| (from..to).contains(at)).collect();
+                moments.sort_unstable();
+                is_storm(&moments, *most as f64)
+            }
+            _ => false,
         }
     }
 
@@ -722,6 +762,11 @@ fn budget_is(wanted: u64, finding: &Finding) -> Standing {
 }
 
 impl Answer {
+    /// Whether it is contradicted by something that no busy machine brings about.
+    pub fn on_any_machine(&self) -> bool {
+        self.seen.iter().any(|one| one.on_any_machine)
+    }
+
     /// In one sentence: `attempts = 3, but GetObject of s3 (error): attempts a call 5`.
     pub fn sentence(&self) -> String {
         let seen = self.seen.first().map(|one| &*one.what);

@@ -91,6 +91,7 @@ impl Calls {
             ),
             standing,
             is_few: self.count() < SAMPLES_MIN,
+            on_any_machine: false,
         }
     }
 
