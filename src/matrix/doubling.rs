@@ -1,5 +1,6 @@
-//! Whether anything was done twice because its answer was lost: what a trial of lost answers requires
-//! so that it can be seen, and what its verdicts say.
+//! Whether anything was done twice because its answer was lost: what a trial that may lose answers
+//! requires so that it can be seen, and what its verdicts say. Answers are lost where they never come,
+//! and as well where they come too late, as an error or not whole because a connection broke.
 //!
 //! Two witnesses can tell. A ledger knows how often each id was delivered; it is asked where it looks
 //! at deliveries that add, for what replaces (a `PUT` of the same object) may come twice. On the wire
@@ -8,7 +9,8 @@
 //! as a time or the id of a trace is: nothing is said to be done once by it unless a second attempt bore
 //! it again, or no more writes bear it than there were operations. Where no witness is there, it was not
 //! looked at, and that is said; so it is where less than [`SETTLE`] was watched for what is tried again
-//! late. A key by which the server may know a repetition again makes it unknowable on the wire,
+//! late. What no witness looks at, as an `UPDATE` beside the `INSERT`s that are captured, or a second
+//! table, is not vouched for by what was seen of the others. A key by which the server may know a repetition again makes it unknowable on the wire,
 //! unless the file captures it: then it is taken for what it promises.
 
 use super::{Aim, Kind, Patience, Reference, text::quoted};
@@ -18,7 +20,7 @@ use crate::{
     policy::samples::SAMPLES_MIN,
     protocol::{Applied, Protocol},
     scenario::{Capture, Delivered, Dependency, Ledger, Load, System},
-    units::format_duration,
+    units::{Micros, format_duration},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -149,7 +151,7 @@ pub(super) struct Look {
 
 /// Everything that looks for what was done twice while answers of `dependency` are lost.
 pub(super) fn looks(system: &System, reference: &Reference, aim: &Aim) -> Vec<Look> {
-    let Some(dependency) = losing(aim) else {
+    let Some((dependency, _)) = losing(aim, system) else {
         return Vec::new();
     };
     let ledgers = system.ledgers.iter();
@@ -178,10 +180,15 @@ pub(super) fn watched_for(
     own.next().map(|_| SETTLE + waits)
 }
 
-/// The dependency whose answers are lost.
-fn losing(aim: &Aim) -> Option<&Arc<str>> {
-    let mut troubles = aim.troubles();
-    troubles.find_map(|(name, kind)| (kind == Kind::LostReply).then_some(name))
+/// The dependency whose answers may be lost, and by what: of two the one that loses nothing else.
+fn losing<'a>(aim: &'a Aim, system: &System) -> Option<(&'a Arc<str>, Kind)> {
+    let may_lose = |(name, kind): &(&Arc<str>, Kind)| {
+        let mut all = system.dependencies.iter();
+        let own = all.find(|one| one.name == **name);
+        own.is_some_and(|own| kind.may_lose_answers(own.protocol))
+    };
+    let losing = aim.troubles().filter(may_lose);
+    losing.min_by_key(|(_, kind)| *kind != Kind::LostReply)
 }
 
 /// Whether each delivery that a ledger sees is one more, and not the same once again.
@@ -265,9 +272,10 @@ fn of_writes(named: &NamedBy) -> Look {
     }
 }
 
-/// What the verdicts on [`looks`] say; `None` where no answers were lost.
+/// What the verdicts on [`looks`] say; `None` where no answers could be lost, or, in a trial that may
+/// have done without, too few were.
 pub(super) fn read(view: &View<'_>, reference: &Reference, aim: &Aim) -> Option<Doubling> {
-    let dependency = losing(aim)?;
+    let (dependency, kind) = losing(aim, view.system)?;
     let looks = looks(view.system, reference, aim);
     let verdicts = judge(view.history, view.scenario, view.system);
     let of: BTreeMap<&str, &Verdict> = verdicts.iter().map(|one| (&*one.id, one)).collect();
@@ -283,6 +291,10 @@ pub(super) fn read(view: &View<'_>, reference: &Reference, aim: &Aim) -> Option<
             by: failed.iter().map(|one| one.id.clone()).collect(),
         });
     }
+    let lost = lost(view, dependency);
+    if kind != Kind::LostReply && (lost.len() as u64) < SAMPLES_MIN {
+        return None;
+    }
     if let Some(why) = nothing_adds(view, dependency) {
         return Some(Doubling::Nothing { why });
     }
@@ -293,13 +305,11 @@ pub(super) fn read(view: &View<'_>, reference: &Reference, aim: &Aim) -> Option<
         .filter(|one| one.status != Status::Pass)
         .collect();
     let unknown = |why: String| Some(Doubling::Unknown { why });
-    let lost = lost(view, dependency);
     let is_proven = |look: &&Look| match &look.by {
         Some(capture) => is_borne_again(view, reference, dependency, capture),
         None => true,
     };
-    let proven = looks.iter().filter(is_own).filter(is_proven);
-    let proven: Vec<&Verdict> = proven.filter_map(found).collect();
+    let proven: Vec<&Look> = looks.iter().filter(is_own).filter(is_proven).collect();
     if own.is_empty() {
         unknown(format!(
             "no ledger sees what is added at {dependency}, and nothing that is captured there names it"
@@ -319,13 +329,99 @@ pub(super) fn read(view: &View<'_>, reference: &Reference, aim: &Aim) -> Option<
         unknown(format!(
             "what is captured at {dependency} may be new for each attempt: no second one bore it again, and there were more writes than operations that make one"
         ))
+    } else if let Some(why) = unseen(view, dependency, &lost, &proven) {
+        unknown(why)
     } else if let Some(why) = unwatched(view, dependency, &lost) {
         unknown(why)
     } else {
+        let proven = proven.into_iter().filter_map(found);
         Some(Doubling::Once {
-            what: joined(proven.iter().map(|one| measured(one))),
+            what: joined(proven.map(measured)),
         })
     }
+}
+
+/// What sort of write one is: its operation, and where it is a statement its table.
+type Sort<'a> = (&'a str, &'a str);
+
+fn sort<'a>(dependency: &Dependency, attempt: &'a Attempt) -> Sort<'a> {
+    let table = match &attempt.table {
+        Some(table) => table,
+        None if dependency.protocol.is_sql() && dependency.key.is_none() => &*attempt.key,
+        None => "",
+    };
+    (&attempt.operation, table)
+}
+
+/// Why some of the writes that lost their answers may have been done twice though all that looks found
+/// nothing: nobody looks at writes of their sort, and more of these came after the first that lost its
+/// answer.
+fn unseen(
+    view: &View<'_>,
+    dependency: &str,
+    lost: &[&Attempt],
+    proven: &[&Look],
+) -> Option<String> {
+    let mut all = view.system.dependencies.iter();
+    let own = all.find(|one| *one.name == *dependency)?;
+    let sorts: BTreeSet<Sort<'_>> = lost.iter().map(|one| sort(own, one)).collect();
+    let is_only = sorts.len() == 1;
+    let is_seen = |one: &Attempt| {
+        let mut looks = proven.iter();
+        looks.any(|look| match &look.by {
+            Some(capture) => {
+                own.protocol.adds(&one.operation) && one.captured.contains_key(capture)
+            }
+            None => ledger_sees(view.system, &look.id, one, is_only),
+        })
+    };
+    let mut unseen: BTreeMap<Sort<'_>, (u64, Micros)> = BTreeMap::new();
+    for one in lost.iter().filter(|one| !is_seen(one)) {
+        let (count, first) = unseen.entry(sort(own, one)).or_insert((0, one.began));
+        *count += 1;
+        *first = (*first).min(one.began);
+    }
+    let attempts = view.history.attempts_of(dependency);
+    unseen.retain(|kept, (_, first)| {
+        let mut later = attempts.iter().filter(|one| one.began > *first);
+        later.any(|one| sort(own, one) == *kept && may_have_added(one))
+    });
+    let named = unseen.iter().map(|((operation, table), (count, _))| {
+        let of = match *table {
+            "" => String::new(),
+            table => format!(" of {table}"),
+        };
+        format!("{count} {operation}{of}")
+    });
+    let named: Vec<String> = named.collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "{} lost their answers, and nothing that looks tells how often that was done",
+            named.join(", ")
+        )
+    })
+}
+
+/// Whether a ledger looks at a write: at its attempts, or, by what is read at the end, at the only sort
+/// of writes that there is.
+fn ledger_sees(system: &System, id: &str, attempt: &Attempt, is_only: bool) -> bool {
+    let mut ledgers = system.ledgers.iter();
+    let Some(ledger) = ledgers.find(|one| id.strip_prefix(ONCE) == Some(&*one.name)) else {
+        return false;
+    };
+    ledger.delivered.iter().any(|place| match place {
+        Delivered::Attempts {
+            dependency,
+            operations,
+            ..
+        } => {
+            let mut named = operations.iter();
+            *dependency == attempt.dependency
+                && (operations.is_empty() || named.any(|name| **name == *attempt.operation))
+        }
+        Delivered::Messages { dependency, .. } => *dependency == attempt.dependency,
+        Delivered::Read(_) => is_only,
+    })
 }
 
 /// The writes that may add and whose callers were not told that they were carried out.
@@ -366,11 +462,12 @@ fn is_borne_again(
     bearing.sort_by_key(|(_, one)| one.began);
     let mut untold = BTreeSet::new();
     for (value, attempt) in &bearing {
-        if untold.contains(value) {
+        let named = (sort(own, attempt), *value);
+        if untold.contains(&named) {
             return true;
         }
         if may_have_added(attempt) && !attempt.acknowledged() {
-            untold.insert(*value);
+            untold.insert(named);
         }
     }
     bearing.retain(|(_, one)| may_have_added(one));
@@ -520,11 +617,16 @@ request = { method = "POST", path = "/orders" }
         of_story(SYSTEM, &story)
     }
 
-    /// What is read of a trial of this system.
+    /// What is read of a trial of this system in which answers are lost.
     fn of_story(system: &str, story: &Story) -> Doubling {
+        of_trial(system, story, Kind::LostReply).expect("answers were lost")
+    }
+
+    /// What is read of a trial of this system, in which the fault is taken for one of this kind.
+    fn of_trial(system: &str, story: &Story, kind: Kind) -> Option<Doubling> {
         let history = story.history();
         let mut problems = Problems::default();
-        let aim = Aim::single(&"payments".into(), Kind::LostReply);
+        let aim = Aim::single(&"payments".into(), kind);
         let source = Source::new("system.toml", system);
         let system = crate::scenario::system_from_text(source.clone(), ".".into(), &mut problems);
         let system = system.unwrap_or_else(|| panic!("{problems:?}"));
@@ -559,7 +661,7 @@ request = { method = "POST", path = "/orders" }
             panic!("{problems:?}");
         };
         let view = View::new(&history, &scenario, &system);
-        read(&view, &reference, &aim).expect("answers were lost")
+        read(&view, &reference, &aim)
     }
 
     /// Why it is not known whether anything was done twice.
@@ -695,6 +797,112 @@ request = { method = "POST", path = "/orders" }
         assert!(what.contains("charged: 0 of 40"), "{what}");
         let twice = work(is_lost, |nth| (nth == 13).then_some(500));
         assert!(matches!(&twice, Doubling::Doubled { .. }), "{twice:?}");
+    }
+
+    /// What is read of a database where ten orders are inserted again that are known again, and where
+    /// these statements were made besides.
+    fn beside_orders(others: Vec<AttemptBuilder>) -> Doubling {
+        let system = SYSTEM.replace("protocol = \"http\"", "protocol = \"postgres\"");
+        let capture = system.lines().find(|line| line.starts_with("capture"));
+        let capture = capture.expect("it captures something");
+        let system = system.replace(capture, "capture = { order = \"parameter:1\" }");
+        let insert = |one: AttemptBuilder| one.operation("INSERT").key("orders");
+        let known_again = again(|one, _, again| match again {
+            0 => insert(one),
+            _ => insert(one).rows(0),
+        });
+        let story = Story::new().healthy(0..60).attempts(others);
+        let usual = usual().into_iter().map(insert);
+        of_story(&system, &story.attempts(usual).attempts(known_again))
+    }
+
+    #[test]
+    fn what_nobody_looks_at_is_not_vouched_for_by_what_is_seen() {
+        let one = |operation: &str, table: &str, began: u64| {
+            let one = attempt("payments", began, began + 20).operation(operation);
+            one.key(table).applied(Applied::Yes)
+        };
+        let lost = |operation: &str, table: &str, began| {
+            let one = one(operation, table, began).hit();
+            one.gave_up().applied(Applied::Yes)
+        };
+        for (operation, table) in [("UPDATE", "accounts"), ("INSERT", "journal")] {
+            let untried = beside_orders(vec![
+                one(operation, table, 1_000),
+                lost(operation, table, 12_000),
+            ]);
+            assert!(matches!(&untried, Doubling::Once { .. }), "{untried:?}");
+            let tried = beside_orders(vec![
+                lost(operation, table, 12_000),
+                one(operation, table, 12_500),
+            ]);
+            let why = unknown(tried);
+            let said = format!("1 {operation} of {table} lost their answers");
+            assert!(why.starts_with(&said), "{why}");
+            // It was told, or it changed nothing.
+            for certain in [
+                one(operation, table, 12_000).hit(),
+                lost(operation, table, 12_000).rows(0),
+            ] {
+                let seen = beside_orders(vec![certain, one(operation, table, 12_500)]);
+                assert!(matches!(&seen, Doubling::Once { .. }), "{seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_another_sort_of_write_bears_is_not_borne_again() {
+        // Neither is tried again, and there are more writes than operations.
+        let system = SYSTEM.replace(
+            "order = \"header:x-order\", ",
+            "trace = \"header:x-trace\", ",
+        );
+        let story = each_second("trace", |one, nth| {
+            Some(
+                one.operation("PATCH")
+                    .captured("trace", &format!("n-{nth}")),
+            )
+        });
+        let why = unknown(of_story(&system, &story));
+        assert!(why.contains("may be new for each attempt"), "{why}");
+    }
+
+    #[test]
+    fn answers_are_lost_in_other_trials_too() {
+        let read_in = |kind: Kind, attempts: Vec<AttemptBuilder>| {
+            let story = Story::new().healthy(0..60).attempts(usual());
+            of_trial(SYSTEM, &story.attempts(attempts), kind)
+        };
+        let blind = || again(|one, _, _| one);
+        let keyed = |many: usize| {
+            let keyed = again(|one, nth, _| {
+                let key = format!("key-{nth}");
+                one.captured("key", &key).sdk(&key, 1)
+            });
+            keyed.into_iter().take(many).collect::<Vec<_>>()
+        };
+        for kind in [Kind::TooSlow, Kind::Error, Kind::Reset, Kind::Restart] {
+            let found = read_in(kind, blind());
+            assert!(
+                matches!(&found, Some(Doubling::Doubled { .. })),
+                "{kind}: {found:?}"
+            );
+            let found = read_in(kind, keyed(20));
+            assert!(
+                matches!(&found, Some(Doubling::Once { .. })),
+                "{kind}: {found:?}"
+            );
+            // Two of ten is not enough to say anything, and was not what was tried.
+            assert_eq!(read_in(kind, keyed(4)), None, "{kind}");
+        }
+        let found = read_in(Kind::LostReply, keyed(4));
+        assert!(
+            matches!(&found, Some(Doubling::Unknown { .. })),
+            "{found:?}"
+        );
+        for kind in [Kind::Hang, Kind::Slow, Kind::Quota] {
+            assert_eq!(read_in(kind, blind()), None, "{kind}");
+        }
     }
 
     #[test]

@@ -84,12 +84,39 @@ impl Kind {
         matches!(self, Self::TooSlow | Self::Slow)
     }
 
-    /// The keys of the `[[phase.fault]]` that it is on this protocol, without `on`. `delay` is what
+    /// Whether what a dependency was asked may be carried out while its client is told nothing of it, or
+    /// that it failed.
+    pub fn may_lose_answers(self, protocol: Protocol) -> bool {
+        match self {
+            Self::LostReply | Self::TooSlow | Self::Reset | Self::Restart => true,
+            Self::Error => protocol.is_http(),
+            // Connections that are cut may carry what was just asked.
+            Self::Quota => !protocol.is_http(),
+            Self::Hang | Self::Slow => false,
+        }
+    }
+
+    /// The keys of each `[[phase.fault]]` that it is on this protocol, without `on`. `delay` is what
     /// the slow kinds take, `lasts` the length of the phase.
     ///
     /// # Errors
     /// Why the protocol cannot carry it.
-    pub fn keys(
+    pub fn faults(
+        self,
+        protocol: Protocol,
+        delay: Duration,
+        lasts: Duration,
+    ) -> Result<Vec<String>, &'static str> {
+        let mut faults = vec![self.keys(protocol, delay, lasts)?];
+        if self == Self::Reset && protocol.has_messages() {
+            // Of the connections that break half do so behind what was carried out.
+            let behind = "kind = \"lost-reply\"\nthen = \"reset\"\nshare = \"50%\"";
+            faults.insert(0, behind.to_owned());
+        }
+        Ok(faults)
+    }
+
+    fn keys(
         self,
         protocol: Protocol,
         delay: Duration,
@@ -124,11 +151,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// An error that any request may meet.
+/// An error that any request may meet: where it does not say that nothing was carried out, in half of
+/// them it was.
 const fn error(protocol: Protocol) -> &'static str {
     match protocol {
-        Protocol::Tcp | Protocol::Http | Protocol::Pusher => "status = 503",
-        Protocol::S3 => "error = \"InternalError\"",
+        Protocol::Tcp | Protocol::Http | Protocol::Pusher => "status = 503\napplied = \"maybe\"",
+        Protocol::S3 => "error = \"InternalError\"\napplied = \"maybe\"",
         Protocol::Redis => "error = \"LOADING\"",
         Protocol::Mysql => "error = \"1317\"",
         Protocol::Postgres => "error = \"out_of_memory\"",

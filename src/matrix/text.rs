@@ -81,7 +81,7 @@ pub fn trial_text(
     Ok(text)
 }
 
-/// The tables that look for what was done twice in a trial of lost answers; nothing in any other.
+/// The tables that look for what was done twice in a trial that may lose answers; nothing in any other.
 pub fn once_text(aim: &Aim, system: &System, reference: &Reference) -> String {
     let looks = looks(system, reference, aim);
     looks.into_iter().map(|one| one.text).collect()
@@ -241,12 +241,13 @@ fn phases(
             return Err(format!("there is no dependency {name}"));
         };
         let delay = delay.map(Delay::time).unwrap_or_default();
-        let keys = kind.keys(dependency.protocol, delay, lengths.trouble)?;
-        text.push_str("\n  [[phase.fault]]\n");
-        for key in keys.lines() {
-            text.push_str(&format!("  {key}\n"));
+        for keys in kind.faults(dependency.protocol, delay, lengths.trouble)? {
+            text.push_str("\n  [[phase.fault]]\n");
+            for key in keys.lines() {
+                text.push_str(&format!("  {key}\n"));
+            }
+            text.push_str(&format!("  on = {}\n", quoted(name)));
         }
-        text.push_str(&format!("  on = {}\n", quoted(name)));
     }
     text.push_str(&format!(
         "\n[[phase]]\nname  = \"recovery\"\nlasts = \"until steady, at most {}\"\n",
@@ -360,7 +361,9 @@ mod tests {
                     Ok(text) => {
                         let read = scenario(&text);
                         assert_eq!(read.phases.len(), 3, "{aim}");
-                        assert_eq!(read.phases[1].faults.len(), 1, "{aim}");
+                        let breaks = *kind == Kind::Reset && dependency.protocol.has_messages();
+                        let faults = read.phases[1].faults.len();
+                        assert_eq!(faults, 1 + usize::from(breaks), "{aim}");
                         assert_eq!(read.expects.len(), 2, "{aim}");
                     }
                     Err(why) => {
@@ -547,6 +550,8 @@ mod tests {
             (lengths(Kind::LostReply, false, seen), as_before),
             (lengths(Kind::LostReply, true, nobody), (5, 33)),
             (lengths(Kind::LostReply, true, seen), (8, 36)),
+            (lengths(Kind::TooSlow, true, seen), (8, 36)),
+            (lengths(Kind::Quota, true, seen), as_before),
         ] {
             assert_eq!(found, (expected.0, expected.1, within));
         }
