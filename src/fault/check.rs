@@ -39,6 +39,7 @@ pub(super) fn gate(
     }
     if protocol.has_messages() {
         matchers(fields, protocol, problems);
+        tables(fields, protocol, gate, problems);
         operations(fields, protocol, gate, problems);
     } else {
         messages_only(fields, protocol, gate, problems);
@@ -111,6 +112,22 @@ fn matchers(fields: &Fields<'_>, protocol: Protocol, problems: &mut Problems) {
     }
 }
 
+/// Of a statement its table is known and no schema, so that a pattern which names one would match
+/// nothing.
+fn tables(fields: &Fields<'_>, protocol: Protocol, gate: &Gate, problems: &mut Problems) {
+    let named = gate.when.table.iter().filter(|_| protocol.is_sql());
+    for (pattern, (schema, table)) in named.filter_map(|one| Some((one, one.rsplit_once('.')?))) {
+        let hint = match table {
+            "" | "*" => format!("name the tables of `{schema}`"),
+            table => format!("write \"{table}\", which means it in every schema"),
+        };
+        let place = place_of(fields, "table", pattern).unwrap_or_else(|| fields.place("when"));
+        let message =
+            format!("`{pattern}` matches no table: of a statement its table is known, no schema");
+        problems.error(fields.source, place, message, hint);
+    }
+}
+
 /// An operation that the protocol does not have would match nothing.
 fn operations(fields: &Fields<'_>, protocol: Protocol, gate: &Gate, problems: &mut Problems) {
     let known: Vec<&str> = protocol.operations().collect();
@@ -124,23 +141,23 @@ fn operations(fields: &Fields<'_>, protocol: Protocol, gate: &Gate, problems: &m
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known are: {}", known.join(", ")),
         };
-        let place = place_of(fields, pattern).unwrap_or_else(|| fields.place("when"));
+        let place = place_of(fields, "operation", pattern).unwrap_or_else(|| fields.place("when"));
         let message = format!("the protocol {protocol} has no operation `{pattern}`");
         problems.error(fields.source, place, message, hint);
     }
 }
 
-/// Where this operation stands inside `when`.
-fn place_of(fields: &Fields<'_>, operation: &str) -> Option<Span> {
+/// Where this pattern stands inside a key of `when`; upper and lower case are one.
+fn place_of(fields: &Fields<'_>, key: &str, pattern: &str) -> Option<Span> {
     let DeValue::Table(when) = fields.raw("when")?.get_ref() else {
         return None;
     };
-    let value = when.get("operation")?;
+    let value = when.get(key)?;
     let DeValue::Array(items) = value.get_ref() else {
         return Some(value.span());
     };
     items
         .iter()
-        .find(|item| matches!(item.get_ref(), DeValue::String(text) if text == operation))
+        .find(|item| matches!(item.get_ref(), DeValue::String(text) if text.to_lowercase() == pattern.to_lowercase()))
         .map(toml::Spanned::span)
 }

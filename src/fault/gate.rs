@@ -92,7 +92,7 @@ pub const WHEN: &[Key] = &[
     Key::optional(
         "table",
         Shape::TextOrTexts,
-        "the first table that a statement names, with `*`",
+        "the first table that a statement names, in whatever schema, with `*`; upper and lower case are one",
     ),
     Key::optional(
         "text",
@@ -206,7 +206,7 @@ pub struct Matcher {
     pub path: Vec<String>,
     /// Key patterns.
     pub key: Vec<String>,
-    /// Patterns of the first table that a statement names.
+    /// Patterns of the first table that a statement names, in lower case.
     pub table: Vec<String>,
     /// Patterns of a statement's text, in lower case.
     pub text: Vec<String>,
@@ -248,7 +248,7 @@ impl Matcher {
             header: Vec::new(),
             attempt: None,
         };
-        for text in &mut matcher.text {
+        for text in matcher.text.iter_mut().chain(&mut matcher.table) {
             *text = text.to_lowercase();
         }
         let headers = fields.text_map("header", problems).unwrap_or_default();
@@ -540,6 +540,35 @@ mod tests {
             ("ä*", "ä/ü", true),
         ] {
             assert_eq!(wildcard(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+
+    /// Of a statement no schema is known, and its table in lower case.
+    #[test]
+    fn a_table_is_meant_in_every_schema_and_a_schema_is_a_problem() {
+        use crate::protocol::Protocol::{Mysql, Postgres};
+        for (named, hint) in [
+            (
+                "'public.Orders'",
+                "write \"orders\", which means it in every schema",
+            ),
+            ("['orders', 'audit.*']", "name the tables of `audit`"),
+        ] {
+            for protocol in [Mysql, Postgres] {
+                let found = problems(&format!("when = {{ table = {named} }}"), protocol);
+                assert_eq!(found.len(), 1, "{found:?}");
+                assert!(found[0].contains("matches no table"), "{found:?}");
+                assert!(found[0].contains(hint), "{found:?}");
+            }
+        }
+        for (named, fits) in [("'Orders'", true), ("'ord*'", true), ("'order'", false)] {
+            let text = format!("kind = 'hang'\non = 'x'\nwhen = {{ table = {named} }}");
+            let (gate, _) = sample::read(&text, Postgres).expect("a valid gate");
+            let insert =
+                crate::protocol::postgres::statement(b"INSERT INTO public.Orders VALUES (1)");
+            let mut tracker = crate::protocol::CallTracker::default();
+            let call = Call::statement(insert, 1, &mut tracker);
+            assert_eq!(gate.when.matches(&call), fits, "{named}");
         }
     }
 
