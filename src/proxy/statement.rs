@@ -230,6 +230,14 @@ impl Statement {
         self.is_withheld = true;
     }
 
+    /// The client has gone before anything of the answer that is known here was sent to it.
+    pub(super) fn unheard(&mut self) {
+        self.code = None;
+        self.first_byte = None;
+        self.bytes_down = 0;
+        self.is_withheld = false;
+    }
+
     /// Its transaction is over, or the client has gone, without an answer that says how it ended.
     pub(super) fn untold(&mut self) {
         self.untold = Some(self.life.shared().now());

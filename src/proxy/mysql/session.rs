@@ -1,6 +1,10 @@
 //! Commands and their answers, one after the other.
 
-use super::{Desk, Made, Open, Over, cut_words, lost, make, say, transaction::Transaction, write};
+use super::{
+    Desk, Made, Open, Over, cut_words, lost, make, say,
+    transaction::{Transaction, is_reading},
+    write,
+};
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
     history::AttemptEnd,
@@ -90,6 +94,8 @@ struct Asked {
 enum Fate {
     Pass,
     Swallow(Then, FaultId),
+    /// The client left while it was held back.
+    Unheard,
 }
 
 impl<'a> Session<'a> {
@@ -361,10 +367,14 @@ impl<'a> Session<'a> {
             .await;
         let (answer, sequence, fate) = self.settled(answered, &mut statement)?;
         self.follow(asked.command, &answer, kept);
-        if let Fate::Swallow(then, fault) = fate {
-            return self
-                .swallowed(then, fault, sequence, statement, &answer)
-                .await;
+        match fate {
+            Fate::Pass => {}
+            Fate::Swallow(then, fault) => {
+                return self
+                    .swallowed(then, fault, sequence, statement, &answer)
+                    .await;
+            }
+            Fate::Unheard => return Err(self.unheard(statement, &answer)),
         }
         statement.settle().await;
         self.transaction
@@ -596,7 +606,12 @@ impl<'a> Session<'a> {
                 .packet(len, packet.payload)
                 .map_err(|broken| Ended::Upstream(Over::upstream_broke(broken)))?;
             if fate.is_none() {
-                fate = Some(self.fate(then.take(), statement).await?);
+                let decided = self.fate(then.take(), statement).await;
+                if step == Step::Over && matches!(decided, Err(Ended::Client)) {
+                    // What it says is known, though nobody hears it.
+                    return Ok((answer, number, Fate::Unheard));
+                }
+                fate = Some(decided?);
             }
             let passes = matches!(fate, Some(Fate::Pass)) || step == Step::WantsFile;
             if passes {
@@ -661,7 +676,9 @@ impl<'a> Session<'a> {
                 match answer.error() {
                     Some(errno) => {
                         statement.upstream_answered(Applied::No);
-                        statement.code(errno.to_string());
+                        if !matches!(fate, Fate::Unheard) {
+                            statement.code(errno.to_string());
+                        }
                     }
                     None => statement.upstream_answered(Applied::Yes),
                 }
@@ -830,6 +847,19 @@ impl<'a> Session<'a> {
         let done = self.instead(then, fault, sequence, statement).await;
         self.transaction.is_untold();
         done.map(|()| true)
+    }
+
+    /// The server has carried out a statement, and its client left before it heard of it. What is in
+    /// an open transaction is taken back with the session.
+    fn unheard(&mut self, mut statement: Statement, answer: &Answer) -> Over {
+        let (error, is_open) = (answer.error(), answer.is_in_transaction());
+        self.transaction.follows(&statement, error, is_open);
+        if self.transaction.is_open() && statement.is_applied() && !is_reading(&statement) {
+            statement.upstream_answered(Applied::No);
+        }
+        self.transaction.is_untold();
+        statement.gave_up();
+        Over::client_gone()
     }
 
     /// Does what is done in place of an answer that was thrown away.

@@ -645,6 +645,44 @@ async fn what_a_commit_did_whose_answer_is_lost_its_client_cannot_know() {
 }
 
 #[tokio::test]
+async fn what_a_late_commit_did_is_known_though_its_client_left_before_it_heard() {
+    let late = |operation| {
+        format!("kind = 'late-reply'\ndelay = '1h'\nwhen = {{ operation = '{operation}' }}")
+    };
+    let open = packet(1, b"\0\x01\0\x03\0\0\0");
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "insert into t values (1)", &open).await;
+    rig.arm(&late("COMMIT"));
+    client.send(query("commit")).await;
+    server.expect(query("commit")).await;
+    server.send(packet(1, OK)).await;
+    client.expect_silence().await;
+    drop(client);
+    for (operation, end) in [
+        ("INSERT", AttemptEnd::Answered),
+        ("COMMIT", AttemptEnd::GaveUp),
+    ] {
+        let mut seen = rig.attempt().await;
+        while &*seen.operation != operation {
+            seen = rig.attempt().await;
+        }
+        assert_eq!((seen.end, seen.applied), (end, Applied::Yes), "{operation}");
+        assert!(!seen.acknowledged(), "{seen:?}");
+    }
+    // Of one that is still open all is taken back with its session.
+    rig.arm(&late("INSERT"));
+    let (mut client, mut server) = rig.pair().await;
+    client.send(query("insert into t values (1)")).await;
+    server.expect(query("insert into t values (1)")).await;
+    server.send(&open).await;
+    client.expect_silence().await;
+    drop(client);
+    let seen = rig.attempt().await;
+    assert_eq!((seen.end, seen.applied), (AttemptEnd::GaveUp, Applied::No));
+}
+
+#[tokio::test]
 async fn a_client_that_gives_up_is_seen() {
     let mut rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;

@@ -150,7 +150,8 @@ impl Drop for Transaction {
     }
 }
 
-fn is_reading(statement: &Statement) -> bool {
+/// Whether it changes nothing that a transaction could take back.
+pub(super) fn is_reading(statement: &Statement) -> bool {
     let operation = &&**statement.operation();
     READING.contains(operation) || COMMANDS.contains(operation)
 }

@@ -3,7 +3,7 @@
 
 use super::{
     Over,
-    queue::{Farewell, Kind, Plan, Queue, State, chains, may_be_undone},
+    queue::{Farewell, Kind, Pending, Plan, Queue, State, chains, may_be_undone},
 };
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
@@ -73,6 +73,18 @@ pub(super) struct Down<'a> {
     at_ready: Option<AtReady>,
     /// Statements whose answers are whole, to be recorded once they have left.
     done: Vec<Statement>,
+    /// While an answer is held back, how many of [`Down::done`] have left before it.
+    held_behind: Option<usize>,
+}
+
+impl Drop for Down<'_> {
+    /// Whoever left while an answer was held back does not hear it; what it says is known all the
+    /// same.
+    fn drop(&mut self) {
+        if let Some(left) = self.held_behind {
+            self.look_through(left);
+        }
+    }
 }
 
 /// See [`Down::at_ready`].
@@ -175,6 +187,7 @@ impl<'a> Down<'a> {
             dropping: 0,
             at_ready: None,
             done: Vec::new(),
+            held_behind: None,
         }
     }
 
@@ -331,9 +344,14 @@ impl<'a> Down<'a> {
                 let gone = async {
                     self.life.client_left().await;
                 };
-                match hold(&mut self.faults, gone, &[fault], Some(delay)).await {
-                    Held::ClientGone => return Err(Over::ClientClosed),
-                    Held::Elapsed => {}
+                self.held_behind = Some(self.done.len());
+                let held = hold(&mut self.faults, gone, &[fault], Some(delay)).await;
+                if held == Held::ClientGone {
+                    return Err(Over::ClientClosed);
+                }
+                self.held_behind = None;
+                match held {
+                    Held::ClientGone | Held::Elapsed => {}
                     Held::Lifted => {
                         if let Some(statement) = self.queue.lock().statement() {
                             statement.released();
@@ -364,6 +382,41 @@ impl<'a> Down<'a> {
             self.act(None).await?;
         }
         Ok(())
+    }
+
+    /// Keeps account of the answers that are here and that nobody hears any more. So many of those
+    /// that are done have left before.
+    fn look_through(&mut self, left: usize) {
+        for mut statement in self.done.drain(..left) {
+            statement.finish(AttemptEnd::Answered);
+        }
+        let mut at = 0;
+        while let Some(bytes) = self.upstream.bytes().get(at..) {
+            let header = Header::read(bytes, Sender::Server).ok().flatten();
+            let Some(header) = header.filter(|header| is_enough(*header, bytes)) else {
+                break;
+            };
+            // What was to be done later is not decided again.
+            if !matches!(self.look(header, at), Step::Late(..)) {
+                at += header.whole();
+            }
+        }
+        let mut state = self.queue.lock();
+        for mut statement in state.take_kept() {
+            statement.upstream_answered(Applied::Yes);
+            self.done.push(*statement);
+        }
+        for mut statement in self.done.drain(..) {
+            // Of those whose own answer left, only how their transaction ended was not heard.
+            if !statement.is_over() {
+                statement.unheard();
+                state.pending.push_front(Pending {
+                    kind: Kind::Query,
+                    statement: Some(Box::new(statement)),
+                    plan: None,
+                });
+            }
+        }
     }
 
     /// Looks at the message that begins at `at`, and keeps account.

@@ -775,6 +775,53 @@ async fn what_a_commit_did_whose_answer_is_lost_its_client_cannot_know() {
 }
 
 #[tokio::test]
+async fn what_a_late_commit_did_is_known_though_its_client_left_before_it_heard() {
+    let hour = Duration::from_secs(3600);
+    for (answer, applied) in [
+        (done("COMMIT", b'I'), Applied::Yes),
+        (done("ROLLBACK", b'I'), Applied::No),
+        (failed(b'I'), Applied::No),
+    ] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        both(&mut client, &mut server, &query("BEGIN")).await;
+        both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+        both(&mut client, &mut server, &query("INSERT INTO t VALUES (1)")).await;
+        both(&mut server, &mut client, &done("INSERT 0 1", b'T')).await;
+        rig.put("COMMIT", End::Forward(Then::Late(hour)));
+        both(&mut client, &mut server, &query("COMMIT")).await;
+        server.write_all(&answer).await.expect("written");
+        let silence = timeout(Duration::from_millis(150), client.read_u8()).await;
+        assert!(silence.is_err(), "{silence:?}");
+        drop(client);
+        let insert = rig.attempt("INSERT").await;
+        assert_eq!(insert.end, AttemptEnd::Answered);
+        assert_eq!(insert.applied, applied, "{insert:?}");
+        assert_eq!(insert.untold.is_some(), applied == Applied::Yes);
+        let commit = rig.attempt("COMMIT").await;
+        assert_eq!((commit.end, commit.applied), (AttemptEnd::GaveUp, applied));
+        assert_eq!((commit.first_byte, commit.code), (None, None));
+    }
+    // Of one that is still open all is taken back with its session.
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    both(&mut client, &mut server, &query("BEGIN")).await;
+    both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+    rig.put("INSERT", End::Forward(Then::Late(hour)));
+    both(&mut client, &mut server, &query("INSERT INTO t VALUES (1)")).await;
+    let inserted = done("INSERT 0 1", b'T');
+    server.write_all(&inserted).await.expect("written");
+    let silence = timeout(Duration::from_millis(150), client.read_u8()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    drop(client);
+    let insert = rig.attempt("INSERT").await;
+    assert_eq!(
+        (insert.end, insert.applied),
+        (AttemptEnd::GaveUp, Applied::No)
+    );
+}
+
+#[tokio::test]
 async fn what_a_pipeline_did_whose_end_is_lost_its_client_cannot_know() {
     let mut rig = Rig::new().await;
     let (mut client, mut server) = rig.session().await;
