@@ -377,6 +377,9 @@ fn attempt(
 ) -> Attempt {
     let tally = &exchange.tally;
     let (applied, repeated, repeated_unknown) = tally.applied();
+    // Who gave up before anything of the answer left was sent nothing, whatever left then.
+    let first_byte = tally.first_byte().filter(|at| *at <= ended);
+    let is_sent = first_byte == tally.first_byte();
     let blank = Attempt {
         dependency: Arc::clone(&shared.config.dependency),
         connection,
@@ -388,10 +391,10 @@ fn attempt(
         key: "".into(),
         table: None,
         began: exchange.began,
-        first_byte: tally.first_byte(),
+        first_byte,
         ended,
         end,
-        status: tally.status(),
+        status: tally.status().filter(|_| is_sent),
         code: None,
         applied,
         repeated,
@@ -415,13 +418,14 @@ fn attempt(
             operation: Arc::clone(&call.operation),
             key: Arc::clone(&call.key),
             code: match shared.config.protocol {
+                _ if !is_sent => None,
                 Protocol::S3 => s3_code(&exchange.sample.bytes),
                 _ => exchange.code.clone(),
             },
             // A WebSocket that was accepted and refused with a code was refused.
             applied: match exchange.code {
                 Some(_) => Applied::No,
-                None => blank.applied,
+                None => within_200(exchange, shared).unwrap_or(blank.applied),
             },
             captured: captured(exchange, call, &shared.config.capture),
             trace: call.headers.get(TRACE_HEADER).and_then(TraceParent::parse),
@@ -434,6 +438,22 @@ fn attempt(
         },
         Subject::Operation { .. } => blank,
     }
+}
+
+/// What an error of S3's own inside a 200 says of a request, which the status says was carried out;
+/// nothing of one that a fault sent several times.
+fn within_200(exchange: &Exchange, shared: &Shared) -> Option<Applied> {
+    let (applied, repeated, unknown) = exchange.tally.applied();
+    let is_one = applied == Applied::Yes && repeated == 0 && unknown == 0;
+    let may_be = exchange.is_sample_its_own && exchange.tally.status() == Some(200);
+    if shared.config.protocol != Protocol::S3 || !is_one || !may_be {
+        return None;
+    }
+    let code = s3_code(&exchange.sample.bytes)?;
+    Some(match &*code {
+        "InternalError" | "SlowDown" | "ServiceUnavailable" | "RequestTimeout" => Applied::Unknown,
+        _ => Applied::No,
+    })
 }
 
 fn captured(

@@ -46,11 +46,13 @@ pub(super) struct Tally {
     half_closed: AtomicU64,
     /// The beginning of the request's body, where something is captured from it.
     request: Option<Mutex<Sample>>,
+    /// Whether the request was a POST.
+    is_post: bool,
 }
 
 impl Tally {
     /// Counts that keep this many bytes of the request's body.
-    fn keeping(bytes_max: usize) -> Self {
+    fn keeping(bytes_max: usize, is_post: bool) -> Self {
         let request = (bytes_max > 0).then(|| {
             let mut sample = Sample::default();
             sample.begin(bytes_max);
@@ -58,6 +60,7 @@ impl Tally {
         });
         Self {
             request,
+            is_post,
             ..Self::default()
         }
     }
@@ -125,7 +128,7 @@ impl Tally {
 
     /// The dependency answered a copy of the request with this status.
     pub(super) fn copy_answered(&self, status: u16) {
-        let applied = applied_by(status);
+        let applied = applied_by(status, self.is_post);
         if applied != Applied::Unknown {
             self.copies_told.fetch_add(1, Ordering::Relaxed);
         }
@@ -178,7 +181,7 @@ impl Tally {
     pub(super) fn applied(&self) -> (Applied, u32, u32) {
         let itself = match self.upstream_status.load(Ordering::Relaxed) {
             0 if !self.is_sent_whole() => Applied::No,
-            status => applied_by(status),
+            status => applied_by(status, self.is_post),
         };
         let sent = self.copies_sent.load(Ordering::Relaxed);
         let told = self.copies_told.load(Ordering::Relaxed);
@@ -187,11 +190,15 @@ impl Tally {
     }
 }
 
-/// What a status says of a request. A 3xx or 4xx says that it was not carried out; a 5xx leaves it
-/// open, as a real InternalError does; so does no answer (0) to one that was wholly sent.
-fn applied_by(status: u16) -> Applied {
+/// What a status says of a request. A 3xx or 4xx says that it was not carried out, but for a POST that
+/// was carried out and is answered by leading on to its result (303, and of many servers 301 and 302,
+/// RFC 9110, 15.4); a 5xx leaves it open, as a real InternalError does; so does no answer (0) to one
+/// that was wholly sent.
+fn applied_by(status: u16, is_post: bool) -> Applied {
     match status {
         101 | 200..300 => Applied::Yes,
+        303 if is_post => Applied::Yes,
+        301 | 302 if is_post => Applied::Unknown,
         300..500 => Applied::No,
         _ => Applied::Unknown,
     }
@@ -232,6 +239,8 @@ pub(super) struct Exchange {
     pub(super) tally: Arc<Tally>,
     /// The beginning of the answer's body.
     pub(super) sample: Sample,
+    /// Whether that is the dependency's own answer, and not a fault's.
+    pub(super) is_sample_its_own: bool,
     /// The answer's headers that the desk wants.
     pub(super) answer_headers: Vec<(Box<str>, Box<[u8]>)>,
     /// The times to wait that a fault's answer named, in place of the dependency's.
@@ -254,7 +263,11 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Begins to observe a request.
     pub(super) fn new(desk: Arc<Desk>, subject: Subject, began: Micros) -> Self {
-        let tally = Tally::keeping(desk.request_bytes());
+        let is_post = match &subject {
+            Subject::Attempt(call) => *call.method == *"POST",
+            Subject::Operation { .. } | Subject::Refused(_) => false,
+        };
+        let tally = Tally::keeping(desk.request_bytes(), is_post);
         desk.began();
         Self {
             desk,
@@ -262,6 +275,7 @@ impl Exchange {
             began,
             tally: Arc::new(tally),
             sample: Sample::default(),
+            is_sample_its_own: false,
             answer_headers: Vec::new(),
             told: None,
             code: None,

@@ -317,6 +317,7 @@ where
         let (desk, is_get) = (&self.exchange.desk, self.request.is_get);
         let bytes_max = desk.sample_bytes(facts.status, is_get);
         self.exchange.sample.begin(bytes_max);
+        self.exchange.is_sample_its_own = true;
         let may_remember = is_get && facts.status == 200 && desk.memory().is_some();
         Passing {
             facts,
@@ -583,6 +584,7 @@ pub(super) async fn write_reply<W: AsyncWrite + Unpin>(
             exchange
                 .sample
                 .begin(bytes_max.max(answer.code.iter().len() * 2048));
+            exchange.is_sample_its_own = false;
             exchange.sample.add(&body);
             Ok(Some(answer.close))
         }

@@ -375,6 +375,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
         let response = response.body(()).map_err(|_| Broken::Cut(Closing::Reset))?;
         let bytes_max = exchange.desk.sample_bytes(answer.status, false);
         exchange.sample.begin(bytes_max);
+        exchange.is_sample_its_own = false;
         exchange.sample.add(&body);
         self.send_whole(response, body, respond, exchange).await?;
         settle(exchange).await;
@@ -679,6 +680,7 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
         self.exchange
             .sample
             .begin(desk.sample_bytes(status, is_get));
+        self.exchange.is_sample_its_own = true;
         let may_remember = is_get && status == 200 && desk.memory().is_some();
         let copy = may_remember.then(|| (Box::new(parts.clone()), Vec::new()));
         let head = Response::from_parts(parts, ());

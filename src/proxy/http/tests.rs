@@ -1403,6 +1403,71 @@ async fn a_client_that_leaves_before_a_slow_answer_arrives_gave_up() {
     assert_eq!(attempt.applied, Applied::Yes);
 }
 
+/// What one exchange observes of whether it was carried out.
+async fn applied(rig: &mut Rig, request: &str, answer: &str, seen: Option<&str>) -> Applied {
+    let mut client = rig.client().await;
+    client.send(request).await;
+    let mut upstream = rig.accept().await;
+    upstream.expect(request).await;
+    upstream.send(answer).await;
+    match seen {
+        Some(seen) => client.expect(seen).await,
+        None => client.expect(answer).await,
+    }
+    rig.attempt().await.applied
+}
+
+#[tokio::test]
+async fn an_error_of_the_stores_own_within_a_200_says_that_nothing_was_done() {
+    let mut rig = Rig::new(Protocol::S3).await;
+    let copy =
+        "PUT /b/k HTTP/1.1\r\nHost: x\r\nx-amz-copy-source: /b/o\r\nContent-Length: 0\r\n\r\n";
+    let answer = |body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    let done = answer("<CopyObjectResult/>");
+    let error = |code: &str| answer(&format!("<Error><Code>{code}</Code></Error>"));
+    for (answer, expected) in [
+        (done.clone(), Applied::Yes),
+        (error("InternalError"), Applied::Unknown),
+        (error("AccessDenied"), Applied::No),
+    ] {
+        let seen = applied(&mut rig, copy, &answer, None).await;
+        assert_eq!(seen, expected, "{answer}");
+    }
+    // A fault's is no word of the store's.
+    rig.switch.set(fault(3, || {
+        let reply = Reply::S3 {
+            code: "InternalError".to_owned(),
+            status: None,
+            headers: Vec::new(),
+            in_200: true,
+            close: None,
+        };
+        Decision::end(End::Forward(Then::Reply(reply)))
+    }));
+    let seen = applied(&mut rig, copy, &done, Some("HTTP/1.1 200 OK")).await;
+    assert_eq!(seen, Applied::Yes);
+}
+
+#[tokio::test]
+async fn a_post_that_is_led_on_to_its_result_was_carried_out() {
+    let mut rig = Rig::new(Protocol::Http).await;
+    for (method, status, expected) in [
+        ("POST", 303, Applied::Yes),
+        ("POST", 302, Applied::Unknown),
+        ("POST", 307, Applied::No),
+        ("PUT", 303, Applied::No),
+    ] {
+        let request = format!("{method} /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        let answer =
+            format!("HTTP/1.1 {status} There\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n");
+        let seen = applied(&mut rig, &request, &answer, None).await;
+        assert_eq!(seen, expected, "{method} {status}");
+    }
+}
+
 /// Whether it reads on is only seen when it is sent something.
 #[tokio::test]
 async fn a_closing_client_that_leaves_before_a_slow_answer_arrives_gave_up_when_it_left() {
@@ -1441,6 +1506,7 @@ async fn a_closing_client_that_leaves_before_a_slow_answer_arrives_gave_up_when_
             } else {
                 assert_eq!(attempt.end, AttemptEnd::GaveUp);
                 assert!(attempt.ended >= left && took < delay / 2, "{took:?}");
+                assert_eq!((attempt.status, attempt.first_byte), (None, None));
             }
         }
     }
