@@ -89,7 +89,7 @@ fn require(report: &MetastabilityReport) -> Markup {
                 None => "inconclusive",
             };
             div class={ "verdict " (class) } {
-                p.why { "Comes back from " (require.shown) ": " (class) ". " (prose(&require.why)) "." }
+                p.why { "Comes back from " (require.shown) ": " (class) ", " (prose(&require.why)) "." }
             }
         }
     }
@@ -103,7 +103,7 @@ fn search(what: &str, search: &SearchReport) -> Markup {
         div.scroll tabindex="0" role="group" aria-label="every size" {
             table.plain {
                 thead { tr {
-                    th scope="col" { (what) }
+                    th scope="col" { (capital(what)) }
                     th scope="col" { "Came back" }
                     th scope="col" { "Of all such runs (95 %)" }
                     th scope="col" { "After: median, least to most" }
@@ -113,6 +113,13 @@ fn search(what: &str, search: &SearchReport) -> Markup {
             }
         }
     }
+}
+
+/// The same with a capital letter.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(letters).collect()
 }
 
 fn row(point: &Point) -> Markup {
@@ -125,7 +132,7 @@ fn row(point: &Point) -> Markup {
             td { (came_back(point)) }
             td { (short(low * 100.0)) " % to " (short(high * 100.0)) " %" }
             td { (after(point)) }
-            td {
+            td.runs {
                 @for (nth, probe) in point.probes.iter().enumerate() {
                     @if nth > 0 { ", " }
                     code { (probe.folder) }
