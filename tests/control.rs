@@ -821,6 +821,48 @@ fn on_another_address_the_token_is_wanted_for_all_but_the_page() {
 }
 
 #[test]
+fn no_program_that_a_run_starts_is_handed_the_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("a file");
+    };
+    let program = "command = [\"/bin/sh\", \"-c\", \"echo token ${BROWNOUT_TOKEN-none}; exit 3\"]\nurl = \"http://127.0.0.1:{port.shop}\"";
+    write(
+        "brownout.toml",
+        &running_system()
+            .lines()
+            .filter(|line| !line.starts_with("url") && !line.starts_with("env"))
+            .map(|line| if line.starts_with("command") { program } else { line })
+            .collect::<Vec<_>>()
+            .join("\n"),
+    );
+    std::fs::create_dir(folder.path().join("scenarios")).expect("a folder");
+    write("scenarios/short.toml", &scenario("3s", LATE));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
+    command
+        .args(["serve", "--port", "0", "--system", "brownout.toml"])
+        .args(["--scenarios", "scenarios", "--runs", "runs"])
+        .env("BROWNOUT_TOKEN", "0123456789abcdef")
+        .current_dir(folder.path());
+    let server = Server::of(command);
+    let ask = |method: &str, path: &str, body: &str| {
+        let host = format!("Host: {}\r\n", server.address);
+        let token = "Authorization: Bearer 0123456789abcdef\r\n";
+        let meant = "X-Brownout: 1\r\nContent-Type: application/json\r\n";
+        server.ask_with(method, path, body, &format!("{host}{token}{meant}"))
+    };
+    let run = ask("POST", "/api/v1/runs", r#"{"scenario":"short.toml"}"#);
+    assert_eq!(run.status, 202, "{run:?}");
+    let path = format!("/api/v1/runs/{}", run.json()["id"]);
+    let run = eventually("it has failed", || {
+        let run = ask("GET", &path, "").json();
+        (run["state"] == "error").then_some(run)
+    });
+    let error = run["error"].as_str().unwrap_or_default();
+    assert!(error.contains("token none"), "{run:#}");
+}
+
+#[test]
 fn no_file_beyond_the_folder_is_read_and_no_program_but_the_systems_is_started() {
     let started = "\n[[expect]]\nid = \"P\"\nthat = \"x\"\nkind = \"probe\"\ncommand = [\"touch\", \"started\"]\nwhen = \"always\"\nevery = \"1s\"\n";
     let probing = scenario("2s", &format!("{LATE}{started}"));

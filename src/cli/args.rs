@@ -700,7 +700,7 @@ pub struct Serve {
     #[arg(
         long,
         value_name = "TOKEN",
-        env = "BROWNOUT_TOKEN",
+        env = crate::process::TOKEN,
         hide_env_values = true
     )]
     pub token: Option<String>,
@@ -753,7 +753,7 @@ pub struct Ctl {
     #[arg(
         long,
         value_name = "TOKEN",
-        env = "BROWNOUT_TOKEN",
+        env = crate::process::TOKEN,
         hide_env_values = true,
         global = true
     )]

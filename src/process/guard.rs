@@ -201,6 +201,7 @@ impl Guard {
             .arg(ARGUMENT)
             // A run around this one would else find our guard and kill it before its work.
             .env_remove(COOKIE)
+            .env_remove(super::TOKEN)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -1,7 +1,7 @@
 //! Starts instances, signals them, and leaves nothing behind.
 
 use super::{
-    InstanceSpec, SignalError, StartError,
+    InstanceSpec, SignalError, StartError, TOKEN,
     guard::Guard,
     output::{LOG_BYTES_MAX, Output},
     program,
@@ -570,6 +570,7 @@ impl Slot {
         };
         Command::new(&program)
             .args(arguments)
+            .env_remove(TOKEN)
             .envs(&self.spec.env)
             .env(COOKIE, nested(cookie))
             .current_dir(&folder)

@@ -19,3 +19,7 @@ mod table;
 
 pub use keeper::{Keeper, Meter};
 pub use spec::{InstanceSpec, Readiness, SignalError, StartError};
+
+/// The variable that holds what clients of `brownout serve` must know. No program that is started is
+/// handed it with our environment: whoever has it can drive the server.
+pub const TOKEN: &str = "BROWNOUT_TOKEN";

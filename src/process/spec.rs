@@ -13,7 +13,7 @@ pub struct InstanceSpec {
     /// Program and arguments, handed over as they are. A program with a slash in it is looked up
     /// from `folder`, one without in `PATH`.
     pub argv: Vec<String>,
-    /// Added to our own environment.
+    /// Added to our own environment, of which [`TOKEN`](super::TOKEN) is left out.
     pub env: BTreeMap<String, String>,
     /// The working directory.
     pub folder: PathBuf,

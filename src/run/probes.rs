@@ -246,6 +246,7 @@ async fn command(words: &[String], mark: &Mark) -> Finding {
     let mut command = tokio::process::Command::new(program);
     command
         .args(arguments)
+        .env_remove(crate::process::TOKEN)
         .env(mark.0, &mark.1)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
