@@ -978,7 +978,10 @@ fn a_scenario_of_the_folder_runs_to_its_verdict_and_can_be_stopped() {
             .iter()
             .all(|phase| phase["began_at_ms"].is_number())
     );
-    for (template, kind) in [("history", "jsonl"), ("report", "html")] {
+    for (template, kind, said) in [
+        ("history", "jsonl", "short.toml"),
+        ("report", "html", "The pager is gone"),
+    ] {
         let answer = bench.ask("GET", &format!("{path}/{template}"), "");
         assert_eq!(answer.status, 200);
         document.hold(&answer, "GET", &format!("/api/v1/runs/{{id}}/{template}"));
@@ -987,7 +990,7 @@ fn a_scenario_of_the_folder_runs_to_its_verdict_and_can_be_stopped() {
                 .header("content-type")
                 .is_some_and(|value| value.contains(kind))
         );
-        assert!(answer.body.contains("The pager is gone"), "{template}");
+        assert!(answer.body.contains(said), "{template}");
     }
     document.check(&bench, ("GET", "/api/v1/runs/{id}", &path), "", 200);
     document.check(&bench, ("GET", "/api/v1/runs", "/api/v1/runs"), "", 200);
@@ -1033,12 +1036,13 @@ fn a_system_that_cannot_stand_is_said_before_anything_is_served() {
 fn no_answer_gives_out_what_is_secret_in_a_file() {
     let planted = "planted-in-a-file";
     let system = running_system()
+        .replace("\n[load.buy]", &format!("\n# password = {planted:?}\n[load.buy]"))
         .replace("env = { ", &format!("env = {{ API_KEY = {planted:?}, "))
         .replace(
             "path = \"/buy\" }",
             &format!("path = \"/buy\", headers = {{ authorization = \"Bearer {planted}\" }} }}"),
         );
-    assert_eq!(system.matches(planted).count(), 2);
+    assert_eq!(system.matches(planted).count(), 3);
     let bench = Bench::new(&system, &[("short.toml", &scenario("3s", LATE))]);
     let run = bench.done(
         "POST",
@@ -1084,16 +1088,30 @@ fn no_answer_gives_out_what_is_secret_in_a_file() {
     }
     let state = Events::open(&bench).next("state");
     assert!(!state.to_string().contains(planted), "{state:#}");
-    // What is left says all the same what was run, also to those who judge it.
+    // What is left says all the same what was run; who would judge it is told where the whole is.
     let answer = bench.ask("GET", &history, "");
-    let head: Value =
-        serde_json::from_str(answer.body.lines().next().unwrap_or_default()).expect("its head");
-    let text = head.to_string();
+    let head = answer.body.lines().next().unwrap_or_default();
     assert!(
-        text.contains("***") && text.contains("{dependency.pager.address}"),
-        "{text}"
+        head.contains("short.toml") && head.contains("brownout.toml") && !head.contains("[load"),
+        "{head}"
     );
     assert!(answer.body.lines().count() > 10, "{}", answer.body);
+    let folder = bench.folder.path();
+    std::fs::write(folder.join("given.jsonl"), &answer.body).expect("a file");
+    let judged = |file: &str| {
+        let mut judge = Command::new(env!("CARGO_BIN_EXE_brownout"));
+        let judge = judge.args(["judge", file]).current_dir(folder);
+        let output = judge.output().expect("it starts");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (status, said) = judged("given.jsonl");
+    assert_eq!(status, Some(64), "{said}");
+    assert!(said.contains("without the texts of its files"), "{said}");
+    let (status, said) = judged("runs/short-1/history.jsonl");
+    assert_eq!(status, Some(1), "{said}");
     let live = bench.ask("GET", "/api/v1/history", "").body;
     let head = live.lines().next().unwrap_or_default();
     assert!(

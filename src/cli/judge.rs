@@ -80,6 +80,13 @@ fn unreadable(error: &HistoryError) -> Failure {
 /// The scenario and the system: the texts in the history, or another scenario's file.
 fn sources(run: &Run, other: Option<&Path>) -> Result<(Scenario, System), Failure> {
     let source = |(name, text): &(String, String)| Source::new(name.as_str(), text.as_str());
+    let is_known = |(_, text): &(String, String)| !text.is_empty();
+    if !is_known(&run.system) || !(other.is_some() || is_known(&run.scenario)) {
+        return Err(Failure::usage(
+            "the history was given out without the texts of its files",
+            "judge the one that the run wrote: `brownout serve` keeps it below its --runs",
+        ));
+    }
     let mut problems = Problems::default();
     let scenario = match other {
         None => Some(source(&run.scenario)),

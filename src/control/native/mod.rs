@@ -4,10 +4,10 @@
 //! wants a header that no page of another origin can send, and JSON that says so.
 
 mod answer;
+mod head;
 mod kinds;
 mod metrics;
 mod openapi;
-mod redacted;
 mod routes;
 mod stream;
 
@@ -669,11 +669,11 @@ async fn history(path: &Path) -> Result<Response<Body>, Failure> {
     let length = file.metadata().await.map_err(gone)?.len();
     let mut all = BufReader::new(file.take(length));
     let mut head = Vec::new();
-    let mut first = (&mut all).take(redacted::HEAD_BYTES_MAX);
+    let mut first = (&mut all).take(head::HEAD_BYTES_MAX);
     first.read_until(b'\n', &mut head).await.map_err(gone)?;
     // A head that goes on would come as the rest, with all that is in it.
     let is_whole = head.ends_with(b"\n");
-    let head = redacted::head(&head);
+    let head = head::without_texts(&head);
     let head = pieces::once(async { Bytes::from(head) });
     let rest = read(all.take(if is_whole { u64::MAX } else { 0 }));
     let flowing = futures_util::StreamExt::chain(head, rest);

@@ -316,7 +316,7 @@ pub(crate) const ROUTES: &[Route] = &[
         ..post("/api/v1/runs/{id}/stop", Does::StopRun, "stopRun")
     },
     Route {
-        about: "The history of a run, so far. In the texts of files at its head, the values of `env` and `headers` tables, what is called after a secret, and passwords in URLs are replaced by `***`.",
+        about: "The history of a run, so far. The files of the run are named at its head, without their texts.",
         failures: &[404],
         ..get(
             "/api/v1/runs/{id}/history",
