@@ -72,6 +72,11 @@ impl Meter {
         }
     }
 
+    /// How much is kept apart in it: accounts and connections.
+    pub fn size(&self) -> usize {
+        self.accounts.len() + self.admitted.len() + self.refused.len()
+    }
+
     /// What this account has used by now.
     pub fn used(&mut self, account: u64, limit: &Limit, now: Micros) -> f64 {
         self.account(account, limit, now).used

@@ -90,6 +90,16 @@ const KEYS: &[Key] = &[
 
 const LIMIT_MAX: i64 = 1_000_000_000_000;
 
+/// The longest name, in characters.
+const NAME_MAX: usize = 200;
+
+/// The most names whose use is remembered while no fault in force has them; more than a scenario can
+/// have. Beyond it the one is forgotten that was used longest ago, and begins anew.
+const REMEMBERED_MAX: usize = 1_000;
+
+/// The most accounts of such names together.
+const ACCOUNTS_REMEMBERED_MAX: usize = 1_000_000;
+
 /// The entry of `list faults`.
 pub(super) const DEF: FaultDef = FaultDef {
     name: "quota",
@@ -147,6 +157,10 @@ pub(super) const DEF: FaultDef = FaultDef {
             fields.problem(problems, "existing", message, hint);
         }
         let name = fields.text("name", problems).map(|name| name.value);
+        if name.as_ref().is_some_and(|name| name.chars().count() > NAME_MAX) {
+            let message = format!("`name` is longer than {NAME_MAX} characters");
+            fields.problem(problems, "name", message, None);
+        }
         let clean = problems.as_slice().len() == before;
         Some(Box::new(Quota {
             counts: counts?,
@@ -407,10 +421,67 @@ struct Quota {
     warning: Option<Warning>,
 }
 
-/// What faults remember across the phases of a run.
+/// What faults remember across the phases of a run. It does not grow for ever: see [`REMEMBERED_MAX`].
 #[derive(Debug, Default)]
 pub struct Memory {
-    meters: BTreeMap<String, Arc<Mutex<Meter>>>,
+    meters: BTreeMap<String, Remembered>,
+    /// How often one was asked for.
+    asked: u64,
+}
+
+/// The use of a name.
+#[derive(Debug)]
+struct Remembered {
+    meter: Arc<Mutex<Meter>>,
+    /// When it was last asked for, among all.
+    asked: u64,
+}
+
+impl Remembered {
+    /// Whether no fault in force has it.
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.meter) == 1
+    }
+}
+
+impl Memory {
+    /// The meter of this name, or a fresh one that has it from now on.
+    fn meter(&mut self, name: String, fresh: impl FnOnce() -> Arc<Mutex<Meter>>) -> Arc<Mutex<Meter>> {
+        self.asked += 1;
+        let asked = self.asked;
+        if let Some(known) = self.meters.get_mut(&name) {
+            known.asked = asked;
+            return Arc::clone(&known.meter);
+        }
+        self.forget_beyond(REMEMBERED_MAX - 1, ACCOUNTS_REMEMBERED_MAX);
+        let meter = fresh();
+        let remembered = Remembered {
+            meter: Arc::clone(&meter),
+            asked,
+        };
+        self.meters.insert(name, remembered);
+        meter
+    }
+
+    /// Forgets of the idle ones those that were used longest ago, until there are no more than so many,
+    /// with no more than so many accounts.
+    fn forget_beyond(&mut self, names_max: usize, accounts_max: usize) {
+        let idle = self.meters.iter().filter(|(_, one)| one.is_idle());
+        let mut idle: Vec<(u64, usize, String)> = idle
+            .map(|(name, one)| (one.asked, one.meter.lock().size(), name.clone()))
+            .collect();
+        idle.sort_unstable();
+        let mut accounts: usize = idle.iter().map(|(_, accounts, _)| accounts).sum();
+        let mut names = idle.len();
+        for (_, size, name) in idle {
+            if names <= names_max && accounts <= accounts_max {
+                return;
+            }
+            self.meters.remove(&name);
+            names -= 1;
+            accounts -= size;
+        }
+    }
 }
 
 impl Behaviour for Quota {
@@ -423,8 +494,7 @@ impl Behaviour for Quota {
         let fresh = || Arc::new(Mutex::new(Meter::new(self.used, at)));
         let meter = match &self.name {
             Some(name) => {
-                let name = format!("{:?} {name}", self.counts);
-                Arc::clone(memory.meters.entry(name).or_insert_with(fresh))
+                memory.meter(format!("{:?} {name}", self.counts), fresh)
             }
             None => fresh(),
         };

@@ -339,3 +339,36 @@ fn what_makes_no_quota_is_a_problem_with_a_hint() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn what_names_have_used_is_not_remembered_without_bound() {
+    let keys = |name: &str| {
+        format!("counts = 'requests'\nlimit = 1\ntotal = true\nname = '{name}'\nrefusal = '429'")
+    };
+    let mut memory = Memory::default();
+    let kept = armed(&keys("kept"), &mut memory, "a", Micros(0));
+    assert_eq!(statuses(&kept, "GET", 2, Micros(0)), [200, 429]);
+    let used = |memory: &mut Memory, name: &str| {
+        let set = armed(&keys(name), memory, "a", Micros(0));
+        statuses(&set, "GET", 1, Micros(0))
+    };
+    assert_eq!(used(&mut memory, "first"), [200]);
+    assert_eq!(used(&mut memory, "second"), [200]);
+    for nth in 0..REMEMBERED_MAX - 2 {
+        assert_eq!(used(&mut memory, &format!("name {nth}")), [200]);
+    }
+    assert_eq!(used(&mut memory, "first"), [429], "as many are remembered");
+    // One more, and the one that was used longest ago is forgotten; what is in force never is.
+    assert_eq!(used(&mut memory, "one more"), [200]);
+    assert_eq!(used(&mut memory, "first"), [429]);
+    assert_eq!(used(&mut memory, "kept"), [429]);
+    assert_eq!(used(&mut memory, "second"), [200]);
+    assert_eq!(memory.meters.len(), REMEMBERED_MAX + 1);
+    memory.forget_beyond(REMEMBERED_MAX, 0);
+    // An account each, but for what is in force.
+    assert_eq!(memory.meters.len(), 1);
+
+    let long = keys(&"x".repeat(NAME_MAX + 1));
+    assert!(sample::read(&quota(&long), Http).is_err());
+    assert!(sample::read(&quota(&keys(&"x".repeat(NAME_MAX))), Http).is_ok());
+}
