@@ -198,7 +198,7 @@ impl Api {
 
     /// All metrics: those that Toxiproxy's flags ask for, and ours.
     pub(crate) async fn metrics(&self) -> Response<Body> {
-        let seen = self.proxies.proxies().seen().await;
+        let seen = self.proxies.proxies().seen(false).await;
         self.sample(&seen);
         let mut text = self.proxies.metrics().await;
         text.push_str(&metrics::text(&self.bench, &self.runs));
@@ -370,7 +370,7 @@ impl Api {
     /// All dependencies: those of the file and those that requests made, then Toxiproxy's proxies.
     async fn dependencies(&self) -> Vec<Dependency> {
         let mut all = self.bench.dependencies();
-        let seen = self.proxies.proxies().seen().await;
+        let seen = self.proxies.proxies().seen(true).await;
         all.extend(seen.into_iter().map(|proxy| self.of_toxiproxy(proxy)));
         all
     }

@@ -174,9 +174,10 @@ struct Told {
 
 impl Told {
     async fn tick(&mut self, api: &Arc<Api>) {
-        let seen = api.proxies.proxies().seen().await;
+        let has_readers = api.outlet.has_readers();
+        let seen = api.proxies.proxies().seen(has_readers).await;
         api.sample(&seen);
-        if !api.outlet.has_readers() {
+        if !has_readers {
             self.bench = api.bench.with_window(|window| window.next());
             return;
         }

@@ -19,7 +19,13 @@ use crate::{
     seed::Seed,
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 /// Faults that act before there is a connection, on a listener that is not theirs here: a proxy
 /// that is not enabled refuses.
@@ -30,6 +36,47 @@ pub(crate) const OF_TOXICS: u16 = 0x8000;
 
 /// The most attributes of one fault; no kind has nearly as many.
 const ATTRIBUTES_MAX: usize = 64;
+
+/// The most bytes of one fault as text.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// The most bytes of all of them together.
+const TEXTS_BYTES_MAX: usize = 16 << 20;
+
+/// How many bytes the texts of all faults have.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Texts(Arc<AtomicUsize>);
+
+/// The part of them that one fault has, as long as there is that fault.
+#[derive(Debug)]
+struct Part {
+    texts: Texts,
+    bytes: usize,
+}
+
+impl Texts {
+    /// Room for a text of so many bytes.
+    fn take(&self, bytes: usize) -> Result<Part, Failure> {
+        let more = |so_far: usize| Some(so_far + bytes).filter(|sum| *sum <= TEXTS_BYTES_MAX);
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let full = |_| {
+            Failure::bad(format!(
+                "attributes of all toxics are too long: at most {TEXTS_BYTES_MAX} bytes"
+            ))
+        };
+        taken.map_err(full)?;
+        Ok(Part {
+            texts: self.clone(),
+            bytes,
+        })
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.texts.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// A kind of fault on a protocol.
 #[derive(Clone, Copy)]
@@ -81,6 +128,10 @@ pub(super) struct Fault {
     toxicity: f32,
     /// `None` where its toxicity leaves nothing to act on.
     pub(super) active: Option<Arc<Active>>,
+    /// How many bytes it has as text.
+    bytes: usize,
+    /// Its part of all texts.
+    part: Option<Part>,
 }
 
 impl Fault {
@@ -102,6 +153,8 @@ impl Fault {
             attributes: Vec::new(),
             toxicity: 1.0,
             active: None,
+            bytes: 0,
+            part: None,
         };
         fault.say(node)?;
         fault.active = fault.read(kind, place, memory)?;
@@ -124,12 +177,20 @@ impl Fault {
             attributes: self.attributes.clone(),
             toxicity: self.toxicity,
             active: None,
+            bytes: 0,
+            part: None,
         };
         fault.say(node)?;
         let kind = Kind::named(&fault.kind_said);
         let kind = kind.ok_or_else(|| Failure::bad("invalid toxic type"))?;
         fault.active = fault.read(kind, place, memory)?;
         Ok(fault)
+    }
+
+    /// The same fault, for as long as it is there, if there is room for what it says.
+    pub(super) fn kept(mut self, texts: &Texts) -> Result<Self, Failure> {
+        self.part = Some(texts.take(self.bytes)?);
+        Ok(self)
     }
 
     fn say(&mut self, node: &Node) -> Result<(), Failure> {
@@ -162,12 +223,19 @@ impl Fault {
 
     /// Reads it as a scenario's file is read, with the same words for what is wrong.
     fn read(
-        &self,
+        &mut self,
         kind: Kind,
         place: &Place<'_>,
         memory: &mut Memory,
     ) -> Result<Option<Arc<Active>>, Failure> {
-        let source = Source::new("attributes", self.as_toml(kind.def.name, place.proxy));
+        let text = self.as_toml(kind.def.name, place.proxy);
+        self.bytes = text.len();
+        if self.bytes > TEXT_BYTES_MAX {
+            return Err(Failure::bad_body(format_args!(
+                "attributes are too long: at most {TEXT_BYTES_MAX} bytes"
+            )));
+        }
+        let source = Source::new("attributes", text);
         let name = format!("`{}`", self.kind_said);
         let mut problems = Problems::default();
         let read = said::fault(kind.def, &name, &source, place.protocol, &mut problems);
@@ -344,6 +412,29 @@ mod tests {
         };
         assert!(many(65).contains("too many attributes"), "{}", many(65));
         assert!(many(64).contains("unknown key"), "{}", many(64));
+    }
+
+    #[test]
+    fn nor_are_they_long_without_end_or_all_of_them_together() {
+        let texts = Texts::default();
+        let with = |bytes: usize| {
+            let body = "x".repeat(bytes);
+            let said = format!(r#""attributes":{{"status":503,"body":"{body}"}}"#);
+            let fault = read("http_error", Protocol::Http, &said)?;
+            fault.kept(&texts).map_err(|failure| failure.message)
+        };
+        let too_long = with(TEXT_BYTES_MAX).expect_err("it is too long");
+        assert!(too_long.contains("at most 65536 bytes"), "{too_long}");
+        let mut others: Vec<Part> = (0..TEXTS_BYTES_MAX / TEXT_BYTES_MAX)
+            .map(|_| texts.take(TEXT_BYTES_MAX).expect("there is room"))
+            .collect();
+        let full = with(10).expect_err("there is none");
+        assert!(full.contains("of all toxics"), "{full}");
+        // What goes makes room.
+        others.pop();
+        with(10).expect("there is room");
+        drop(others);
+        assert_eq!(texts.0.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     Counters, address,
     engine::Engine,
     failure::{Failure, bounded},
-    faults::{self, Fault},
+    faults::{self, Fault, Texts},
     json::{self, Node},
     placed::{Line, Placed, Stream},
     toxics,
@@ -60,6 +60,8 @@ pub(crate) struct Common {
     permits: Permits,
     /// The clock of toxics that know a protocol, and who hears of what is said through them.
     recorder: Recorder,
+    /// What those toxics say takes its part of this.
+    texts: Texts,
 }
 
 impl Common {
@@ -71,6 +73,7 @@ impl Common {
             permits: Permits::new(connections_max(), tell.clone()),
             tell,
             recorder,
+            texts: Texts::default(),
         }
     }
 }
@@ -186,7 +189,7 @@ pub(crate) struct Seen {
     pub(crate) upstream: String,
     /// What its engine speaks, if it has one.
     pub(crate) protocol: Option<Protocol>,
-    /// Its toxics, as JSON.
+    /// Its toxics, as JSON; none where nobody asked for them.
     pub(crate) toxics: Vec<serde_json::Value>,
     /// Connections open.
     pub(crate) connections: u64,
@@ -534,19 +537,16 @@ impl Proxies {
         all.proxies.values().map(flow).collect()
     }
 
-    /// All of them, for somebody who knows no toxics.
-    pub(crate) async fn seen(&self) -> Vec<Seen> {
+    /// All of them, for somebody who knows no toxics. Toxics may be many and long: they are put into JSON
+    /// for who looks at them.
+    pub(crate) async fn seen(&self, with_toxics: bool) -> Vec<Seen> {
         let all = self.all.lock().await;
         let seen = |proxy: &Proxy| Seen {
             name: observed_as(&proxy.name),
             listen: proxy.door.is_some().then(|| proxy.listen.clone()),
             upstream: proxy.upstream.clone(),
             protocol: proxy.engine.as_ref().map(|engine| engine.protocol),
-            toxics: proxy
-                .toxics()
-                .iter()
-                .map(|toxic| serde_json::to_value(toxic).unwrap_or_default())
-                .collect(),
+            toxics: with_toxics.then(|| proxy.shown()).unwrap_or_default(),
             connections: proxy.door.as_ref().map_or(0, Door::connections),
             in_flight: proxy.engine.as_ref().and_then(Engine::in_flight),
             counters: Arc::clone(&proxy.counters),
@@ -671,6 +671,14 @@ impl Proxy {
         all
     }
 
+    /// The same as JSON.
+    fn shown(&self) -> Vec<serde_json::Value> {
+        let toxics = self.toxics();
+        let each = toxics.iter();
+        each.map(|toxic| serde_json::to_value(toxic).unwrap_or_default())
+            .collect()
+    }
+
     fn toxic(&self, name: &str) -> Result<Listed, Failure> {
         let mut toxics = self.toxics().into_iter();
         toxics
@@ -728,6 +736,7 @@ impl Proxy {
             recorder: &common.recorder,
         };
         let fault = Fault::asked(node, (kind, id, name), &place, remembered)?;
+        let fault = fault.kept(&common.texts)?;
         let json = json::written(&fault);
         self.speak(protocol, common)?;
         self.faults.push(Arc::new(fault));
@@ -751,7 +760,8 @@ impl Proxy {
             seed: common.seed,
             recorder: &common.recorder,
         };
-        let new = Arc::new(old.updated(node, &place, remembered)?);
+        let new = old.updated(node, &place, remembered)?;
+        let new = Arc::new(new.kept(&common.texts)?);
         let json = json::written(&*new);
         for fault in self
             .faults
