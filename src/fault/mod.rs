@@ -38,7 +38,7 @@ mod refusal;
 mod refuse;
 mod reply;
 mod reset;
-mod restart;
+pub mod restart;
 mod resume;
 mod set;
 mod slice;

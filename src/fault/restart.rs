@@ -22,6 +22,7 @@ use crate::{
         postgres::{ErrorReply, find_error},
         redis,
     },
+    units::{format_duration, parse_duration},
 };
 use std::time::Duration;
 
@@ -146,28 +147,75 @@ fn parse(
         let message = "after an orderly shutdown nothing is recovered".to_owned();
         refuse("recovering", message, "mode = \"immediate\"");
     }
-    let mut time = |key, default: u64| {
-        fields
-            .duration(key, problems)
-            .unwrap_or(Duration::from_millis(default))
-    };
-    let is_postgres = protocol == Protocol::Postgres;
-    let (stopping, down) = (time("stopping", 100), time("down", 5_000));
-    let (starting, recovering) = (time("starting", 1_000), time("recovering", 1_000));
-    let (cold, slow) = (time("cold", 0), time("slow", 100));
-    let when = |holds: bool, time: Duration| if holds { time } else { Duration::ZERO };
+    let slow = fields.duration("slow", problems);
     Some(Box::new(Restart {
         protocol,
         mode,
-        lengths: [
-            when(is_postgres && mode != Mode::Crash, stopping),
-            when(mode != Mode::Crash, down),
-            when(protocol != Protocol::Mysql, starting),
-            when(is_postgres && mode != Mode::Fast, recovering),
-            cold,
-        ],
-        slow,
+        lengths: lengths(protocol, mode, |key| fields.duration(key, problems)),
+        slow: slow.unwrap_or(Duration::from_millis(100)),
     }))
+}
+
+/// The keys of the stages, in their order, and how many milliseconds each lasts that is not said.
+const STAGES: [(&str, u64); 5] = [
+    ("stopping", 100),
+    ("down", 5_000),
+    ("starting", 1_000),
+    ("recovering", 1_000),
+    ("cold", 0),
+];
+
+/// How long each stage lasts; nothing where the sequence has none.
+fn lengths(
+    protocol: Protocol,
+    mode: Mode,
+    mut said: impl FnMut(&'static str) -> Option<Duration>,
+) -> [Duration; 5] {
+    STAGES.map(|(key, default)| {
+        let length = said(key).unwrap_or(Duration::from_millis(default));
+        match has(protocol, mode, key) {
+            true => length,
+            false => Duration::ZERO,
+        }
+    })
+}
+
+/// Whether a sequence has the stage of this key.
+fn has(protocol: Protocol, mode: Mode, key: &str) -> bool {
+    let is_postgres = protocol == Protocol::Postgres;
+    match key {
+        "stopping" => is_postgres && mode != Mode::Crash,
+        "down" => mode != Mode::Crash,
+        "starting" => protocol != Protocol::Mysql,
+        "recovering" => is_postgres && mode != Mode::Fast,
+        _ => true,
+    }
+}
+
+/// What is left of a restart of these keys when it has gone on for so long: the keys of one that does the
+/// rest. `None` once it is ready, which it is also while it is cold still: a restart that begins with that
+/// would end sessions anew.
+pub fn rest(keys: &toml::Table, protocol: Protocol, after: Duration) -> Option<toml::Table> {
+    let mode = match keys.get("mode").and_then(toml::Value::as_str) {
+        Some("immediate") => Mode::Immediate,
+        Some("crash") => Mode::Crash,
+        _ => Mode::Fast,
+    };
+    let said = |key: &'static str| parse_duration(keys.get(key)?.as_str()?).ok();
+    let lengths = lengths(protocol, mode, said);
+    if lengths[..4].iter().sum::<Duration>() <= after {
+        return None;
+    }
+    let mut rest = keys.clone();
+    let mut gone = after;
+    for ((key, _), length) in STAGES.iter().zip(lengths) {
+        let left = length.saturating_sub(gone);
+        gone = gone.saturating_sub(length);
+        if has(protocol, mode, key) {
+            rest.insert((*key).to_owned(), format_duration(left).into());
+        }
+    }
+    Some(rest)
 }
 
 /// How it comes to stop.

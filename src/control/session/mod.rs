@@ -142,7 +142,9 @@ pub fn scenario(
     if faults.is_empty() {
         return Err(known.nothing(actions));
     }
-    let stretches = stretches::stretches(&faults, &mut notes);
+    let mut stretches = stretches::stretches(&faults, &mut notes);
+    let spoken = |name: &str| known.spoken(name, dependencies);
+    stretches::go_on(&mut faults, &mut stretches, &spoken, &mut notes);
     stretches::remember(&mut faults, &stretches, &mut notes);
     let hit = hit(&faults, &stretches);
     let title = title(name, &faults, &stretches);
@@ -210,6 +212,20 @@ impl<'a> Known<'a> {
 
     fn has(&self, name: &str) -> bool {
         self.names.contains_key(name)
+    }
+
+    /// What a dependency speaks.
+    fn spoken(&self, name: &str, dependencies: &[Stood]) -> Option<Protocol> {
+        match self.system {
+            Some(system) => {
+                let mut all = system.dependencies.iter();
+                all.find(|one| *one.name == *name).map(|one| one.protocol)
+            }
+            None => {
+                let found = dependencies.iter().find(|one| one.name == name);
+                found.map(|one| one.protocol)
+            }
+        }
     }
 
     /// The dependencies that a name or a role means.

@@ -2,6 +2,8 @@
 
 use super::{Action, What};
 use crate::{
+    fault::restart,
+    protocol::Protocol,
     scenario::{FAULTS_MAX, PHASES_MAX},
     units::{Micros, format_duration},
 };
@@ -24,6 +26,9 @@ const COUNTS: [&str; 3] = ["first", "after", "every"];
 /// The kind that remembers what was used of it.
 const QUOTA: &str = "quota";
 
+/// The kind that is a sequence, timed from when it comes into force.
+const RESTART: &str = "restart";
+
 /// A fault on one dependency.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Placed {
@@ -37,6 +42,8 @@ pub(super) struct Placed {
     pub keys: toml::Table,
     /// The key whose count begins anew in each phase, where it is in force in several.
     pub forgets: Option<&'static str>,
+    /// It is what was left of one that began in an earlier phase.
+    pub is_rest: bool,
     from: Micros,
     to: Micros,
 }
@@ -86,6 +93,7 @@ pub(super) fn faults(
                 acts_on,
                 keys,
                 forgets: None,
+                is_rest: false,
                 from: action.at,
                 to,
             });
@@ -196,6 +204,73 @@ pub(super) fn stretches(faults: &[Placed], notes: &mut Vec<String>) -> Vec<Stret
     all
 }
 
+/// A restart by hand is one, and would be another one in each phase that begins while it is in force: the
+/// later ones have what was left of it, and nothing once it was ready. `spoken` says the protocol of a
+/// dependency.
+pub(super) fn go_on(
+    faults: &mut Vec<Placed>,
+    stretches: &mut Vec<Stretch>,
+    spoken: &dyn Fn(&str) -> Option<Protocol>,
+    notes: &mut Vec<String>,
+) {
+    for index in 0..faults.len() {
+        if faults[index].kind != RESTART {
+            continue;
+        }
+        let mut gone: Option<Duration> = None;
+        let mut is_cut = false;
+        for stretch in stretches.iter_mut() {
+            let Some(place) = stretch.faults.iter().position(|fault| *fault == index) else {
+                continue;
+            };
+            if let Some(gone) = gone {
+                is_cut = true;
+                match left(&faults[index], gone, spoken) {
+                    Some(rest) => {
+                        faults.push(rest);
+                        stretch.faults[place] = faults.len() - 1;
+                    }
+                    None => {
+                        stretch.faults.remove(place);
+                    }
+                }
+            }
+            gone = Some(gone.unwrap_or_default() + stretch.lasts);
+        }
+        if is_cut {
+            let fault = &faults[index];
+            let cold = match fault.keys.contains_key("cold") {
+                true => ", but not how cold it was after it",
+                false => "",
+            };
+            notes.push(format!(
+                "the restart of {} went on while something else changed: later phases have what was left of it{cold}",
+                super::one_line(&fault.on)
+            ));
+        }
+    }
+    notes.dedup();
+    join(stretches);
+}
+
+/// What is left of a restart after so long. Of dependencies that speak different protocols the sequences
+/// differ: of those nothing.
+fn left(
+    fault: &Placed,
+    gone: Duration,
+    spoken: &dyn Fn(&str) -> Option<Protocol>,
+) -> Option<Placed> {
+    let protocol = spoken(fault.acts_on.first()?)?;
+    let mut all = fault.acts_on.iter();
+    let is_alike = all.all(|name| spoken(name) == Some(protocol));
+    let keys = restart::rest(&fault.keys, protocol, gone).filter(|_| is_alike)?;
+    Some(Placed {
+        keys,
+        is_rest: true,
+        ..fault.clone()
+    })
+}
+
 /// What counts on through a fault by hand begins anew in each phase of a scenario. Where a fault is in
 /// force in several, a quota is given a name, by which its use is remembered; of others it is noted.
 pub(super) fn remember(faults: &mut [Placed], stretches: &[Stretch], notes: &mut Vec<String>) {
@@ -206,8 +281,12 @@ pub(super) fn remember(faults: &mut [Placed], stretches: &[Stretch], notes: &mut
         }
         let counts = COUNTS.iter().find(|key| fault.keys.contains_key(**key));
         fault.forgets = counts.copied();
-        if fault.kind == QUOTA && !fault.keys.contains_key("name") {
-            if can_share(fault) {
+        // What is counted of connections is those that are open: there is nothing to remember.
+        let counts = fault.keys.get("counts").and_then(toml::Value::as_str);
+        let is_used_up = fault.kind == QUOTA && counts != Some("connections");
+        if is_used_up && !fault.keys.contains_key("name") {
+            // One of several dependencies would share what each had of its own.
+            if fault.acts_on.len() == 1 {
                 let name = format!("by hand {}", index + 1);
                 fault.keys.insert("name".to_owned(), name.into());
             } else {
@@ -223,16 +302,6 @@ pub(super) fn remember(faults: &mut [Placed], stretches: &[Stretch], notes: &mut
         }
     }
     notes.dedup();
-}
-
-/// Whether a quota can have a name that has it remember what it remembered by hand: one of several
-/// dependencies would share what each had of its own, and one of open connections can have none.
-fn can_share(quota: &Placed) -> bool {
-    quota.acts_on.len() == 1
-        && quota
-            .keys
-            .get("counts")
-            .is_none_or(|counts| counts.as_str() != Some("connections"))
 }
 
 /// How long the baseline is: as long as it was quiet between the first action and the first fault.

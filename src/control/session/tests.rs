@@ -419,6 +419,75 @@ fn a_quota_keeps_its_use_while_something_else_changes() {
 }
 
 #[test]
+fn connections_that_are_open_are_counted_on_and_nothing_is_said_of_it() {
+    let quota = "kind = \"quota\"\ncounts = \"connections\"\nlimit = 5\nrefusal = \"close\"";
+    let saved = interrupted("s3", quota, "kind = \"hang\"");
+    assert_eq!(saved.toml.matches("\"connections\"").count(), 3, "{}", saved.toml);
+    for said in ["anew", "by hand 1"] {
+        assert!(!saved.toml.contains(said), "{said}: {}", saved.toml);
+        let notes = saved.notes.iter().filter(|note| note.contains(said));
+        assert_eq!(notes.count(), 0, "{:?}", saved.notes);
+    }
+}
+
+#[test]
+fn a_restart_by_hand_is_one_restart() {
+    let system = system(SYSTEM);
+    let restart = "kind = \"restart\"\ndown = \"9s\"\nstarting = \"4s\"\ncold = \"30s\"";
+    // It stops for 0.1 s, is down until 9.1 s, starts until 13.1 s and is ready then.
+    let actions = [
+        at(0.0, placed(1, "db", restart)),
+        at(5.0, placed(2, "s3", "kind = \"hang\"")),
+        at(10.0, What::Lifted { id: 2 }),
+        at(20.0, placed(3, "s3", "kind = \"hang\"")),
+        at(25.0, What::Lifted { id: 3 }),
+        at(30.0, What::Lifted { id: 1 }),
+    ];
+    let saved = scenario(&actions, seconds(40.0), Some(&system), &[], "x").expect("a scenario");
+    assert_eq!(
+        phases(&read(&saved, Some(&system)))
+            .iter()
+            .map(|(name, lasts, _)| format!("{name} {lasts}s"))
+            .collect::<Vec<_>>(),
+        [
+            "steady 10s",
+            "restart on db 5s",
+            "restart on db and hang on s3 5s",
+            "restart on db (2) 10s",
+            "hang on s3 5s",
+            "recovery 0s",
+        ]
+    );
+    let all: toml::Table = saved.toml.parse().expect("it is TOML");
+    let phases = all["phase"].as_array().expect("phases");
+    let faults = phases.iter().filter_map(|phase| phase.get("fault"));
+    let faults = faults.flat_map(|faults| faults.as_array().expect("faults"));
+    let stages: Vec<Vec<&str>> = faults
+        .filter(|fault| fault["kind"].as_str() == Some("restart"))
+        .map(|fault| {
+            let of = |key: &str| fault.get(key).and_then(toml::Value::as_str);
+            ["stopping", "down", "starting"].map(|key| of(key).unwrap_or("-")).to_vec()
+        })
+        .collect();
+    assert_eq!(
+        stages,
+        [
+            ["-", "9s", "4s"],
+            ["0s", "4.1s", "4s"],
+            ["0s", "0s", "3.1s"]
+        ]
+    );
+    let said = saved.notes.iter().filter(|note| note.contains("what was left of it"));
+    assert_eq!(said.count(), 1, "{:?}", saved.notes);
+    assert_eq!(saved.toml.matches("# By hand it was one restart").count(), 2);
+    // Alone it is what it was.
+    let alone = [at(0.0, placed(1, "db", restart)), at(30.0, What::Lifted { id: 1 })];
+    let saved = scenario(&alone, seconds(40.0), Some(&system), &[], "x").expect("a scenario");
+    assert_eq!(saved.toml.matches("\"restart\"").count(), 1, "{}", saved.toml);
+    assert!(!saved.toml.contains("stopping"), "{}", saved.toml);
+}
+
+#[test]
 fn doubts_are_passed_on() {
     let system = system(&SYSTEM.replace("40/s", "1/s"));
     let actions = [

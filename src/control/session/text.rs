@@ -134,6 +134,11 @@ steady = true
                     "  # By hand `{key}` counted on from the phase before; here it begins anew.\n"
                 ));
             }
+            if fault.is_rest {
+                out.push_str(
+                    "  # By hand it was one restart with that of the phase before: what was left of it.\n",
+                );
+            }
             out.push_str(&table(fault));
         }
     }
