@@ -19,6 +19,20 @@ impl Seed {
         Self(rand::make_rng::<ChaCha8Rng>().next_u64() >> 11)
     }
 
+    /// The largest seed that every reader of JSON keeps as it is, a browser too.
+    pub const EXACT_MAX: u64 = (1 << 53) - 1;
+
+    /// The same seed, or where it is larger than that, the one of its first 53 bits: who is told it can
+    /// give it back.
+    #[must_use]
+    pub const fn exact(self) -> Self {
+        if self.0 > Self::EXACT_MAX {
+            Self(self.0 >> 11)
+        } else {
+            self
+        }
+    }
+
     /// The seed of the n-th repeat of a run, from 1: the first is the run itself. It is a function of
     /// the seed and the number alone, and has as many digits as a fresh one.
     #[must_use]
@@ -89,6 +103,20 @@ pub fn name_hash(names: &[&str]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_seed_that_is_too_large_for_json_becomes_one_that_is_not() {
+        for (given, said) in [
+            (0, 0),
+            (42, 42),
+            (Seed::EXACT_MAX, Seed::EXACT_MAX),
+            (Seed::EXACT_MAX + 1, 1 << 42),
+            (u64::MAX, Seed::EXACT_MAX),
+        ] {
+            assert_eq!(Seed(given).exact(), Seed(said), "{given}");
+            assert_eq!(Seed(said).exact(), Seed(said), "said again it stays");
+        }
+    }
 
     #[test]
     fn every_repeat_has_a_seed_of_its_own_and_the_first_is_the_run_itself() {

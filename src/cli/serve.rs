@@ -31,12 +31,13 @@ pub fn serve(args: &Args) -> Result<Exit, Failure> {
     let listen = addresses(&args.host, args.port)?;
     check(&listen, args)?;
     let tell = tell();
-    let seed = args.seed.map_or_else(Seed::fresh, Seed);
+    let given = args.seed.map(|seed| Seed(seed).exact());
+    let seed = given.unwrap_or_else(Seed::fresh);
     let options = Options {
         listen,
         token: args.token.clone(),
         seed,
-        run_seed: args.seed.map(Seed),
+        run_seed: given,
         metrics: Metrics {
             proxies: args.proxy_metrics,
             runtime: args.runtime_metrics,

@@ -60,7 +60,7 @@ const CHUNK: usize = 64 * 1024;
 const LINES: usize = 256;
 
 /// The largest seed of a request: the largest number that every reader of JSON keeps as it is.
-pub(super) const SEED_MAX: i64 = (1 << 53) - 1;
+pub(super) const SEED_MAX: i64 = Seed::EXACT_MAX as i64;
 
 /// The largest report that is sent, in bytes.
 const REPORT_BYTES_MAX: u64 = 256 << 20;
