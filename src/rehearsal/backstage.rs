@@ -45,6 +45,8 @@ enum Ask {
     Follow(oneshot::Sender<()>),
     /// To say when all is on record, and how many requests are not over then.
     Settle(oneshot::Sender<Option<u64>>),
+    /// The same, with a record that is empty from then on.
+    Forget(oneshot::Sender<Option<u64>>),
 }
 
 /// The thread. Dropping it closes every connection, frees the port, and waits for that.
@@ -80,6 +82,17 @@ impl Record {
             dropped: 0,
             counted: 0,
             keep,
+        }
+    }
+
+    /// Begins anew. `requests` came so far, `under_way` of which are not over: what never came here is
+    /// taken for what did.
+    fn clear(&mut self, requests: u64, under_way: u64) {
+        self.attempts.clear();
+        self.connections.clear();
+        self.forgotten = 0;
+        if std::mem::take(&mut self.dropped) > 0 {
+            self.counted = requests.saturating_sub(under_way);
         }
     }
 
@@ -174,8 +187,21 @@ impl Backstage {
     /// Comes back when all that had reached the proxy is on record, with how many requests are not
     /// over then.
     pub(super) fn settle(&self) -> impl Future<Output = Result<u64, Error>> + Send + use<> {
+        self.settled(Ask::Settle)
+    }
+
+    /// Forgets all that had reached the proxy, also that something of it was lost.
+    pub(super) fn forget(&self) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let forgotten = self.settled(Ask::Forget);
+        async move { forgotten.await.map(|_| ()) }
+    }
+
+    fn settled(
+        &self,
+        ask: fn(oneshot::Sender<Option<u64>>) -> Ask,
+    ) -> impl Future<Output = Result<u64, Error>> + Send + use<> {
         let dependency = Arc::clone(&self.dependency);
-        let asked = self.ask(Ask::Settle);
+        let asked = self.ask(ask);
         async move {
             asked.await?.ok_or(Error::Restless {
                 dependency,
@@ -246,6 +272,15 @@ impl Stage {
                 Ask::Settle(answer) => {
                     let _ = answer.send(self.settled().await);
                 }
+                Ask::Forget(answer) => {
+                    let settled = self.settled().await;
+                    if settled.is_some() {
+                        let under_way = self.proxy.counters().under_way;
+                        let mut record = self.record.lock();
+                        record.clear(self.proxy.requests(), under_way);
+                    }
+                    let _ = answer.send(settled);
+                }
             }
         }
         self.proxy.stop().await;
@@ -295,5 +330,31 @@ impl Quiet {
             })
             .await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::sample::attempt;
+
+    #[test]
+    fn what_was_lost_once_is_forgotten_with_the_rest() {
+        let mut record = Record::new(10);
+        let ended = |record: &mut Record| {
+            let ended = attempt("stock", 1_000, 1_500).status(200).done();
+            record.take(Observation::Attempt(ended));
+        };
+        ended(&mut record);
+        ended(&mut record);
+        // Of five requests two are on record, two were lost, and one is under way.
+        record.dropped = 2;
+        record.clear(5, 1);
+        assert_eq!((record.forgotten, record.dropped), (0, 0));
+        assert_eq!(5 - record.counted, 1, "what is in flight can be told again");
+        // Nothing was lost, and so nothing is guessed.
+        ended(&mut record);
+        record.clear(7, 0);
+        assert_eq!((record.attempts.len(), 7 - record.counted), (0, 2));
     }
 }

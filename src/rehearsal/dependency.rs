@@ -122,12 +122,7 @@ impl Dependency {
     /// As [`Dependency::seen`].
     pub fn forget(&self) -> Pending<'_, Result<(), Error>> {
         Pending::new(async move {
-            self.house.backstage.settle().await?;
-            let mut record = self.house.record.lock();
-            record.attempts.clear();
-            record.connections.clear();
-            record.forgotten = 0;
-            Ok(())
+            self.house.backstage.forget().await
         })
     }
 }
