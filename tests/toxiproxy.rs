@@ -1022,6 +1022,53 @@ fn another_address_than_loopback_needs_a_token() {
 }
 
 #[test]
+fn a_proxy_that_others_reach_needs_a_token_or_stands_in_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("proxies.json");
+    let text = r#"[{"name":"f","listen":"0.0.0.0:0","upstream":"x:1"}]"#;
+    std::fs::write(&file, text).expect("written");
+    // A seed of 64 bits, as Toxiproxy takes it, is one that every reader of JSON can give back.
+    let server = Server::start(&["-config", file.to_str().expect("text"), "-seed=-1"]);
+    let about = server.done("GET", "/api/v1", "");
+    assert_eq!(about["seed"], 9_007_199_254_740_991_u64);
+    let of_file = server.done("GET", "/proxies/f", "");
+    assert!(
+        of_file["listen"].as_str().is_some_and(|listen| listen.starts_with("0.0.0.0:")),
+        "{of_file}"
+    );
+    // It may be closed and opened again, and led elsewhere.
+    for body in [r#"{"enabled":false}"#, r#"{"enabled":true}"#, r#"{"upstream":"y:1"}"#] {
+        let there = server.done("POST", "/proxies/f", body);
+        assert_eq!(there["listen"], of_file["listen"], "{body}");
+    }
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let body = format!(r#"{{"name":"a","listen":"{listen}","upstream":"x:1"}}"#);
+        for (path, body) in [("/proxies", body.clone()), ("/populate", format!("[{body}]"))] {
+            let refused = server.ask("POST", path, &body);
+            assert_eq!(refused.status, 400, "{path} {body}: {refused:?}");
+            assert!(refused.body.contains("others could connect"), "{refused:?}");
+        }
+        assert_eq!(server.ask("GET", "/proxies/a", "").status, 404);
+    }
+    server.done("POST", "/proxies", r#"{"name":"a","listen":"127.0.0.2:0","upstream":"x:1"}"#);
+    let refused = server.ask("POST", "/proxies/a", r#"{"listen":"0.0.0.0:0"}"#);
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert_eq!(server.done("GET", "/proxies/a", "")["enabled"], false);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
+    command
+        .args(["serve", "-port", "0"])
+        .env("BROWNOUT_TOKEN", "0123456789abcdef");
+    let server = Server::of(command);
+    let headers = format!(
+        "Host: {}\r\nAuthorization: Bearer 0123456789abcdef\r\n",
+        server.address
+    );
+    let body = r#"{"name":"a","listen":"0.0.0.0:0","upstream":"x:1"}"#;
+    let made = server.ask_with("POST", "/proxies", body, &headers);
+    assert_eq!(made.status, 201, "{made:?}");
+}
+
+#[test]
 fn it_starts_with_its_file_and_ends_with_its_ports_free() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("proxies.json");

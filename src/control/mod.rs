@@ -84,7 +84,14 @@ pub async fn serve(options: Options, tell: Tell) -> io::Result<Server> {
         .map(Arc::new);
     let authority = authority(system.as_deref(), &options.runs, &tell)?;
     let (recorder, observations) = Recorder::channel(Recorder::QUEUE);
-    let common = Common::new(options.seed, first.ip(), tell.clone(), recorder.clone());
+    // Who asks for a proxy that others reach must have shown that he may; a token is what shows it.
+    let is_open = options.token.is_some() || !first.ip().is_loopback();
+    let common = Common::new(
+        options.seed,
+        (first.ip(), is_open),
+        tell.clone(),
+        recorder.clone(),
+    );
     let proxies = Arc::new(Api::new(Proxies::new(common), options.metrics));
     let setup = bench::Setup {
         system,

@@ -51,6 +51,13 @@ pub(super) fn unbound(address: SocketAddr, error: &io::Error) -> String {
     format!("listen tcp {address}: bind: {why}")
 }
 
+/// Why nothing is to listen there: others than this machine's programs could connect.
+pub(super) fn refused(address: SocketAddr) -> String {
+    format!(
+        "listen tcp {address}: others could connect: take an address of 127.0.0.0/8 or [::1], name the proxy in the file of --config, or give the server a token (BROWNOUT_TOKEN)"
+    )
+}
+
 /// Where a proxy listens that names no address, by where the API does.
 pub(crate) fn unnamed(api: IpAddr) -> IpAddr {
     if api.is_loopback() {

@@ -137,7 +137,7 @@ impl Api {
 
     /// Has the proxies of a configuration file be there, and says how many there are.
     pub(crate) async fn populate(&self, config: &[u8]) -> Result<usize, String> {
-        let done = self.proxies.populate(config).await;
+        let done = self.proxies.populate(config, true).await;
         match done.failure {
             Some(failure) => Err(failure.message),
             None => Ok(done.proxies.map_or(0, |proxies| proxies.len())),
@@ -204,7 +204,7 @@ impl Api {
                 proxies.reset().await?;
                 Reply::bare(204)
             }
-            Route::Populate => populated(&proxies.populate(body).await),
+            Route::Populate => populated(&proxies.populate(body, false).await),
             Route::Version => Reply::with(
                 200,
                 "application/json;charset=utf-8",
@@ -352,7 +352,7 @@ mod tests {
     fn no_two_requests_have_the_same_id() {
         let tell = Tell::new(|_, _| {});
         let (recorder, _history) = Recorder::channel(1);
-        let common = Common::new(Seed(1), Ipv4Addr::LOCALHOST.into(), tell, recorder);
+        let common = Common::new(Seed(1), (Ipv4Addr::LOCALHOST.into(), false), tell, recorder);
         let api = Api::new(Proxies::new(common), Metrics::default());
         let ids: BTreeSet<String> = (0..100).map(|_| api.request_id()).collect();
         assert_eq!(ids.len(), 100);

@@ -54,6 +54,8 @@ pub(crate) struct Common {
     pub(crate) seed: Seed,
     /// Where a proxy listens that names no address.
     pub(crate) unnamed: IpAddr,
+    /// Whether a request may have a proxy listen where others than this machine reach it.
+    is_open: bool,
     /// Who hears of what happens.
     pub(crate) tell: Tell,
     memory: Memory,
@@ -65,9 +67,16 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(crate) fn new(seed: Seed, api: IpAddr, tell: Tell, recorder: Recorder) -> Self {
+    /// `api`: where the API listens; `is_open`: whether requests may open proxies to others.
+    pub(crate) fn new(
+        seed: Seed,
+        (api, is_open): (IpAddr, bool),
+        tell: Tell,
+        recorder: Recorder,
+    ) -> Self {
         Self {
             seed,
+            is_open,
             unnamed: address::unnamed(api),
             memory: Memory::default(),
             permits: Permits::new(connections_max(), tell.clone()),
@@ -139,6 +148,8 @@ struct Proxy {
     faults: Vec<Arc<Fault>>,
     counters: Arc<Counters>,
     links: Arc<AtomicU64>,
+    /// Whoever started the server asked for it, and for where it listens.
+    is_of_file: bool,
 }
 
 /// A proxy as it is wanted.
@@ -151,6 +162,8 @@ struct Wanted {
     protocol: Option<Protocol>,
     /// What it begins with.
     toxics: Vec<Node>,
+    /// It is of the server's configuration file.
+    is_of_file: bool,
 }
 
 /// A toxic, as clients see it.
@@ -223,6 +236,7 @@ impl Wanted {
                     .to_vec(),
                 None => Vec::new(),
             },
+            is_of_file: false,
         };
         for (field, text) in [("name", &wanted.name), ("upstream", &wanted.upstream)] {
             if text.is_empty() {
@@ -356,6 +370,7 @@ impl Proxies {
                 proxy.engine = Some(moved);
             }
             proxy.shut(&self.common).await;
+            proxy.is_of_file &= proxy.listen == listen;
             proxy.listen = listen;
             proxy.upstream = upstream;
             proxy.arm();
@@ -380,7 +395,8 @@ impl Proxies {
     }
 
     /// Has these proxies be there. One that is there as it is asked for stays untouched.
-    pub(crate) async fn populate(&self, body: &[u8]) -> Populated {
+    /// `is_file`: it is the server's configuration file that asks.
+    pub(crate) async fn populate(&self, body: &[u8], is_file: bool) -> Populated {
         let mut done = Populated {
             proxies: None,
             failure: None,
@@ -392,7 +408,8 @@ impl Proxies {
                 listens.extend(wanted.iter().map(|one| one.listen.clone()));
                 let addresses = self.looked_up(listens).await;
                 let mut all = self.all.lock().await;
-                for wanted in wanted {
+                for mut wanted in wanted {
+                    wanted.is_of_file = is_file;
                     match self.put(&mut all, wanted, &addresses).await {
                         Ok(json) => done.proxies.get_or_insert_default().push(json),
                         Err(failure) => {
@@ -592,6 +609,7 @@ impl Proxy {
             engine: None,
             rested: None,
             faults: Vec::new(),
+            is_of_file: wanted.is_of_file,
         }
     }
 
@@ -618,12 +636,22 @@ impl Proxy {
         let address = found(&self.listen, common, addresses)
             .await
             .map_err(|why| Failure::machine(format!("listen tcp: {why}")))?;
+        let is_for_others = !address.ip().to_canonical().is_loopback();
+        if is_for_others && !common.is_open && !self.is_of_file {
+            return Err(Failure::bad(address::refused(address)));
+        }
         let door = self
             .door(address, common)
             .map_err(|error| Failure::machine(address::unbound(address, &error)))?;
         self.listen = door.address().to_string();
         self.door = Some(door);
         common.tell.info(format_args!("started {self}"));
+        if is_for_others {
+            let name = &self.name;
+            common.tell.info(format_args!(
+                "{name} can be reached by others than this machine, who need no token"
+            ));
+        }
         Ok(())
     }
 
