@@ -597,6 +597,24 @@ fn who_looks_sees_calls_faults_and_what_changes() {
 }
 
 #[test]
+fn a_fault_that_is_over_at_once_was_placed_all_the_same() {
+    let bench = Bench::new(SYSTEM, &[]);
+    thread::scope(|scope| {
+        let placing = scope.spawn(|| {
+            let body = r#"{"on":"pager","kind":"hang","ttl":"1ms"}"#;
+            let each = (0..300).map(|_| bench.ask("POST", "/api/v1/faults", body));
+            each.filter(|answer| answer.status != 201 || answer.json()["kind"] != "hang")
+                .collect::<Vec<Answer>>()
+        });
+        while !placing.is_finished() {
+            bench.ask("DELETE", "/api/v1/faults", "");
+        }
+        let others = placing.join().expect("all were placed");
+        assert!(others.is_empty(), "{} of 300: {:?}", others.len(), others[0]);
+    });
+}
+
+#[test]
 fn a_lease_that_nobody_renews_lapses_and_ends_take_their_faults_along() {
     let bench = Bench::new(SYSTEM, &[]);
     let pager = bench.listen("pager");

@@ -267,8 +267,8 @@ impl Bench {
         }
     }
 
-    /// Makes a dependency that a request asks for, and gives its name.
-    pub(crate) fn make(&self, node: &Node) -> Result<Arc<str>, Failure> {
+    /// Makes a dependency that a request asks for, and gives it as it is then.
+    pub(crate) fn make(&self, node: &Node) -> Result<view::Dependency, Failure> {
         let (name, system) = spec::read(node, self.is_open)?;
         let mut state = self.open_state()?;
         if state.dependencies.contains_key(&name) {
@@ -294,14 +294,16 @@ impl Bench {
             switch,
             standing: Some(standing),
         };
-        state.dependencies.insert(Arc::clone(&name), dependency);
+        let now = self.now();
+        let shown = state.shown(&name, &dependency, &self.window.lock(), now);
         let what = What::Made {
             name: name.to_string(),
         };
-        state.log.note(self.now(), what);
+        state.dependencies.insert(name, dependency);
+        state.log.note(now, what);
         drop(state);
         self.changed();
-        Ok(name)
+        Ok(shown)
     }
 
     /// Removes a dependency that a request made, with the faults on it.
@@ -346,8 +348,8 @@ impl Bench {
         }))
     }
 
-    /// Puts a fault in force that a request asks for, and gives its number.
-    pub(crate) fn place(&self, node: &Node) -> Result<u64, Failure> {
+    /// Puts a fault in force that a request asks for, and gives it as it is then: it may be over at once.
+    pub(crate) fn place(&self, node: &Node) -> Result<view::Fault, Failure> {
         let mut state = self.open_state()?;
         let asked = Asked::read(node, &state.targets())?;
         state.all_stand(asked.on.iter().map(|(name, ..)| name))?;
@@ -368,26 +370,28 @@ impl Bench {
         self.ground.recorder.names(number, &placed.label);
         self.ground.recorder.record(armed);
         let on = placed.on.clone();
+        let shown = shown(&placed, now);
         state.faults.insert(id, placed);
         state.arm(&on);
         state.log.note(now, what);
         drop(state);
         self.due.notify_one();
         self.changed();
-        Ok(id)
+        Ok(shown)
     }
 
-    /// Gives a fault more time.
-    pub(crate) fn renew(&self, id: u64, node: &Node) -> Result<(), Failure> {
+    /// Gives a fault more time, and gives it as it is then.
+    pub(crate) fn renew(&self, id: u64, node: &Node) -> Result<view::Fault, Failure> {
         let mut state = self.state.lock();
         let now = self.now();
         let fault = state.faults.get_mut(&id).ok_or_else(|| no_fault(id))?;
         fault.renew(node, now)?;
+        let shown = shown(fault, now);
         state.log.note(now, What::Renewed { id });
         drop(state);
         self.due.notify_one();
         self.changed();
-        Ok(())
+        Ok(shown)
     }
 
     /// Lifts a fault.
@@ -483,14 +487,6 @@ impl Bench {
         let each = state.dependencies.iter();
         each.map(|(name, one)| state.shown(name, one, &window, now))
             .collect()
-    }
-
-    /// One of them.
-    pub(crate) fn dependency(&self, name: &str) -> Option<view::Dependency> {
-        let now = self.now();
-        let state = self.state.lock();
-        let (name, one) = state.dependencies.get_key_value(name)?;
-        Some(state.shown(name, one, &self.window.lock(), now))
     }
 
     /// How the dependencies are doing.
@@ -891,6 +887,36 @@ mod tests {
             observations,
             authority: None,
         };
+        (Bench::start(setup, tell).expect("it stands"), free)
+    }
+
+    fn placed(bench: &Bench, on: &str) -> Result<view::Fault, Failure> {
+        let said = format!(r#"{{"on":{on},"kind":"hang","ttl":"30s"}}"#);
+        let node = Node::read(said.as_bytes()).expect("it is JSON");
+        bench.place(&node)
+    }
+
+    #[tokio::test]
+    async fn what_is_in_force_on_what_must_make_room_keeps_a_run_from_beginning() {
+        let tell = Tell::new(|_, _| {});
+        let (bench, _) = bench(&tell);
+        let stand = || bench.dependencies().iter().all(|one| one.listen.is_some());
+        placed(&bench, r#""free""#).expect("it stands");
+        placed(&bench, r#"["free","fixed"]"#).expect("they stand");
+        let failure = bench.step_aside().await.expect_err("it is on one of them");
+        assert_eq!(failure.why, Why::Taken);
+        assert!(failure.problems[0].what.contains("`fixed`"), "{failure:?}");
+        assert!(stand(), "nothing has stepped aside");
+        bench.lift(2).expect("it is in force");
+        bench.step_aside().await.expect("nothing is on what must");
+        assert!(!stand());
+        bench.step_back(&tell);
+        assert!(stand());
+        bench.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_stand_again_after_a_run_does_once_it_can() {
         let tell = Tell::new(|_, _| {});
         let bench = Bench::start(setup, &tell).expect("it stands");
         let place = |on: &str| {

@@ -246,10 +246,7 @@ impl Api {
                 let all = self.dependencies().await;
                 answer::json(200, &json!({ "dependencies": all }))
             }
-            Does::MakeDependency => {
-                let name = bench.make(&body(asked)?)?;
-                answer::json(201, &bench.dependency(&name))
-            }
+            Does::MakeDependency => answer::json(201, &bench.make(&body(asked)?)?),
             Does::ShowDependency => {
                 let all = self.dependencies().await;
                 let one = all.into_iter().find(|one| one.name == name);
@@ -261,10 +258,7 @@ impl Api {
                 bare(204)
             }
             Does::ListFaults => answer::json(200, &json!({ "faults": bench.faults() })),
-            Does::PlaceFault => {
-                let id = bench.place(&body(asked)?)?;
-                answer::json(201, &bench.fault(id)?)
-            }
+            Does::PlaceFault => answer::json(201, &bench.place(&body(asked)?)?),
             Does::LiftAll => {
                 bench.lift_all();
                 bare(204)
@@ -276,8 +270,7 @@ impl Api {
             }
             Does::RenewFault => {
                 let id = number(name, "fault")?;
-                bench.renew(id, &body(asked)?)?;
-                answer::json(200, &bench.fault(id)?)
+                answer::json(200, &bench.renew(id, &body(asked)?)?)
             }
             Does::ListCalls => {
                 let query = query(asked, found.route.query)?;
