@@ -35,10 +35,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::sleep_until,
+    time::{sleep, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use view::{ActedOn, CallView, FaultNow, Live, Of, Series, millis};
@@ -52,6 +53,9 @@ pub(crate) const FAULTS_MAX: usize = 200;
 
 /// The most observations that are taken in at once.
 const BATCH: usize = 1_024;
+
+/// How long to wait before what could not stand tries again.
+const STAND_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many numbers faults have in observations.
 const NUMBERS: u64 = OF_TOXICS as u64;
@@ -84,6 +88,8 @@ struct State {
     count: u64,
     memory: Memory,
     log: Log,
+    /// A run needs the addresses of those that listen at fixed ones.
+    is_aside: bool,
     is_closed: bool,
 }
 
@@ -94,13 +100,36 @@ struct Dependency {
     index: usize,
     of: Of,
     switch: Switch,
-    /// `None` while it steps aside.
+    /// `None` while it steps aside, and until it can stand again.
     standing: Option<Standing>,
+    /// Why it cannot.
+    missing: Option<String>,
 }
 
 impl Dependency {
     fn spec(&self) -> &scenario::Dependency {
         &self.system.dependencies[self.index]
+    }
+
+    /// Whether a run's would listen at the same address.
+    fn steps_aside(&self) -> bool {
+        self.of == Of::File && self.spec().listen.is_some()
+    }
+
+    /// Has it stand again.
+    fn stand(&mut self, ground: &Ground) -> Result<(), RunError> {
+        let spec = &self.system.dependencies[self.index];
+        match Standing::start(spec, &self.system, self.switch.clone(), ground) {
+            Ok(standing) => {
+                self.standing = Some(standing);
+                self.missing = None;
+                Ok(())
+            }
+            Err(error) => {
+                self.missing = Some(error.to_string());
+                Err(error)
+            }
+        }
     }
 }
 
@@ -144,7 +173,9 @@ impl Bench {
         bench
             .tasks
             .spawn(Arc::clone(&bench).observe(setup.observations));
-        bench.tasks.spawn(Arc::clone(&bench).expire());
+        bench
+            .tasks
+            .spawn(Arc::clone(&bench).expire(tell.clone()));
         bench.tasks.close();
         Ok(bench)
     }
@@ -161,6 +192,7 @@ impl Bench {
                     of: Of::File,
                     switch,
                     standing: Some(standing),
+                    missing: None,
                 };
                 let mut state = self.state.lock();
                 state
@@ -234,18 +266,29 @@ impl Bench {
         }
     }
 
-    /// Lifts each fault when its time is over.
-    async fn expire(self: Arc<Self>) {
+    /// Lifts each fault when its time is over, and has stand again what could not when it was to.
+    async fn expire(self: Arc<Self>, tell: Tell) {
         loop {
-            let next = self.state.lock().faults.values().map(Placed::ends).min();
+            let (next, is_complete) = {
+                let state = self.state.lock();
+                let next = state.faults.values().map(Placed::ends).min();
+                (next, state.is_aside || state.is_complete())
+            };
             let over = async {
                 match next {
                     Some(at) => sleep_until(self.ground.recorder.instant(at)).await,
                     None => std::future::pending().await,
                 }
             };
+            let again = async {
+                match is_complete {
+                    true => std::future::pending().await,
+                    false => sleep(STAND_AGAIN).await,
+                }
+            };
             tokio::select! {
                 () = over => self.lift_expired(),
+                () = again => self.stand_again(&tell),
                 () = self.due.notified() => {}
                 () = self.stopping.cancelled() => return,
             }
@@ -293,6 +336,7 @@ impl Bench {
             of: Of::Api,
             switch,
             standing: Some(standing),
+            missing: None,
         };
         let now = self.now();
         let shown = state.shown(&name, &dependency, &self.window.lock(), now);
@@ -605,43 +649,64 @@ impl Bench {
 
     /// Has the dependencies of the file that listen at fixed addresses make room for a run's, which
     /// listen at the same. They are back with [`Bench::step_back`].
-    pub(crate) async fn step_aside(&self) {
+    ///
+    /// # Errors
+    /// A fault is in force on one of them, which would act on nothing meanwhile.
+    pub(crate) async fn step_aside(&self) -> Result<(), Failure> {
         let mut gone = Vec::new();
         {
             let mut state = self.state.lock();
-            for one in state.dependencies.values_mut() {
-                if one.of == Of::File && one.spec().listen.is_some() {
-                    gone.extend(one.standing.take());
-                }
+            state.may_step_aside()?;
+            state.is_aside = true;
+            let all = state.dependencies.values_mut();
+            for one in all.filter(|one| one.steps_aside()) {
+                gone.extend(one.standing.take());
             }
         }
-        if gone.is_empty() {
-            return;
+        if !gone.is_empty() {
+            self.changed();
         }
-        self.changed();
         for standing in gone {
             standing.stop().await;
         }
+        Ok(())
     }
 
-    /// Has them stand again.
+    /// Has them stand again. Where one cannot it is said once, and tried again until it can.
     pub(crate) fn step_back(&self, tell: &Tell) {
         let mut state = self.state.lock();
         if state.is_closed {
             return;
         }
+        state.is_aside = false;
         for one in state.dependencies.values_mut() {
-            if one.standing.is_some() {
-                continue;
-            }
-            let spec = &one.system.dependencies[one.index];
-            match Standing::start(spec, &one.system, one.switch.clone(), &self.ground) {
-                Ok(standing) => one.standing = Some(standing),
-                Err(error) => tell.error(error),
+            if one.standing.is_none()
+                && let Err(error) = one.stand(&self.ground)
+            {
+                tell.error(error);
             }
         }
         drop(state);
+        self.due.notify_one();
         self.changed();
+    }
+
+    fn stand_again(&self, tell: &Tell) {
+        let mut state = self.state.lock();
+        if state.is_closed || state.is_aside {
+            return;
+        }
+        let mut is_change = false;
+        for one in state.dependencies.values_mut() {
+            if one.standing.is_none() && one.stand(&self.ground).is_ok() {
+                tell.info(format_args!("{} stands again", one.spec().name));
+                is_change = true;
+            }
+        }
+        drop(state);
+        if is_change {
+            self.changed();
+        }
     }
 
     /// Lifts everything and closes everything.
@@ -687,18 +752,53 @@ impl State {
         .collect()
     }
 
-    /// A fault on what has stepped aside for a run would act on nothing.
-    fn all_stand<'a>(&self, mut names: impl Iterator<Item = &'a Arc<str>>) -> Result<(), Failure> {
-        let is_aside = |name: &&Arc<str>| {
-            let one = self.dependencies.get(*name);
-            one.is_some_and(|one| one.standing.is_none())
-        };
-        let Some(name) = names.find(is_aside) else {
-            return Ok(());
-        };
-        let what = format!("`{name}` has made room for a run: a fault would act on nothing");
-        let hint = "wait for the end of the run, or stop it".to_owned();
-        Err(Failure::new(Why::Taken, "on", what, hint))
+    /// Whether all that is to stand does.
+    fn is_complete(&self) -> bool {
+        let mut all = self.dependencies.values();
+        all.all(|one| one.standing.is_some())
+    }
+
+    /// A fault on what does not stand would act on nothing.
+    fn all_stand<'a>(&self, names: impl Iterator<Item = &'a Arc<str>>) -> Result<(), Failure> {
+        for name in names {
+            let Some(one) = self.dependencies.get(name) else {
+                continue;
+            };
+            if one.standing.is_some() {
+                continue;
+            }
+            let (what, hint) = match &one.missing {
+                Some(why) if !self.is_aside => (
+                    format!("`{name}` does not stand: {why}"),
+                    "it is tried again every second".to_owned(),
+                ),
+                _ => (
+                    format!("`{name}` has made room for a run: a fault would act on nothing"),
+                    "wait for the end of the run, or stop it".to_owned(),
+                ),
+            };
+            return Err(Failure::new(Why::Taken, "on", what, hint));
+        }
+        Ok(())
+    }
+
+    /// What steps aside for a run must be free of faults: they would be in force, and act on nothing.
+    fn may_step_aside(&self) -> Result<(), Failure> {
+        for fault in self.faults.values() {
+            let steps_aside = |name: &&Arc<str>| {
+                let one = self.dependencies.get(*name);
+                one.is_some_and(Dependency::steps_aside)
+            };
+            if let Some(name) = fault.on.iter().find(steps_aside) {
+                let what = format!(
+                    "fault {} ({}) is in force on `{name}`, which must make room for the run",
+                    fault.id, fault.kind
+                );
+                let hint = "lift it, or wait until its time is over".to_owned();
+                return Err(Failure::new(Why::Taken, "", what, hint));
+            }
+        }
+        Ok(())
     }
 
     fn has_capacity(&self, name: &str) -> bool {
@@ -864,16 +964,19 @@ mod tests {
         input::{Problems, Source},
         scenario::system_from_text,
     };
-    use std::{net::TcpListener, path::PathBuf};
+    use std::{
+        net::{SocketAddr, TcpListener},
+        path::PathBuf,
+    };
 
-    #[tokio::test]
-    async fn nothing_is_put_on_what_has_made_room_for_a_run() {
+    /// A bench on which `fixed` listens at a fixed address, and `free` wherever it may.
+    fn bench(tell: &Tell) -> (Arc<Bench>, SocketAddr) {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr());
+        let free = free.expect("a port");
         let text = format!(
             "[system]\nexternal = \"http://127.0.0.1:9\"\n\
-             [dependency.fixed]\nprotocol = \"http\"\nupstream = \"embedded:sink\"\nlisten = \"{}\"\n\
-             [dependency.free]\nprotocol = \"http\"\nupstream = \"embedded:sink\"\n",
-            free.expect("a port")
+             [dependency.fixed]\nprotocol = \"http\"\nupstream = \"embedded:sink\"\nlisten = \"{free}\"\n\
+             [dependency.free]\nprotocol = \"http\"\nupstream = \"embedded:sink\"\n"
         );
         let mut problems = Problems::default();
         let source = Source::new("brownout.toml", text);
@@ -918,15 +1021,49 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_stand_again_after_a_run_does_once_it_can() {
         let tell = Tell::new(|_, _| {});
-        let bench = Bench::start(setup, &tell).expect("it stands");
-        let place = |on: &str| {
-            let said = format!(r#"{{"on":{on},"kind":"hang","ttl":"30s"}}"#);
-            let node = Node::read(said.as_bytes()).expect("it is JSON");
-            bench.place(&node)
+        let (bench, address) = bench(&tell);
+        bench.step_aside().await.expect("nothing is in force");
+        let taken = TcpListener::bind(address).expect("there is room");
+        bench.step_back(&tell);
+        let failure = placed(&bench, r#""fixed""#).expect_err("it does not stand");
+        let what = &failure.problems[0].what;
+        assert!(what.contains("does not stand: "), "{what}");
+        drop(taken);
+        let mut changes = bench.changes();
+        let stands = async {
+            while placed(&bench, r#""fixed""#).is_err() {
+                changes.changed().await.expect("the bench is there");
+            }
         };
+        let within = Duration::from_secs(20);
+        tokio::time::timeout(within, stands).await.expect("it stands");
+        bench.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_made_or_placed_is_shown_as_it_was_then() {
+        let tell = Tell::new(|_, _| {});
+        let (bench, _) = bench(&tell);
+        let node = |said: &str| Node::read(said.as_bytes()).expect("it is JSON");
+        let fault = placed(&bench, r#""free""#).expect("it stands");
+        assert_eq!((fault.id, fault.kind), (1, "hang"));
+        let renewed = bench.renew(1, &node(r#"{"ttl":"50s"}"#)).expect("more time");
+        assert!(renewed.ends_in_ms > fault.ends_in_ms, "{renewed:?}");
+        let made = node(r#"{"name":"made","protocol":"tcp","upstream":"127.0.0.1:1"}"#);
+        let made = bench.make(&made).expect("it is made");
+        assert_eq!(made.name, "made");
+        assert!(made.listen.is_some(), "{made:?}");
+        bench.stop().await;
+    }
+
+    #[tokio::test]
+    async fn nothing_is_put_on_what_has_made_room_for_a_run() {
+        let tell = Tell::new(|_, _| {});
+        let (bench, _) = bench(&tell);
+        let place = |on: &str| placed(&bench, on);
         assert!(place(r#""fixed""#).is_ok());
         bench.lift_all();
-        bench.step_aside().await;
+        bench.step_aside().await.expect("nothing is in force");
         for on in [r#""fixed""#, r#"["free","fixed"]"#] {
             let failure = place(on).expect_err("it acts on nothing");
             assert_eq!(failure.why, Why::Taken);

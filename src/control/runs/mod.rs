@@ -521,7 +521,10 @@ impl Runs {
             seed,
             speed: 1.0,
         };
-        self.bench.step_aside().await;
+        if let Err(failure) = self.bench.step_aside().await {
+            let _ = fs::remove_dir(&folder);
+            return Err(failure);
+        }
         let running = {
             let mut state = self.state.lock();
             if state.is_closed {
