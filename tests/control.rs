@@ -986,6 +986,11 @@ fn a_scenario_of_the_folder_runs_to_its_verdict_and_can_be_stopped() {
         assert_ne!(run["state"], "error", "{run:#}");
         (run["state"] == "done").then_some(run)
     });
+    assert_eq!(
+        done["phases"][1]["faults"],
+        json!([{ "kind": "error", "on": ["pager"], "label": "error on alerts, status 503" }])
+    );
+    assert_eq!(done["phases"][2]["faults"], json!([]));
     // Who buys is not answered while the pager is gone, and that is what is said.
     assert_eq!(done["verdict"], "fail", "{done:#}");
     assert_eq!(done["verdicts"][0]["id"], "BUY-1");

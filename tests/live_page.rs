@@ -115,12 +115,12 @@ system = "../brownout.toml"
 
 [[phase]]
 name   = "steady"
-lasts  = "30s"
+lasts  = "4s"
 steady = true
 
 [[phase]]
 name  = "they hang"
-lasts = "10s"
+lasts = "30s"
   [[phase.fault]]
   kind = "hang"
   on   = "prices"
@@ -200,6 +200,7 @@ fn a_person_switches_faults_by_hand_and_makes_a_scenario_of_it() {
     );
     let run = &seen["run"];
     assert_eq!(run["phase"], "steady");
+    assert_eq!(run["shaded"], json!([0, 1]), "what the scenario has in force");
     assert!(
         run["words"]
             .as_str()

@@ -175,9 +175,17 @@ async function scenario(page) {
   await page.locator(".phases .is").waitFor();
   const phase = await page.locator(".phases .is .phase-name").innerText();
   const lane = await page.locator(".lane").evaluateAll((all) => all.map((one) => one.querySelector(".title").innerText));
+  const shades = () => {
+    const ofRun = [...document.querySelectorAll(".lane")].find((one) => one.textContent.includes("of the scenario that runs"));
+    return (ofRun?.querySelector(".shade").getAttribute("d") ?? "").split("Z").length - 1;
+  };
+  const before = await page.evaluate(shades);
+  await page.locator(".phases .is .phase-name", { hasText: "they hang" }).waitFor();
+  await page.waitForFunction(shades);
+  const shaded = [before, await page.evaluate(shades)];
   await page.locator("#run-body").getByRole("button", { name: "Stop" }).click();
   await page.locator(".state-of-run", { hasText: "stopped" }).waitFor();
-  seen.run = { phase, lane, words: await page.locator(".state-of-run").innerText() };
+  seen.run = { phase, lane, shaded, words: await page.locator(".state-of-run").innerText() };
 }
 
 /** Names and operations that look like markup are shown as they are. */

@@ -431,6 +431,11 @@ fn runs() -> Value {
                 "name": text(),
                 "lasts_ms": number(),
                 "began_at_ms": or_null("number"),
+                "faults": lists_of(object(json!({
+                    "kind": text(),
+                    "on": lists_of(text()),
+                    "label": text(),
+                }))),
             }))),
             "verdicts": list("Verdict"),
             "verdict": { "enum": ["pass", "fail", "inconclusive", null] },

@@ -53,6 +53,13 @@ function ceiling(value, least) {
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= wanted * 0.999);
 }
 
+/** When faults of a run's phases were in force on a dependency, each a pair of moments. */
+export function spansOfRun(run, name, now) {
+  const begun = (run?.phases ?? []).filter((phase) => typeof phase.began_at_ms === "number");
+  const spans = begun.map((phase, nth) => [phase, [phase.began_at_ms, begun[nth + 1]?.began_at_ms ?? now]]);
+  return spans.filter(([phase]) => phase.faults.some((fault) => fault.on.includes(name))).map(([, span]) => span);
+}
+
 /** A chart: a frame with a grid, shades where a fault was in force, and what is drawn in it. */
 class Chart {
   constructor(kind, names) {

@@ -1,7 +1,7 @@
 // A lane: one dependency, what flows through it, what fails, and what can be done to it by a click.
 
 import { bytes, clock, copy, el, number, say, show, time, announce } from "./dom.js";
-import { Attempts, Bytes, Latency, bad, total } from "./draw.js";
+import { Attempts, Bytes, Latency, bad, spansOfRun, total } from "./draw.js";
 import { address, likeness, presets } from "./presets.js";
 
 const OF = { file: "", api: "made by hand", toxiproxy: "of the Toxiproxy API", run: "of the scenario that runs" };
@@ -140,8 +140,9 @@ export class Lane {
     const series = this.world.series.get(this.key);
     const seconds = series.window(now);
     const { live } = dependency;
-    const spans = dependency.of === "run" ? [] : this.world.spansOf(this.name, now);
-    const faulty = dependency.faults.length > 0 || (dependency.toxics ?? []).length > 0;
+    const ofRun = dependency.of === "run";
+    const spans = ofRun ? spansOfRun(this.world.run, this.name, now) : this.world.spansOf(this.name, now);
+    const faulty = (ofRun && spans.some(([, to]) => to === now)) || dependency.faults.length > 0 || (dependency.toxics ?? []).length > 0;
     this.element.classList.toggle("faulty", faulty);
     this.place(dependency);
     if (this.plain) {

@@ -24,7 +24,7 @@ use crate::{
     history::Recorder,
     input,
     run::Options,
-    scenario::{FILE_BYTES_MAX, Phase, Scenario, System, load_scenario},
+    scenario::{FILE_BYTES_MAX, FaultSpec, Phase, Scenario, System, Target, load_scenario},
     seed::Seed,
     units::Micros,
 };
@@ -109,6 +109,32 @@ pub(crate) struct PhaseView {
     pub(crate) name: String,
     pub(crate) lasts_ms: f64,
     pub(crate) began_at_ms: Option<f64>,
+    /// What is in force in it.
+    pub(crate) faults: Vec<PhaseFault>,
+}
+
+/// A fault of a phase.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PhaseFault {
+    pub(crate) kind: &'static str,
+    /// The dependencies that it is put on; none where it is on an instance.
+    pub(crate) on: Vec<String>,
+    pub(crate) label: String,
+}
+
+impl PhaseFault {
+    fn of(fault: &FaultSpec, system: &System) -> Self {
+        let on = match &fault.target {
+            Target::Dependencies(places) => places.as_slice(),
+            Target::Instance(_) => &[],
+        };
+        let names = on.iter().map(|place| &system.dependencies[*place].name);
+        Self {
+            kind: fault.kind,
+            on: names.map(ToString::to_string).collect(),
+            label: fault.label.clone(),
+        }
+    }
 }
 
 /// How far a run is.
@@ -229,6 +255,11 @@ impl Running {
                     name: phase.name.to_string(),
                     lasts_ms: lasts(phase),
                     began_at_ms: began.map(|at| millis(Micros(self.since.0 + at.0))),
+                    faults: phase
+                        .faults
+                        .iter()
+                        .map(|fault| PhaseFault::of(fault, &self.system))
+                        .collect(),
                 })
                 .collect(),
             verdicts: so_far.verdicts.clone(),
