@@ -8,6 +8,7 @@
 
 use super::{
     Base, Planned, Schedule,
+    alarm::Alarm,
     operation::Lane,
     pool::{Dial, Pool, Stream},
 };
@@ -23,7 +24,7 @@ use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, yield_now},
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -42,6 +43,9 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Operations begun without a pause, after which others get their turn.
 const BURST: u64 = 64;
+
+/// Operations that are due within this time of each other begin together: a wake costs more than they do.
+const TOGETHER: Duration = Duration::from_micros(100);
 
 /// How late an operation of a load at this rate may begin before it is missed: a tenth of the mean
 /// time between two, at least 50 ms. That is well above what a timer and a busy machine cost, and
@@ -197,6 +201,8 @@ impl Pacer {
     async fn keep(self, schedule: Schedule) -> Self {
         let mut report = interval_at(Instant::now() + REPORT_EVERY, REPORT_EVERY);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let alarm = Alarm::new();
+        let mut woken = Instant::now();
         for planned in schedule {
             let due = self.lane.recorder.instant(planned.intended);
             let pause = due > Instant::now();
@@ -209,7 +215,10 @@ impl Pacer {
                     () = self.stop.cancelled() => return self,
                     () = self.lane.cut.cancelled() => return self,
                     _ = report.tick() => self.report_missed(),
-                    () = sleep_until(due), if pause => break,
+                    () = alarm.until(due.max(woken + TOGETHER)), if pause => {
+                        woken = Instant::now();
+                        break;
+                    }
                     () = std::future::ready(()), if !pause => break,
                 }
             }
