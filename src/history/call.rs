@@ -89,8 +89,8 @@ fn group(attempts: &[&Attempt]) -> Vec<LogicalCall> {
         let known = if attempt.by_sdk_id {
             by_id.get(&attempt.call).copied()
         } else {
-            let candidates = open.entry(likeness(attempt)).or_default();
-            continued(&calls, attempts, candidates, attempt)
+            let candidates = open.get_mut(&likeness(attempt));
+            candidates.and_then(|candidates| continued(&calls, attempts, candidates, attempt))
         };
         let number = match known {
             Some(number) => {

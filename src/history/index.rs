@@ -2,7 +2,7 @@
 
 use super::{
     Attempt, COMPLETED, Connection, Gauge, Intervention, LogicalCall, Message, Moment, Observation,
-    Operation, ProbeSample, ProcessEvent, QueueSample, Reading, Run, Waited, call,
+    Operation, ProbeSample, ProcessEvent, QueueSample, Reading, Run, Waited, call, shared::Shared,
 };
 use crate::{fault::FaultId, units::Micros};
 use std::{
@@ -177,7 +177,7 @@ impl History {
 /// A history that is being put together.
 pub(super) struct Building {
     history: History,
-    names: HashSet<Arc<str>>,
+    names: Shared,
     lifted: Vec<(Micros, FaultId, u64)>,
     over: Option<Micros>,
 }
@@ -209,7 +209,7 @@ impl Building {
         };
         Self {
             history,
-            names: HashSet::new(),
+            names: Shared::new(),
             lifted: Vec::new(),
             over: None,
         }
@@ -220,12 +220,12 @@ impl Building {
         history.end = history.end.max(observation.at());
         match observation {
             Observation::Operation(mut operation) => {
-                share(&mut self.names, &mut operation.load);
+                self.names.replace(&mut operation.load);
                 push(&mut history.operations, operation.load.clone(), operation);
             }
             Observation::Attempt(mut attempt) => {
-                share(&mut self.names, &mut attempt.dependency);
-                share(&mut self.names, &mut attempt.operation);
+                self.names.replace(&mut attempt.dependency);
+                self.names.replace(&mut attempt.operation);
                 push(&mut history.attempts, attempt.dependency.clone(), attempt);
             }
             Observation::Phase { at, index } => history.phases.push(PhaseSpan {
@@ -300,11 +300,12 @@ impl Building {
 
     fn sort(&mut self) {
         let history = &mut self.history;
+        // Entries are large, and come nearly in order: each is moved once at most.
         for list in history.operations.values_mut() {
-            list.sort_by_key(|operation| (operation.intended, operation.nth));
+            list.sort_by_cached_key(|operation| (operation.intended, operation.nth));
         }
         for list in history.attempts.values_mut() {
-            list.sort_by_key(|attempt| attempt.began);
+            list.sort_by_cached_key(|attempt| attempt.began);
         }
         history.connections.sort_by_key(|one| one.opened);
         history.processes.sort_by_key(|event| event.at);
@@ -380,16 +381,6 @@ impl Building {
 
 fn push<T>(lists: &mut BTreeMap<Arc<str>, Vec<T>>, name: Arc<str>, item: T) {
     lists.entry(name).or_default().push(item);
-}
-
-/// Replaces a name by the one already known, so that a million entries share a handful of texts.
-fn share(names: &mut HashSet<Arc<str>>, name: &mut Arc<str>) {
-    match names.get(name) {
-        Some(known) => *name = Arc::clone(known),
-        None => {
-            names.insert(Arc::clone(name));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ fn number(line: &mut Vec<u8>, name: &[u8], mut value: u64) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         fault::FaultId,
@@ -163,7 +163,7 @@ mod tests {
     use std::sync::Arc;
 
     /// Texts with all that JSON escapes, and all that it does not.
-    fn texts() -> impl Strategy<Value = String> {
+    pub fn texts() -> impl Strategy<Value = String> {
         let letters = prop_oneof![
             any::<char>(),
             Just('"'),
@@ -177,7 +177,7 @@ mod tests {
         ]
     }
 
-    fn numbers() -> impl Strategy<Value = u64> {
+    pub fn numbers() -> impl Strategy<Value = u64> {
         prop_oneof![0..11u64, any::<u64>(), Just(u64::MAX)]
     }
 
@@ -189,7 +189,7 @@ mod tests {
     }
 
     prop_compose! {
-        fn attempts()(
+        pub fn attempts()(
             (dependency, call, operation, key) in (texts(), texts(), texts(), texts()),
             (connection, began, ended) in (numbers(), numbers(), numbers()),
             (first_byte, released, rows) in

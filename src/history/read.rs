@@ -5,6 +5,7 @@
 
 use super::{
     Attempt, HISTORY_VERSION, History, HistoryError, Observation, Operation, index::Building,
+    quick, shared::Shared,
 };
 use serde::Deserialize;
 use std::{
@@ -46,11 +47,12 @@ impl History {
     /// As [`History::read`].
     pub fn read_from(reader: impl BufRead, path: &Path) -> Result<Self, HistoryError> {
         let mut building = None;
+        let mut names = Shared::new();
         each_line(reader, path, |number, line, whole| {
             if number == 1 {
                 check_head(line, path)?;
             }
-            match observation(line) {
+            match observation(line, &mut names) {
                 // Put in its place at once: a list of all of them would cost their memory twice.
                 Ok(observation) => take(&mut building, observation),
                 Err(_) if !whole && number > 1 => {}
@@ -134,12 +136,17 @@ fn check_head(line: &[u8], path: &Path) -> Result<(), HistoryError> {
 }
 
 /// One line. The two frequent types are read straight into their structs: a tagged enum makes
-/// serde build the whole line in memory first, at three times the cost.
-fn observation(line: &[u8]) -> serde_json::Result<Observation> {
-    if line.starts_with(br#"{"type":"operation","#) {
-        serde_json::from_slice::<Operation>(line).map(Observation::Operation)
-    } else if line.starts_with(br#"{"type":"attempt","#) {
-        serde_json::from_slice::<Attempt>(line).map(Observation::Attempt)
+/// serde build the whole line in memory first, at three times the cost. As a writer leaves them they
+/// need no serde at all.
+fn observation(line: &[u8], names: &mut Shared) -> serde_json::Result<Observation> {
+    if line.starts_with(quick::OPERATION.as_bytes()) {
+        let quick = quick::operation(line, names).map(Ok);
+        let operation = quick.unwrap_or_else(|| serde_json::from_slice::<Operation>(line));
+        operation.map(Observation::Operation)
+    } else if line.starts_with(quick::ATTEMPT.as_bytes()) {
+        let quick = quick::attempt(line, names).map(Ok);
+        let attempt = quick.unwrap_or_else(|| serde_json::from_slice::<Attempt>(line));
+        attempt.map(Observation::Attempt)
     } else {
         serde_json::from_slice(line)
     }
