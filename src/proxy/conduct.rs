@@ -3,6 +3,7 @@
 
 use super::{
     connection::{Life, Shared},
+    timer,
     wire::{Ending, Hold, Wire},
 };
 use crate::{
@@ -166,7 +167,7 @@ impl<'a> Conductor<'a> {
         tokio::select! {
             biased;
             ending = self.wire.drive() => Some(ending),
-            () = tokio::time::sleep(time) => None,
+            () = timer::sleep(time) => None,
         }
     }
 
@@ -190,7 +191,7 @@ impl<'a> Conductor<'a> {
         tokio::select! {
             biased;
             ending = self.pass(set, event, plan, hold) => ending,
-            () = tokio::time::sleep_until(end) => Ending::Close(match closing {
+            () = timer::sleep_until(end) => Ending::Close(match closing {
                 Closing::ResetAfter(_) => Closing::Reset,
                 _ => Closing::Fin,
             }),
@@ -254,11 +255,11 @@ impl<'a> Conductor<'a> {
             Closing::Reset => Farewell::Reset,
             Closing::Fin | Closing::HalfClose => Farewell::Fin,
             Closing::ResetAfter(after) => {
-                tokio::time::sleep(after).await;
+                timer::sleep(after).await;
                 Farewell::Reset
             }
             Closing::SlowClose(after) => {
-                tokio::time::sleep(after).await;
+                timer::sleep(after).await;
                 Farewell::Fin
             }
         }

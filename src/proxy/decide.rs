@@ -4,6 +4,7 @@
 use super::{
     connection::Refusal,
     station::{Station, Turned},
+    timer::sleep,
 };
 use crate::{
     fault::{Closing, End, FaultId, FaultSet, Reply, Then, Turn},
@@ -15,10 +16,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::sync::watch;
 
 /// What is to be done about a request.
 pub(super) enum Verdict {
@@ -270,7 +268,7 @@ pub(super) async fn hold(
 ) -> Held {
     let sleeping = async {
         match delay {
-            Some(delay) => sleep_until(Instant::now() + delay).await,
+            Some(delay) => sleep(delay).await,
             None => pending().await,
         }
     };

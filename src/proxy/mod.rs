@@ -32,6 +32,7 @@ mod statement;
 mod station;
 #[cfg(test)]
 mod tally;
+mod timer;
 pub mod tls;
 mod upstream;
 mod wire;

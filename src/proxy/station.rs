@@ -5,9 +5,10 @@
 //! what the dependency can carry. When such a fault comes into force while another one was, those
 //! who wait go on waiting under the new capacity; when none is left, all of them are released.
 //!
-//! Timers have a grain of a millisecond, so a request hears of its turn up to about that much late.
-//! The queue itself does not wait for anybody to hear: its times are the model's.
+//! A request hears of its turn a little late, as every [timer](super::timer) is. The queue itself
+//! does not wait for anybody to hear: its times are the model's.
 
+use super::timer::sleep_until;
 use crate::{
     fault::{
         FaultId, Switch, Turn,
@@ -21,7 +22,7 @@ use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 

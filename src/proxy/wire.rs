@@ -8,7 +8,10 @@
 //!
 //! Decides nothing, and knows no switch: what acts is set from outside.
 
-use super::shape::{Next, Shaper};
+use super::{
+    shape::{Next, Shaper},
+    timer::{Delay, sleep_until},
+};
 use crate::fault::{Closing, Direction, FaultId, StreamPlan};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -27,7 +30,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep, sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// Bytes that the driver reads at once.
@@ -384,7 +387,7 @@ impl Wire {
 
     /// Carries bytes as the effects want it, until the wire ends. One party calls this.
     pub(super) async fn drive(&self) -> Ending {
-        let mut timer = std::pin::pin!(None::<Sleep>);
+        let mut timer = None::<Delay>;
         std::future::poll_fn(|cx| {
             loop {
                 let due = match self.poll_drive(cx) {
@@ -392,18 +395,12 @@ impl Wire {
                     Driven::Waits(due) => due,
                 };
                 let Some(due) = due else {
-                    timer.set(None);
+                    timer = None;
                     return Poll::Pending;
                 };
-                match timer.as_mut().as_pin_mut() {
-                    Some(sleep) if sleep.deadline() == due => {}
-                    Some(sleep) => sleep.reset(due),
-                    None => timer.set(Some(tokio::time::sleep_until(due))),
-                }
-                let sleep = timer.as_mut().as_pin_mut();
-                if sleep.is_some_and(|sleep| sleep.poll(cx).is_pending()) {
-                    return Poll::Pending;
-                }
+                let waiting = timer.take().filter(|delay| delay.until() == due);
+                let delay = timer.insert(waiting.unwrap_or_else(|| sleep_until(due)));
+                ready!(Pin::new(delay).poll(cx));
             }
         })
         .await

@@ -17,6 +17,7 @@ use crate::{
     proxy::{
         decide::{Asked, lifted},
         inlet::{Inlet, gone},
+        timer::sleep,
         upstream::Alpn,
     },
 };
@@ -25,7 +26,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    time::timeout,
 };
 
 /// How the client's direction ended before the answer did.
@@ -415,7 +416,7 @@ where
     async fn pause(&mut self, pause: Option<Duration>, fault: FaultId) {
         let sleeping = async {
             match pause {
-                Some(pause) => sleep_until(Instant::now() + pause).await,
+                Some(pause) => sleep(pause).await,
                 None => pending().await,
             }
         };

@@ -15,6 +15,7 @@ use crate::{
         connection::{Alpn, ClientStream, Life, Shared, shake},
         decide::{Asked, Verdict, decide, lifted},
         statement::Statement,
+        timer,
         upstream::UpstreamStream,
     },
     units::Micros,
@@ -313,7 +314,7 @@ async fn cancel(
             statement.finish(AttemptEnd::Cut);
             return Err(Over::ByFault(closing));
         }
-        Some((Then::Late(delay), _)) => tokio::time::sleep(delay).await,
+        Some((Then::Late(delay), _)) => timer::sleep(delay).await,
         Some((Then::Lose, fault)) => {
             let mut faults = shared.switch.subscribe();
             let fault = [fault];
