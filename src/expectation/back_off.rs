@@ -1,11 +1,12 @@
 //! `back-off`: a client that was refused waits before it comes again, and not to a beat.
 //!
 //! Judged over the pauses between attempts of one call that a fault acted on, from the end of one to
-//! the beginning of the next. Of an answer that is over at once the end is its first byte: then the
-//! client knows, and that all of it has left us we may note later. Where the client sends no id of its own, which attempts make a call is
-//! a guess (see `history::LogicalCall`): independent requests for one thing can look like hasty
-//! retries, so that a failure is then inconclusive. `at_most_rate` counts what arrived, and is a
-//! fact.
+//! the beginning of the next. Of an answer a client knows no sooner than with its first byte, and no
+//! later than we note its end, which on a busy machine is late: a pause that is long enough from the
+//! one and too short from the other is neither. Where the client sends no id of its own, which attempts
+//! make a call is a guess (see `history::LogicalCall`): independent requests for one thing can look
+//! like hasty retries, so that a failure is then inconclusive. `at_most_rate` counts what arrived, and
+//! is a fact.
 
 use super::{
     Expectation, ExpectationDef, Judgement, Name, Names,
@@ -42,8 +43,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             The pauses between attempts of one call that a fault acted on, from the end of one \
             to the beginning of the next; for `at_most_rate` whatever arrived.",
         doubt: "\
-            Too few pauses. Where the client sends no id of its own, hasty requests may be \
-            independent ones, and a failure is then inconclusive.",
+            Too few pauses; or answers whose end came a while after their first byte, so that \
+            nobody knows when the pause began. Where the client sends no id of its own, hasty \
+            requests may be independent ones, and a failure is then inconclusive.",
         mistakes: &["\
                 A circuit breaker that is open makes no attempts: nothing to judge, and nothing \
                 wrong."],
@@ -130,23 +132,35 @@ fn parse(
 /// A pause between two attempts of a call.
 #[derive(Clone, Copy)]
 struct Pause {
-    /// When it began: see [`Attempt::waited_from`].
+    /// When it began at the soonest: see [`Attempt::waited_from`].
     from: Micros,
-    length: Duration,
+    /// The shortest and the longest that it can have been.
+    least: Duration,
+    most: Duration,
+    /// What it was, where these are as good as one.
+    known: Option<Duration>,
     /// The longest that it can have been, however late a busy machine noted the end of the attempt
     /// before: of an end that was no answer nobody knows.
-    most: Option<Duration>,
+    on_any_machine: Option<Duration>,
 }
 
 impl Pause {
     fn between(before: &Attempt, after: &Attempt) -> Self {
-        let from = before.waited_from();
+        let (from, _) = before.waited_from();
+        let (least, most) = before.pause_before(after);
         let is_answered = before.end == AttemptEnd::Answered;
         Self {
             from,
-            length: after.began.since(from),
-            most: is_answered.then(|| after.began.since(before.told())),
+            least,
+            most,
+            known: before.known_pause_before(after),
+            on_any_machine: is_answered.then(|| after.began.since(before.told())),
         }
+    }
+
+    /// What it was at least, where that is not known.
+    fn shortest(&self) -> Duration {
+        self.known.unwrap_or(self.least)
     }
 }
 
@@ -154,6 +168,14 @@ impl Pause {
 fn pauses(hit: &Hit<'_>) -> Vec<Pause> {
     let pairs = hit.attempts.windows(2);
     pairs.map(|pair| Pause::between(pair[0], pair[1])).collect()
+}
+
+/// A time of which only the bounds may be known.
+fn between(least: Duration, most: Duration) -> String {
+    match (format_duration(least), format_duration(most)) {
+        (least, most) if least == most => most,
+        (least, most) => format!("{least} to {most}"),
+    }
 }
 
 fn mean(times: impl Iterator<Item = Duration>) -> f64 {
@@ -169,15 +191,16 @@ impl BackOff {
         let certain = hits.iter().all(|hit| hit.call.by_sdk_id);
         let all: Vec<Vec<Pause>> = hits.iter().map(pauses).collect();
         let flat: Vec<Pause> = all.iter().flatten().copied().collect();
-        let shortest = flat.iter().map(|pause| pause.length).min();
-        let measured = match shortest {
-            Some(time) => format!(
+        let least = flat.iter().map(Pause::shortest).min();
+        let most = flat.iter().map(|pause| pause.most).min();
+        let measured = match (least, most) {
+            (Some(least), Some(most)) => format!(
                 "{} pauses, the shortest {}{}",
                 flat.len(),
-                format_duration(time),
+                between(least, most),
                 calls::grouping_note(&hits)
             ),
-            None => "no pauses".to_owned(),
+            _ => "no pauses".to_owned(),
         };
         let judgement = Judgement::new(view.window(), flat.len() as u64, measured);
         if flat.is_empty() {
@@ -222,15 +245,23 @@ impl BackOff {
         let Some(least) = self.at_least else {
             return Told::Kept;
         };
-        let short: Vec<_> = pauses.iter().filter(|one| one.length < least).collect();
+        let short: Vec<_> = pauses.iter().filter(|one| one.most < least).collect();
         if short.is_empty() {
-            return Told::Kept;
+            let open = pauses.iter().filter(|one| one.least < least).count();
+            return match open {
+                0 => Told::Kept,
+                _ => Told::Unknown(format!(
+                    "{open} of {} pauses may have been shorter than {}: they are so from the end of the answer, and not from its first byte",
+                    pauses.len(),
+                    format_duration(least)
+                )),
+            };
         }
         let evidence = short.iter().map(|one| {
-            let what = format!("tried again after {}", format_duration(one.length));
+            let what = format!("tried again after {}", format_duration(one.most));
             (one.from, what)
         });
-        let is_surely = |one: &&Pause| one.most.is_some_and(|most| most < least);
+        let is_surely = |one: &&Pause| one.on_any_machine.is_some_and(|most| most < least);
         let why = format!(
             "{} of {} pauses were shorter than {}",
             short.len(),
@@ -257,39 +288,54 @@ impl BackOff {
                 long.len()
             ));
         }
-        let first = mean(long.iter().map(|pauses| pauses[0].length));
-        let last = mean(
-            long.iter()
-                .filter_map(|pauses| pauses.last())
-                .map(|one| one.length),
-        );
-        if last >= first * GROWTH_MIN && last > 0.0 {
+        let first = |length: fn(&Pause) -> Duration| mean(long.iter().map(|all| length(&all[0])));
+        let last = |length: fn(&Pause) -> Duration| {
+            let all = long.iter().filter_map(|pauses| pauses.last());
+            mean(all.map(length))
+        };
+        let (least, most): (fn(&Pause) -> Duration, fn(&Pause) -> Duration) =
+            (Pause::shortest, |one| one.most);
+        if last(least) >= first(most) * GROWTH_MIN && last(least) > 0.0 {
             return Told::Kept;
         }
-        let why =
-            format!("pauses do not grow: {first:.3}s at first, {last:.3}s at last on average");
-        Told::broken(why)
+        let words = format!(
+            "{:.3}s at first, {:.3}s at last on average",
+            first(most),
+            last(most)
+        );
+        if last(most) < first(least) * GROWTH_MIN || last(most) == 0.0 {
+            return Told::broken(format!("pauses do not grow: {words}"));
+        }
+        Told::Unknown(format!(
+            "whether pauses grow cannot be told: {words}, but some began nobody knows when, before the end of the answer"
+        ))
     }
 
     fn in_step(&self, calls: &[Vec<Pause>]) -> Told {
         let Some(least) = self.jitter else {
             return Told::Kept;
         };
-        let first: Vec<Duration> = calls
-            .iter()
-            .filter_map(|pauses| pauses.first())
-            .map(|one| one.length)
-            .collect();
+        let first: Vec<&Pause> = calls.iter().filter_map(|pauses| pauses.first()).collect();
         if first.len() < PAUSES_MIN {
             return Told::Unknown(format!(
                 "{} first pauses show no jitter, at least {PAUSES_MIN} are needed",
                 first.len()
             ));
         }
-        match variation(&first).unwrap_or(0.0) {
-            found if found >= least => Told::Kept,
-            found => Told::broken(format!(
-                "pauses come to a beat: variation {found:.2}, less than {least}"
+        // What varies may be how long answers take to come.
+        let of = |length: fn(&Pause) -> Duration| {
+            let lengths: Vec<Duration> = first.iter().map(|one| length(one)).collect();
+            variation(&lengths).unwrap_or(0.0)
+        };
+        let (one, other) = (of(|one| one.most), of(Pause::shortest));
+        match (one >= least, other >= least) {
+            (true, true) => Told::Kept,
+            (false, false) => Told::broken(format!(
+                "pauses come to a beat: variation {:.2}, less than {least}",
+                one.max(other)
+            )),
+            _ => Told::Unknown(format!(
+                "the first pauses vary by {one:.2} from the first byte of the answer on, and by {other:.2} from its end on"
             )),
         }
     }
@@ -417,8 +463,8 @@ mod tests {
         assert_eq!(verdict.evidence[0].what, "tried again after 99ms");
     }
 
-    /// Six calls of three attempts, each told so many milliseconds before its end was noted, with a
-    /// pause of 50 ms from then on.
+    /// Six calls of three attempts, each told so many milliseconds before its end was noted, and tried
+    /// again 50 ms after it was told.
     fn noted(late: u64, sdk: bool) -> Story {
         let mut story = Story::new().healthy(0..60);
         for call in 0..6u64 {
@@ -440,18 +486,68 @@ mod tests {
     fn a_pause_begins_when_the_client_is_told_and_not_when_we_note_it() {
         let expect = |least: &str| AT_LEAST.replace("100ms", least);
         // Noted in time, late, and after the next attempt was here.
-        for (late, sdk) in [(0, true), (20, true), (60, true), (60, false)] {
-            let verdict = check(&expect("40ms"), &noted(late, sdk));
-            assert_eq!(verdict.status, Status::Pass, "{late}: {verdict:?}");
-            assert!(verdict.measured.contains("12 pauses, the shortest 50ms"));
-        }
-        for late in [0, 20, 60] {
+        for (late, sdk) in [(0, true), (5, true), (20, true), (60, true), (60, false)] {
             let verdict = check(&expect("60ms"), &noted(late, true));
             assert_eq!(verdict.status, Status::Fail, "{late}: {verdict:?}");
+            // Or it was so long in coming: then it was tried again sooner after it.
+            let status = match late {
+                0 | 5 => Status::Pass,
+                _ => Status::Inconclusive,
+            };
+            let verdict = check(&expect("40ms"), &noted(late, sdk));
+            assert_eq!(verdict.status, status, "{late}: {verdict:?}");
         }
+        let shortest = |late| check(&expect("40ms"), &noted(late, true)).measured;
+        assert!(shortest(5).ends_with("12 pauses, the shortest 50ms"));
+        assert!(shortest(20).ends_with("12 pauses, the shortest 30ms to 50ms"));
         // A body that goes on and on is not over with its first byte.
         let verdict = check(&expect("40ms"), &noted(300, true));
         assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+    }
+
+    /// Six calls of three attempts, with answers that are so many milliseconds in coming, each a little
+    /// longer than the one of the call before, and pauses after them.
+    fn slow(body: u64, spread: u64, pauses: [u64; 2]) -> Story {
+        let mut story = Story::new().healthy(0..60);
+        for call in 0..6u64 {
+            let mut at = 11_000 + call * 3_000;
+            for (number, pause) in (1..).zip(pauses.into_iter().chain([0])) {
+                let ended = at + 10 + body + call * spread;
+                let one = attempt("s3", at, ended).status(500).hit();
+                story = story.attempt(one.first_byte(at + 10).sdk(&call.to_string(), number));
+                at = ended + pause;
+            }
+        }
+        story
+    }
+
+    #[test]
+    fn an_error_that_is_long_in_coming_is_no_pause() {
+        for (body, pauses, status) in [
+            (200, [1, 1], Status::Inconclusive),
+            (200, [160, 160], Status::Pass),
+            (5, [160, 160], Status::Pass),
+            (5, [1, 1], Status::Fail),
+            (100, [1, 1], Status::Fail),
+        ] {
+            let expect = AT_LEAST.replace("100ms", "150ms");
+            let verdict = check(&expect, &slow(body, 0, pauses));
+            assert_eq!(verdict.status, status, "{body} {pauses:?}: {verdict:?}");
+        }
+        // Nor does it hide that pauses grow, or make them vary.
+        for (body, pauses, status) in [
+            (200, [20, 40], Status::Inconclusive),
+            (100, [400, 800], Status::Pass),
+            (40, [400, 400], Status::Fail),
+            (5, [20, 40], Status::Pass),
+            (5, [20, 20], Status::Fail),
+            (5, [1, 1], Status::Fail),
+        ] {
+            let verdict = check(GROWS, &slow(body, 0, pauses));
+            assert_eq!(verdict.status, status, "{body} {pauses:?}: {verdict:?}");
+        }
+        let verdict = check(JITTER, &slow(20, 40, [30, 30]));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
     }
 
     #[test]

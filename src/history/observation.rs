@@ -12,6 +12,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 /// The version of the file format; a reader refuses a later one.
 pub const HISTORY_VERSION: u32 = 1;
 
+/// An answer whose end comes so soon after its first byte was over at once.
+const OVER_AT_ONCE: Duration = Duration::from_millis(15);
+
 /// How a run ended that went through all its phases.
 pub const COMPLETED: &str = "completed";
 
@@ -616,13 +619,27 @@ impl Attempt {
         }
     }
 
-    /// From when on its client may have waited with the next attempt: of an answer that was over at
-    /// once from its first byte, for of the end we may hear late; of a longer one from its end.
-    pub fn waited_from(&self) -> Micros {
+    /// The first and the last moment at which its client may have begun to wait with the next attempt.
+    /// Of an answer they are its first byte and its end: that may be noted late, and the rest may as
+    /// well have been so long in coming. Of one that took longer than we are ever late, and of what was
+    /// no answer, both are the end.
+    pub fn waited_from(&self) -> (Micros, Micros) {
         match self.ended.since(self.told()) <= NOTED_LATE {
-            true => self.told(),
-            false => self.ended,
+            true => (self.told(), self.ended),
+            false => (self.ended, self.ended),
         }
+    }
+
+    /// How long its client waited with the next attempt, at least and at most.
+    pub fn pause_before(&self, next: &Self) -> (Duration, Duration) {
+        let (first, last) = self.waited_from();
+        (next.began.since(last), next.began.since(first))
+    }
+
+    /// The same where both are as good as one: after an answer that was over at once.
+    pub fn known_pause_before(&self, next: &Self) -> Option<Duration> {
+        let (least, most) = self.pause_before(next);
+        (most.saturating_sub(least) <= OVER_AT_ONCE).then_some(most)
     }
 
     /// Whether the client got an answer that settles its call: a whole one, and not one that

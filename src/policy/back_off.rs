@@ -2,7 +2,8 @@
 //!
 //! A pause is from the end of one attempt to the beginning of the next, and so holds what the client
 //! and its connection take besides. Pauses behind an answer that named a time to wait are left out:
-//! they show the server's will.
+//! they show the server's will. So are those behind an answer whose end came a while after its first
+//! byte: nobody knows whether the rest of it was so long in coming, or its end was noted late.
 
 use super::{
     ClaimDef,
@@ -25,10 +26,15 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
 fn law(group: &Group<'_>) -> Option<Claim> {
     let pauses: Vec<Pause> = group.calls.iter().flat_map(pauses).collect();
     let samples = pauses.len();
-    if samples == 0 {
+    let unseen: usize = group.calls.iter().map(unseen).sum();
+    if samples + unseen == 0 {
         return None;
     }
-    if let Some(claim) = group.too_few(Aspect::BackOff, samples, "pauses") {
+    let what = match unseen {
+        0 => "pauses".to_owned(),
+        _ => format!("pauses, with {unseen} more of which nobody saw when they began,"),
+    };
+    if let Some(claim) = group.too_few(Aspect::BackOff, samples, &what) {
         return Some(claim);
     }
     let finding = match fit(&pauses) {
@@ -41,15 +47,30 @@ fn law(group: &Group<'_>) -> Option<Claim> {
 fn pauses(call: &Failing<'_>) -> Vec<Pause> {
     let mut before = None;
     let mut pauses = Vec::new();
-    for (index, seconds) in call.pauses().enumerate() {
-        if call.hit.attempts[index].retry_after.is_empty() {
+    for (index, pause) in call.pauses().enumerate() {
+        if let Some(seconds) = pause
+            && is_its_own(call, index)
+        {
             pauses.push(Pause {
                 nth: index + 1,
                 seconds,
                 before,
             });
         }
-        before = Some(seconds);
+        before = pause;
     }
     pauses
+}
+
+/// Whether the client paused after this attempt as it thought fit.
+fn is_its_own(call: &Failing<'_>, index: usize) -> bool {
+    call.hit.attempts[index].retry_after.is_empty()
+}
+
+/// How many of its pauses nobody saw begin.
+fn unseen(call: &Failing<'_>) -> usize {
+    let pauses = call.pauses().enumerate();
+    pauses
+        .filter(|(index, pause)| pause.is_none() && is_its_own(call, *index))
+        .count()
 }

@@ -155,10 +155,13 @@ impl Failing<'_> {
         }
     }
 
-    /// The pauses between its attempts, in seconds.
-    pub fn pauses(&self) -> impl Iterator<Item = f64> {
+    /// The pauses between its attempts, in seconds; `None` of one of which nobody knows when it began.
+    pub fn pauses(&self) -> impl Iterator<Item = Option<f64>> {
         let pairs = self.hit.attempts.windows(2);
-        pairs.map(|pair| pair[1].began.since(pair[0].waited_from()).as_secs_f64())
+        pairs.map(|pair| {
+            let known = pair[0].known_pause_before(pair[1]);
+            known.map(|pause| pause.as_secs_f64())
+        })
     }
 }
 
@@ -388,7 +391,7 @@ impl<'a> Group<'a> {
             let counts = call.gave_up && call.hit.call.began < spent;
             counts.then(|| call.count() as f64)
         };
-        let pause = |call: &Failing<'_>| call.pauses().next();
+        let pause = |call: &Failing<'_>| call.pauses().next().flatten();
         // Laws may differ that begin alike. Of the calls that came late only those with short pauses had
         // given up when the trouble was over: they are no other clients.
         let given_up = || self.calls.iter().filter(|call| call.gave_up);
@@ -401,7 +404,7 @@ impl<'a> Group<'a> {
         let all_pauses = |call: &Failing<'_>| {
             let began = call.hit.call.began;
             let counts = call.count() > 2 && call.gave_up && began < spent && whole(began);
-            counts.then(|| call.pauses().sum())
+            counts.then(|| call.pauses().sum::<Option<f64>>()).flatten()
         };
         let patience = |call: &Failing<'_>| {
             let first = call.hit.attempts[0];
@@ -479,9 +482,9 @@ fn only_cause(attempts: &[&Attempt], deaths: &[Micros]) -> Option<Cause> {
 /// Takes back that calls were given up whose client may have been about to try again when the run
 /// ended: those that failed less than the longest pause before it.
 fn leave_open(calls: &mut [Failing<'_>], end: Micros) {
-    let pauses = calls.iter().flat_map(Failing::pauses);
-    let longest = pauses.fold(0.0, f64::max);
-    let patience = Duration::from_secs_f64(longest);
+    let pairs = calls.iter().flat_map(|call| call.hit.attempts.windows(2));
+    let pauses = pairs.map(|pair| pair[0].pause_before(pair[1]).1);
+    let patience = pauses.max().unwrap_or_default();
     for call in calls {
         call.gave_up &= call.hit.call.ended + patience <= end;
     }

@@ -112,9 +112,11 @@ fn asked(group: &Group<'_>, header: &str) -> Vec<Asked> {
         for (attempt, waited) in call.hit.attempts.iter().zip(call.pauses()) {
             let told = attempt.retry_after.iter();
             let own = told.filter(|one| *one.header == *header);
-            asked.extend(own.map(|one| Asked {
-                wanted: one.delay().as_secs_f64(),
-                waited,
+            asked.extend(own.filter_map(|one| {
+                Some(Asked {
+                    wanted: one.delay().as_secs_f64(),
+                    waited: waited?,
+                })
             }));
         }
     }
@@ -134,7 +136,7 @@ fn own_pause(material: &Material<'_>, group: &Group<'_>) -> Option<f64> {
         own.extend(
             pauses
                 .filter(|(attempt, _)| attempt.retry_after.is_empty())
-                .map(|(_, pause)| pause),
+                .filter_map(|(_, pause)| pause),
         );
     }
     (own.len() >= 3).then(|| median(&own).map(|found| found.value))?

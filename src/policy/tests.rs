@@ -194,6 +194,31 @@ fn one_call_that_numbers_its_attempts_does_not_vouch_for_the_others() {
     assert_eq!(attempts.map(|claim| claim.basis), Some(Basis::Grouped));
 }
 
+#[test]
+fn an_error_that_is_long_in_coming_is_no_pause_of_the_client() {
+    let story = |body: u64, pause: u64| {
+        let calls = (0..24u64).flat_map(move |call| {
+            (1..=3u64).map(move |number| {
+                let began = 11_000 + call * 700 + number * (10 + body + pause);
+                let one = attempt("s3", began, began + 10 + body).status(500).hit();
+                let one = one.first_byte(began + 10);
+                one.sdk(&call.to_string(), number as u32)
+            })
+        });
+        Story::new().healthy(0..60).attempts(calls)
+    };
+    let slow = finding(&story(200, 1), Aspect::BackOff);
+    let Finding::Unknown { why } = &slow else {
+        panic!("{slow:?}");
+    };
+    assert!(
+        why.contains("48 more of which nobody saw when they began"),
+        "{why}"
+    );
+    let quick = finding(&story(5, 196), Aspect::BackOff);
+    assert!(matches!(quick, Finding::BackOff(_)), "{quick:?}");
+}
+
 /// Four calls of an operation that broke when they may have been done, and a second attempt of so
 /// many of them.
 fn broken(operation: &str, again: u64) -> Story {

@@ -323,13 +323,18 @@ impl<'a> Call<'a> {
         !self.inner.by_sdk_id
     }
 
-    /// The pauses between its attempts: how long after the client was told how each ended the next one
-    /// began.
+    /// The pauses between its attempts: how long after each of them the next one began. Of an answer
+    /// that was over at once they are counted from its first byte, else from the end, as nobody knows
+    /// when the client had all of it: they are at least so long.
     pub fn pauses(&self) -> Vec<Duration> {
         let attempts = self.attempts();
         let pairs = attempts.windows(2);
+        let pause = |before: &history::Attempt, after: &history::Attempt| {
+            let known = before.known_pause_before(after);
+            known.unwrap_or(before.pause_before(after).0)
+        };
         pairs
-            .map(|pair| pair[1].inner.began.since(pair[0].inner.waited_from()))
+            .map(|pair| pause(pair[0].inner, pair[1].inner))
             .collect()
     }
 }
