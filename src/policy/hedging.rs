@@ -87,7 +87,9 @@ impl Beside {
     /// Adds the attempts of a call.
     fn add(&mut self, attempts: &[&Attempt], deaths: &[Micros]) {
         let first = attempts[0];
-        let Some(second) = attempts.get(1).filter(|one| one.began < first.told()) else {
+        // An answer that goes on is open, though its first byte came.
+        let over = first.waited_from().0;
+        let Some(second) = attempts.get(1).filter(|one| one.began < over) else {
             self.add_alone(first, deaths);
             return;
         };

@@ -322,6 +322,28 @@ fn a_second_attempt_beside_the_first_is_a_hedge() {
 }
 
 #[test]
+fn a_second_attempt_while_the_first_answer_is_still_coming_is_a_hedge() {
+    let story = |ended: u64, second: u64| {
+        let calls = (0..8u64).flat_map(move |call| {
+            let (began, id) = (11_000 + call * 2_000, call.to_string());
+            let first = attempt("s3", began, began + ended).sdk(&id, 1);
+            [
+                first.first_byte(began + 10).status(500),
+                attempt("s3", began + second, began + second + 20).sdk(&id, 2),
+            ]
+        });
+        Story::new().healthy(0..60).attempts(calls)
+    };
+    let hedge = finding(&story(5_000, 1_500), Aspect::Hedges);
+    let Finding::Time { value_us, .. } = hedge else {
+        panic!("{hedge:?}");
+    };
+    assert_eq!(value_us, 1_500_000);
+    // An end that is noted late is one all the same.
+    assert_eq!(findings(&story(80, 30), Aspect::Hedges), []);
+}
+
+#[test]
 fn that_a_client_does_not_hedge_shows_where_it_waited_to_the_end() {
     let alone = |lasts: u64, is_given_up: bool| {
         let calls = (0..20u64).map(|call| {
