@@ -2,8 +2,8 @@
 //!
 //! Counted are connections at the proxy, in what came after the outage unless `during` says
 //! otherwise. How many must come back is the median number open in the steady phases; they are back
-//! when so many are open again, survivors included. Peak and jitter are of the connections opened
-//! anew.
+//! when so many are open again, survivors included, and stay so: for half of the next `hold` at least,
+//! or of what of it is seen. Peak and jitter are of the connections opened anew.
 //!
 //! The time runs from the end of the outage: the first phase of its aftermath, or, where it has
 //! none, the lifting of its last fault. Where no connection was closed since the first fault there
@@ -30,7 +30,7 @@ use super::{
 use crate::{
     history::{Connection, View, Window},
     input::{About, Fields, Key, Problems, Shape},
-    policy::connections::{any_closed, fewest_open, open_at, usual},
+    policy::connections::{Back, any_closed, back, fewest_open, open_at, usual},
     units::{Micros, Rate, format_duration},
 };
 use std::time::Duration;
@@ -159,17 +159,12 @@ impl Reconnect {
             )
             .inconclusive("so many stayed open that nothing had to come back");
         }
-        let mut moments: Vec<Micros> = connections.iter().map(|one| one.opened).collect();
-        moments.push(since);
-        moments.retain(|at| *at >= since && *at <= end);
-        moments.sort_unstable();
-        let full = moments
-            .iter()
-            .find(|at| open_at(connections, **at) >= wanted);
+        let hold = view.scenario.hold;
         let seen = end.since(since);
         let count = before as u64;
-        match full.map(|at| at.since(since)) {
-            Some(took) => {
+        match back(connections, wanted, Window::new(since, end), hold) {
+            Back::Since(at) => {
+                let took = at.since(since);
                 let measured = format!("{wanted} of {before} back after {}", format_duration(took));
                 let judgement = judgement(measured, count);
                 if took > bound {
@@ -177,13 +172,21 @@ impl Reconnect {
                 }
                 judgement
             }
-            None => {
+            Back::Unseen(at) if at.since(since) <= bound => {
+                let left = format_duration(end.since(at));
+                judgement(
+                    format!("{wanted} of {before} back {left} before the end"),
+                    count,
+                )
+                .inconclusive(format!("whether they stayed was seen for {left} only"))
+            }
+            Back::Unseen(_) | Back::Never => {
                 let open = open_at(connections, end);
                 let measured = format!("{open} of {before} back after {}", format_duration(seen));
                 let judgement = judgement(measured, count);
                 if seen > bound {
                     judgement.fail(format!(
-                        "{wanted} were not back in the {} seen",
+                        "{wanted} were not back to stay in the {} seen",
                         format_duration(seen)
                     ))
                 } else {
@@ -360,6 +363,41 @@ mod tests {
         assert_eq!(check(&half, &late).status, Status::Pass);
         let missing = check(WITHIN, &back((0..19).map(|nth| 30_000 + nth)));
         assert_eq!(missing.status, Status::Fail, "{missing:?}");
+    }
+
+    #[test]
+    fn connections_that_are_closed_again_at_once_are_not_back() {
+        let lost = |until: u64| {
+            let story = (0..10).fold(Story::new().healthy(0..60), |story, nth| {
+                story.connection("queue", 100 + nth, 10_500)
+            });
+            // Ten each second, for 50 ms.
+            (31..until).fold(story, |story, second| {
+                (0..10).fold(story, |story, nth| {
+                    let at = second * 1_000 + nth;
+                    story.connection("queue", at, at + 50)
+                })
+            })
+        };
+        let verdict = check(WITHIN, &lost(60));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert!(verdict.measured.starts_with("0 of 10 back"), "{verdict:?}");
+        let in_time = (0..10).fold(lost(33), |story, nth| {
+            story.connection("queue", 33_000 + nth, 60_000)
+        });
+        let verdict = check(WITHIN, &in_time);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "10 of 10 back after 3.009s");
+        let late = (0..10).fold(lost(37), |story, nth| {
+            story.connection("queue", 37_000 + nth, 60_000)
+        });
+        assert_eq!(check(WITHIN, &late).status, Status::Fail);
+        // Seen for half a second.
+        let cut = (0..10).fold(lost(32), |story, nth| {
+            story.connection("queue", 34_500 + nth, 35_000)
+        });
+        let verdict = check(WITHIN, &cut.ends(35, Some("interrupted")));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::{
     history::{Connection, Window},
     units::Micros,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Whether any was closed in a window.
 pub fn any_closed(connections: &[&Connection], window: Window) -> bool {
@@ -37,6 +37,82 @@ pub fn open_at(connections: &[&Connection], at: Micros) -> usize {
     connections.iter().filter(open).count()
 }
 
+/// The stretches of a window in which at least so many were open.
+fn full(connections: &[&Connection], wanted: usize, window: Window) -> Vec<Window> {
+    let mut changes: BTreeMap<Micros, i64> = BTreeMap::new();
+    for one in connections {
+        *changes.entry(one.opened).or_default() += 1;
+        *changes.entry(one.closed).or_default() -= 1;
+    }
+    let (mut open, mut since) = (0, None);
+    let mut spans = Vec::new();
+    for (at, change) in changes {
+        open += change;
+        let is_full = usize::try_from(open).is_ok_and(|open| open >= wanted);
+        match since {
+            None if is_full => since = Some(at),
+            Some(from) if !is_full => {
+                spans.push(Window::new(window.from.max(from), window.to.min(at)));
+                since = None;
+            }
+            _ => {}
+        }
+    }
+    spans.extend(since.map(|from| Window::new(window.from.max(from), window.to)));
+    spans.retain(|one| one.from < one.to);
+    spans
+}
+
+/// The least that must be seen of connections before it is said that they are back to stay.
+const STAY_MIN: Duration = Duration::from_secs(1);
+
+/// Whether as many connections as there were came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// Since this moment, and most of the time from then on.
+    Since(Micros),
+    /// At this moment, too near the end for anybody to see whether they stayed.
+    Unseen(Micros),
+    /// Never, or for moments only.
+    Never,
+}
+
+/// Whether as many were open for at least half of the time from the first of these spans on, whenever
+/// one looks up to this moment.
+fn stay(spans: &[Window], to: Micros) -> bool {
+    let Some(from) = spans.first().map(|one| one.from) else {
+        return false;
+    };
+    let mut open = Duration::ZERO;
+    for one in spans.iter().take_while(|one| one.from < to) {
+        if open * 2 < one.from.since(from) {
+            return false;
+        }
+        open += one.to.min(to).since(one.from);
+    }
+    open * 2 >= to.since(from)
+}
+
+/// Since when at least `wanted` connections were back in a window: from the first moment after which
+/// they were open for at least half of the time, for as long as `hold` or for what of it was seen. Who
+/// makes connections that are closed at once, again and again, is not back.
+pub fn back(connections: &[&Connection], wanted: usize, window: Window, hold: Duration) -> Back {
+    let spans = full(connections, wanted, window);
+    let mut unseen = None;
+    for (place, span) in spans.iter().enumerate() {
+        let to = window.to.min(span.from + hold);
+        let seen = to.since(span.from);
+        if !stay(&spans[place..], to) {
+            continue;
+        }
+        if seen >= hold.min(STAY_MIN) {
+            return Back::Since(span.from);
+        }
+        unseen = unseen.or(Some(span.from));
+    }
+    unseen.map_or(Back::Never, Back::Unseen)
+}
+
 /// The median number open, looked at each second of the windows.
 pub fn usual(connections: &[&Connection], windows: &[Window]) -> usize {
     let mut counts: Vec<u64> = windows
@@ -56,6 +132,40 @@ mod tests {
     use super::*;
     use crate::history::sample::Story;
     use proptest::prelude::*;
+
+    #[test]
+    fn who_is_closed_at_once_again_and_again_is_not_back() {
+        let hold = Duration::from_secs(5);
+        let since = |spans: &[(u64, u64)], to: u64| {
+            let story = spans.iter().fold(Story::new(), |story, (opened, closed)| {
+                story.connection("s3", *opened, *closed)
+            });
+            let history = story.history();
+            let own: Vec<&Connection> = history.connections.iter().collect();
+            let at = Micros::from_millis;
+            back(&own, 2, Window::new(at(10_000), at(to)), hold)
+        };
+        let at = |millis| Back::Since(Micros::from_millis(millis));
+        let stay = [(11_000, 40_000), (12_000, 40_000)];
+        assert_eq!(since(&stay, 30_000), at(12_000));
+        assert_eq!(since(&stay[..1], 30_000), Back::Never);
+        // From before the window on.
+        assert_eq!(since(&[(1, 40_000), (2, 40_000)], 30_000), at(10_000));
+        // For 50 ms each second; and from 20 s on for good.
+        let mut closed: Vec<(u64, u64)> = (11..29)
+            .flat_map(|second| [(second * 1_000, second * 1_000 + 50); 2])
+            .collect();
+        assert_eq!(since(&closed, 30_000), Back::Never);
+        closed.extend([(20_500, 40_000); 2]);
+        assert_eq!(since(&closed, 30_000), at(20_500));
+        // One that is replaced now and then.
+        let renewed = [(11_000, 40_000), (12_000, 13_000), (13_200, 40_000)];
+        assert_eq!(since(&renewed, 30_000), at(12_000));
+        // As far as it was seen, but a second at least.
+        assert_eq!(since(&stay, 13_000), at(12_000));
+        let unseen = Back::Unseen(Micros::from_millis(12_000));
+        assert_eq!(since(&stay, 12_900), unseen);
+    }
 
     proptest! {
         #[test]

@@ -11,7 +11,7 @@ use super::{
     ClaimDef,
     beat::{peak, waves},
     claim::{Aspect, Claim, Finding},
-    connections::{any_closed, fewest_open, usual},
+    connections::{Back, any_closed, back, fewest_open, usual},
     interval::median,
     material::Material,
     samples::SAMPLES_MIN,
@@ -148,32 +148,29 @@ fn coming_back(
     ]
 }
 
-/// When as many connections were open as before, counted from when the outage was over.
+/// When as many connections were open as before, and stayed so, counted from when the outage was over.
 fn restored(material: &Material<'_>, own: &[&Connection], after: Window, wanted: usize) -> Claim {
-    let back = after.from;
+    let lifted = after.from;
     let mut changes: Vec<(Micros, i64)> = Vec::with_capacity(own.len() * 2);
-    for one in own.iter().filter(|one| one.closed > back) {
-        changes.push((one.opened.max(back), 1));
+    for one in own.iter().filter(|one| one.closed > lifted) {
+        changes.push((one.opened.max(lifted), 1));
         changes.push((one.closed, -1));
     }
     changes.retain(|(at, _)| *at < after.to);
     changes.sort_unstable();
-    let (mut open, mut most, mut at_last) = (0, 0, None);
-    for (at, change) in changes {
+    let (mut open, mut most) = (0, 0);
+    for (_, change) in changes {
         open += change;
         most = most.max(usize::try_from(open).unwrap_or(0));
-        if most >= wanted {
-            at_last = Some(at);
-            break;
-        }
     }
-    let window = (back, after.to);
+    let window = (lifted, after.to);
+    let at_last = back(own, wanted, after, material.view.scenario.hold);
     let finding = match at_last {
         _ if (wanted as u64) < SAMPLES_MIN => Finding::Unknown {
             why: format!("{wanted} connections were open before, of at least {SAMPLES_MIN}"),
         },
-        Some(at) => {
-            let took = Micros::from(at.since(back)).0;
+        Back::Since(at) => {
+            let took = Micros::from(at.since(lifted)).0;
             Finding::Time {
                 value_us: took,
                 low_us: took,
@@ -181,15 +178,21 @@ fn restored(material: &Material<'_>, own: &[&Connection], after: Window, wanted:
                 confidence: 1.0,
             }
         }
-        None if most == 0 => match last_asked(material, own, after) {
+        Back::Unseen(_) => Finding::Unknown {
+            why: format!(
+                "{wanted} were open again just before the end, whether to stay was not seen"
+            ),
+        },
+        // None, or for moments only.
+        Back::Never if most == 0 || most >= wanted => match last_asked(material, own, after) {
             Some(at) => Finding::AtLeast {
-                value_us: Micros::from(at.since(back)).0,
+                value_us: Micros::from(at.since(lifted)).0,
             },
             None => Finding::Unknown {
                 why: format!("none of {wanted} was open again, and nobody asked for one"),
             },
         },
-        None => Finding::Unknown {
+        Back::Never => Finding::Unknown {
             why: format!("{most} of {wanted} were open again, and perhaps no more were needed"),
         },
     };

@@ -659,6 +659,29 @@ fn nobody_waits_for_connections_that_nobody_asks_for() {
 }
 
 #[test]
+fn connections_that_are_closed_again_at_once_are_not_restored() {
+    let restored = |story: &Story| finding(story, Aspect::Restored);
+    let flapping = |until: u64| {
+        (31..until).fold(coming_back(std::iter::empty()), |story, second| {
+            (0..20).fold(story, |story, nth| {
+                let at = second * 1_000 + nth;
+                story.connection("s3", at, at + 50)
+            })
+        })
+    };
+    let value_us = 29_019_000;
+    assert_eq!(restored(&flapping(60)), Finding::AtLeast { value_us });
+    let at_last = (0..20).fold(flapping(40), |story, nth| {
+        story.connection("s3", 40_000 + nth, 60_000)
+    });
+    let found = restored(&at_last);
+    let Finding::Time { value_us, .. } = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(value_us, 10_019_000);
+}
+
+#[test]
 fn connections_from_before_an_outage_that_fail_after_it_are_dead_ones() {
     let story = |broken: u64| {
         let mut story = Story::new().healthy(0..60);
