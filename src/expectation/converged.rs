@@ -5,9 +5,14 @@
 //! newer one. Versions are compared as numbers where both are numbers, else as text.
 //!
 //! What the store holds is told from the writes that it carried out. A write of which nobody knows
-//! whether it was carried out proves nothing; two writes at the same time prove no order.
+//! whether it was carried out proves nothing; two writes at the same time prove no order; and a
+//! statement that changed no row wrote nothing, as one that is guarded against older versions.
+//!
+//! Versions that were accepted and stored before the first fault show nothing of the outage.
 
-use super::{Expectation, ExpectationDef, Judgement, Name, Names, Scope, names};
+use super::{
+    Expectation, ExpectationDef, Judgement, Name, Names, Scope, names, samples::SAMPLES_MIN,
+};
 use crate::{
     history::{Attempt, Operation, View, Window},
     input::{About, Fields, Key, Problems, Shape},
@@ -15,7 +20,11 @@ use crate::{
     scenario::Load,
     units::{Micros, format_duration},
 };
-use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 pub(super) const DEF: ExpectationDef = ExpectationDef {
     name: "converged",
@@ -29,8 +38,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             The versions that the load had accepted, against the writes that the store carried \
             out, both by captures.",
         doubt: "\
-            A write of which nobody knows whether it was carried out decides; or no versions \
-            were captured.",
+            A write of which nobody knows whether it was carried out decides; or fewer than three \
+            versions were accepted or stored after the first fault came into force.",
         mistakes: &["\
                 Versions are compared as numbers only where both are numbers; as text 10 comes \
                 before 9."],
@@ -285,6 +294,7 @@ impl Converged {
                 .iter()
                 .any(|one| **one == *attempt.operation)
                 || attempt.applied == Applied::No
+                || attempt.rows == Some(0)
             {
                 continue;
             }
@@ -303,6 +313,33 @@ impl Converged {
         writes
     }
 
+    /// How many versions an outage can have kept from the store: those that were accepted or stored
+    /// after it began.
+    fn exposed(&self, view: &View<'_>, until: Micros, writes: &Writes<'_>) -> u64 {
+        let armed = view.history.faults.iter().map(|span| span.armed).min();
+        let since = armed.unwrap_or_default();
+        let versions = |window: Window| {
+            let own = view.operations_in(&self.load, window).iter();
+            let captured = move |one: &Operation| {
+                let key = one.captured.get(&self.key)?.clone();
+                Some((key, one.captured.get(&self.version)?.clone()))
+            };
+            own.filter(|one| one.ended <= until && taken_in(view, one))
+                .filter_map(captured)
+                .collect::<BTreeSet<_>>()
+        };
+        let before = versions(Window::new(Micros::default(), since));
+        let met = versions(Window::new(since, until)).len();
+        let stored_late = before.iter().filter(|(key, version)| {
+            let fits = |write: &&Write<'_>| write.certain && write.version == version.as_str();
+            let own = self.places_of(key, writes);
+            let first = own.into_iter().flatten().filter(fits);
+            let first = first.map(|write| write.ended).min();
+            first.is_some_and(|at| at >= since)
+        });
+        (met + stored_late.count()) as u64
+    }
+
     fn key_of<'a>(&self, attempt: &'a Attempt) -> Option<&'a str> {
         match &self.stored_key {
             Some(name) => attempt.captured.get(name).map(String::as_str),
@@ -310,24 +347,33 @@ impl Converged {
         }
     }
 
-    /// What became of a key: under its name in the store, whatever bucket or path is before it.
-    /// Several objects of that name, or the same one in several stores, must agree.
-    fn fate_of(&self, key: &str, accepted: &str, writes: &Writes<'_>) -> Fate {
+    /// The writes of a key, place by place: under its name in the store, whatever bucket or path is
+    /// before it.
+    fn places_of<'b, 'a>(&self, key: &str, writes: &'b Writes<'a>) -> Vec<&'b Vec<Write<'a>>> {
         let name = self.object.replace("{key}", key);
         let behind = format!("/{name}");
         let own = |exact: bool| {
-            let fits = move |stored: &str, name: &str, behind: &str| {
-                (exact && stored == name) || (!exact && stored.ends_with(behind))
+            let fits = |stored: &str| match exact {
+                true => stored == name,
+                false => stored.ends_with(&behind),
             };
             let all = writes.iter();
-            all.filter(|((stored, _), _)| fits(stored, &name, &behind))
-                .map(|(_, list)| fate(accepted, list))
+            all.filter(|((stored, _), _)| fits(stored))
+                .map(|(_, list)| list)
                 .collect::<Vec<_>>()
         };
-        let mut fates = own(true);
-        if fates.is_empty() {
-            fates = own(false);
+        let places = own(true);
+        match places.is_empty() {
+            true => own(false),
+            false => places,
         }
+    }
+
+    /// What became of a key. Several objects of its name, or the same one in several stores, must
+    /// agree.
+    fn fate_of(&self, key: &str, accepted: &str, writes: &Writes<'_>) -> Fate {
+        let places = self.places_of(key, writes).into_iter();
+        let fates: Vec<Fate> = places.map(|list| fate(accepted, list)).collect();
         let places = fates.len();
         let good = |fate: &Fate| matches!(fate, Fate::Converged(_));
         let converged = fates.iter().filter(|fate| good(fate)).count();
@@ -406,6 +452,12 @@ impl Expectation for Converged {
                 self.load
             ));
         }
+        let exposed = self.exposed(view, since, &writes);
+        if exposed < SAMPLES_MIN {
+            return judgement.inconclusive(format!(
+                "{exposed} versions were accepted or stored after the first fault came into force, at least {SAMPLES_MIN} are needed"
+            ));
+        }
         judgement
     }
 
@@ -459,6 +511,7 @@ mod tests {
         Story::new()
             .healthy(0..60)
             .accepted(5_000, "7", "9")
+            .accepted(14_000, "7", "9.5")
             .accepted(15_000, "7", "10")
             .accepted(16_000, "8", "11")
             .attempts(puts)
@@ -479,6 +532,59 @@ mod tests {
             verdict.measured,
             "2 of 2 keys, the last 15.05s after the last fault"
         );
+    }
+
+    #[test]
+    fn what_was_accepted_and_stored_before_the_outage_shows_nothing_of_it() {
+        let judged = |accepted: &[(u64, &str)], stored: u64| {
+            let story = Story::new().healthy(0..60);
+            let story = accepted.iter().fold(story, |story, (at, version)| {
+                story.accepted(*at, "7", version)
+            });
+            let puts = (1u64..).zip(accepted);
+            let puts = puts.map(|(nth, (_, version))| put(stored + nth * 100, "7", version));
+            check(EXPECT, &story.attempts(puts))
+        };
+        let before = [(5_000, "1"), (5_100, "2"), (5_200, "3"), (5_300, "4")];
+        let verdict = judged(&before, 5_400);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        assert_eq!(
+            verdict.measured,
+            "1 of 1 keys, the last 0s after the last fault"
+        );
+        assert!(verdict.reason.unwrap().starts_with("0 versions were"));
+        // Accepted before it, and stored only while it lasted, or later.
+        assert_eq!(judged(&before, 12_000).status, Status::Pass);
+        assert_eq!(judged(&before, 55_000).status, Status::Fail);
+        // Accepted while it lasted.
+        let meanwhile = [(5_000, "1"), (15_000, "2"), (16_000, "3")];
+        assert_eq!(judged(&meanwhile, 31_000).status, Status::Pass);
+        assert_eq!(judged(&meanwhile[1..], 31_000).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_statement_that_changed_no_row_wrote_nothing() {
+        let stored = |rows: u64| {
+            check(
+                EXPECT,
+                &story([put(31_000, "8", "11"), put(31_000, "7", "10").rows(rows)]),
+            )
+        };
+        assert_eq!(stored(1).status, Status::Pass);
+        assert_eq!(stored(0).status, Status::Fail);
+        // A guard: an older version that comes late finds a newer one.
+        let guarded = |rows: u64| {
+            check(
+                EXPECT,
+                &story([
+                    put(31_000, "8", "11"),
+                    put(31_000, "7", "10").rows(1),
+                    put(32_000, "7", "9").rows(rows),
+                ]),
+            )
+        };
+        assert_eq!(guarded(0).status, Status::Pass);
+        assert_eq!(guarded(1).status, Status::Fail);
     }
 
     #[test]
