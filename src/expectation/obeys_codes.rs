@@ -4,15 +4,16 @@
 //! come back at once. Nothing on the wire says which client a connection belongs to, so the file
 //! says how many there are, and connects are counted against what they were allowed: each client
 //! may connect once; when a connection ends, its client may connect again as the code says. A
-//! connect that nobody was free to make is a breach, whoever made it. Only where fewer clients
-//! connect than the file says can a breach go unnoticed.
+//! connect that nobody was free to make is a breach, whoever made it. After codes from 4200 on as many
+//! connects must follow as there were closes, whoever makes them. Only where fewer clients connect than
+//! the file says, or others connect at that moment, can a breach go unnoticed.
 //!
 //! After [`OWN_ACCORD`] a client that was told to stay away may have been told otherwise, by its
 //! user or its app; `silent_for` says so of another time.
 
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, names, wire};
 use crate::{
-    history::{Attempt, View, Window},
+    history::{Attempt, NOTED_LATE, View, Window},
     input::{About, Fields, Key, Problems, Shape},
     protocol::{
         Protocol,
@@ -199,7 +200,10 @@ impl ObeysCodes {
         for (at, event) in &events {
             licences.release(*at);
             match event {
-                Event::Connect => self.connect(*at, &mut licences, &mut seen),
+                Event::Connect => {
+                    let is_late = is_freed_late(&events, *at);
+                    self.connect(*at, is_late, &mut licences, &mut seen);
+                }
                 Event::End(at, code) => {
                     let judged = view.contains(*at);
                     let Some((code, class)) = code else {
@@ -240,7 +244,9 @@ impl ObeysCodes {
         }
     }
 
-    fn connect(&self, at: Micros, licences: &mut Licences, seen: &mut Seen) {
+    /// A client connects. `is_freed_late`: another was free to do so, by a connection whose end was
+    /// noted only after that, as may be on a busy machine.
+    fn connect(&self, at: Micros, is_freed_late: bool, licences: &mut Licences, seen: &mut Seen) {
         if licences.free > 0 {
             licences.free -= 1;
         } else if let Some((_, (code, since))) = licences.barred.pop_first() {
@@ -253,7 +259,7 @@ impl ObeysCodes {
             seen.breaches.push(Breach {
                 at,
                 what: format!("connected {} after {code}", format_duration(pause)),
-                on_any_machine: pause < least,
+                on_any_machine: pause < least && !is_freed_late,
             });
         } else if seen.crowd.is_none() {
             seen.crowd = Some(at);
@@ -270,19 +276,25 @@ impl ObeysCodes {
         })
     }
 
-    /// After 4200 to 4299 somebody comes back.
+    /// After 4200 to 4299 somebody comes back: as many as were told so, whoever they are. Each connect
+    /// answers one close.
     fn comes_back(&self, view: &View<'_>, events: &[(Micros, Event)], seen: &mut Seen) {
+        let mut spent = 0;
         for (index, (at, event)) in events.iter().enumerate() {
             let Event::End(_, Some((code, Class::ReconnectAtOnce))) = event else {
                 continue;
             };
             let until = *at + self.at_once;
-            let mut after = events[index..].iter();
-            let back =
-                after.any(|(later, event)| matches!(event, Event::Connect) && *later <= until);
-            if !back && until <= view.history.end {
+            let from = index.max(spent);
+            let mut after = events[from..].iter();
+            let back = after.position(|(_, event)| matches!(event, Event::Connect));
+            let back = back.map(|place| from + place);
+            let back = back.filter(|place| events[*place].0 <= until);
+            if let Some(place) = back {
+                spent = place + 1;
+            } else if until <= view.history.end {
                 let within = format_duration(self.at_once);
-                let what = format!("nobody came back within {within} after {code}");
+                let what = format!("nobody more came back within {within} after {code}");
                 seen.breaches.push(Breach {
                     at: *at,
                     what,
@@ -321,6 +333,18 @@ impl ObeysCodes {
             }
         }
     }
+}
+
+/// Whether a connection after whose end a client may connect at once had ended when one did, and that
+/// was noted only some time later.
+fn is_freed_late(events: &[(Micros, Event)], connected: Micros) -> bool {
+    let frees = |code: &Option<(u16, Class)>| {
+        !matches!(code, Some((_, Class::DoNotReconnect | Class::BackOff)))
+    };
+    events.iter().any(|(_, event)| match event {
+        Event::End(at, code) => frees(code) && connected < *at && *at <= connected + NOTED_LATE,
+        Event::Connect => false,
+    })
 }
 
 /// The code with which a connection was refused or closed, where it is of a class.
@@ -490,12 +514,67 @@ mod tests {
         judged(
             &[(12_000, Some("4200")), (19_000, None)],
             Status::Fail,
-            "nobody came back within 5s",
+            "nobody more came back within 5s",
         );
         let mut tight: Vec<(u64, Option<&str>)> =
             (0..40).map(|n| (12_000 + 20 * n, Some("4200"))).collect();
         tight.push((12_900, None));
         judged(&tight, Status::Fail, "connects in one second");
+    }
+
+    #[test]
+    fn as_many_come_back_after_4200_as_were_told_to() {
+        let ten = EXPECT.replace("clients = 1", "clients = 10");
+        let told = |back: u64| {
+            let first = (0..10u64).map(|n| (5_000 + n, None));
+            let again = (0..back).map(|n| (12_500 + 20 * n, None));
+            let all: Vec<(u64, Option<&str>)> = first.chain(again).collect();
+            let closes = (1..=10u64).map(|n| {
+                let close = attempt("realtime", 12_000 + n, 12_000 + n).operation("Close");
+                close.on_connection(n).code("4200").hit()
+            });
+            check(&ten, &story(&all).attempts(closes))
+        };
+        let verdict = told(10);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        for back in [9, 1, 0] {
+            let verdict = told(back);
+            assert_eq!(verdict.status, Status::Fail, "{back}: {verdict:?}");
+            let breaches = format!("closed with a code, {} breaches", 10 - back);
+            assert!(verdict.measured.ends_with(&breaches), "{verdict:?}");
+        }
+        let late = story(&[
+            (12_000, Some("4200")),
+            (16_000, Some("4200")),
+            (18_000, None),
+        ]);
+        assert_eq!(check(EXPECT, &late).status, Status::Pass);
+        let once = story(&[
+            (12_000, Some("4200")),
+            (12_100, Some("4200")),
+            (18_000, None),
+        ]);
+        assert_eq!(check(EXPECT, &once).status, Status::Fail);
+    }
+
+    #[test]
+    fn whose_connection_was_noted_to_be_over_too_late_used_no_other_licence() {
+        let two = EXPECT.replace("clients = 1", "clients = 2");
+        let judged = |closed: u64| {
+            let other = |at: u64, n: u64| {
+                let one = attempt("realtime", at, at + 10).operation("Connect");
+                one.key("k").status(101).on_connection(n)
+            };
+            // One is told to stay away; the other loses its connection and makes a new one.
+            let mut story = Story::new()
+                .healthy(0..60)
+                .connection("realtime", 100, closed);
+            let barred = other(14_000, 1).code("4004").hit();
+            story = story.attempts([other(5_000, 100), barred, other(15_000, 3)]);
+            check(&two, &story.missed(15, "ask", 60)).status
+        };
+        assert_eq!(judged(15_100), Status::Inconclusive);
+        assert_eq!(judged(15_300), Status::Fail);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub const GAP_MAX: Duration = Duration::from_secs(60);
 
 /// How long before the end of an attempt was noted its client may have begun the next, if it had the
 /// answer: an error's body is short, and a busy machine wakes us late.
-pub(super) const NOTED_LATE: Duration = Duration::from_millis(250);
+pub const NOTED_LATE: Duration = Duration::from_millis(250);
 
 /// One logical request of the system to a dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,7 @@ mod writes;
 pub mod sample;
 
 pub use backlog::{BACKLOG_STEP, Drained};
-pub use call::{GAP_MAX, LogicalCall, calls};
+pub use call::{GAP_MAX, LogicalCall, NOTED_LATE, calls};
 pub use error::HistoryError;
 pub use index::{FaultSpan, History, Missed, PhaseSpan, UNLISTED_MAX, UnlistedHost};
 pub use ledger::{Account, Counts, Curve, Entry, Fate, Progress};
