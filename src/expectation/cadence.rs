@@ -1,7 +1,8 @@
 //! `cadence`: something arrives at a dependency at a steady beat: health checks every 10 s ± 2 s.
 //!
 //! The gaps before the first and after the last arrival count too: checks that never begin, or
-//! stop with the outage, are the ones that matter.
+//! stop with the outage, are the ones that matter. A gap that is too long counts as often as a request
+//! should have come in it: a share of the gaps is one of the time.
 
 use super::{
     Expectation, ExpectationDef, Judgement, Name, Names, Scope, names,
@@ -44,7 +45,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::optional(
             "at_least",
             Shape::Share,
-            "the share of the gaps that must keep to it (100%)",
+            "the share of the gaps that must keep to it, a long one counting as many as it should have been (100%)",
         ),
     ],
     parse,
@@ -113,6 +114,12 @@ impl Cadence {
         gaps
     }
 
+    /// How many gaps it should have been.
+    fn weight(&self, gap: &Gap) -> u64 {
+        let times = gap.length.as_secs_f64() / self.every.as_secs_f64();
+        (times.round() as u64).max(1)
+    }
+
     fn keeps(&self, gap: &Gap) -> bool {
         let longest = self.every + self.tolerance;
         let shortest = self.every.saturating_sub(self.tolerance);
@@ -134,7 +141,8 @@ impl Expectation for Cadence {
             .collect();
         let inner = gaps.iter().filter(|gap| gap.inner).count() as u64;
         let kept = told.iter().filter(|gap| self.keeps(gap)).count() as u64;
-        let count = told.len() as u64;
+        let broken = told.iter().filter(|gap| !self.keeps(gap));
+        let count = kept + broken.map(|gap| self.weight(gap)).sum::<u64>();
         let lengths = || gaps.iter().filter(|gap| gap.inner).map(|gap| gap.length);
         let measured = match (lengths().min(), lengths().max()) {
             (Some(shortest), Some(longest)) => format!(
@@ -234,6 +242,27 @@ mod tests {
             check(&most, &checks(&[4, 14, 27, 37, 47, 57])).status,
             Status::Pass
         );
+    }
+
+    #[test]
+    fn a_long_silence_is_more_than_one_gap_among_many() {
+        let expect = EXPECT.replace("10s", "1s").replace("2s", "500ms");
+        let most = format!("{expect}\nat_least = \"90%\"");
+        let silent = |from: u64, to: u64| {
+            let seconds: Vec<u64> = (0..60).filter(|at| !(from..to).contains(at)).collect();
+            check(&most, &checks(&seconds))
+        };
+        // Three seconds of silence in a minute.
+        let verdict = silent(30, 32);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert!(
+            verdict.measured.ends_with("(56 of 59) in bounds"),
+            "{verdict:?}"
+        );
+        for (from, to) in [(30, 60), (30, 50), (0, 30)] {
+            let verdict = silent(from, to);
+            assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        }
     }
 
     #[test]
