@@ -447,7 +447,7 @@ fn may_have_added(attempt: &Attempt) -> bool {
 
 /// Whether a capture is shown to be borne by a second attempt at the same thing: one bore it again
 /// whose first was not told, or, while answers were lost, the writes that bear it are as many as the
-/// operations that make one.
+/// operations that make one, and no more than these in the whole run: others come later.
 fn is_borne_again(
     view: &View<'_>,
     reference: &Reference,
@@ -501,10 +501,12 @@ fn is_borne_again(
         .iter()
         .filter(|span| span.index == TROUBLE);
     let mut lost = lost.map(|span| count(Some(Window::new(span.began, span.ended))));
-    lost.next().is_some_and(|(writes, operations)| {
+    let as_many = lost.next().is_some_and(|(writes, operations)| {
         let due = operations * each;
         writes > 0.0 && due * ONE_EACH <= writes && writes <= due
-    })
+    });
+    let (writes, operations) = count(None);
+    as_many && writes <= operations * each
 }
 
 /// Why what is tried again may have come unseen.
@@ -801,6 +803,40 @@ request = { method = "POST", path = "/orders" }
         let story = story.load("train", 0..60, 1, Outcome::Ok, 20);
         let found = of_story(&system, &story.attempts(charges.collect::<Vec<_>>()));
         let why = unknown(found);
+        assert!(why.contains("may be new for each attempt"), "{why}");
+    }
+
+    /// While answers are lost each operation makes one write, and another under a new name when that is
+    /// over.
+    #[test]
+    fn a_name_is_not_proven_where_there_are_more_writes_later() {
+        let system = SYSTEM.replace(
+            "order = \"header:x-order\", ",
+            "trace = \"header:x-trace\", ",
+        );
+        let read = |late: bool| {
+            let post = |began: u64, name: String| {
+                let one = attempt("payments", began, began + 20).operation("POST");
+                one.captured("trace", &name)
+            };
+            let charges = (0..60u64).flat_map(|nth| {
+                let began = nth * 1_000 + 100;
+                let first = post(began, format!("n-{nth}"));
+                if !(10..30).contains(&nth) {
+                    return vec![first];
+                }
+                let lost = first.hit().gave_up().applied(Applied::Yes);
+                let mut both = vec![lost];
+                both.extend(late.then(|| post(began + 25_000, format!("again-{nth}"))));
+                both
+            });
+            let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+            let story = story.load("train", 0..60, 1, Outcome::Ok, 20);
+            of_story(&system, &story.attempts(charges.collect::<Vec<_>>()))
+        };
+        let once = read(false);
+        assert!(matches!(&once, Doubling::Once { .. }), "{once:?}");
+        let why = unknown(read(true));
         assert!(why.contains("may be new for each attempt"), "{why}");
     }
 
