@@ -18,7 +18,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             stands for the pager, and names the dependency that failed.",
         evidence: "\
             Messages at a dependency with `upstream = \"embedded:sink\"`, from the arming of the \
-            first judged fault on.",
+            first judged fault on. Of what the sink refused nobody is told, but who sent it has \
+            said it.",
         doubt: "The fault never acted, or the phase is shorter than `within`.",
         mistakes: &[
             "\
@@ -103,7 +104,12 @@ fn holds(message: &Message, texts: &[String]) -> bool {
 
 fn shown(message: &Message) -> (Micros, String) {
     let body: String = message.body.chars().take(200).collect();
-    (message.at, format!("{}: {body}", message.request))
+    let refused = if message.taken {
+        ""
+    } else {
+        " (sent and refused)"
+    };
+    (message.at, format!("{}: {body}{refused}", message.request))
 }
 
 impl Alert {
@@ -128,11 +134,13 @@ impl Alert {
         let until = view.window().to.max(armed + self.within);
         let window = Window::new(armed, until.min(view.history.over()));
         let after: Vec<&&Message> = messages.iter().filter(|one| one.at >= armed).collect();
-        let first = after.iter().find(|one| self.right(one));
+        let said = after.iter().find(|one| self.right(one));
+        let first = after.iter().find(|one| self.right(one) && one.taken);
         let took = first.map(|one| one.at.since(armed));
-        let measured = match took {
-            Some(took) => format!("told after {}", format_duration(took)),
-            None => format!("{} messages, none of them right", after.len()),
+        let measured = match (took, said) {
+            (Some(took), _) => format!("told after {}", format_duration(took)),
+            (None, Some(_)) => format!("{} messages, those that are right refused", after.len()),
+            (None, None) => format!("{} messages, none of them right", after.len()),
         };
         let judgement = Judgement::new(window, after.len() as u64, measured);
         let wrong: Vec<_> = after
@@ -145,13 +153,15 @@ impl Alert {
                 .with(wrong.iter().map(|one| shown(one)));
         }
         let within = format_duration(self.within);
-        match took {
-            Some(took) if took < self.not_before => judgement
+        if let Some(said) = said.filter(|one| one.at.since(armed) < self.not_before) {
+            return judgement
                 .fail(format!(
                     "it was said before it could be known, which is after {}",
                     format_duration(self.not_before)
                 ))
-                .with(first.map(|one| shown(one))),
+                .with([shown(said)]);
+        }
+        match took {
             Some(took) if took <= self.within => judgement.with(first.map(|one| shown(one))),
             Some(_) => judgement
                 .fail(format!("nothing right came within {within}"))
@@ -265,6 +275,31 @@ mod tests {
         ] {
             assert_eq!(check(EXPECT, &late).status, Status::Fail);
         }
+    }
+
+    #[test]
+    fn what_the_sink_refused_told_nobody() {
+        let refused = story().message(12_000, "s3 is down").refused();
+        let verdict = check(EXPECT, &refused);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert_eq!(verdict.measured, "1 messages, those that are right refused");
+        let said = &verdict.evidence[0].what;
+        assert_eq!(said, "POST /alerts: s3 is down (sent and refused)");
+        // Whoever sends it again until it is taken tells somebody then.
+        let again = refused.clone().message(14_000, "s3 is down");
+        let verdict = check(EXPECT, &again);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+        assert_eq!(verdict.measured, "told after 4s");
+        let late = refused.message(25_001, "s3 is down");
+        assert_eq!(check(EXPECT, &late).status, Status::Fail);
+        // A guess is one, and a wrong name is wrong, whoever hears of it.
+        let expect = format!("{EXPECT}\nnot_before = \"2s\"");
+        let guessed = story().message(10_500, "s3 is down").refused();
+        let guessed = guessed.message(13_000, "s3 is down");
+        assert_eq!(check(&expect, &guessed).status, Status::Fail);
+        let wrong = story().message(12_000, "the website").refused();
+        let wrong = wrong.message(13_000, "s3 is down");
+        assert_eq!(check(EXPECT, &wrong).status, Status::Fail);
     }
 
     #[test]
