@@ -620,6 +620,24 @@ pub(crate) mod tests {
         };
         assert_eq!(of(&not_reached, &[]), Status::Pass);
         assert_eq!(of(&not_reached, &[Found::Failed]), Status::Inconclusive);
+        // That a load bears one trouble does not say that it bears another.
+        let in_one = |uses: bool, met: Met| {
+            let add = move |matrix: &mut Matrix| {
+                let one = Cell {
+                    uses,
+                    ..cell("train", met, 0)
+                };
+                matrix.trials.push(trial("s3", Kind::Hang, vec![one]));
+            };
+            let both = [Found::Failed, Found::Wedged];
+            both.map(|found| of(&add, &[found]))
+        };
+        let (pass, open) = (Status::Pass, Status::Inconclusive);
+        assert_eq!(in_one(true, Met::Answered), [pass, pass]);
+        assert_eq!(in_one(true, Met::TooFew), [open, pass]);
+        assert_eq!(in_one(true, Met::NotReached), [open, pass]);
+        assert_eq!(in_one(false, Met::TooFew), [pass, pass]);
+        assert_eq!(in_one(true, Met::Failed), [Status::Fail, pass]);
     }
 
     #[test]

@@ -93,8 +93,8 @@ impl Matrix {
     }
 
     /// Whether what must not be found may be where nobody saw: in a trial that could have been made,
-    /// after one that was not watched to its end, behind lost answers that nobody could count, or in
-    /// what a load uses and no trial showed.
+    /// after one that was not watched to its end, behind lost answers that nobody could count, in what
+    /// a load uses and no trial showed, or, of what fails, in any trial that did not show it.
     fn is_left_open(&self) -> bool {
         if self.fail_on.is_empty() {
             return false;
@@ -117,8 +117,19 @@ impl Matrix {
         };
         let uses = self.reference.iter().flat_map(|one| &one.uses);
         let mut uses = uses.filter(|one| one.is_use());
-        self.trials.iter().any(is_due) || was_not_watched || was_not_counted || uses.any(is_silent)
+        self.trials.iter().any(is_due)
+            || was_not_watched
+            || was_not_counted
+            || uses.any(is_silent)
+            || (self.fail_on.contains(&Found::Failed) && self.trials.iter().any(is_missed))
     }
+}
+
+/// Whether a trial of one trouble shows nothing of a load that uses the dependency.
+fn is_missed(trial: &Trial) -> bool {
+    let cells = trial.tried().filter(|_| trial.aim.beside.is_none());
+    let mut cells = cells.into_iter().flat_map(|tried| &tried.cells);
+    cells.any(|cell| cell.uses && matches!(cell.met, Met::TooFew | Met::NotReached))
 }
 
 /// What a trial is of.
