@@ -22,9 +22,14 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             The attempts at the proxy that make up one call: by the client's own id where it \
             sends one, else by what is asked, put together in time.",
         doubt: "\
-            Fewer than `min_calls` calls. Where the client sends no id a failure may be \
-            independent requests for one thing, and is then inconclusive.",
-        mistakes: &["It counts attempts and not retries: one try and two retries are 3."],
+            Fewer than `min_calls` calls that the client gave up. Where it sends no id a failure \
+            may be independent requests for one thing, and is then inconclusive.",
+        mistakes: &[
+            "It counts attempts and not retries: one try and two retries are 3.",
+            "\
+                Only calls that fail to the end show how often a client tries: under a fault that \
+                merely delays, or that the next attempt is spared, they are answered before.",
+        ],
         related: &["amplification", "back-off", "gives-up"],
     },
     example: "[[expect]]\nid      = \"ADA-2\"\nthat    = \"the object store is not hammered\"\nkind    = \"attempts\"\non      = \"object-store\"\nat_most = 3\n",
@@ -52,7 +57,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::optional(
             "min_calls",
             Shape::Integer(1, 1_000_000),
-            "fewer telling calls show nothing (3)",
+            "fewer calls that were given up, or that broke the bound, show nothing (3)",
         ),
     ],
     parse,
@@ -119,17 +124,32 @@ impl Attempts {
         hit.call.by_sdk_id && hit.attempts.len() as u64 > count
     }
 
-    /// Whether a call broke the bound; `None` where it was cut short before that could be told.
-    /// With `exactly`, a call that was answered before is no sign of a wrong number.
+    /// Whether a call broke the bound; `None` where it was cut short before that could be told, or
+    /// answered: how often it would have been tried nobody knows.
     fn broke(&self, hit: &Hit<'_>) -> Option<bool> {
         let count = hit.attempts.len() as u64;
         match self.bound {
             Bound::AtMost(most) | Bound::Exactly(most) if count > most => Some(true),
-            _ if hit.cut_short() => None,
+            _ if hit.cut_short() || hit.call.settled => None,
             Bound::AtMost(_) => Some(false),
-            Bound::Exactly(_) if hit.call.settled => None,
             Bound::Exactly(exactly) => Some(count != exactly),
         }
+    }
+
+    /// Why the calls that tell something are too few, if they are.
+    fn too_few(&self, told: usize, hits: &[Hit<'_>]) -> Option<String> {
+        let (told, needed) = (told as u64, self.min_calls);
+        if hits.is_empty() || told >= needed {
+            return calls::too_few(told, hits.len(), needed);
+        }
+        let cut = hits.iter().filter(|hit| hit.cut_short()).count();
+        let answered = hits
+            .iter()
+            .filter(|hit| !hit.cut_short() && hit.call.settled);
+        Some(format!(
+            "{told} calls were tried until they were given up, at least {needed} are needed; {} were answered before, and {cut} still open when their fault was lifted",
+            answered.count()
+        ))
     }
 }
 
@@ -162,7 +182,7 @@ impl Expectation for Attempts {
                 told.len()
             ))
         } else {
-            match calls::too_few(told.len() as u64, hits.len(), self.min_calls) {
+            match self.too_few(told.len(), &hits) {
                 Some(why) => judgement.inconclusive(why),
                 None => judgement,
             }
@@ -253,6 +273,40 @@ mod tests {
         for (attempts, status) in [(1, Status::Fail), (2, Status::Pass), (3, Status::Fail)] {
             assert_eq!(check(expect, &story(attempts)).status, status, "{attempts}");
         }
+    }
+
+    /// Thirty calls of so many attempts, the last of which is answered.
+    fn answered(attempts: u32) -> Story {
+        let calls = (0..30u64).flat_map(|call| {
+            (1..=attempts).map(move |number| {
+                let began = 11_000 + call * 500 + u64::from(number) * 50;
+                let one = attempt("s3", began, began + 40).hit();
+                let one = one.sdk(&format!("answered-{call}"), number);
+                if number < attempts {
+                    one.status(500)
+                } else {
+                    one
+                }
+            })
+        });
+        Story::new().healthy(0..30).attempts(calls)
+    }
+
+    #[test]
+    fn a_call_that_is_answered_shows_no_bound() {
+        for attempts in 1..=3 {
+            let verdict = check(AT_MOST, &answered(attempts));
+            assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+            let reason = verdict.reason.expect("a reason");
+            assert!(reason.starts_with("0 calls were tried until"), "{reason}");
+            assert!(reason.contains("30 were answered before"), "{reason}");
+        }
+        assert_eq!(check(AT_MOST, &answered(4)).status, Status::Fail);
+        // Three that were given up show it.
+        let given_up = story(3).observations;
+        let mut both = answered(2);
+        both.observations.extend(given_up);
+        assert_eq!(check(AT_MOST, &both).status, Status::Pass);
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             "\
                 `attempt_within` bounds one attempt; three attempts of 5 s are a call of 15 s and \
                 more.",
+            "\
+                A call that is answered in time is over in time: a fault that merely delays shows \
+                no time-out.",
         ],
         related: &["attempts", "latency", "hang", "no-accept"],
     },
