@@ -8,6 +8,7 @@
 use super::{
     Expectation, ExpectationDef, Judgement, Names, Scope,
     ledgers::{CLASS, LEDGER, Work, nobody_asked_again, shown, shows_nothing},
+    samples::SAMPLES_MIN,
 };
 use crate::{
     history::{Entry, Fate, View},
@@ -26,7 +27,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             refused.",
         doubt: "\
             Nobody knows whether a second request was carried out, or the run was not watched to \
-            its end; or the load asks `again`, and nobody was refused and then taken in.",
+            its end; or of the work meant nothing was delivered that could have been so twice; or \
+            the load asks `again`, and nobody was refused and then taken in.",
         mistakes: &["\
                 Attempts that never reached the dependency are no deliveries; `applied` of the \
                 ledger says what counts."],
@@ -81,6 +83,7 @@ impl Expectation for NoDuplicates {
         let unasked = |entry: &&Entry<'_>| entry.fate == Fate::Unexpected && self.work.has(None);
         entries.extend(account.entries.iter().filter(unasked));
         let delivered: u64 = entries.iter().map(|one| one.delivered.len() as u64).sum();
+        let unchanged: u64 = entries.iter().map(|one| one.unchanged as u64).sum();
         let extra: u64 = entries.iter().map(|one| one.extra as u64).sum();
         let most: u64 = entries.iter().map(|one| beyond(one) as u64).sum();
         let accepted: u64 = entries.iter().map(|one| one.accepted as u64).sum();
@@ -104,6 +107,11 @@ impl Expectation for NoDuplicates {
             judgement.inconclusive(format!(
                 "more may have come unseen: {}",
                 account.unsettled.join("; ")
+            ))
+        } else if delivered + unchanged < SAMPLES_MIN {
+            judgement.inconclusive(format!(
+                "{} of the work meant were delivered, at least {SAMPLES_MIN} are needed",
+                delivered + unchanged
             ))
         } else if let Some(why) = nobody_asked_again(view, &account, &entries) {
             judgement.inconclusive(why)
@@ -154,7 +162,7 @@ impl Expectation for NoDuplicates {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, check_of};
+    use super::super::testing::{check, check_during, check_of};
     use crate::{
         expectation::Status,
         history::{
@@ -199,6 +207,31 @@ mod tests {
         assert_eq!(check(&tolerated, &twice).status, Status::Pass);
         let unasked = story().delivery(20_000, "x").delivery(21_000, "x");
         assert_eq!(check(WORK, &unasked).status, Status::Fail);
+    }
+
+    #[test]
+    fn work_of_which_nothing_was_delivered_could_not_be_delivered_twice() {
+        // Work that was accepted while the outage lasted, of which so much was delivered so often.
+        let judged = |count: u64, times: u64| {
+            let story = Story::new().load("ask", 0..60, 20, Outcome::Ok, 20);
+            let work = |story: Story, id: u64| {
+                let name = id.to_string();
+                let story = story.work(id * 1_000, &name, Outcome::Ok);
+                let often = match id {
+                    0..10 => 1,
+                    id if id < 10 + count => times,
+                    _ => 0,
+                };
+                let at = id * 1_000 + 200;
+                (0..often).fold(story, |story, nth| story.delivery(at + nth * 50, &name))
+            };
+            let story = (0..30).fold(story, work).watched(60_000);
+            check_during(WORK, &story, vec![1]).status
+        };
+        assert_eq!(judged(0, 0), Status::Inconclusive);
+        assert_eq!(judged(2, 1), Status::Inconclusive);
+        assert_eq!(judged(3, 1), Status::Pass);
+        assert_eq!(judged(1, 2), Status::Fail);
     }
 
     #[test]
