@@ -329,10 +329,26 @@ mod tests {
                 let one = attempt("s3", at, at + 10).operation("PostObject").hit();
                 let one = one.gave_up().applied(Applied::Unknown);
                 let id = format!("bucket/{call}");
-                story.attempt(if by_id { one.sdk(&id, 1) } else { one.key(&id) })
+                let one = one.key(&id);
+                story.attempt(if by_id { one.sdk(&id, 1) } else { one })
             })
         };
         is("repeats_unsafe = false", &broken(true), Status::Pass);
+        // The same under an id of its own, as who repeats it himself does.
+        let anew = |key: &str| {
+            let again = attempt("s3", 14_500, 14_520).operation("PostObject");
+            broken(true).attempt(again.key(key).sdk("another", 1))
+        };
+        let denied = "repeats_unsafe = false";
+        is(denied, &anew("bucket/2"), Status::Inconclusive);
+        is(denied, &anew("bucket/another"), Status::Pass);
+        let known = broken(true).attempt(
+            attempt("s3", 14_500, 14_520)
+                .operation("PostObject")
+                .key("bucket/2")
+                .sdk("bucket/2", 2),
+        );
+        is(denied, &known, Status::Fail);
         is(
             "repeats_unsafe = false",
             &broken(false),

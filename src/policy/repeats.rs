@@ -8,7 +8,7 @@ use super::{
     samples::SAMPLES_MIN,
 };
 use crate::{
-    history::{Attempt, AttemptEnd, LogicalCall},
+    history::{Attempt, AttemptEnd, GAP_MAX, LogicalCall, NOTED_LATE},
     protocol::{Applied, Protocol},
     units::Micros,
 };
@@ -24,6 +24,8 @@ pub(super) const DEF: ClaimDef = ClaimDef {
 struct Count {
     part: u64,
     whole: u64,
+    /// How many that were not were followed by a call for the same thing under another id.
+    alike: u64,
     window: (Micros, Micros),
     by_id: bool,
 }
@@ -41,7 +43,9 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
             let attempt = &attempts[*index as usize];
             let again = place + 1 < call.attempts.len();
             if protocol.adds(&attempt.operation) && is_ambiguous(attempt) {
-                count(&mut twice, attempt, call, again);
+                let own = count(&mut twice, attempt, call, again);
+                let is_alike = !again && call.by_sdk_id && is_asked_anew(attempts, attempt);
+                own.alike += u64::from(is_alike);
             }
             if call.by_sdk_id && is_refused(attempt) {
                 count(&mut refused, attempt, call, again);
@@ -75,6 +79,22 @@ fn is_ambiguous(attempt: &Attempt) -> bool {
     attempt.failed() && attempt.end != AttemptEnd::Unfinished && attempt.applied != Applied::No
 }
 
+/// Whether the same was asked under another id soon after an attempt: ids say which attempts are one
+/// call, and not that two calls are not one wish. `attempts` are in the order they began.
+fn is_asked_anew(attempts: &[Attempt], before: &Attempt) -> bool {
+    let over = before.waited_from().0;
+    let like = |one: &Attempt| {
+        (&one.operation, &one.key, &one.captured)
+            == (&before.operation, &before.key, &before.captured)
+    };
+    let first = attempts.partition_point(|one| one.began <= before.began);
+    let later = attempts[first..].iter();
+    later
+        .take_while(|one| one.began <= before.ended + GAP_MAX)
+        .filter(|one| one.began + NOTED_LATE >= over)
+        .any(|one| one.call != before.call && like(one))
+}
+
 /// Answers that another try does mend, or may: with new credentials (401, 407), on a new connection
 /// (408), after a conflict (409), outside early data (425) (RFC 9110, 15.5; RFC 8470, 5.2).
 const MENDED: &[u16] = &[401, 407, 408, 409, 425];
@@ -85,17 +105,18 @@ fn is_refused(attempt: &Attempt) -> bool {
     attempt.settled() && attempt.status.is_some_and(is_final)
 }
 
-fn count(
-    counts: &mut BTreeMap<Arc<str>, Count>,
+fn count<'a>(
+    counts: &'a mut BTreeMap<Arc<str>, Count>,
     attempt: &Attempt,
     call: &LogicalCall,
     again: bool,
-) {
+) -> &'a mut Count {
     let own = counts
         .entry(Arc::clone(&attempt.operation))
         .or_insert(Count {
             part: 0,
             whole: 0,
+            alike: 0,
             window: (attempt.began, attempt.ended),
             by_id: true,
         });
@@ -103,6 +124,7 @@ fn count(
     own.part += u64::from(again);
     own.window.1 = own.window.1.max(attempt.ended);
     own.by_id &= call.by_sdk_id;
+    own
 }
 
 fn finding(count: &Count, aspect: Aspect, protocol: Protocol) -> Finding {
@@ -115,6 +137,12 @@ fn finding(count: &Count, aspect: Aspect, protocol: Protocol) -> Finding {
     if count.whole < SAMPLES_MIN {
         let whole = count.whole;
         return unknown(format!("seen {whole} times of at least {SAMPLES_MIN}"));
+    }
+    if count.part == 0 && count.alike > 0 {
+        return unknown(format!(
+            "none of {} was repeated under its own id, and {} were followed by a call for the same thing under another, which may be a repetition",
+            count.whole, count.alike
+        ));
     }
     Finding::Does {
         does: count.part > 0,
