@@ -100,6 +100,16 @@ impl Memory {
             .filter(|gauge| gauge.measure == Measure::Memory && gauge.value.is_some())
             .map(|gauge| Arc::clone(&gauge.of))
             .collect();
+        let windows = view.windows();
+        let has_run = |name: &str| {
+            let spans = windows.iter().map(|window| view.running(name, *window));
+            let mut spans = spans.flatten();
+            spans.any(|span| span.length() > UNMEASURED_MAX)
+        };
+        let events = view.history.processes.iter();
+        let started = events.filter(|event| event.event == "started");
+        let ran = started.filter(|event| has_run(&event.instance));
+        all.extend(ran.map(|event| Arc::clone(&event.instance)));
         all.sort();
         all.dedup();
         all
@@ -298,6 +308,26 @@ mod tests {
         }
         let standby = format!("{AT_MOST}\ninstance = \"standby\"");
         assert_eq!(check(&standby, &growing(1.0)).status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn an_instance_that_ran_and_was_never_measured_shows_no_bound_of_every_one() {
+        let both = |started: u64| {
+            let story = growing(1.0).process(0, "primary", "started", true);
+            story.process(started, "standby", "started", true)
+        };
+        let verdict = check(AT_MOST, &both(0));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.expect("a reason");
+        assert!(reason.contains("`standby` was not measured"), "{reason}");
+        let measured = (0..30).fold(both(0), |story, second| {
+            story.gauge(second * 1_000 + 400, Measure::Memory, "standby", Some(MIB))
+        });
+        assert_eq!(check(AT_MOST, &measured).status, Status::Pass);
+        let primary = format!("{AT_MOST}\ninstance = \"primary\"");
+        assert_eq!(check(&primary, &both(0)).status, Status::Pass);
+        // One that is started only later takes nothing now.
+        assert_eq!(check(AT_MOST, &both(40_000)).status, Status::Pass);
     }
 
     #[test]
