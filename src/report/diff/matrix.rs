@@ -222,15 +222,16 @@ fn of_trial<'a>(before: &Trial, after: &Trial, noise: f64) -> Vec<(&'a str, Foun
     found
 }
 
-/// What the clients of the dependency in trouble do. A matrix that keeps nothing of it but how long
-/// they wait is compared by that.
+/// What the clients of the dependency in trouble do: what only one of two matrices shows is said. Where
+/// one keeps nothing of it but how long they wait they are compared by that.
 fn clients(of: &str, old: &Tried, new: &Tried, unlike: Option<&String>, noise: f64) -> Vec<Found> {
-    if !old.claims.is_empty() && !new.claims.is_empty() {
-        return of_claims((&old.claims, &new.claims), noise, unlike);
+    let mut found = of_claims((&old.claims, &new.claims), noise, unlike);
+    let (before, after) = (old.waited_us, new.waited_us);
+    let is_either = (before.is_some() && after.is_some()) || found.is_empty();
+    if is_either && (old.claims.is_empty() || new.claims.is_empty()) {
+        found.extend(waits(of, before, after, unlike, noise));
     }
-    waits(of, old.waited_us, new.waited_us, unlike, noise)
-        .into_iter()
-        .collect()
+    found
 }
 
 /// How long clients wait for a first byte, the shortest and the longest of each matrix.
@@ -360,7 +361,7 @@ fn met(old: &Cell, new: &Cell) -> (String, String, Verdict) {
         (Some(_), Some(_)) => Verdict::Fact(Change::NoChange, None),
         (None, None) => Verdict::Fact(Change::NoChange, None),
         (Some(_), None) => Verdict::unknown("the new matrix does not show it"),
-        (None, Some(3)) => Verdict::unknown("it was not shown before, and fails now"),
+        (None, Some(2 | 3)) => Verdict::unknown("it was not shown before, and fails now"),
         (None, Some(_)) => Verdict::Fact(Change::NoChange, None),
     };
     let said = super::super::matrix::met;
@@ -571,6 +572,17 @@ mod tests {
     #[test]
     fn what_was_shown_and_is_not_shown_now_cannot_be_told() {
         let hidden = changed(Kind::Slow, |tried| tried.cells[0].met = Met::NotReached);
+        // What was not shown before, and is well now, is no worse; but what is not well may be.
+        for (met, outcome) in [
+            (Met::Answered, Outcome::NoRegression),
+            (Met::Degraded, Outcome::NoRegression),
+            (Met::Held, Outcome::CannotBeTold),
+            (Met::Failed, Outcome::CannotBeTold),
+        ] {
+            let shown = changed(Kind::Slow, |tried| tried.cells[0].met = met);
+            let diff = compared(&hidden, &shown);
+            assert_eq!(diff.outcome, outcome, "{met:?} {:?}", diff.untold);
+        }
         let diff = compared(&sample(), &hidden);
         assert_eq!(diff.outcome, Outcome::CannotBeTold, "{diff:#?}");
         assert_eq!(diff.untold, ["of 1 cell it cannot be told"]);
@@ -704,6 +716,10 @@ mod tests {
         let (found, outcome) = rows(&was, &is);
         assert_eq!(found, [Change::Changed, Change::Changed]);
         assert_eq!(outcome, Outcome::Regression);
+        // What only one of them shows is no change, and is not left unsaid.
+        let open = Change::CannotBeTold;
+        assert_eq!(rows(&was, &sample()).0, [open, open]);
+        assert_eq!(rows(&sample(), &was).0, [open, open]);
         // Of matrices that keep no claims, by the times alone.
         let waits = |low: u64, high: u64| {
             changed(Kind::Hang, |tried| {
