@@ -597,6 +597,39 @@ fn who_looks_sees_calls_faults_and_what_changes() {
 }
 
 #[test]
+fn hosts_that_are_wired_into_a_program_are_led_to_their_dependency() {
+    let hosts = "protocol = \"http\"\nhosts    = [\"api.example.test\"]";
+    let system = SYSTEM.replacen("protocol = \"http\"", hosts, 1);
+    let bench = Bench::new(&system, &[]);
+    let about = bench.done("GET", "/api/v1", "");
+    let proxy = about["forward_proxy"]
+        .as_str()
+        .and_then(|url| url.strip_prefix("http://"));
+    let proxy: SocketAddr = proxy.and_then(|at| at.parse().ok()).expect("its address");
+    assert!(proxy.ip().is_loopback());
+    bench.done(
+        "POST",
+        "/api/v1/faults",
+        r#"{"on":"pager","kind":"error","status":503,"when":{"path":"/refused"},"ttl":"1m"}"#,
+    );
+    for (url, expected) in [
+        ("http://api.example.test/alerts", 204),
+        ("http://api.example.test/refused", 503),
+        ("http://elsewhere.example.test/alerts", 403),
+    ] {
+        assert_eq!(status(proxy, url), expected, "{url}");
+    }
+    let outcomes = eventually("both calls are seen", || {
+        let calls = bench.done("GET", "/api/v1/calls?dependency=pager", "");
+        let calls = calls["calls"].as_array().expect("a list").clone();
+        (calls.len() == 2).then(|| calls.iter().map(|call| call["outcome"].clone()).collect())
+    });
+    let outcomes: Vec<Value> = outcomes;
+    assert_eq!(outcomes, ["refused", "ok"]);
+    assert!(bench.folder.path().join("runs/ca.pem").exists());
+}
+
+#[test]
 fn a_fault_that_is_over_at_once_was_placed_all_the_same() {
     let bench = Bench::new(SYSTEM, &[]);
     thread::scope(|scope| {

@@ -73,6 +73,9 @@ impl Standing {
         };
         let proxy = Proxy::start(config, switch, ground.recorder.clone())
             .map_err(|error| stage::listening(&what, error))?;
+        if !dependency.hosts.is_empty() && dependency.upstream == Upstream::Embedded("sink") {
+            proxy.offer_http2();
+        }
         Ok(Self {
             proxy,
             #[cfg(feature = "demo")]

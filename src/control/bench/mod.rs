@@ -21,7 +21,7 @@ use crate::{
     fault::{Active, FaultId, FaultSet, Memory, Switch},
     history::{Observation, Recorder},
     protocol::Protocol,
-    proxy::tls::Authority,
+    proxy::{ForwardProxy, Route, tls::Authority},
     run::{Ground, RunError, Standing},
     scenario::{self, System, Upstream},
     seed::Seed,
@@ -34,6 +34,7 @@ use problem::{Failure, Why};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -68,6 +69,8 @@ pub(crate) struct Bench {
     /// Whether a dependency may listen where others than this machine reach it.
     is_open: bool,
     state: Mutex<State>,
+    /// What leads to the dependencies of the file that list hosts.
+    forward_proxy: Mutex<Option<ForwardProxy>>,
     window: Mutex<Window>,
     /// The first fault to end may be another one now.
     due: Notify,
@@ -159,6 +162,7 @@ impl Bench {
             system: setup.system,
             is_open: setup.is_open,
             state: Mutex::default(),
+            forward_proxy: Mutex::default(),
             window: Mutex::default(),
             due: Notify::new(),
             changes: watch::Sender::new(0),
@@ -169,13 +173,12 @@ impl Bench {
             for index in 0..system.dependencies.len() {
                 bench.stand_of_file(system, index, tell)?;
             }
+            bench.open_forward_proxy(system, tell)?;
         }
         bench
             .tasks
             .spawn(Arc::clone(&bench).observe(setup.observations));
-        bench
-            .tasks
-            .spawn(Arc::clone(&bench).expire(tell.clone()));
+        bench.tasks.spawn(Arc::clone(&bench).expire(tell.clone()));
         bench.tasks.close();
         Ok(bench)
     }
@@ -206,6 +209,38 @@ impl Bench {
             }
             Err(error) => Err(io::Error::other(error.to_string())),
         }
+    }
+
+    /// Has a forward proxy lead to the dependencies that list hosts, for whoever is told to use it.
+    fn open_forward_proxy(&self, system: &System, tell: &Tell) -> io::Result<()> {
+        let state = self.state.lock();
+        let each = state.dependencies.values();
+        let standing = each.filter_map(|one| Some((one.spec(), one.standing.as_ref()?.address())));
+        let routes: Vec<Route> = standing
+            .flat_map(|(spec, to)| {
+                let hosts = spec.hosts.iter().cloned();
+                hosts.map(move |host| Route { host, to })
+            })
+            .collect();
+        drop(state);
+        if routes.is_empty() {
+            return Ok(());
+        }
+        let proxy = ForwardProxy::start(routes, system.unlisted, self.ground.recorder.clone())?;
+        tell.info(format_args!(
+            "the forward proxy, for HTTP_PROXY and HTTPS_PROXY: http://{}",
+            proxy.address()
+        ));
+        *self.forward_proxy.lock() = Some(proxy);
+        Ok(())
+    }
+
+    /// Where the forward proxy listens, if any dependency lists hosts.
+    pub(crate) fn forward_proxy(&self) -> Option<SocketAddr> {
+        self.forward_proxy
+            .lock()
+            .as_ref()
+            .map(ForwardProxy::address)
     }
 
     /// Now, on the server's clock.
@@ -722,6 +757,10 @@ impl Bench {
             let all = state.dependencies.values_mut();
             all.filter_map(|one| one.standing.take()).collect()
         };
+        let forward_proxy = self.forward_proxy.lock().take();
+        if let Some(proxy) = forward_proxy {
+            proxy.stop().await;
+        }
         futures_util::future::join_all(standing.into_iter().map(Standing::stop)).await;
         self.stopping.cancel();
         self.tasks.wait().await;
@@ -730,6 +769,7 @@ impl Bench {
     /// Ends what goes on by itself, without waiting.
     pub(crate) fn abandon(&self) {
         self.stopping.cancel();
+        *self.forward_proxy.lock() = None;
         let mut state = self.state.lock();
         state.is_closed = true;
         for one in state.dependencies.values_mut() {
@@ -964,10 +1004,7 @@ mod tests {
         input::{Problems, Source},
         scenario::system_from_text,
     };
-    use std::{
-        net::{SocketAddr, TcpListener},
-        path::PathBuf,
-    };
+    use std::{net::TcpListener, path::PathBuf};
 
     /// A bench on which `fixed` listens at a fixed address, and `free` wherever it may.
     fn bench(tell: &Tell) -> (Arc<Bench>, SocketAddr) {
@@ -1036,7 +1073,9 @@ mod tests {
             }
         };
         let within = Duration::from_secs(20);
-        tokio::time::timeout(within, stands).await.expect("it stands");
+        tokio::time::timeout(within, stands)
+            .await
+            .expect("it stands");
         bench.stop().await;
     }
 
@@ -1047,7 +1086,9 @@ mod tests {
         let node = |said: &str| Node::read(said.as_bytes()).expect("it is JSON");
         let fault = placed(&bench, r#""free""#).expect("it stands");
         assert_eq!((fault.id, fault.kind), (1, "hang"));
-        let renewed = bench.renew(1, &node(r#"{"ttl":"50s"}"#)).expect("more time");
+        let renewed = bench
+            .renew(1, &node(r#"{"ttl":"50s"}"#))
+            .expect("more time");
         assert!(renewed.ends_in_ms > fault.ends_in_ms, "{renewed:?}");
         let made = node(r#"{"name":"made","protocol":"tcp","upstream":"127.0.0.1:1"}"#);
         let made = bench.make(&made).expect("it is made");

@@ -347,6 +347,7 @@ impl Api {
             "uptime_ms": millis(self.bench.now()),
             "system": system.map(|system| system.name.clone()),
             "scenarios": self.runs.has_scenarios(),
+            "forward_proxy": self.bench.forward_proxy().map(|at| format!("http://{at}")),
             "limits": {
                 "dependencies": DEPENDENCIES_MAX,
                 "faults": FAULTS_MAX,

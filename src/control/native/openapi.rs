@@ -231,6 +231,7 @@ fn general() -> Value {
             "uptime_ms": number(),
             "system": or_null("string"),
             "scenarios": { "type": "boolean" },
+            "forward_proxy": or_null("string"),
             "limits": { "type": "object", "additionalProperties": count() },
         })),
         "Kinds": object(json!({
