@@ -619,12 +619,12 @@ fn hosts_that_are_wired_into_a_program_are_led_to_their_dependency() {
     ] {
         assert_eq!(status(proxy, url), expected, "{url}");
     }
-    let outcomes = eventually("both calls are seen", || {
+    let calls = eventually("both calls are seen", || {
         let calls = bench.done("GET", "/api/v1/calls?dependency=pager", "");
         let calls = calls["calls"].as_array().expect("a list").clone();
-        (calls.len() == 2).then(|| calls.iter().map(|call| call["outcome"].clone()).collect())
+        (calls.len() == 2).then_some(calls)
     });
-    let outcomes: Vec<Value> = outcomes;
+    let outcomes: Vec<&Value> = calls.iter().map(|call| &call["outcome"]).collect();
     assert_eq!(outcomes, ["refused", "ok"]);
     assert!(bench.folder.path().join("runs/ca.pem").exists());
 }
@@ -643,7 +643,12 @@ fn a_fault_that_is_over_at_once_was_placed_all_the_same() {
             bench.ask("DELETE", "/api/v1/faults", "");
         }
         let others = placing.join().expect("all were placed");
-        assert!(others.is_empty(), "{} of 300: {:?}", others.len(), others[0]);
+        assert!(
+            others.is_empty(),
+            "{} of 300: {:?}",
+            others.len(),
+            others[0]
+        );
     });
 }
 
@@ -883,7 +888,13 @@ fn no_program_that_a_run_starts_is_handed_the_token() {
         &running_system()
             .lines()
             .filter(|line| !line.starts_with("url") && !line.starts_with("env"))
-            .map(|line| if line.starts_with("command") { program } else { line })
+            .map(|line| {
+                if line.starts_with("command") {
+                    program
+                } else {
+                    line
+                }
+            })
             .collect::<Vec<_>>()
             .join("\n"),
     );
@@ -1092,7 +1103,10 @@ fn a_system_that_cannot_stand_is_said_before_anything_is_served() {
 fn no_answer_gives_out_what_is_secret_in_a_file() {
     let planted = "planted-in-a-file";
     let system = running_system()
-        .replace("\n[load.buy]", &format!("\n# password = {planted:?}\n[load.buy]"))
+        .replace(
+            "\n[load.buy]",
+            &format!("\n# password = {planted:?}\n[load.buy]"),
+        )
         .replace("env = { ", &format!("env = {{ API_KEY = {planted:?}, "))
         .replace(
             "path = \"/buy\" }",

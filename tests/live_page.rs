@@ -200,7 +200,11 @@ fn a_person_switches_faults_by_hand_and_makes_a_scenario_of_it() {
     );
     let run = &seen["run"];
     assert_eq!(run["phase"], "steady");
-    assert_eq!(run["shaded"], json!([0, 1]), "what the scenario has in force");
+    assert_eq!(
+        run["shaded"],
+        json!([0, 1]),
+        "what the scenario has in force"
+    );
     assert!(
         run["words"]
             .as_str()

@@ -1033,24 +1033,37 @@ fn a_proxy_that_others_reach_needs_a_token_or_stands_in_the_file() {
     assert_eq!(about["seed"], 9_007_199_254_740_991_u64);
     let of_file = server.done("GET", "/proxies/f", "");
     assert!(
-        of_file["listen"].as_str().is_some_and(|listen| listen.starts_with("0.0.0.0:")),
+        of_file["listen"]
+            .as_str()
+            .is_some_and(|listen| listen.starts_with("0.0.0.0:")),
         "{of_file}"
     );
     // It may be closed and opened again, and led elsewhere.
-    for body in [r#"{"enabled":false}"#, r#"{"enabled":true}"#, r#"{"upstream":"y:1"}"#] {
+    for body in [
+        r#"{"enabled":false}"#,
+        r#"{"enabled":true}"#,
+        r#"{"upstream":"y:1"}"#,
+    ] {
         let there = server.done("POST", "/proxies/f", body);
         assert_eq!(there["listen"], of_file["listen"], "{body}");
     }
     for listen in ["0.0.0.0:0", "[::]:0"] {
         let body = format!(r#"{{"name":"a","listen":"{listen}","upstream":"x:1"}}"#);
-        for (path, body) in [("/proxies", body.clone()), ("/populate", format!("[{body}]"))] {
+        for (path, body) in [
+            ("/proxies", body.clone()),
+            ("/populate", format!("[{body}]")),
+        ] {
             let refused = server.ask("POST", path, &body);
             assert_eq!(refused.status, 400, "{path} {body}: {refused:?}");
             assert!(refused.body.contains("others could connect"), "{refused:?}");
         }
         assert_eq!(server.ask("GET", "/proxies/a", "").status, 404);
     }
-    server.done("POST", "/proxies", r#"{"name":"a","listen":"127.0.0.2:0","upstream":"x:1"}"#);
+    server.done(
+        "POST",
+        "/proxies",
+        r#"{"name":"a","listen":"127.0.0.2:0","upstream":"x:1"}"#,
+    );
     let refused = server.ask("POST", "/proxies/a", r#"{"listen":"0.0.0.0:0"}"#);
     assert_eq!(refused.status, 400, "{refused:?}");
     assert_eq!(server.done("GET", "/proxies/a", "")["enabled"], false);

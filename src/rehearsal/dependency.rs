@@ -121,9 +121,7 @@ impl Dependency {
     /// # Errors
     /// As [`Dependency::seen`].
     pub fn forget(&self) -> Pending<'_, Result<(), Error>> {
-        Pending::new(async move {
-            self.house.backstage.forget().await
-        })
+        Pending::new(async move { self.house.backstage.forget().await })
     }
 }
 

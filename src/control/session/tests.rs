@@ -422,7 +422,12 @@ fn a_quota_keeps_its_use_while_something_else_changes() {
 fn connections_that_are_open_are_counted_on_and_nothing_is_said_of_it() {
     let quota = "kind = \"quota\"\ncounts = \"connections\"\nlimit = 5\nrefusal = \"close\"";
     let saved = interrupted("s3", quota, "kind = \"hang\"");
-    assert_eq!(saved.toml.matches("\"connections\"").count(), 3, "{}", saved.toml);
+    assert_eq!(
+        saved.toml.matches("\"connections\"").count(),
+        3,
+        "{}",
+        saved.toml
+    );
     for said in ["anew", "by hand 1"] {
         assert!(!saved.toml.contains(said), "{said}: {}", saved.toml);
         let notes = saved.notes.iter().filter(|note| note.contains(said));
@@ -466,7 +471,9 @@ fn a_restart_by_hand_is_one_restart() {
         .filter(|fault| fault["kind"].as_str() == Some("restart"))
         .map(|fault| {
             let of = |key: &str| fault.get(key).and_then(toml::Value::as_str);
-            ["stopping", "down", "starting"].map(|key| of(key).unwrap_or("-")).to_vec()
+            ["stopping", "down", "starting"]
+                .map(|key| of(key).unwrap_or("-"))
+                .to_vec()
         })
         .collect();
     assert_eq!(
@@ -477,13 +484,27 @@ fn a_restart_by_hand_is_one_restart() {
             ["0s", "0s", "3.1s"]
         ]
     );
-    let said = saved.notes.iter().filter(|note| note.contains("what was left of it"));
+    let said = saved
+        .notes
+        .iter()
+        .filter(|note| note.contains("what was left of it"));
     assert_eq!(said.count(), 1, "{:?}", saved.notes);
-    assert_eq!(saved.toml.matches("# By hand it was one restart").count(), 2);
+    assert_eq!(
+        saved.toml.matches("# By hand it was one restart").count(),
+        2
+    );
     // Alone it is what it was.
-    let alone = [at(0.0, placed(1, "db", restart)), at(30.0, What::Lifted { id: 1 })];
+    let alone = [
+        at(0.0, placed(1, "db", restart)),
+        at(30.0, What::Lifted { id: 1 }),
+    ];
     let saved = scenario(&alone, seconds(40.0), Some(&system), &[], "x").expect("a scenario");
-    assert_eq!(saved.toml.matches("\"restart\"").count(), 1, "{}", saved.toml);
+    assert_eq!(
+        saved.toml.matches("\"restart\"").count(),
+        1,
+        "{}",
+        saved.toml
+    );
     assert!(!saved.toml.contains("stopping"), "{}", saved.toml);
 }
 

@@ -58,7 +58,9 @@ impl Texts {
     /// Room for a text of so many bytes.
     fn take(&self, bytes: usize) -> Result<Part, Failure> {
         let more = |so_far: usize| Some(so_far + bytes).filter(|sum| *sum <= TEXTS_BYTES_MAX);
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let taken = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         let full = |_| {
             Failure::bad(format!(
                 "attributes of all toxics are too long: at most {TEXTS_BYTES_MAX} bytes"
@@ -130,8 +132,8 @@ pub(super) struct Fault {
     pub(super) active: Option<Arc<Active>>,
     /// How many bytes it has as text.
     bytes: usize,
-    /// Its part of all texts.
-    part: Option<Part>,
+    /// Its part of all texts, held as long as it is there.
+    _part: Option<Part>,
 }
 
 impl Fault {
@@ -154,7 +156,7 @@ impl Fault {
             toxicity: 1.0,
             active: None,
             bytes: 0,
-            part: None,
+            _part: None,
         };
         fault.say(node)?;
         fault.active = fault.read(kind, place, memory)?;
@@ -178,7 +180,7 @@ impl Fault {
             toxicity: self.toxicity,
             active: None,
             bytes: 0,
-            part: None,
+            _part: None,
         };
         fault.say(node)?;
         let kind = Kind::named(&fault.kind_said);
@@ -189,7 +191,7 @@ impl Fault {
 
     /// The same fault, for as long as it is there, if there is room for what it says.
     pub(super) fn kept(mut self, texts: &Texts) -> Result<Self, Failure> {
-        self.part = Some(texts.take(self.bytes)?);
+        self._part = Some(texts.take(self.bytes)?);
         Ok(self)
     }
 

@@ -563,7 +563,10 @@ impl Proxies {
             listen: proxy.door.is_some().then(|| proxy.listen.clone()),
             upstream: proxy.upstream.clone(),
             protocol: proxy.engine.as_ref().map(|engine| engine.protocol),
-            toxics: with_toxics.then(|| proxy.shown()).unwrap_or_default(),
+            toxics: match with_toxics {
+                true => proxy.shown(),
+                false => Vec::new(),
+            },
             connections: proxy.door.as_ref().map_or(0, Door::connections),
             in_flight: proxy.engine.as_ref().and_then(Engine::in_flight),
             counters: Arc::clone(&proxy.counters),

@@ -157,7 +157,10 @@ pub(super) const DEF: FaultDef = FaultDef {
             fields.problem(problems, "existing", message, hint);
         }
         let name = fields.text("name", problems).map(|name| name.value);
-        if name.as_ref().is_some_and(|name| name.chars().count() > NAME_MAX) {
+        if name
+            .as_ref()
+            .is_some_and(|name| name.chars().count() > NAME_MAX)
+        {
             let message = format!("`name` is longer than {NAME_MAX} characters");
             fields.problem(problems, "name", message, None);
         }
@@ -421,7 +424,7 @@ struct Quota {
     warning: Option<Warning>,
 }
 
-/// What faults remember across the phases of a run. It does not grow for ever: see [`REMEMBERED_MAX`].
+/// What faults remember across the phases of a run: of at most 1,000 names that no fault in force has.
 #[derive(Debug, Default)]
 pub struct Memory {
     meters: BTreeMap<String, Remembered>,
@@ -446,7 +449,11 @@ impl Remembered {
 
 impl Memory {
     /// The meter of this name, or a fresh one that has it from now on.
-    fn meter(&mut self, name: String, fresh: impl FnOnce() -> Arc<Mutex<Meter>>) -> Arc<Mutex<Meter>> {
+    fn meter(
+        &mut self,
+        name: String,
+        fresh: impl FnOnce() -> Arc<Mutex<Meter>>,
+    ) -> Arc<Mutex<Meter>> {
         self.asked += 1;
         let asked = self.asked;
         if let Some(known) = self.meters.get_mut(&name) {
@@ -493,9 +500,7 @@ impl Behaviour for Quota {
     ) -> Option<Arc<dyn Behaviour>> {
         let fresh = || Arc::new(Mutex::new(Meter::new(self.used, at)));
         let meter = match &self.name {
-            Some(name) => {
-                memory.meter(format!("{:?} {name}", self.counts), fresh)
-            }
+            Some(name) => memory.meter(format!("{:?} {name}", self.counts), fresh),
             None => fresh(),
         };
         let dependency = name_hash(&[dependency]);
