@@ -208,11 +208,12 @@ pub fn rest(keys: &toml::Table, protocol: Protocol, after: Duration) -> Option<t
     }
     let mut rest = keys.clone();
     let mut gone = after;
-    for ((key, _), length) in STAGES.iter().zip(lengths) {
+    for ((key, default), length) in STAGES.into_iter().zip(lengths) {
         let left = length.saturating_sub(gone);
         gone = gone.saturating_sub(length);
-        if has(protocol, mode, key) {
-            rest.insert((*key).to_owned(), format_duration(left).into());
+        let goes_without = left == Duration::from_millis(default) && !keys.contains_key(key);
+        if has(protocol, mode, key) && !goes_without {
+            rest.insert(key.to_owned(), format_duration(left).into());
         }
     }
     Some(rest)
