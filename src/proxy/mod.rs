@@ -24,6 +24,7 @@ mod postgres;
 mod redis;
 mod relay;
 mod replayed;
+mod reserve;
 mod shape;
 mod sockets;
 #[cfg(target_os = "linux")]
@@ -85,7 +86,8 @@ pub struct Limits {
     /// Open connections; further ones wait in the kernel's queue.
     pub connections: usize,
     /// Bytes held back per direction of a connection by delays, hangs and stalls; then nothing
-    /// more is read (backpressure), never dropped.
+    /// more is read (backpressure), never dropped. What a latency alone holds back may be more, by
+    /// 256 MiB for all connections of the process together.
     pub held_bytes: usize,
     /// Bytes of answers remembered for the fault that gives them again; then the oldest is
     /// forgotten. Zero, where no such fault is planned, saves the copying.

@@ -146,17 +146,23 @@ async fn copy_up(
     buf: &mut [u8],
 ) -> Result<bool, Broken> {
     let count = client.read(buf).await.map_err(|_| Broken::Client)?;
+    write_up(upstream, &buf[..count]).await
+}
+
+/// Writes towards the dependency; nothing means the end of the stream, and is answered with false.
+async fn write_up(upstream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<bool, Broken> {
+    let is_end = bytes.is_empty();
     let writing = async {
-        if count == 0 {
+        if is_end {
             return upstream.shutdown().await;
         }
-        upstream.write_all(&buf[..count]).await?;
+        upstream.write_all(bytes).await?;
         upstream.flush().await
     };
     match writing.await {
-        Ok(()) => Ok(count > 0),
+        Ok(()) => Ok(!is_end),
         // A dependency that closed before the client did.
-        Err(error) if count == 0 && error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(error) if is_end && error.kind() == io::ErrorKind::NotConnected => Ok(false),
         Err(error) => Err(Broken::Upstream(error)),
     }
 }
@@ -207,10 +213,12 @@ mod plain {
 /// Two plain sockets on Linux.
 #[cfg(target_os = "linux")]
 mod plain {
-    use super::{Broken, CHUNK, Shared, TcpStream, copy_down, copy_up, io, reset, write_down};
+    use super::{
+        Broken, CHUNK, Shared, TcpStream, copy_down, copy_up, io, reset, write_down, write_up,
+    };
     use crate::proxy::{
         splice::{Lease, Pipes},
-        wire::{Direct, Wire, WireStream},
+        wire::{Direct, Wire, WireStream, poll_take},
     };
     use std::{
         future::poll_fn,
@@ -265,6 +273,14 @@ mod plain {
         let mut buf = Vec::new();
         let mut can_splice = true;
         loop {
+            if !wire.is_clear() {
+                // What was held is not copied once more.
+                let bytes = client.take().await.map_err(|_| Broken::Client)?;
+                if !write_up(&mut upstream, &bytes).await? {
+                    return Ok(());
+                }
+                continue;
+            }
             if can_splice && wire.is_clear() {
                 // Memory for the other way is not kept while it is not taken.
                 buf = Vec::new();
@@ -332,6 +348,16 @@ mod plain {
         let mut buf = Vec::new();
         let mut can_splice = true;
         loop {
+            if !wire.is_clear() {
+                // What is to be held is read into memory of its own.
+                let taken = poll_fn(|cx| poll_take(upstream.as_ref(), cx, CHUNK));
+                let bytes = taken.await.map_err(Broken::Upstream)?;
+                if bytes.is_empty() {
+                    return write_down(&mut client, &[]).await;
+                }
+                client.give(bytes).await.map_err(|_| Broken::Client)?;
+                continue;
+            }
             if can_splice && wire.is_clear() {
                 buf = Vec::new();
                 match splice_down(&mut client, wire, upstream.as_ref(), pipes).await? {

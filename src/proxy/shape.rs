@@ -22,7 +22,7 @@ const ENTRY_BYTES: usize = 64;
 const BUCKET: Duration = Duration::from_millis(50);
 
 /// The least that a bandwidth lets go at once, as time: fewer and larger pieces cost less.
-const QUANTUM: Duration = Duration::from_millis(5);
+const QUANTUM: Duration = Duration::from_millis(2);
 
 const NANOS: u128 = 1_000_000_000;
 
@@ -112,6 +112,16 @@ impl Shaper {
     /// How many more bytes it takes before it costs more than `limit` bytes of memory.
     pub(super) fn room(&self, limit: usize) -> usize {
         limit.saturating_sub(self.cost + ENTRY_BYTES)
+    }
+
+    /// What it costs in bytes of memory.
+    pub(super) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Whether a latency alone holds back all that it holds.
+    pub(super) fn is_delayed(&self, now: Instant) -> bool {
+        self.queue.front().is_some_and(|front| front.release > now)
     }
 
     /// Puts these effects in force, those of the other direction left out. An effect that was in

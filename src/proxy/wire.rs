@@ -9,12 +9,14 @@
 //! Decides nothing, and knows no switch: what acts is set from outside.
 
 use super::{
+    reserve::Reserved,
     shape::{Next, Shaper},
     timer::{Delay, sleep_until},
 };
 use crate::fault::{Closing, Direction, FaultId, StreamPlan};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
+use rustix::buffer::spare_capacity;
 use socket2::SockRef;
 use std::{
     io,
@@ -33,7 +35,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// Bytes that the driver reads at once.
+/// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
 
 /// A cut behind the last byte towards the dependency is made when the engine asks for more, which
@@ -82,6 +84,9 @@ struct State {
     clear: bool,
     up: Shaper,
     down: Shaper,
+    /// What they may hold beside `held_bytes`.
+    up_reserved: Reserved,
+    down_reserved: Reserved,
     /// Passed by the shaper, not yet taken by the engine.
     up_ready: Bytes,
     /// Passed by the shaper, not yet taken by the socket.
@@ -148,6 +153,8 @@ impl Wire {
             clear: true,
             up: Shaper::new(Direction::Up),
             down: Shaper::new(Direction::Down),
+            up_reserved: Reserved::none(),
+            down_reserved: Reserved::none(),
             up_ready: Bytes::new(),
             down_ready: Bytes::new(),
             hold: Hold::Free,
@@ -436,6 +443,7 @@ impl Wire {
         let now = Instant::now();
         let down = self.carry_down(state, cx, now)?;
         let up = self.carry_up(state, cx, now)?;
+        state.give_back(self.held_bytes);
         state.up_due = up;
         Ok(match (up, down) {
             (Some(up), Some(down)) => Some(up.min(down)),
@@ -477,7 +485,7 @@ impl Wire {
                 Next::Close(closing) => return Err(Ending::Close(closing)),
             }
         };
-        if state.is_deaf || state.down.room(self.held_bytes) > 0 {
+        if state.is_deaf || state.room_down(self.held_bytes, now) > 0 {
             wake(&mut state.engine_writes);
         }
         Ok(due)
@@ -529,7 +537,7 @@ impl Wire {
     /// Reads what the client sent, as far as there is room.
     fn take_in(&self, state: &mut State, cx: &mut Context<'_>, now: Instant) {
         while state.read == Read::Open {
-            let room = state.up.room(self.held_bytes).min(CHUNK);
+            let room = state.room_up(self.held_bytes, now).min(CHUNK);
             if room == 0 {
                 return;
             }
@@ -576,13 +584,43 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
+    /// As `poll_read`, in memory of its own: what was held is handed over as it is.
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let mut state = self.state.lock();
+        if state.is_dead {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if state.clear {
+            let result = self.socket.poll_take(cx, CHUNK);
+            match &result {
+                Poll::Pending => keep(&mut state.engine_reads, cx),
+                Poll::Ready(Ok(bytes)) => {
+                    self.bytes_up
+                        .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                }
+                Poll::Ready(Err(_)) => {}
+            }
+            return result;
+        }
+        if state.hold == Hold::Both {
+            keep(&mut state.engine_reads, cx);
+            return Poll::Pending;
+        }
+        if state.up_ready.is_empty() {
+            ready!(self.poll_pass_up(&mut state, cx))?;
+        }
+        Poll::Ready(Ok(std::mem::take(&mut state.up_ready)))
+    }
+
     /// Makes `up_ready` hold bytes, or leaves it empty at the end of the stream.
     fn poll_pass_up(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let now = Instant::now();
-        let was_full = state.up.room(self.held_bytes) < CHUNK;
+        let limit = self.held_bytes + state.up_reserved.bytes();
+        let was_full = state.up.room(limit) < CHUNK;
         match state.up.next(now) {
             Next::Pass(bytes) => {
                 state.up_ready = bytes;
+                state.give_back(self.held_bytes);
                 if was_full {
                     wake(&mut state.driver);
                 }
@@ -612,35 +650,69 @@ impl Wire {
 
     fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = self.state.lock();
-        if state.is_dead {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        if state.is_deaf || state.closing.is_some() {
-            return Poll::Ready(Ok(buf.len()));
-        }
-        if state.clear {
-            let result = self.socket.poll_write(cx, buf);
-            match &result {
-                Poll::Pending => keep(&mut state.engine_writes, cx),
-                Poll::Ready(Ok(count)) => {
-                    self.bytes_down.fetch_add(*count as u64, Ordering::Relaxed);
-                    state.written += *count as u64;
-                }
-                Poll::Ready(Err(_)) => {}
-            }
+        if let Some(result) = self.poll_write_straight(&mut state, cx, buf) {
             return result;
         }
-        let count = state.down.room(self.held_bytes).min(buf.len());
+        let now = Instant::now();
+        let count = state.room_down(self.held_bytes, now).min(buf.len());
         if count == 0 && !buf.is_empty() {
             keep(&mut state.engine_writes, cx);
             return Poll::Pending;
         }
-        state
-            .down
-            .push(Bytes::copy_from_slice(&buf[..count]), Instant::now());
-        state.written += count as u64;
-        wake(&mut state.driver);
+        state.hold_down(Bytes::copy_from_slice(&buf[..count]), now);
         Poll::Ready(Ok(count))
+    }
+
+    /// As `poll_write`, for bytes that may be held as they are, if there is any room at all. They
+    /// are at most a chunk, and empty in the end.
+    fn poll_give(&self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
+        debug_assert!(
+            bytes.len() <= CHUNK,
+            "the room is passed by a chunk at most"
+        );
+        let mut state = self.state.lock();
+        while !bytes.is_empty() {
+            if let Some(result) = self.poll_write_straight(&mut state, cx, bytes) {
+                bytes.advance(ready!(result)?);
+                continue;
+            }
+            let now = Instant::now();
+            if state.room_down(self.held_bytes, now) == 0 {
+                keep(&mut state.engine_writes, cx);
+                return Poll::Pending;
+            }
+            state.hold_down(std::mem::take(bytes), now);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what goes to the socket, or nowhere; `None`: it must be held.
+    fn poll_write_straight(
+        &self,
+        state: &mut State,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        if state.is_dead {
+            let reset = io::ErrorKind::ConnectionReset;
+            return Some(Poll::Ready(Err(reset.into())));
+        }
+        if state.is_deaf || state.closing.is_some() {
+            return Some(Poll::Ready(Ok(buf.len())));
+        }
+        if !state.clear {
+            return None;
+        }
+        let result = self.socket.poll_write(cx, buf);
+        match &result {
+            Poll::Pending => keep(&mut state.engine_writes, cx),
+            Poll::Ready(Ok(count)) => {
+                self.bytes_down.fetch_add(*count as u64, Ordering::Relaxed);
+                state.written += *count as u64;
+            }
+            Poll::Ready(Err(_)) => {}
+        }
+        Some(result)
     }
 
     fn shutdown(&self) {
@@ -676,7 +748,39 @@ fn wake(waker: &mut Option<Waker>) {
     }
 }
 
+/// How many more bytes a shaper takes. What a latency holds beyond `held_bytes` is reserved.
+fn room(shaper: &Shaper, reserved: &mut Reserved, held_bytes: usize, now: Instant) -> usize {
+    let room = shaper.room(held_bytes + reserved.bytes());
+    if room >= CHUNK || !shaper.is_delayed(now) {
+        return room;
+    }
+    reserved.grow();
+    shaper.room(held_bytes + reserved.bytes())
+}
+
 impl State {
+    fn room_up(&mut self, held_bytes: usize, now: Instant) -> usize {
+        room(&self.up, &mut self.up_reserved, held_bytes, now)
+    }
+
+    fn room_down(&mut self, held_bytes: usize, now: Instant) -> usize {
+        room(&self.down, &mut self.down_reserved, held_bytes, now)
+    }
+
+    /// Gives back what is reserved and no longer wanted.
+    fn give_back(&mut self, held_bytes: usize) {
+        let beyond = |shaper: &Shaper| shaper.cost().saturating_sub(held_bytes);
+        self.up_reserved.shrink(beyond(&self.up));
+        self.down_reserved.shrink(beyond(&self.down));
+    }
+
+    /// Takes in what the engine wrote.
+    fn hold_down(&mut self, bytes: Bytes, now: Instant) {
+        self.written += bytes.len() as u64;
+        self.down.push(bytes, now);
+        wake(&mut self.driver);
+    }
+
     /// Finds out whether the wire is clear.
     fn settle(&mut self) {
         self.clear = self.hold == Hold::Free
@@ -741,13 +845,17 @@ impl State {
     }
 }
 
-/// Reads once. Where less came than there is room for, the socket is empty, and is not asked again
+/// Reads once. Where less came than there is `room` for, the socket is empty, and is not asked again
 /// until it says that it is readable: a system call for each message less.
-fn read_once(tcp: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
+fn read_once(
+    tcp: &TcpStream,
+    room: usize,
+    read: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<usize> {
     let mut drained = None;
     let read = tcp.try_io(Interest::READABLE, || {
-        let count = rustix::io::read(tcp, &mut *bytes)?;
-        if cfg!(target_os = "linux") && (1..bytes.len()).contains(&count) {
+        let count = read()?;
+        if cfg!(target_os = "linux") && (1..room).contains(&count) {
             drained = Some(count);
             // Not an error: this is how its readiness is cleared.
             return Err(io::ErrorKind::WouldBlock.into());
@@ -757,6 +865,28 @@ fn read_once(tcp: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
     match drained {
         Some(count) => Ok(count),
         None => read,
+    }
+}
+
+/// Reads at most `limit` bytes into memory of their own, which is taken when there is something to
+/// read; none at the end of the stream.
+pub(super) fn poll_take(
+    tcp: &TcpStream,
+    cx: &mut Context<'_>,
+    limit: usize,
+) -> Poll<io::Result<Bytes>> {
+    loop {
+        ready!(tcp.poll_read_ready(cx))?;
+        let mut bytes = Vec::with_capacity(limit);
+        let room = bytes.capacity();
+        let read = read_once(tcp, room, || {
+            Ok(rustix::io::read(tcp, spare_capacity(&mut bytes))?)
+        });
+        match read {
+            Ok(_) => return Poll::Ready(Ok(trimmed(bytes))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
     }
 }
 
@@ -774,7 +904,9 @@ impl Socket {
         match self {
             Self::Tcp(tcp) => loop {
                 ready!(tcp.poll_read_ready(cx))?;
-                match read_once(tcp, buf.initialize_unfilled()) {
+                let bytes = buf.initialize_unfilled();
+                let read = read_once(tcp, bytes.len(), || Ok(rustix::io::read(tcp, bytes)?));
+                match read {
                     Ok(count) => {
                         buf.advance(count);
                         return Poll::Ready(Ok(()));
@@ -788,18 +920,10 @@ impl Socket {
         }
     }
 
-    /// Reads at most `limit` bytes into memory of their own; none at the end of the stream.
+    /// See [`poll_take`].
     fn poll_take(&self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<Bytes>> {
         match self {
-            Self::Tcp(tcp) => loop {
-                ready!(tcp.poll_read_ready(cx))?;
-                let mut bytes = BytesMut::with_capacity(limit).limit(limit);
-                match tcp.try_read_buf(&mut bytes) {
-                    Ok(_) => return Poll::Ready(Ok(trimmed(bytes.into_inner()))),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Poll::Ready(Err(error)),
-                }
-            },
+            Self::Tcp(tcp) => poll_take(tcp, cx, limit),
             #[cfg(test)]
             Self::Memory(_) => {
                 let mut scratch = vec![0; limit];
@@ -849,12 +973,13 @@ impl Socket {
     }
 }
 
-/// A large buffer with little in it is not worth keeping while bytes are held back.
-fn trimmed(bytes: BytesMut) -> Bytes {
-    if bytes.len() < bytes.capacity() / 4 {
+/// A large buffer with little in it is not worth keeping while bytes are held back: they never take
+/// more than twice their memory.
+fn trimmed(bytes: Vec<u8>) -> Bytes {
+    if bytes.len() < bytes.capacity() / 2 {
         Bytes::copy_from_slice(&bytes)
     } else {
-        bytes.freeze()
+        Bytes::from(bytes)
     }
 }
 
@@ -871,6 +996,18 @@ impl WireStream {
     /// Another handle, for the other direction: of two handles one reads and one writes.
     pub(super) fn again(&self) -> Self {
         Self(Arc::clone(&self.0))
+    }
+
+    /// What the client sent, at most a chunk, in memory of its own; none at the end of the stream.
+    #[cfg(target_os = "linux")]
+    pub(super) async fn take(&mut self) -> io::Result<Bytes> {
+        std::future::poll_fn(|cx| self.0.poll_take(cx)).await
+    }
+
+    /// Writes all of at most a chunk, which is not copied where it is held back.
+    #[cfg(target_os = "linux")]
+    pub(super) async fn give(&mut self, mut bytes: Bytes) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.0.poll_give(cx, &mut bytes)).await
     }
 
     /// The wire itself.
@@ -912,11 +1049,13 @@ impl AsyncWrite for WireStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Hit;
     use crate::{
-        fault::{Latency, Law, StreamEffect, StreamShape},
+        fault::{
+            Active, By, FAULTS, FaultSet, Hit, Latency, Law, StreamEffect, StreamShape, sample,
+        },
+        protocol::Protocol,
         seed::Seed,
-        units::Bandwidth,
+        units::{Bandwidth, Micros, Share},
     };
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -1154,6 +1293,84 @@ mod tests {
         assert_eq!(echo.wire.bytes(), (5000, 0));
     }
 
+    /// What each kind of fault that acts on a connection's bytes does to them, with this share.
+    fn stream_plans(share: f64) -> Vec<(&'static str, StreamPlan)> {
+        let of_streams = FAULTS.iter().filter_map(|def| {
+            let (mut gate, behaviour) = sample::read(def.example, Protocol::Tcp).ok()?;
+            behaviour.acts().streams.then(|| {
+                gate.share = Some(Share::new(share).expect("a share"));
+                let active = Active::new(
+                    FaultId(0),
+                    gate,
+                    behaviour,
+                    Seed(1),
+                    &["wire"],
+                    Micros(0),
+                    sample::LASTS,
+                    By::Connection,
+                );
+                let set = FaultSet::new(vec![Arc::new(active)]);
+                (def.name, set.streams(&sample::open(1), Micros(0)))
+            })
+        });
+        of_streams.collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_fault_of_share_zero_and_none_that_was_lifted_touches_a_byte() {
+        let sent: Vec<u8> = (0..50_000u32).map(|n| (n ^ (n >> 8)) as u8).collect();
+        let kinds = stream_plans(1.0);
+        assert!(kinds.len() >= 6, "latency, bandwidth, slice, and more");
+        for ((kind, plan), (_, none)) in kinds.iter().zip(stream_plans(0.0)) {
+            assert!(!plan.effects.is_empty(), "{kind} acts");
+            let mut echo = Echo::start(1 << 20);
+            echo.wire.set(&none, Hold::Free);
+            let (answer, took) = echo.exchange(&sent).await;
+            assert!(answer == sent && took.is_zero(), "{kind} of share 0");
+            echo.wire.set(plan, Hold::Free);
+            echo.set(Vec::new(), Hold::Free);
+            let (answer, took) = echo.exchange(&sent).await;
+            assert!(answer == sent && took.is_zero(), "{kind} was lifted");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_latency_alone_may_hold_more_than_a_direction_may_by_itself() {
+        let limit = 100_000;
+        let mut echo = Echo::start(limit);
+        echo.set(vec![latency(Direction::Up, MS * 200)], Hold::Free);
+        let sent = vec![7; 900_000];
+        echo.client.write_all(&sent).await.expect("it is taken");
+        tokio::time::sleep(MS).await;
+        assert_eq!(echo.wire.bytes().0, sent.len() as u64, "all is held");
+        assert!(echo.wire.state.lock().up_reserved.bytes() > 0);
+        let mut answer = vec![0; sent.len()];
+        let reading = echo.client.read_exact(&mut answer);
+        reading.await.expect("all of it");
+        assert_eq!(answer, sent);
+        assert_eq!(echo.wire.state.lock().up_reserved.bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_more_than_a_latency_is_bounded_as_ever() {
+        let limit = 100_000;
+        let mut echo = Echo::start(limit);
+        let slow = StreamShape::Bandwidth(Bandwidth::per_second(10).expect("not zero"));
+        let late = latency(Direction::Up, MS);
+        echo.set(vec![late, effect(Direction::Up, slow)], Hold::Free);
+        let sent = vec![7; 900_000];
+        echo.client.write_all(&sent).await.expect("it is taken");
+        tokio::time::sleep(MS * 5).await;
+        assert_eq!(echo.wire.bytes().0, 900_000, "it came within the latency");
+        echo.client
+            .write_all(&sent)
+            .await
+            .expect("the pipe has room");
+        tokio::time::sleep(MS * 5000).await;
+        let most = (limit + (1 << 20)) as u64;
+        assert!(echo.wire.bytes().0 <= most, "what was reserved is used up");
+    }
+
     fn any_effects() -> impl Strategy<Value = Vec<StreamEffect>> {
         let way = prop_oneof![Just(Direction::Up), Just(Direction::Down)];
         let shape = prop_oneof![
@@ -1170,6 +1387,15 @@ mod tests {
                 gap: MS * gap
             }),
             (0..4000u64).prop_map(|after| StreamShape::Stall { after, pause: None }),
+            // These act on no byte that comes here.
+            Just(StreamShape::Corrupt {
+                share: Share::new(0.0).expect("a share"),
+                stream: (Seed(1), 1, 1),
+            }),
+            Just(StreamShape::Truncate {
+                after: 1 << 40,
+                closing: Closing::Fin,
+            }),
         ];
         prop::collection::vec(
             (way, shape).prop_map(|(way, shape)| effect(way, shape)),
