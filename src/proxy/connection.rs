@@ -586,12 +586,39 @@ async fn serve(
         conductor.started().await;
         Box::pin(engine(wire, connection, life, shared)).await;
     };
-    tokio::select! {
-        biased;
-        farewell = &mut conducting => return farewell,
-        () = engine => wire.engine_is_gone(),
+    match take_turns(wire, conducting.as_mut(), engine).await {
+        Some(farewell) => farewell,
+        None => {
+            wire.engine_is_gone();
+            conducting.await
+        }
     }
-    conducting.await
+}
+
+/// Polls the two who hold a wire in turns, until one is done: `None` if that is the engine. What
+/// they ask of each other is so done at once, where waking their task would run it once more, and
+/// rouse another thread for it.
+async fn take_turns(
+    wire: &Wire,
+    mut conducting: Pin<&mut impl Future<Output = Farewell>>,
+    engine: impl Future<Output = ()>,
+) -> Option<Farewell> {
+    let mut engine = std::pin::pin!(engine);
+    wire.take_turns();
+    std::future::poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(farewell) = conducting.as_mut().poll(cx) {
+                return Poll::Ready(Some(farewell));
+            }
+            if engine.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            if !wire.is_drivers_turn() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
 }
 
 async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Arc<Shared>) {

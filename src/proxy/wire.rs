@@ -100,6 +100,10 @@ struct State {
     /// Nothing goes any more.
     is_dead: bool,
     engine_is_gone: bool,
+    /// See [`Wire::take_turns`].
+    takes_turns: bool,
+    /// The engine asks for the driver, whose turn is next.
+    is_drivers_turn: bool,
     /// To be done once everything written before is sent.
     closing: Option<Closing>,
     /// A shaper closed the connection behind bytes towards the dependency.
@@ -168,6 +172,8 @@ impl Wire {
             is_deaf: false,
             is_dead: false,
             engine_is_gone: false,
+            takes_turns: false,
+            is_drivers_turn: false,
             closing: None,
             cut: None,
             engine_reads: None,
@@ -266,6 +272,17 @@ impl Wire {
         state.deafen(&self.socket);
         state.settle();
         state.wake_all();
+    }
+
+    /// From now on one task polls first the driver, then the engine, and both again when
+    /// [`Wire::is_drivers_turn`]: they need not wake each other where they would wake that task.
+    pub(super) fn take_turns(&self) {
+        self.state.lock().takes_turns = true;
+    }
+
+    /// Whether the engine asked for the driver since this was last asked.
+    pub(super) fn is_drivers_turn(&self) -> bool {
+        std::mem::take(&mut self.state.lock().is_drivers_turn)
     }
 
     /// The engine is done: what it wrote is still sent, then the wire ends.
@@ -486,7 +503,8 @@ impl Wire {
             }
         };
         if state.is_deaf || state.room_down(self.held_bytes, now) > 0 {
-            wake(&mut state.engine_writes);
+            let follows = state.takes_turns;
+            call(&mut state.engine_writes, cx, follows);
         }
         Ok(due)
     }
@@ -529,7 +547,8 @@ impl Wire {
             || due.is_some_and(|due| due <= now)
             || matches!(state.read, Read::Failed(_))
         {
-            wake(&mut state.engine_reads);
+            let follows = state.takes_turns;
+            call(&mut state.engine_reads, cx, follows);
         }
         Ok(due.filter(|due| *due > now))
     }
@@ -622,7 +641,7 @@ impl Wire {
                 state.up_ready = bytes;
                 state.give_back(self.held_bytes);
                 if was_full {
-                    wake(&mut state.driver);
+                    state.call_driver(cx);
                 }
                 Poll::Ready(Ok(()))
             }
@@ -641,7 +660,7 @@ impl Wire {
                 keep(&mut state.engine_reads, cx);
                 if state.up_due != due {
                     state.up_due = due;
-                    wake(&mut state.driver);
+                    state.call_driver(cx);
                 }
                 Poll::Pending
             }
@@ -659,7 +678,7 @@ impl Wire {
             keep(&mut state.engine_writes, cx);
             return Poll::Pending;
         }
-        state.hold_down(Bytes::copy_from_slice(&buf[..count]), now);
+        state.hold_down(Bytes::copy_from_slice(&buf[..count]), cx, now);
         Poll::Ready(Ok(count))
     }
 
@@ -681,7 +700,7 @@ impl Wire {
                 keep(&mut state.engine_writes, cx);
                 return Poll::Pending;
             }
-            state.hold_down(std::mem::take(bytes), now);
+            state.hold_down(std::mem::take(bytes), cx, now);
         }
         Poll::Ready(Ok(()))
     }
@@ -742,6 +761,18 @@ fn keep(waker: &mut Option<Waker>, cx: &Context<'_>) {
     }
 }
 
+/// Wakes somebody, unless that `follows` in the task that is polled now: then true.
+fn call(waker: &mut Option<Waker>, cx: &Context<'_>, follows: bool) -> bool {
+    let is_next = follows
+        && waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()));
+    if !is_next {
+        wake(waker);
+    }
+    is_next
+}
+
 fn wake(waker: &mut Option<Waker>) {
     if let Some(waker) = waker.take() {
         waker.wake();
@@ -775,10 +806,15 @@ impl State {
     }
 
     /// Takes in what the engine wrote.
-    fn hold_down(&mut self, bytes: Bytes, now: Instant) {
+    fn hold_down(&mut self, bytes: Bytes, cx: &Context<'_>, now: Instant) {
         self.written += bytes.len() as u64;
         self.down.push(bytes, now);
-        wake(&mut self.driver);
+        self.call_driver(cx);
+    }
+
+    /// The engine, which is polled now, needs the driver.
+    fn call_driver(&mut self, cx: &Context<'_>) {
+        self.is_drivers_turn |= call(&mut self.driver, cx, self.takes_turns);
     }
 
     /// Finds out whether the wire is clear.
