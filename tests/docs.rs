@@ -79,6 +79,11 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "brownout selftest --rounds 20 --noise --json selftest.json",
         "takes a quarter of an hour",
     ),
+    (
+        "docs/performance.md",
+        "cargo bench --bench peers",
+        "measures for three minutes; `tests/run` carries out every row in short",
+    ),
 ];
 
 /// How often a run is repeated that says of itself that it is no answer.
@@ -143,6 +148,7 @@ pages! {
     how_it_works_is_true: "docs/explanation/how-it-works.md" from Empty;
     writes_are_true: "docs/explanation/writes.md" from Empty;
     reliability_is_true: "docs/reliability.md" from Empty;
+    performance_is_true: "docs/performance.md" from Empty;
 }
 
 fn repository() -> &'static Path {
