@@ -38,7 +38,7 @@ fn main() -> std::process::ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.split_first() {
         Some((&process::KEEP, rest)) => process::keep(rest),
-        Some((&server::ROLE, [ports @ ..])) => server::serve(ports),
+        Some((&server::ROLE, ports)) => server::serve(ports),
         Some((&floor::COPY, [from, to])) => floor::relay(from, to, floor::Way::Copy),
         Some((&floor::SPLICE, [from, to])) => floor::relay(from, to, floor::Way::Splice),
         _ => measure(&words),
