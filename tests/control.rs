@@ -882,7 +882,7 @@ fn no_program_that_a_run_starts_is_handed_the_token() {
     let write = |name: &str, text: &str| {
         std::fs::write(folder.path().join(name), text).expect("a file");
     };
-    let program = "command = [\"/bin/sh\", \"-c\", \"echo token ${BROWNOUT_TOKEN-none}; exit 3\"]\nurl = \"http://127.0.0.1:{port.shop}\"";
+    let program = "command = [\"/bin/sh\", \"-c\", \"echo handed [$BROWNOUT_TOKEN]; exit 3\"]\nurl = \"http://127.0.0.1:{port.shop}\"";
     write(
         "brownout.toml",
         &running_system()
@@ -921,7 +921,7 @@ fn no_program_that_a_run_starts_is_handed_the_token() {
         (run["state"] == "error").then_some(run)
     });
     let error = run["error"].as_str().unwrap_or_default();
-    assert!(error.contains("token none"), "{run:#}");
+    assert!(error.contains("handed []"), "{run:#}");
 }
 
 #[test]
