@@ -84,6 +84,11 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "cargo bench --bench peers",
         "measures for three minutes; `tests/run` carries out every row in short",
     ),
+    (
+        "docs/performance.md",
+        "cargo bench --bench delays",
+        "measures for three minutes; `tests/run` carries out every row in short",
+    ),
 ];
 
 /// How often a run is repeated that says of itself that it is no answer.
