@@ -1,10 +1,10 @@
 //! Waits for a moment: never less, and seldom more than a tenth of a millisecond.
 //!
 //! tokio's timers have a grain of a millisecond. On Linux those who wait on one runtime stand in
-//! one [line](Line), in the order of their moments, and a single timer of the kernel, of which the
-//! runtime hears as of a socket, is set to the first of them. It goes off at most once every
-//! [`REST`], and then lets everybody go who is due: many delays cost few turns. A runtime on which
-//! nobody has waited has no line; whoever is dropped has left it.
+//! one line, in the order of their moments, and a single timer of the kernel, of which the runtime
+//! hears as of a socket, is set to the first of them. It goes off at most once every 50
+//! microseconds, and then lets everybody go who is due: many delays cost few turns. A runtime on
+//! which nobody has waited has no line; whoever is dropped has left it.
 //!
 //! Elsewhere, where the system has no descriptor to spare, and while the clock of a test stands
 //! still, tokio's own timers are used.

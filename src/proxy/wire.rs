@@ -604,6 +604,7 @@ impl Wire {
     }
 
     /// As `poll_read`, in memory of its own: what was held is handed over as it is.
+    #[cfg(target_os = "linux")]
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let mut state = self.state.lock();
         if state.is_dead {
@@ -684,6 +685,7 @@ impl Wire {
 
     /// As `poll_write`, for bytes that may be held as they are, if there is any room at all. They
     /// are at most a chunk, and empty in the end.
+    #[cfg(target_os = "linux")]
     fn poll_give(&self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<()>> {
         debug_assert!(
             bytes.len() <= CHUNK,
