@@ -613,6 +613,15 @@ fn a_scenario_has_limits() {
         read.is_none() && problems.contains("more than 100 loads"),
         "{problems}"
     );
+    let dependencies = tables(
+        500,
+        "[dependency.x#]\nprotocol = \"http\"\nupstream = \"embedded:sink\"",
+    );
+    let (read, problems) = try_read(&format!("{SYSTEM}{dependencies}"), SCENARIO);
+    assert!(
+        read.is_none() && problems.contains("more than 500 dependencies"),
+        "{problems}"
+    );
 }
 
 /// TOML as an editor's validator sees it: dates are texts.

@@ -6,7 +6,7 @@
 mod harness;
 mod signals;
 
-use harness::{Bench, boto3_system, fetches};
+use harness::{Bench, boto3_system, fetches, program};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -440,4 +440,100 @@ at_least = "99%"
         .filter(|entry| entry["source"] == "ingress")
         .count();
     assert!(came > 50, "{came} requests came through the ingress");
+}
+
+/// The scenario of a system with very many dependencies, one of which fails.
+const ONE_OF_MANY: &str = r#"title = "one of two hundred fails"
+system = "system.toml"
+hold = "1s"
+
+[[phase]]
+name = "steady"
+lasts = "3s"
+steady = true
+
+[[phase]]
+name = "the seventh fails"
+lasts = "3s"
+  [[phase.fault]]
+  kind = "error"
+  on = "d7"
+  status = 503
+
+[[phase]]
+name = "recovery"
+lasts = "until steady, at most 15s"
+
+[[expect]]
+id = "ALL"
+that = "the others are not harmed"
+kind = "success-rate"
+load = "all"
+during = "the seventh fails"
+at_least = "95%"
+
+[[expect]]
+id = "SEVENTH"
+that = "nobody notices the seventh"
+kind = "success-rate"
+load = "seventh"
+during = "the seventh fails"
+at_least = "95%"
+"#;
+
+#[test]
+fn two_hundred_dependencies_in_one_file_are_each_reached_and_judged() {
+    const COUNT: usize = 200;
+    let urls: Vec<String> = (0..COUNT)
+        .map(|nth| format!("{{dependency.d{nth}.url}}"))
+        .collect();
+    let environment = format!("DEPENDENCIES = \"{}\"", urls.join(" "));
+    let mut system = program(
+        "hub_app.py",
+        "\"--port\", \"{port.app}\"",
+        &environment,
+        "TERM",
+    );
+    for nth in 0..COUNT {
+        system +=
+            &format!("[dependency.d{nth}]\nprotocol = \"http\"\nupstream = \"embedded:sink\"\n");
+    }
+    system += r#"
+[load.all]
+rate = "80/s"
+arrivals = "constant"
+request = { path = "/call/{n}" }
+vars = { n = { sequence = 199 } }
+timeout = "5s"
+
+[load.seventh]
+rate = "20/s"
+arrivals = "constant"
+request = { path = "/call/7" }
+timeout = "5s"
+
+[load.last]
+rate = "2/s"
+arrivals = "constant"
+request = { path = "/call/0" }
+timeout = "5s"
+"#;
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", ONE_OF_MANY);
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(1);
+    assert_eq!(
+        (left.verdict("ALL"), left.verdict("SEVENTH")),
+        ("pass", "fail")
+    );
+    let dependencies = left.report["scenarios"][0]["dependencies"].as_array();
+    let dependencies = dependencies.expect("they are in the report");
+    assert_eq!(dependencies.len(), COUNT);
+    for one in dependencies {
+        let attempts = &one["attempts"];
+        assert!(attempts["total"].as_u64() > Some(0), "{one}");
+        let is_hit = attempts["faulty"].as_u64() > Some(0);
+        assert_eq!(is_hit, one["name"] == "d7", "{one}");
+    }
 }

@@ -20,11 +20,11 @@ pub(super) fn read(
     problems: &mut Problems,
 ) -> Vec<Dependency> {
     let tables = root.named_tables("dependency", "dependency", problems);
-    if tables.len() > keys::NAMED_MAX {
+    if tables.len() > keys::DEPENDENCIES_MAX {
         root.problem(
             problems,
             "dependency",
-            format!("more than {} dependencies", keys::NAMED_MAX),
+            format!("more than {} dependencies", keys::DEPENDENCIES_MAX),
             None,
         );
     }

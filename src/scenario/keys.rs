@@ -6,8 +6,11 @@ use crate::{
     protocol::PROTOCOLS,
 };
 
-/// The most loads, dependencies, instances or captures of one file.
+/// The most loads, instances or captures of one file.
 pub(super) const NAMED_MAX: usize = 100;
+
+/// The most dependencies of one file.
+pub(super) const DEPENDENCIES_MAX: usize = 500;
 
 /// What a system file may hold.
 pub const SYSTEM_FILE: &[Key] = &[
