@@ -188,6 +188,9 @@ fn schemas_are_json_schemas_of_one_file_or_of_all() {
         assert_eq!(both[written], schema);
         assert_eq!(schema["type"], "object", "{schema}");
     }
+    let history = json(&["schema", "history"]);
+    assert_eq!(both["history"], history);
+    assert!(history["oneOf"].is_array(), "{history}");
 }
 
 /// Writes a history of the sample story into a folder, with the sample files in its header.

@@ -143,6 +143,7 @@ pages! {
     a_matrix_is_true: "docs/how-to/matrix.md" from Shop;
     metastability_is_true: "docs/how-to/metastability.md" from Empty;
     reports_are_true: "docs/how-to/report.md" from Judged;
+    a_history_is_read: "docs/how-to/history.md" from Judged;
     readme_is_true: "README.md" from Repository;
     the_map_is_true: "docs/README.md" from Empty;
     formats_are_true: "docs/formats.md" from Empty;

@@ -649,6 +649,8 @@ pub enum SchemaFile {
     Matrix,
     /// What a search leaves for them: metastability.json.
     Metastability,
+    /// A line of what every run leaves: history.jsonl.
+    History,
 }
 
 /// `brownout serve`.

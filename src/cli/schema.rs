@@ -7,6 +7,7 @@ use super::{
     say,
 };
 use crate::{
+    history::HISTORY_SCHEMA,
     report::{MATRIX_SCHEMA, METASTABILITY_SCHEMA, REPORT_SCHEMA},
     scenario,
 };
@@ -20,18 +21,21 @@ pub fn schema(args: &Schema) -> Result<Exit, Failure> {
     let report = published(REPORT_SCHEMA);
     let matrix = published(MATRIX_SCHEMA);
     let metastability = published(METASTABILITY_SCHEMA);
+    let history = published(HISTORY_SCHEMA);
     let schema = match args.file {
         Some(SchemaFile::Scenario) => scenario,
         Some(SchemaFile::System) => system,
         Some(SchemaFile::Report) => report,
         Some(SchemaFile::Matrix) => matrix,
         Some(SchemaFile::Metastability) => metastability,
+        Some(SchemaFile::History) => history,
         None => serde_json::json!({
             "scenario": scenario,
             "system": system,
             "report": report,
             "matrix": matrix,
             "metastability": metastability,
+            "history": history,
         }),
     };
     say::data(format!("{schema:#}\n").as_bytes())?;

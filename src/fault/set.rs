@@ -22,6 +22,7 @@ use std::{
 
 /// A fault's number within its scenario: the order of `[[phase.fault]]` tables in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct FaultId(pub u16);
 

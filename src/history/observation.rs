@@ -20,6 +20,7 @@ pub const COMPLETED: &str = "completed";
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Observation {
     /// The first entry.
@@ -146,6 +147,7 @@ impl Observation {
 
 /// Requests that waited, for want of room in the recorder's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Waited {
     /// When the first of them began to wait.
     pub from: Micros,
@@ -172,6 +174,7 @@ impl Waited {
 
 /// What the run was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     /// [`HISTORY_VERSION`].
     pub version: u32,
@@ -209,6 +212,7 @@ pub struct Machine {
 
 /// Where an operation came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// Our load generator.
@@ -219,6 +223,7 @@ pub enum Source {
 
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Answered as required.
@@ -233,6 +238,7 @@ pub enum Outcome {
 
 /// One request of a load or through the ingress.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Operation {
     /// The load's name; the ingress's rule for others' requests.
     pub load: Arc<str>,
@@ -274,6 +280,7 @@ pub struct Operation {
 
 /// How an attempt ended, as seen at the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AttemptEnd {
     /// The client got a whole answer, the dependency's or a fault's.
@@ -291,6 +298,7 @@ pub enum AttemptEnd {
 
 /// One request of the system to a dependency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attempt {
     /// The dependency's name.
     pub dependency: Arc<str>,
@@ -368,11 +376,13 @@ pub struct Attempt {
     /// The trace that the request said it belongs to, so that it can be found in the team's own. Calls
     /// are not put together by it: who traces nothing else begins a trace for each attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub trace: Option<TraceParent>,
 }
 
 /// One connection of the system to a dependency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Connection {
     /// The dependency's name.
     pub dependency: Arc<str>,
@@ -395,6 +405,7 @@ pub struct Connection {
 
 /// A fault acted outside any attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Intervention {
     /// When.
     pub at: Micros,
@@ -409,6 +420,7 @@ pub struct Intervention {
 /// The queue of an overloaded dependency: how long it is, and what happened in it since the sample
 /// before. Noted every 100 ms while it changes, and when its fault is lifted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct QueueSample {
     /// When.
     pub at: Micros,
@@ -436,6 +448,7 @@ pub struct QueueSample {
 
 /// Something happened to an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProcessEvent {
     /// When.
     pub at: Micros,
@@ -453,6 +466,7 @@ pub struct ProcessEvent {
 
 /// One probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeSample {
     /// When it began.
     pub at: Micros,
@@ -482,6 +496,7 @@ const fn yes() -> bool {
 
 /// Something the system sent to a sink.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Message {
     /// When it had arrived.
     pub at: Micros,
@@ -501,6 +516,7 @@ pub struct Message {
 
 /// What a gauge shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
     /// How much work of a ledger the system says is waiting.
@@ -513,6 +529,7 @@ pub enum Measure {
 
 /// A number that was looked up while the run went on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Gauge {
     /// When it was known.
     pub at: Micros,
@@ -530,6 +547,7 @@ pub struct Gauge {
 
 /// Which of a ledger's listings was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Listing {
     /// This place of `delivered`, from 0.
@@ -541,6 +559,7 @@ pub enum Listing {
 /// What was new in a listing of ids, compared with the last time it could be read. A look that
 /// found much is several entries with the same `at`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reading {
     /// When it was asked.
     pub at: Micros,
@@ -563,6 +582,7 @@ pub struct Reading {
 
 /// The system asked the forward proxy for a host that no dependency lists.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unlisted {
     /// When.
     pub at: Micros,
@@ -688,6 +708,7 @@ impl Attempt {
 
 /// A moment with its reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Moment {
     /// When.
     pub at: Micros,

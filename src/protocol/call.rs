@@ -9,6 +9,7 @@ use std::{
 
 /// Whether the dependency carried a request out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Applied {
     /// It never saw the whole request.

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 /// A time that an answer asked its client to wait before it comes again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RetryAfter {
     /// The header that said so, one of [`RETRY_HEADERS`].
     pub header: Arc<str>,
