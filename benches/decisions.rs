@@ -1,7 +1,9 @@
 //! What a request costs the proxy before a byte of it moves: asking the faults in force (goal:
-//! under 200 ns an event), and recognising the call.
+//! under 200 ns an event), and recognising the call. Beside it the other small pieces, see [`pieces`].
 //!
 //! `cargo bench --bench decisions`
+
+mod pieces;
 
 use brownout::{
     fault::{Active, FaultId, FaultSet, Gate, default_by, find, gate},
@@ -133,6 +135,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = decisions, identification
+    targets = decisions, identification, pieces::codecs, pieces::schedule, pieces::writing
 }
 criterion_main!(benches);
