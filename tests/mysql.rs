@@ -12,7 +12,7 @@ use brownout::{
     proxy::tls::{Authority, Front, client_config},
     scenario::{Capture, KeyFrom},
 };
-use servers::{Ended, Fronted, free_port, printed, until};
+use servers::{Ended, Fronted, assert_same, free_port, printed, until};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::SocketAddr,
@@ -200,6 +200,24 @@ async fn clients_get_the_same_through_the_proxy_as_directly() {
         round_trip(front.port(), Some(&ca)).await,
         "over TLS"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_step_through_the_api_of_pymysql_gives_the_same_through_the_proxy() {
+    let server = started(&["--max-allowed-packet=64M"]).await;
+    let api = |port: u16| client("mysql_api.py", vec![port.to_string()]);
+    let direct = api(server.port).await;
+    for part in ["sessions", "files", "ended", "raw"] {
+        assert!(
+            direct.contains(&format!("\"{part}\": [")),
+            "{part}: {direct}"
+        );
+    }
+    let front = Fronted::start(Protocol::Mysql, server.address(), None);
+    assert_same(&direct, &api(front.port()).await);
+    let attempts = front.stop().await;
+    assert!(attempts.len() > 250, "{}", attempts.len());
+    assert!(attempts.iter().all(|one| one.faults.is_empty()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

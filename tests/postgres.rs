@@ -29,9 +29,11 @@ use toml::de::DeTable;
 mod pooler;
 mod postgres_server;
 mod python;
+mod servers;
 
 use pooler::Pooler;
 use postgres_server::{PATIENCE, Server};
+use servers::assert_same;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -170,12 +172,17 @@ fn conninfo(address: SocketAddr) -> String {
     )
 }
 
-async fn round_trip(conninfo: String) -> String {
+/// What a script prints that takes a server alone.
+async fn client(script: &'static str, conninfo: String) -> String {
     blocking(move || {
-        let mut command = python::command("tests/clients/postgres_round_trip.py");
+        let mut command = python::command(script);
         succeeded(command.arg(conninfo).output().expect("python runs"))
     })
     .await
+}
+
+async fn round_trip(conninfo: String) -> String {
+    client("tests/clients/postgres_round_trip.py", conninfo).await
 }
 
 /// Runs a case of the failures; `when_ready` acts when the client says that it may.
@@ -279,6 +286,24 @@ async fn a_client_sees_the_same_directly_and_through_the_proxy() {
             .iter()
             .find(|attempt| attempt.end != AttemptEnd::Answered)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_through_the_api_of_psycopg_gives_the_same_through_the_proxy() {
+    let server = started().await;
+    let api = |conninfo| client("tests/clients/postgres_api.py", conninfo);
+    let direct = api(conninfo(server.address)).await;
+    for part in ["sessions", "pipelines", "asynchronous", "replication"] {
+        assert!(
+            direct.contains(&format!("\"{part}\": [")),
+            "{part}: {direct}"
+        );
+    }
+    let rig = Rig::new(&server, |_| {});
+    assert_same(&direct, &api(rig.conninfo()).await);
+    let attempts = rig.attempts().await;
+    assert!(attempts.len() > 1000, "{}", attempts.len());
+    assert!(attempts.iter().all(|attempt| attempt.faults.is_empty()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

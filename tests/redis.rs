@@ -10,7 +10,7 @@ use brownout::{
     protocol::{Applied, Protocol},
     proxy::tls::{Authority, Front},
 };
-use servers::{Ended, Fronted, free_port, printed, until};
+use servers::{Ended, Fronted, assert_same, free_port, printed, until};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -138,6 +138,11 @@ async fn round_trip(port: u16, version: u8, ca: Option<&Path>) -> String {
     client("redis_round_trip.py", arguments).await
 }
 
+/// All that redis-py can do, step by step.
+async fn api(port: u16, version: u8) -> String {
+    client("redis_api.py", vec![port.to_string(), version.to_string()]).await
+}
+
 async fn exception(port: u16, what: &str) -> String {
     client("redis_error.py", vec![port.to_string(), what.to_owned()]).await
 }
@@ -164,6 +169,26 @@ async fn redis_py_gets_the_same_through_the_proxy_as_directly() {
                 .iter()
                 .all(|one| one.end == AttemptEnd::Answered || one.end == AttemptEnd::GaveUp)
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_step_through_the_api_of_redis_py_gives_the_same_through_the_proxy() {
+    let redis = Redis::start(&[]);
+    for version in [2, 3] {
+        let direct = api(redis.port, version).await;
+        for part in ["strings", "tracking", "raw", "asynchronous"] {
+            assert!(
+                direct.contains(&format!("\"{part}\": [")),
+                "{part}: {direct}"
+            );
+        }
+        let front = Fronted::start(Protocol::Redis, redis.address(), None);
+        let proxied = api(front.port(), version).await;
+        assert_same(&direct, &proxied);
+        let attempts = front.stop().await;
+        assert!(attempts.len() > 10_000, "{}", attempts.len());
+        assert!(attempts.iter().all(|one| one.faults.is_empty()));
     }
 }
 

@@ -25,12 +25,20 @@ use std::{
 };
 
 mod python;
+mod servers;
+
+use servers::assert_same;
 
 const BUCKET: &str = "models";
 
 /// Runs the round trip against an endpoint and gives what it printed.
 async fn round_trip(endpoint: String, ca: Option<&Path>) -> String {
-    let mut command = python::command("tests/clients/s3_round_trip.py");
+    client("tests/clients/s3_round_trip.py", endpoint, ca).await
+}
+
+/// What a script prints that takes an endpoint and a bucket.
+async fn client(script: &str, endpoint: String, ca: Option<&Path>) -> String {
+    let mut command = python::command(script);
     command
         .args([&endpoint, BUCKET])
         .env("AWS_ACCESS_KEY_ID", embedded::ACCESS_KEY);
@@ -98,6 +106,16 @@ async fn assert_transparent(upstream: SocketAddr) {
         "over HTTPS"
     );
     secure.stop().await;
+
+    let script = "tests/clients/s3_api.py";
+    let direct_api = client(script, format!("http://{upstream}"), None).await;
+    for part in ["buckets", "multipart", "presigned", "together"] {
+        assert!(direct_api.contains(&format!("\"{part}\": [")), "{part}");
+    }
+    let (unread, _unread) = Recorder::channel(100_000);
+    let plain = proxy(upstream, None, unread);
+    assert_same(&direct_api, &client(script, plain.url(), None).await);
+    plain.stop().await;
 
     drop(recorder);
     let mut operations = BTreeSet::new();

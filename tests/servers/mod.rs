@@ -73,6 +73,25 @@ pub fn printed(command: &mut Command) -> String {
     text(&stdout)
 }
 
+/// What was printed directly and through the proxy is the same, byte for byte; where it is not, the
+/// first line that differs is shown with those around it.
+pub fn assert_same(direct: &str, proxied: &str) {
+    if direct == proxied {
+        return;
+    }
+    let pairs = direct.lines().zip(proxied.lines());
+    let same = pairs.take_while(|(one, other)| one == other).count();
+    let around = |text: &str| {
+        let lines = text.lines().skip(same.saturating_sub(20)).take(40);
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    panic!(
+        "line {same}: directly\n{}\n\nthrough the proxy\n{}",
+        around(direct),
+        around(proxied)
+    );
+}
+
 /// A proxy in front of a server, with what it observes.
 pub struct Fronted {
     pub proxy: Proxy,
