@@ -171,3 +171,49 @@ impl From<(Micros, String)> for Evidence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn statuses() -> impl Strategy<Value = Vec<Status>> {
+        let one = prop_oneof![
+            Just(Status::Pass),
+            Just(Status::Inconclusive),
+            Just(Status::Fail)
+        ];
+        prop::collection::vec(one, 0..12)
+    }
+
+    fn merged(statuses: &[Status]) -> Status {
+        statuses
+            .iter()
+            .fold(Status::Pass, |worst, status| worst.worst(*status))
+    }
+
+    proptest! {
+        #[test]
+        fn verdicts_merge_to_the_same_in_any_order_and_any_grouping(
+            (statuses, shuffled) in statuses().prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
+            cut in any::<prop::sample::Index>(),
+            again in any::<prop::sample::Index>(),
+        ) {
+            let expected = if statuses.contains(&Status::Fail) {
+                Status::Fail
+            } else if statuses.contains(&Status::Inconclusive) {
+                Status::Inconclusive
+            } else {
+                Status::Pass
+            };
+            prop_assert_eq!(merged(&statuses), expected);
+            prop_assert_eq!(merged(&shuffled), expected);
+            let (one, other) = shuffled.split_at(cut.index(shuffled.len() + 1));
+            prop_assert_eq!(merged(one).worst(merged(other)), expected);
+            // Hearing one of them twice changes nothing.
+            if !statuses.is_empty() {
+                prop_assert_eq!(expected.worst(statuses[again.index(statuses.len())]), expected);
+            }
+        }
+    }
+}

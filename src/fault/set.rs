@@ -493,6 +493,7 @@ mod tests {
         },
     };
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     const NOW: Micros = Micros(0);
 
@@ -772,6 +773,58 @@ mod tests {
             prop_assert!(expected.len() > 1, "all requests fared alike");
             let applied = |end: &Option<End>| matches!(end, Some(End::Forward(Then::Reply(_))));
             prop_assert!(expected.iter().any(|decision| applied(&decision.end)));
+        }
+
+        /// Callers with retries share connections and a proxy as chance has it. What becomes of an
+        /// attempt depends on the seed, on its call and on which attempt it is, and on nothing else:
+        /// not on the SDK's random ids either.
+        #[test]
+        fn however_callers_interleave_each_attempt_gets_the_same_decision(
+            mut turns in Just((0..5_usize).flat_map(|caller| [caller; 12]).collect::<Vec<_>>()).prop_shuffle(),
+            ids in any::<u32>(),
+            seed in any::<u64>(),
+        ) {
+            const TEXTS: [&str; 4] = [
+                "kind = 'error'\non = 'x'\nerror = 'SlowDown'\nby = 'call'\nshare = '30%'",
+                "kind = 'latency'\non = 'x'\nby = 'request'\nlog_normal = { median = '80ms', sigma = 0.6 }\nshare = '70%'",
+                "kind = 'error'\non = 'x'\nerror = 'InternalError'\napplied = 'maybe'\nby = 'request'\nshare = '40%'",
+                "kind = 'hang'\non = 'x'\nby = 'key'\nshare = '20%'",
+            ];
+            let decide = |turns: &[usize], ids: u32| -> BTreeMap<(usize, usize), Decision> {
+                let faults = (0..).zip(TEXTS).map(|(id, text)| {
+                    let mut fault = Arc::into_inner(sample::active(text, S3, seed)).unwrap();
+                    fault.id = FaultId(id);
+                    Arc::new(fault)
+                });
+                let set = FaultSet::new(faults.collect());
+                let (mut tracker, mut count) = (CallTracker::default(), [0; 5]);
+                let decisions = turns.iter().enumerate().map(|(turn, caller)| {
+                    let nth = count[*caller];
+                    count[*caller] += 1;
+                    // Three attempts a call.
+                    let (id, attempt) = (format!("{ids}-{caller}-{}", nth / 3), nth % 3 + 1);
+                    let call = http::identify(
+                        S3,
+                        None,
+                        "PUT",
+                        &format!("/b/k{caller}"),
+                        [
+                            ("amz-sdk-invocation-id", &*id),
+                            ("amz-sdk-request", &*format!("attempt={attempt}; max=3")),
+                        ],
+                        turn as u64 % 3,
+                        &mut tracker,
+                    );
+                    ((*caller, nth), set.request(&call, Micros(turn as u64)))
+                });
+                decisions.collect()
+            };
+            let mixed = decide(&turns, ids);
+            turns.sort_unstable();
+            let straight = decide(&turns, ids.wrapping_add(1));
+            prop_assert_eq!(&mixed, &straight);
+            let first = &straight[&(0, 0)];
+            prop_assert!(straight.values().any(|one| one != first), "all fared alike");
         }
     }
 }

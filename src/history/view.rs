@@ -417,7 +417,11 @@ impl<'a> View<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::sample::{self, OUTAGE, RECOVERY, Story};
+    use crate::history::{
+        Outcome,
+        sample::{self, OUTAGE, RECOVERY, Story},
+    };
+    use proptest::prelude::*;
 
     #[test]
     fn an_outage_ends_with_its_last_fault_or_with_its_aftermath() {
@@ -428,5 +432,57 @@ mod tests {
         assert_eq!(ended(&scenario), Some(Micros::from_secs(RECOVERY)));
         scenario.phases[1].aftermath = true;
         assert_eq!(ended(&scenario), Some(Micros::from_secs(OUTAGE)));
+    }
+
+    proptest! {
+        /// Against the plain reading of what a window is: everything is looked at.
+        #[test]
+        fn a_window_holds_what_looking_at_everything_finds(
+            mut moments in prop::collection::vec(0u64..5_000_000, 0..60),
+            from in 0u64..5_000_000,
+            to in 0u64..5_000_000,
+        ) {
+            moments.sort_unstable();
+            let moments: Vec<Micros> = moments.into_iter().map(Micros).collect();
+            let window = Window::new(Micros(from), Micros(to));
+            let plain: Vec<Micros> = moments.iter().copied().filter(|at| from <= at.0 && at.0 < to).collect();
+            prop_assert_eq!(window.of(&moments, |at| *at), &plain[..]);
+            prop_assert!(moments.iter().all(|at| window.contains(*at) == plain.contains(at)));
+            let seconds: Vec<Window> = window.seconds().collect();
+            prop_assert_eq!(seconds.len() as u64, to.saturating_sub(from) / 1_000_000);
+            for (nth, second) in (0u64..).zip(&seconds) {
+                prop_assert_eq!(second.from.0, from + nth * 1_000_000);
+                prop_assert_eq!(second.length(), Duration::from_secs(1));
+                prop_assert!(second.to <= window.to);
+            }
+        }
+
+        /// Whichever phases are judged, in whatever order they are named, and however often.
+        #[test]
+        fn judged_phases_hold_the_operations_that_began_in_any_of_them(
+            judged in prop::collection::vec(0usize..3, 0..5),
+            until in 1u64..60,
+        ) {
+            let history = Story::new().load("ask", 0..until, 7, Outcome::Ok, 20).history();
+            let (scenario, system) = (sample::scenario(), sample::system());
+            let view = View::new(&history, &scenario, &system).over(judged.clone());
+            let is_judged = |at: Micros| {
+                let mut spans = history.phases.iter();
+                spans.any(|span| judged.contains(&span.index) && span.began <= at && at < span.ended)
+            };
+            let plain = history.operations_of("ask").iter().filter(|one| is_judged(one.intended));
+            let plain: Vec<u64> = plain.map(|one| one.nth).collect();
+            let seen: Vec<u64> = view.operations("ask").iter().map(|one| one.nth).collect();
+            prop_assert_eq!(seen, plain);
+            let windows = view.windows();
+            for pair in windows.windows(2) {
+                prop_assert!(pair[0].to < pair[1].from, "joined where they meet");
+            }
+            for at in (0..60_000_000).step_by(250_000).map(Micros) {
+                let within = windows.iter().filter(|window| window.contains(at)).count();
+                prop_assert_eq!(within, usize::from(is_judged(at)));
+                prop_assert_eq!(view.contains(at), is_judged(at));
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     proxy::{Config, Limits, Proxy, UpstreamAddress, tls},
     seed::Seed,
 };
+use proptest::prelude::*;
 use std::{collections::BTreeMap, io, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -791,4 +792,99 @@ async fn peers_that_speak_something_else_end_their_connection_alone() {
     client.expect_fin().await;
     assert_eq!(&*rig.attempt().await.operation, "malformed");
     ask(&mut good, &mut good_server, "select 1", &rows()).await;
+}
+
+/// What is asked, and what is answered: text and prepared statements, an error, and values much larger
+/// than any buffer.
+fn conversation() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let large = [
+        packet(1, b"\x01"),
+        packet(2, b"\x03def"),
+        packet(3, b"\xfe\0\0\x02\0"),
+        packet(4, &[b"\xfd\xf0\x49\x02", &vec![b'v'; 150_000][..]].concat()),
+        packet(5, b"\xfe\0\0\x02\0"),
+    ];
+    let prepared = [
+        packet(1, b"\0\x05\0\0\0\0\0\x01\0\0\0\0"),
+        packet(2, b"\x03def"),
+        packet(3, b"\xfe\0\0\x02\0"),
+    ];
+    let execute = [
+        packet(
+            0,
+            &[b"\x18\x05\0\0\0\0\0", &vec![b'd'; 90_000][..]].concat(),
+        ),
+        packet(0, b"\x17\x05\0\0\0\0\x01\0\0\0"),
+    ];
+    let refused = packet(1, b"\xff\x7a\x04#42S02Table 'x' doesn't exist");
+    vec![
+        (query("select a from T"), rows()),
+        (query("select a from T where b = 1"), large.concat()),
+        (
+            query(&format!("insert into t values ('{}')", "w".repeat(120_000))),
+            packet(1, b"\0\x01\0\x02\0\0\0"),
+        ),
+        (query("update x set a = 1"), refused),
+        (
+            packet(0, b"\x16insert into Jobs values (?)"),
+            prepared.concat(),
+        ),
+        (execute.concat(), packet(1, OK)),
+        (packet(0, b"\x0e"), packet(1, OK)),
+    ]
+}
+
+async fn send_in_pieces(peer: &mut Peer, mut bytes: &[u8], pieces: &[usize]) {
+    for piece in pieces.iter().cycle() {
+        if bytes.is_empty() {
+            return;
+        }
+        let (now, later) = bytes.split_at((*piece).min(bytes.len()));
+        peer.send(now).await;
+        tokio::task::yield_now().await;
+        bytes = later;
+    }
+}
+
+/// Holds the conversation in pieces of these sizes; what was observed of its statements.
+async fn observed_in(up: &[usize], down: &[usize]) -> Vec<(String, String, Applied, u64, u64)> {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    client.0.set_nodelay(true).unwrap();
+    server.0.set_nodelay(true).unwrap();
+    let mut seen = Vec::new();
+    for (asked, answer) in conversation() {
+        tokio::join!(
+            send_in_pieces(&mut client, &asked, up),
+            server.expect(&asked)
+        );
+        tokio::join!(
+            send_in_pieces(&mut server, &answer, down),
+            client.expect(&answer)
+        );
+        let one = rig.attempt().await;
+        assert_eq!(one.end, AttemptEnd::Answered);
+        let (operation, key) = (one.operation.to_string(), one.key.to_string());
+        seen.push((operation, key, one.applied, one.bytes_up, one.bytes_down));
+    }
+    seen
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+    #[test]
+    fn in_whatever_pieces_they_come_the_packets_are_the_same(
+        up in prop::collection::vec(1..2000_usize, 1..30),
+        down in prop::collection::vec(1..2000_usize, 1..30),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let whole = observed_in(&[usize::MAX], &[usize::MAX]).await;
+            assert_eq!(whole.len(), conversation().len());
+            assert_eq!(observed_in(&up, &down).await, whole);
+        });
+    }
 }

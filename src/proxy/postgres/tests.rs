@@ -13,6 +13,7 @@ use crate::{
     proxy::{Config, Limits, Proxy, UpstreamAddress, tally::take_writes, tls},
     seed::Seed,
 };
+use proptest::prelude::*;
 use std::{collections::BTreeMap, io::ErrorKind, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -1418,4 +1419,116 @@ async fn a_fault_acts_on_one_answer_of_a_pipeline() {
     let seen = [said("57014", "INSERT", "t"), message(b'Z', b"I")].concat();
     expect(&mut client, &seen).await;
     assert_eq!(active.hits(), 1);
+}
+
+/// What is asked, and what is answered: simple and extended queries, a pipeline, a COPY each way, an
+/// error, and values much larger than any buffer.
+fn conversation() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let large = vec![b'v'; 150_000];
+    let extended = [
+        message(b'P', b"\0SELECT a FROM t\0\0\0"),
+        message(b'B', &[0; 8]),
+        message(b'D', b"P\0"),
+        message(b'E', &[0; 5]),
+    ];
+    let answered = [
+        message(b'1', b""),
+        message(b'2', b""),
+        message(b'n', b""),
+        message(b'N', b"SNOTICE\0Msaid by the way\0\0"),
+        message(b'D', &large),
+        message(b'C', b"SELECT 1\0"),
+    ];
+    let text = format!("INSERT INTO t VALUES ('{}')", "w".repeat(100_000));
+    vec![
+        (
+            query("SELECT a FROM t"),
+            [message(b'D', &large), done("SELECT 1", b'I')].concat(),
+        ),
+        (
+            [extended.concat().repeat(7), message(b'S', b"")].concat(),
+            [answered.concat().repeat(7), message(b'Z', b"I")].concat(),
+        ),
+        (query(&text), done("INSERT 0 1", b'I')),
+        (query("DELETE FROM t"), failed(b'I')),
+        (query("COPY t FROM STDIN"), message(b'G', &[0; 3])),
+        (
+            [
+                message(b'd', &large),
+                message(b'd', b"1\n"),
+                message(b'c', b""),
+            ]
+            .concat(),
+            done("COPY 2", b'I'),
+        ),
+        (
+            query("COPY t TO STDOUT"),
+            [
+                message(b'H', &[0; 3]),
+                message(b'd', &large),
+                message(b'c', b""),
+                done("COPY 1", b'I'),
+            ]
+            .concat(),
+        ),
+    ]
+}
+
+async fn send_in_pieces(stream: &mut TcpStream, mut bytes: &[u8], pieces: &[usize]) {
+    for piece in pieces.iter().cycle() {
+        if bytes.is_empty() {
+            return;
+        }
+        let (now, later) = bytes.split_at((*piece).min(bytes.len()));
+        stream.write_all(now).await.expect("written");
+        tokio::task::yield_now().await;
+        bytes = later;
+    }
+}
+
+/// Holds the conversation in pieces of these sizes; what was observed of its statements.
+async fn observed_in(up: &[usize], down: &[usize]) -> Vec<(String, String, Applied, u64, u64)> {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    client.set_nodelay(true).expect("set");
+    server.set_nodelay(true).expect("set");
+    rig.attempt("CONNECT").await;
+    for (asked, answer) in conversation() {
+        let ((), ()) = tokio::join!(
+            send_in_pieces(&mut client, &asked, up),
+            expect(&mut server, &asked)
+        );
+        let ((), ()) = tokio::join!(
+            send_in_pieces(&mut server, &answer, down),
+            expect(&mut client, &answer)
+        );
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 12 {
+        if let Some(Observation::Attempt(one)) = soon(rig.observations.recv()).await {
+            assert_eq!(one.end, AttemptEnd::Answered);
+            let (operation, key) = (one.operation.to_string(), one.key.to_string());
+            seen.push((operation, key, one.applied, one.bytes_up, one.bytes_down));
+        }
+    }
+    seen
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+    #[test]
+    fn in_whatever_pieces_they_come_the_messages_are_the_same(
+        up in prop::collection::vec(1..2000_usize, 1..30),
+        down in prop::collection::vec(1..2000_usize, 1..30),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let whole = observed_in(&[usize::MAX], &[usize::MAX]).await;
+            assert_eq!(whole.len(), 12);
+            assert_eq!(observed_in(&up, &down).await, whole);
+        });
+    }
 }
