@@ -7,7 +7,7 @@
 use super::{
     body::{BadChunk, Body},
     exchange::{Exchange, Tally, memory_key},
-    head::{RequestFacts, ResponseFacts, read_response},
+    head::{BadHead, RequestFacts, ResponseFacts, read_response},
     http1::Dial,
     memory::{ANSWER_BYTES_MAX, Remembered},
 };
@@ -203,6 +203,8 @@ pub(super) enum Failure {
     UpstreamClosed,
     /// The dependency reset its connection, or broke the protocol.
     UpstreamBroke,
+    /// The head of its answer is larger than we take.
+    AnswerTooLarge,
 }
 
 /// The answer's direction of one exchange.
@@ -294,6 +296,7 @@ where
                     Ok(_) => {}
                     Err(_) => return Err(Failure::UpstreamBroke),
                 },
+                Err(BadHead::TooLarge) => return Err(Failure::AnswerTooLarge),
                 // What is no HTTP is for the client to judge, as without us.
                 Err(_) => return self.break_off(is_untouched, Failure::UpstreamClosed).await,
             }

@@ -243,6 +243,14 @@ where
         Over::orderly(&format!("refused: {bad}"))
     }
 
+    /// The head of an answer is larger than we take: says so in the dependency's place, that it be
+    /// not taken for an answer of the dependency's that broke off.
+    async fn refuse_answer(&mut self, exchange: &mut Exchange) -> Over {
+        self.write_refusal(502, "Bad Gateway", exchange).await;
+        exchange.finish(AttemptEnd::UpstreamFailed);
+        Over::orderly(&format!("refused the answer: {}", BadHead::TooLarge))
+    }
+
     async fn write_refusal(&mut self, status: u16, reason: &str, exchange: &Exchange) {
         let answer =
             format!("HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
@@ -395,6 +403,9 @@ where
             Err(BothEnd::Client(ClientEnd::Gone)) => return Err(gave_up(&mut exchange)),
             Err(BothEnd::Client(ClientEnd::Broken(bad))) => {
                 return Err(self.broken_body(&bad.to_string(), &mut exchange).await);
+            }
+            Err(BothEnd::Answer(Failure::AnswerTooLarge)) => {
+                return Err(self.refuse_answer(&mut exchange).await);
             }
             Err(BothEnd::Answer(failure)) => return Err(failed(&mut exchange, &failure)),
             Ok(Answered::Cut(closing)) => {
@@ -708,7 +719,7 @@ fn failed(exchange: &mut Exchange, failure: &Failure) -> Over {
             exchange.finish(AttemptEnd::UpstreamFailed);
             Over::cut("upstream closed", Closing::Fin)
         }
-        (Failure::UpstreamBroke, None) => {
+        (Failure::UpstreamBroke | Failure::AnswerTooLarge, None) => {
             exchange.finish(AttemptEnd::UpstreamFailed);
             Over::cut("upstream broke off", Closing::Reset)
         }

@@ -10,6 +10,10 @@
 //! bytes that are no answer are a RST_STREAM. A close, whose like a stream has not, ends the
 //! connection with a GOAWAY and FIN, and with it every other stream.
 //!
+//! Resets pass both ways with their reasons, and so does the reason of a GOAWAY that ends the
+//! dependency's connection. The windows are so wide that no stream waits for another whose owner
+//! does not read: as without us, that is for the two ends to arrange.
+//!
 //! Bounded: streams at a time, heads, and the data in flight by both sides' windows; data is
 //! taken from one side only as far as the other side has room for it.
 
@@ -31,9 +35,12 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{
+    FutureExt,
+    stream::{FuturesUnordered, StreamExt},
+};
 use h2::{Reason, RecvStream, SendStream, client, server};
-use http::{HeaderMap, Request, Response, StatusCode, request};
+use http::{HeaderMap, Request, Response, StatusCode, Version, request};
 use parking_lot::Mutex as Lock;
 use std::{
     future::poll_fn,
@@ -52,8 +59,12 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 /// The most streams of a connection at a time; the client is told and waits.
 const STREAMS_MAX: u32 = 256;
 
-/// The window of a whole connection, in bytes.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The window of a stream, in bytes: what the protocol begins with.
+const STREAM_WINDOW: u32 = 65_535;
+
+/// The window of a whole connection, in bytes: as much as all its streams together, so that those
+/// whose data nobody takes hold up none of the others.
+const CONNECTION_WINDOW: u32 = STREAMS_MAX * STREAM_WINDOW;
 
 /// The time that a connection's last frames have.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -62,8 +73,8 @@ const GOODBYE_TIME_MAX: Duration = Duration::from_secs(1);
 enum Order {
     /// No further streams: a fault's answer closes the connection in its protocol's way.
     GoAway,
-    /// Ends it now.
-    End(&'static str, Closing),
+    /// Ends it now, with this reason where it says goodbye at all.
+    End(&'static str, Closing, Reason),
 }
 
 /// How a connection ended, for the streams that were open then.
@@ -89,7 +100,30 @@ struct Connection<D> {
 /// dependency takes no further ones and another has taken its place.
 struct Upstream {
     requests: client::SendRequest<Bytes>,
+    farewell: watch::Receiver<Farewell>,
     _running: AbortOnDropHandle<()>,
+}
+
+/// How the dependency's connection is.
+#[derive(Debug, Clone, Copy)]
+enum Farewell {
+    /// It goes on.
+    None,
+    /// It has ended; with this reason, where the dependency said one.
+    Said(Option<Reason>),
+}
+
+impl Upstream {
+    /// The reason that the dependency said before its connection ended. Streams learn only that it
+    /// did, and that a moment earlier.
+    async fn reason(&self) -> Option<Reason> {
+        let mut farewell = self.farewell.clone();
+        let ended = farewell.wait_for(|farewell| matches!(farewell, Farewell::Said(_)));
+        match *timeout(GOODBYE_TIME_MAX, ended).await.ok()?.ok()? {
+            Farewell::Said(reason) => reason,
+            Farewell::None => None,
+        }
+    }
 }
 
 /// A request that is kept to be sent again, unless it is too long.
@@ -145,10 +179,12 @@ impl KeptStream {
 
 /// Why a stream did not end with an answer.
 enum Broken {
-    /// The client reset it.
-    ClientGone,
-    /// The dependency did.
+    /// The client reset it, for this reason.
+    ClientGone(Reason),
+    /// The dependency did, or what it sent on it was none of the protocol's.
     Upstream(Reason),
+    /// The dependency ended its connection for this reason.
+    UpstreamAway(Reason),
     /// The dependency's connection is gone or never came.
     UpstreamLost(io::ErrorKind),
     /// A fault did.
@@ -166,6 +202,7 @@ where
     let mut builder = server::Builder::new();
     builder
         .max_concurrent_streams(STREAMS_MAX)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEAD_BYTES_MAX as u32);
     let mut client = match builder.handshake::<_, Bytes>(client).await {
@@ -182,12 +219,16 @@ where
         fate: OnceLock::new(),
     };
     let mut streams = FuturesUnordered::new();
+    let mut farewell = Reason::NO_ERROR;
     let over = loop {
         tokio::select! {
             biased;
             Some(order) = ordered.recv() => match order {
                 Order::GoAway => client.graceful_shutdown(),
-                Order::End(how, closing) => break Over::cut(how, closing),
+                Order::End(how, closing, reason) => {
+                    farewell = reason;
+                    break Over::cut(how, closing);
+                }
             },
             Some(()) = streams.next(), if !streams.is_empty() => {}
             accepted = client.accept() => match accepted {
@@ -205,7 +246,7 @@ where
         .closing
         .is_some_and(|closing| closing != Closing::Reset)
     {
-        client.abrupt_shutdown(Reason::NO_ERROR);
+        client.abrupt_shutdown(farewell);
         // A client that takes no more is cut off.
         let _ = timeout(GOODBYE_TIME_MAX, poll_fn(|cx| client.poll_closed(cx))).await;
     }
@@ -275,7 +316,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
             }
             Verdict::Reply(reply) => self.reply(&reply, respond, exchange).await,
             Verdict::Close(closing) => Err(Broken::Cut(closing)),
-            Verdict::GaveUp => Err(Broken::ClientGone),
+            Verdict::GaveUp => Err(Broken::ClientGone(Reason::CANCEL)),
             Verdict::Spilled => Err(Broken::Lost),
         };
         if let Err(broken) = done {
@@ -294,7 +335,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
         // task: once everybody had a turn, it has written what the socket takes.
         tokio::task::yield_now().await;
         match broken {
-            Broken::ClientGone => exchange.finish(AttemptEnd::GaveUp),
+            Broken::ClientGone(_) => exchange.finish(AttemptEnd::GaveUp),
             Broken::Upstream(reason) => {
                 exchange.finish(AttemptEnd::UpstreamFailed);
                 respond.send_reset(reason);
@@ -302,6 +343,11 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
             Broken::UpstreamLost(io::ErrorKind::Unsupported) => {
                 exchange.finish(AttemptEnd::UpstreamFailed);
                 respond.send_reset(Reason::HTTP_1_1_REQUIRED);
+            }
+            Broken::UpstreamAway(reason) => {
+                exchange.finish(AttemptEnd::UpstreamFailed);
+                let _ = self.fate.set(Fate::UpstreamFailed);
+                self.order(Order::End("upstream went away", Closing::Fin, reason));
             }
             Broken::UpstreamLost(_) => {
                 exchange.finish(AttemptEnd::UpstreamFailed);
@@ -329,9 +375,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
             Closing::SlowClose(delay) => (Some(delay), false),
             Closing::Fin | Closing::HalfClose => (None, false),
         };
-        if delay.is_some()
-            && hold(faults, client_gone(respond), &[], delay).await == Held::ClientGone
-        {
+        if delay.is_some() && hold(faults, gone(respond), &[], delay).await == Held::ClientGone {
             return exchange.finish(AttemptEnd::GaveUp);
         }
         exchange.finish(AttemptEnd::Cut);
@@ -345,7 +389,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
 
     fn end_connection(&self, how: &'static str, closing: Closing, fate: Fate) {
         let _ = self.fate.set(fate);
-        self.order(Order::End(how, closing));
+        self.order(Order::End(how, closing, Reason::NO_ERROR));
     }
 
     /// Answers in the dependency's stead.
@@ -395,13 +439,13 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
     ) -> Result<(), Broken> {
         let status = response.status().as_u16();
         let sent = respond.send_response(response, body.is_empty());
-        let mut sender = sent.map_err(|_| Broken::ClientGone)?;
+        let mut sender = sent.map_err(|error| client_left(&error))?;
         exchange.tally.answered(status, self.desk.now());
         let len = body.len() as u64;
         if len > 0 {
-            send_data(&mut sender, body, true)
-                .await
-                .map_err(|_| Broken::ClientGone)?;
+            if send_data(&mut sender, body, true).await.is_err() {
+                return Err(receiver_left(&mut sender));
+            }
             exchange.tally.add_down(len);
         }
         Ok(())
@@ -415,66 +459,84 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
         faults: &mut watch::Receiver<Arc<FaultSet>>,
         then: Option<(Then, FaultId)>,
     ) -> Result<(), Broken> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        if parts.uri.authority().is_none() {
+            // Its `Host` says whom it asks (RFC 9113, 8.3.1). The crate sends it on as it came only
+            // where it takes it for one of HTTP/1.1.
+            parts.version = Version::HTTP_11;
+        }
         let is_bodiless = body.is_end_stream();
-        let (mut requests, _upstream) = tokio::select! {
+        let (mut requests, upstream) = tokio::select! {
             biased;
             requests = self.requests() => requests.map_err(|error| {
                 exchange.tally.refused();
                 Broken::UpstreamLost(error.kind())
             })?,
-            () = client_gone(respond) => return Err(Broken::ClientGone),
+            reason = client_gone(respond) => return Err(Broken::ClientGone(reason)),
         };
         let (then, times) = repeats(then);
         let kept = (times > 0).then(|| KeptStream::new(&parts, is_bodiless));
         let sent = requests.send_request(Request::from_parts(parts, ()), is_bodiless);
-        let (answer, sender) = sent.map_err(|error| broken_upstream(&error))?;
+        let (answer, mut sender) = sent.map_err(|error| broken_upstream(&error))?;
         let tally = Arc::clone(&exchange.tally);
-        let mut up = std::pin::pin!(async {
-            if is_bodiless {
-                tally.sent_whole();
-                return;
-            }
-            let look = |data: &[u8]| {
-                tally.look_up(data);
-                if let Some(kept) = &kept {
-                    kept.add(data);
+        let answered = {
+            let mut up = std::pin::pin!(async {
+                if is_bodiless {
+                    tally.sent_whole();
+                    return;
+                }
+                let look = |data: &[u8]| {
+                    tally.look_up(data);
+                    if let Some(kept) = &kept {
+                        kept.add(data);
+                    }
+                };
+                let count = |len| tally.add_up(len);
+                // Whoever broke off is found out where the answer is awaited.
+                if let Ok(trailers) = pass_body(body, &mut sender, look, count).await {
+                    if let Some(kept) = &kept {
+                        kept.0.lock().trailers = trailers;
+                    }
+                    tally.sent_whole();
+                }
+            });
+            let mut is_sent = false;
+            let mut down = Down {
+                connection: self,
+                respond,
+                exchange,
+                faults,
+            };
+            let answered = {
+                let kept = kept.as_ref().map(|kept| (kept, times));
+                let mut answering = std::pin::pin!(down.run(answer, then, kept));
+                loop {
+                    tokio::select! {
+                        biased;
+                        answered = &mut answering => break answered,
+                        () = &mut up, if !is_sent => is_sent = true,
+                    }
                 }
             };
-            let count = |len| tally.add_up(len);
-            // Whoever broke off is found out where the answer is awaited.
-            if let Ok(trailers) = pass_body(body, sender, look, count).await {
-                if let Some(kept) = &kept {
-                    kept.0.lock().trailers = trailers;
-                }
-                tally.sent_whole();
-            }
-        });
-        let mut is_sent = false;
-        let mut down = Down {
-            connection: self,
-            respond,
-            exchange,
-            faults,
-        };
-        let answered = {
-            let kept = kept.as_ref().map(|kept| (kept, times));
-            let mut answering = std::pin::pin!(down.run(answer, then, kept));
-            loop {
-                tokio::select! {
-                    biased;
-                    answered = &mut answering => break answered,
-                    () = &mut up, if !is_sent => is_sent = true,
+            if answered.is_ok() {
+                settle(exchange).await;
+                exchange.finish(AttemptEnd::Answered);
+                if !is_sent {
+                    up.await;
                 }
             }
+            answered
         };
-        answered?;
-        settle(exchange).await;
-        exchange.finish(AttemptEnd::Answered);
-        if !is_sent {
-            up.await;
+        match answered {
+            Err(Broken::ClientGone(reason)) => sender.send_reset(reason),
+            Err(Broken::UpstreamLost(_)) => {
+                if let Some(reason) = upstream.reason().await {
+                    return Err(Broken::UpstreamAway(reason));
+                }
+            }
+            _ => {}
         }
-        Ok(())
+        answered
     }
 
     /// Sends a copy of a request, and says so when the last of it is on its way: the status of the
@@ -522,16 +584,24 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
         let mut builder = client::Builder::new();
         builder
             .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEAD_BYTES_MAX as u32);
         let shaken = builder.handshake::<_, Bytes>(stream).await;
         let (requests, running) = shaken.map_err(|error| refusal(&error))?;
+        let (said, farewell) = watch::channel(Farewell::None);
         let running = tokio::spawn(async move {
-            // Its streams are told why it ended.
-            let _ = running.await;
+            let reason = match running.await {
+                Err(error) if error.is_go_away() && error.is_remote() => error.reason(),
+                // Else its streams are told why it ended.
+                _ => None,
+            };
+            let reason = reason.filter(|reason| *reason != Reason::NO_ERROR);
+            said.send_replace(Farewell::Said(reason));
         });
         let made = Arc::new(Upstream {
             requests,
+            farewell,
             _running: AbortOnDropHandle::new(running),
         });
         *upstream = Some(Arc::clone(&made));
@@ -635,7 +705,7 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
         tokio::select! {
             biased;
             is_sent = sending => Ok(is_sent),
-            () = client_gone(self.respond) => Err(Broken::ClientGone),
+            reason = client_gone(self.respond) => Err(Broken::ClientGone(reason)),
         }
     }
 
@@ -647,14 +717,14 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
         let respond = &mut *self.respond;
         let answer = poll_fn(|cx| {
             while let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) {
-                if respond.send_informational(interim).is_err() {
-                    return Poll::Ready(Err(Broken::ClientGone));
+                if let Err(error) = respond.send_informational(interim) {
+                    return Poll::Ready(Err(client_left(&error)));
                 }
             }
             if let Poll::Ready(answer) = std::pin::Pin::new(&mut answer).poll(cx) {
                 return Poll::Ready(answer.map_err(|error| broken_upstream(&error)));
             }
-            respond.poll_reset(cx).map(|_| Err(Broken::ClientGone))
+            respond.poll_reset(cx).map(|reset| Err(left_by(reset)))
         });
         let answer = answer.await?;
         for (name, value) in answer.headers() {
@@ -686,7 +756,7 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
         let head = Response::from_parts(parts, ());
         let is_bodiless = body.is_end_stream();
         let sent = self.respond.send_response(head, is_bodiless);
-        let sender = sent.map_err(|_| Broken::ClientGone)?;
+        let sender = sent.map_err(|error| client_left(&error))?;
         self.exchange.tally.answered(status, desk.now());
         Ok(Passing {
             sender,
@@ -720,8 +790,9 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
             room -= len as u64;
             self.exchange.sample.add(&data);
             passing.copy(&data);
-            let sent = send_data(&mut passing.sender, data, false).await;
-            sent.map_err(|_| Broken::ClientGone)?;
+            if send_data(&mut passing.sender, data, false).await.is_err() {
+                return Err(receiver_left(&mut passing.sender));
+            }
             self.exchange.tally.add_down(len as u64);
             // Fails only on a stream that is gone, which the next read tells.
             let _ = passing.body.flow_control().release_capacity(len);
@@ -733,7 +804,9 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
         let trailers = passing.body.trailers().await;
         let trailers = trailers.map_err(|error| broken_upstream(&error))?;
         let is_plain = trailers.is_none();
-        end_stream(&mut passing.sender, trailers).map_err(|_| Broken::ClientGone)?;
+        if end_stream(&mut passing.sender, trailers).is_err() {
+            return Err(receiver_left(&mut passing.sender));
+        }
         if let Some((parts, data)) = passing.copy.take().filter(|_| is_plain)
             && let (Some(memory), Some(key)) = (self.exchange.desk.memory(), self.memory_key())
         {
@@ -749,14 +822,14 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
 
     /// Waits for the time or until the fault is lifted, before the answer began.
     async fn pause(&mut self, pause: Option<Duration>, fault: FaultId) -> Result<(), Broken> {
-        let gone = client_gone(self.respond);
+        let gone = gone(self.respond);
         let held = hold(self.faults, gone, &[fault], pause).await;
         self.held(held)
     }
 
     fn held(&mut self, held: Held) -> Result<(), Broken> {
         match held {
-            Held::ClientGone => return Err(Broken::ClientGone),
+            Held::ClientGone => return Err(Broken::ClientGone(Reason::CANCEL)),
             Held::Lifted => self.exchange.released = Some(self.exchange.desk.now()),
             Held::Elapsed => {}
         }
@@ -841,7 +914,7 @@ impl Passing {
                 let data = data.transpose();
                 return Poll::Ready(data.map_err(|error| broken_upstream(&error)));
             }
-            sender.poll_reset(cx).map(|_| Err(Broken::ClientGone))
+            sender.poll_reset(cx).map(|reset| Err(left_by(reset)))
         });
         let Some(data) = data.await? else {
             return Ok(false);
@@ -874,11 +947,11 @@ struct Waiting<'a>(&'a mut server::SendResponse<Bytes>);
 
 impl Client for Waiting<'_> {
     async fn gone(&mut self) {
-        client_gone(self.0).await;
+        gone(self.0).await;
     }
 
     async fn gone_spilling(&mut self) {
-        client_gone(self.0).await;
+        gone(self.0).await;
     }
 
     fn has_spilled(&self) -> bool {
@@ -887,9 +960,31 @@ impl Client for Waiting<'_> {
     }
 }
 
-async fn client_gone(respond: &mut server::SendResponse<Bytes>) {
+/// Waits until the client leaves a stream, and says why it did.
+async fn client_gone(respond: &mut server::SendResponse<Bytes>) -> Reason {
     // A reset or the end of the connection: either way nobody waits any more.
-    let _ = poll_fn(|cx| respond.poll_reset(cx)).await;
+    let reset = poll_fn(|cx| respond.poll_reset(cx)).await;
+    reset.unwrap_or(Reason::CANCEL)
+}
+
+async fn gone(respond: &mut server::SendResponse<Bytes>) {
+    client_gone(respond).await;
+}
+
+/// How a client left that reset its stream, or whose connection ended.
+fn left_by(reset: Result<Reason, h2::Error>) -> Broken {
+    Broken::ClientGone(reset.unwrap_or(Reason::CANCEL))
+}
+
+/// How a client left that could not be sent anything any more.
+fn client_left(error: &h2::Error) -> Broken {
+    Broken::ClientGone(error.reason().unwrap_or(Reason::CANCEL))
+}
+
+/// As [`client_left`], of one that was receiving its answer.
+fn receiver_left(sender: &mut SendStream<Bytes>) -> Broken {
+    let reset = poll_fn(|cx| sender.poll_reset(cx)).now_or_never();
+    reset.map_or(Broken::ClientGone(Reason::CANCEL), left_by)
 }
 
 /// As [`client_gone`], of one that is receiving its answer.
@@ -901,7 +996,7 @@ async fn receiver_gone(sender: &mut SendStream<Bytes>) {
 /// for it. What comes is looked at, and counted once it has passed.
 async fn pass_body(
     mut body: RecvStream,
-    mut sender: SendStream<Bytes>,
+    sender: &mut SendStream<Bytes>,
     look: impl Fn(&[u8]),
     count: impl Fn(u64),
 ) -> Result<Option<HeaderMap>, h2::Error> {
@@ -909,12 +1004,12 @@ async fn pass_body(
         let data = data?;
         let len = data.len();
         look(&data);
-        send_data(&mut sender, data, false).await?;
+        send_data(sender, data, false).await?;
         count(len as u64);
         body.flow_control().release_capacity(len)?;
     }
     let trailers = body.trailers().await?;
-    end_stream(&mut sender, trailers.clone())?;
+    end_stream(sender, trailers.clone())?;
     Ok(trailers)
 }
 
@@ -950,12 +1045,15 @@ pub(super) async fn send_data(
 /// What a failure of the dependency's stream or connection is.
 fn broken_upstream(error: &h2::Error) -> Broken {
     match error.reason() {
-        Some(reason) if error.is_reset() && error.is_remote() => Broken::Upstream(reason),
+        // Also where we reset it, as a head was too large or the protocol broken on this stream
+        // alone: the others go on.
+        Some(reason) if error.is_reset() => Broken::Upstream(reason),
         // It takes no more streams and did nothing about this one (RFC 9113, 6.8), which may be
         // asked again elsewhere.
         Some(Reason::NO_ERROR) if error.is_go_away() && error.is_remote() => {
             Broken::Upstream(Reason::REFUSED_STREAM)
         }
+        Some(reason) if error.is_go_away() && error.is_remote() => Broken::UpstreamAway(reason),
         _ => Broken::UpstreamLost(refusal(error).kind()),
     }
 }

@@ -2,8 +2,10 @@
 //! sockets; and what is observed meanwhile.
 
 mod channels;
+mod conformance;
 mod http2;
 mod overload;
+mod streams;
 
 use super::{
     desk::{Desk, Door},

@@ -17,10 +17,10 @@ async fn connect(rig: &Rig) -> (client::SendRequest<Bytes>, Ended) {
     (requests, Ended(tokio::spawn(connection)))
 }
 
-struct Ended(tokio::task::JoinHandle<Result<(), h2::Error>>);
+pub(super) struct Ended(pub(super) tokio::task::JoinHandle<Result<(), h2::Error>>);
 
 impl Ended {
-    async fn how(self) -> Result<(), h2::Error> {
+    pub(super) async fn how(self) -> Result<(), h2::Error> {
         soon("the connection's end", self.0).await.unwrap()
     }
 }
@@ -62,7 +62,9 @@ fn get() -> Request<()> {
 }
 
 /// A whole body with its trailers.
-async fn whole(body: &mut RecvStream) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
+pub(super) async fn whole(
+    body: &mut RecvStream,
+) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
     let reading = async {
         let mut bytes = Vec::new();
         while let Some(data) = body.data().await {
