@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 import struct
 import sys
 import tempfile
@@ -261,29 +260,7 @@ def ended():
     yield attempt(waits._sock.recv, 1000), lost(waits)
 
 
-RAW = (b"", b"\x21\x00\x00\x01" + struct.pack("<IIB", CLIENT.PROTOCOL_41, 2**24, 33) + b"\0" * 24)
-
-
-def raw():
-    """What a server says to who says nothing, and to who says no name."""
-    for request in RAW:
-        with socket.create_connection(("127.0.0.1", PORT), timeout=20) as one:
-            greeting = one.recv(4)
-            rest = int.from_bytes(greeting[:3], "little")
-            while rest:
-                rest -= len(one.recv(rest))
-            said = b""
-            try:
-                one.sendall(request)
-                one.shutdown(socket.SHUT_WR)
-                while piece := one.recv(65_536):
-                    said += piece
-            except OSError:
-                said = b"reset"
-            yield request, said
-
-
-PARTS = (sessions, values, statements, cursors, procedures, transactions, files, ended, raw)
+PARTS = (sessions, values, statements, cursors, procedures, transactions, files, ended)
 with connect(client_flag=CLIENT.MULTI_STATEMENTS) as first:
     for name in ("kinds", "s", "f"):
         ask(first, f"DROP TABLE IF EXISTS {name}")
