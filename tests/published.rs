@@ -1,6 +1,7 @@
 //! What would prove that other programs can rely on what is written for them: annotations point at
 //! the expectations in the scenario's file, appended summaries leave what was there, `report.json` is
-//! valid by the published schema, and `junit.xml` by the structure that build servers agree upon.
+//! valid by the published schema, and `junit.xml` by the structure that build servers agree upon. And that
+//! what is built upon may be passed on: `Cargo.lock` holds what `deny.toml` lets in.
 //!
 //! Histories are made here from the sample story, so that nothing has to be run for it.
 
@@ -10,6 +11,7 @@ use brownout::history::{Observation, Outcome, sample::Story};
 use harness::Bench;
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     process::{Command, Output},
@@ -210,4 +212,168 @@ fn every_junit_file_has_the_structure_that_build_servers_read() {
         fs::write(&file, more).expect("the file is written");
         assert!(!checked(&file).status.success(), "{name}");
     }
+}
+
+/// A file of the crate's folder as TOML.
+fn table(name: &str) -> toml::Table {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    text.parse()
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The texts of a list; of a list of tables those under `crate`.
+fn texts(list: &toml::Value) -> Vec<&str> {
+    let list = list.as_array().expect("a list");
+    list.iter()
+        .map(|one| one.get("crate").unwrap_or(one).as_str().expect("a text"))
+        .collect()
+}
+
+/// Whether a licence expression is fulfilled by these: `MIT OR (Apache-2.0 AND ISC)`; `/` is an old OR.
+fn is_allowed(expression: &str, allowed: &[&str]) -> bool {
+    let spaced = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let mut rest = words.as_slice();
+    let is_allowed = any_of(&mut rest, allowed);
+    assert!(rest.is_empty(), "{expression}: {rest:?}");
+    is_allowed
+}
+
+fn any_of(rest: &mut &[&str], allowed: &[&str]) -> bool {
+    let mut any = all_of(rest, allowed);
+    while rest.first() == Some(&"OR") {
+        *rest = &rest[1..];
+        any |= all_of(rest, allowed);
+    }
+    any
+}
+
+fn all_of(rest: &mut &[&str], allowed: &[&str]) -> bool {
+    let mut all = one_of(rest, allowed);
+    while rest.first() == Some(&"AND") {
+        *rest = &rest[1..];
+        all &= one_of(rest, allowed);
+    }
+    all
+}
+
+fn one_of(rest: &mut &[&str], allowed: &[&str]) -> bool {
+    let (first, after) = rest.split_first().expect("a licence");
+    *rest = after;
+    if *first == "(" {
+        let inner = any_of(rest, allowed);
+        assert_eq!(rest.first(), Some(&")"));
+        *rest = &rest[1..];
+        return inner;
+    }
+    match rest {
+        ["WITH", exception, after @ ..] => {
+            *rest = after;
+            allowed.contains(&&*format!("{first} WITH {exception}"))
+        }
+        _ => allowed.contains(first),
+    }
+}
+
+#[test]
+fn licence_expressions_are_read_as_they_are_meant() {
+    let allowed = ["MIT", "ISC", "Apache-2.0 WITH LLVM-exception"];
+    for (expression, expected) in [
+        ("MIT", true),
+        ("GPL-3.0", false),
+        ("GPL-3.0 OR MIT", true),
+        ("GPL-3.0/MIT", true),
+        ("MIT AND GPL-3.0", false),
+        ("(GPL-3.0 OR MIT) AND ISC", true),
+        ("GPL-3.0 OR MIT AND BSL-1.0", false),
+        ("Apache-2.0", false),
+        ("Apache-2.0 WITH LLVM-exception OR GPL-3.0", true),
+    ] {
+        assert_eq!(is_allowed(expression, &allowed), expected, "{expression}");
+    }
+}
+
+#[test]
+fn every_dependency_is_one_that_deny_toml_lets_in() {
+    let (deny, lock) = (table("deny.toml"), table("Cargo.lock"));
+    let (bans, sources) = (&deny["bans"], &deny["sources"]);
+    let mut wrong = Vec::new();
+    let registries: Vec<String> = texts(&sources["allow-registry"])
+        .iter()
+        .map(|registry| format!("registry+{registry}"))
+        .collect();
+    let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for package in lock["package"].as_array().expect("packages") {
+        let text = |key: &str| package.get(key).and_then(toml::Value::as_str);
+        let name = text("name").expect("a name");
+        let version = text("version").expect("a version");
+        versions.entry(name).or_default().push(version);
+        match text("source") {
+            None if name == "brownout" => {}
+            Some(source) if registries.iter().any(|known| known == source) => {}
+            source => wrong.push(format!("{name} {version} comes from {source:?}")),
+        }
+    }
+    assert!(versions.len() > 100, "{versions:?}");
+    for banned in texts(&bans["deny"]) {
+        if versions.contains_key(banned) {
+            wrong.push(format!("{banned} is banned"));
+        }
+    }
+    let skipped = texts(&bans["skip"]);
+    let is_skipped = |name: &str, version: &str| {
+        let mut skipped = skipped.iter().filter_map(|one| one.split_once('@'));
+        skipped.any(|(known, part)| name == known && version.starts_with(&format!("{part}.")))
+    };
+    for skip in &skipped {
+        let (name, part) = skip.split_once('@').expect("name@version");
+        let known = versions.get(name).into_iter().flatten();
+        if versions.get(name).is_none_or(|all| all.len() < 2)
+            || !known
+                .clone()
+                .any(|version| version.starts_with(&format!("{part}.")))
+        {
+            wrong.push(format!("{skip} need not be skipped any more"));
+        }
+    }
+    for (name, all) in &versions {
+        let counted = all.iter().filter(|version| !is_skipped(name, version));
+        if counted.count() > 1 {
+            wrong.push(format!("{name} is there in several versions: {all:?}"));
+        }
+    }
+    wrong.extend(unlicensed(&texts(&deny["licenses"]["allow"])));
+    assert!(wrong.is_empty(), "deny.toml: {wrong:#?}");
+}
+
+/// What is built on this machine and has no licence among these.
+fn unlicensed(allowed: &[&str]) -> Vec<String> {
+    let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let rustc = Command::new("rustc").arg("-vV").output().expect("rustc");
+    let host = String::from_utf8_lossy(&rustc.stdout).into_owned();
+    let host = host.lines().find_map(|line| line.strip_prefix("host: "));
+    let metadata = cargo()
+        .args(["metadata", "--locked", "--offline", "--format-version", "1"])
+        .args(["--filter-platform", host.expect("a host")])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo");
+    let said = String::from_utf8_lossy(&metadata.stderr);
+    assert!(metadata.status.success(), "{said}");
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    assert!(packages.len() > 100);
+    let mut wrong = Vec::new();
+    for package in packages {
+        let name = &package["name"];
+        match package["license"].as_str() {
+            Some(expression) if is_allowed(expression, allowed) => {}
+            expression => wrong.push(format!("{name} has {expression:?}")),
+        }
+    }
+    wrong
 }
