@@ -10,7 +10,7 @@
 //! concurrent requests may change places between runs.
 
 use crate::{
-    input::{Fields, Key, Problems, Shape, did_you_mean},
+    input::{Fields, HIDDEN, Key, Problems, Shape, did_you_mean, is_named_after_a_secret},
     protocol::Call,
     units::{Bandwidth, Share, UnitError, parse_duration},
 };
@@ -471,6 +471,8 @@ impl fmt::Display for Gate {
             parts.push(format!("host {}", when.host.join("|")));
         }
         for (name, pattern) in &when.header {
+            let is_secret = is_named_after_a_secret(name);
+            let pattern: &str = if is_secret { HIDDEN } else { pattern };
             parts.push(format!("{name}: {pattern}"));
         }
         if let Some(attempt) = when.attempt {

@@ -12,12 +12,16 @@ mod about;
 mod fields;
 mod key;
 mod problem;
+mod redacted;
 mod render;
+mod secret;
 mod suggest;
 
 pub use about::About;
 pub use fields::{Fields, Item, parse_factor};
 pub use key::{Key, Shape};
 pub use problem::{Problem, Problems, Severity, Source, Span};
+pub use redacted::redacted;
 pub use render::render;
+pub(crate) use secret::{HIDDEN, is_named_after_a_secret, without_secrets};
 pub use suggest::{did_you_mean, hint_among};

@@ -1,5 +1,6 @@
 //! What is wrong with a file, and where.
 
+use super::without_secrets;
 use std::{ops::Range, sync::Arc};
 
 /// A byte range of a source's text.
@@ -123,7 +124,7 @@ impl Problems {
         message: String,
         hint: Option<String>,
     ) {
-        self.list.push(Problem {
+        self.add(Problem {
             severity,
             message,
             source: Some(source.clone()),
@@ -132,8 +133,10 @@ impl Problems {
         });
     }
 
-    /// Appends a problem made elsewhere.
-    pub fn add(&mut self, problem: Problem) {
+    /// Appends a problem made elsewhere. What it quotes of a URL has no password.
+    pub fn add(&mut self, mut problem: Problem) {
+        problem.message = without_secrets(&problem.message);
+        problem.hint = problem.hint.map(|hint| without_secrets(&hint));
         self.list.push(problem);
     }
 

@@ -1,9 +1,10 @@
 //! Problems as people read them.
 
-use super::{Problem, Severity, Span};
+use super::{Problem, Severity, Source, Span, redacted::masked};
 use annotate_snippets::{
     AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet, renderer::DecorStyle,
 };
+use std::sync::Arc;
 
 /// Renders problems one after the other, each with file, line, column, the offending text
 /// underlined, and what to do. An empty place shows its line without an underline: something is
@@ -16,22 +17,39 @@ pub fn render(problems: &[Problem], color: bool) -> String {
     }
     .decor_style(DecorStyle::Ascii);
     let mut text = String::new();
+    let mut files = Files::default();
     for problem in problems {
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str(&one(problem, &renderer));
+        text.push_str(&one(problem, &mut files, &renderer));
     }
     text
 }
 
-fn one(problem: &Problem, renderer: &Renderer) -> String {
+/// Files as they may be shown: what is said here is kept in the logs of build servers.
+#[derive(Default)]
+struct Files(Vec<(Arc<str>, String)>);
+
+impl Files {
+    fn shown(&mut self, source: &Source) -> &str {
+        let is_known = |(text, _): &(Arc<str>, String)| Arc::ptr_eq(text, &source.text);
+        let at = self.0.iter().position(is_known).unwrap_or_else(|| {
+            self.0
+                .push((Arc::clone(&source.text), masked(&source.text)));
+            self.0.len() - 1
+        });
+        &self.0[at].1
+    }
+}
+
+fn one(problem: &Problem, files: &mut Files, renderer: &Renderer) -> String {
     let level = match problem.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
     let mut group = Group::with_title(level.primary_title(problem.message.as_str()));
-    if let Some(element) = place(problem) {
+    if let Some(element) = place(problem, files) {
         group = group.element(element);
     }
     let mut report = vec![group];
@@ -46,13 +64,13 @@ fn one(problem: &Problem, renderer: &Renderer) -> String {
     text
 }
 
-fn place(problem: &Problem) -> Option<Element<'_>> {
+fn place<'a>(problem: &'a Problem, files: &'a mut Files) -> Option<Element<'a>> {
     let source = problem.source.as_ref()?;
     let Some(span) = &problem.span else {
         return Some(Origin::path(&*source.name).into());
     };
     let span = first_line(&source.text, span.clone());
-    let snippet = Snippet::source(&*source.text);
+    let snippet = Snippet::source(files.shown(source));
     let snippet = if span.is_empty() {
         // An invisible annotation leaves the line out of the arrow's text, so it is put there.
         let (line, column) = source.position(span.start);

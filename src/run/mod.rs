@@ -30,6 +30,7 @@ use crate::{
         Criteria, HISTORY_VERSION, HistoryError, Intervention, Moment, Observation, Progress,
         Recorder, Run, Steady, Writer,
     },
+    input::{Source, redacted},
     process::StartError,
     scenario::{FaultSpec, Lasts, Phase, Scenario, System, Target, Timeline, plan},
     seed::Seed,
@@ -274,7 +275,8 @@ fn open_history(
     std::fs::create_dir_all(options.folder.join("logs"))
         .map_err(|error| unwritable(&options.folder, &error))?;
     let mut writer = Writer::create(path).map_err(|error| recording(path, &error))?;
-    let text = |source: &crate::input::Source| (source.name.to_string(), source.text.to_string());
+    // A history is passed on to whoever is to judge it.
+    let text = |source: &Source| (source.name.to_string(), redacted(&source.text));
     writer
         .write(&Observation::Run(Run {
             version: HISTORY_VERSION,

@@ -6,7 +6,7 @@ use super::{
     system::Known,
 };
 use crate::{
-    input::{Fields, Item, Problems, hint_among},
+    input::{Fields, HIDDEN, Item, Problems, hint_among},
     policy::Declared,
     protocol::{PROTOCOLS, Protocol},
 };
@@ -467,8 +467,14 @@ fn app(
 /// Names and secrets stand in paths, queries and before a colon.
 fn check_app_text(key: &'static str, text: &str, fields: &Fields<'_>, problems: &mut Problems) {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_secret = key == "secret";
+    // A history says no secret, and is read again.
+    if is_secret && text == HIDDEN {
+        return;
+    }
     if text.is_empty() || text.len() > APP_TEXT_BYTES_MAX || !text.chars().all(fits) {
-        let message = format!("`{text}` cannot be the {key} of an app");
+        let shown = if is_secret { HIDDEN } else { text };
+        let message = format!("`{shown}` cannot be the {key} of an app");
         let hint = format!("letters, digits, `-`, `_` and `.`, at most {APP_TEXT_BYTES_MAX}");
         fields.problem(problems, key, message, hint);
     }

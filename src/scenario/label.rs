@@ -1,6 +1,9 @@
 //! How a fault is called in a line.
 
-use crate::fault::{FaultDef, Gate};
+use crate::{
+    fault::{FaultDef, Gate},
+    input::{HIDDEN, is_named_after_a_secret, without_secrets},
+};
 use toml::de::{DeTable, DeValue};
 
 /// The most characters that one parameter takes in a fault's label.
@@ -40,7 +43,10 @@ fn in_words(key: &str, value: &DeValue<'_>, said: &mut String) {
     match value {
         DeValue::Boolean(true) => join(said, key),
         DeValue::Boolean(false) => join(said, &format!("not {key}")),
-        DeValue::String(text) => join(said, &format!("{key} {text}")),
+        DeValue::String(_) if is_named_after_a_secret(key) => {
+            join(said, &format!("{key} {HIDDEN}"));
+        }
+        DeValue::String(text) => join(said, &format!("{key} {}", without_secrets(text))),
         DeValue::Integer(number) => join(said, &format!("{key} {number}")),
         DeValue::Float(number) => join(said, &format!("{key} {number}")),
         DeValue::Datetime(moment) => join(said, &format!("{key} {moment}")),

@@ -197,3 +197,29 @@ fn text_of(path: &Path) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::redacted;
+
+    #[test]
+    fn files_without_their_secrets_say_the_same_scenarios() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let files = std::fs::read_dir(&root).expect("there are scenarios");
+        let files = files.flatten().map(|file| file.path());
+        let mut count = 0;
+        for path in files.filter(|path| path.extension().is_some_and(|end| end == "toml")) {
+            let mut before = Problems::default();
+            let (scenario, system) =
+                load_scenario(&path, None, &mut before).expect("it is a scenario");
+            let text = |source: &Source| Source::new(&*source.name, redacted(&source.text));
+            let mut after = Problems::default();
+            let (scenario, system) = (text(&scenario.source), text(&system.source));
+            let again = from_texts(scenario, system, PathBuf::from("scenarios"), &mut after);
+            assert!(again.is_some(), "{}: {after:?}", path.display());
+            count += 1;
+        }
+        assert!(count > 5, "{count} scenarios");
+    }
+}
