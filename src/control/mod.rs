@@ -25,7 +25,10 @@ pub use tell::{Level, Tell};
 pub use toxiproxy::{Metrics, PORT, VERSION as TOXIPROXY_VERSION};
 
 #[cfg(any(test, fuzzing))]
-pub(crate) use toxiproxy::read_toxic;
+pub(crate) use {
+    native::feed as read_request,
+    toxiproxy::{read_proxies, read_toxic},
+};
 
 use crate::{
     history::Recorder,

@@ -37,6 +37,8 @@ pub const TARGETS: &[Target] = &[
     target("system", texts::system),
     target("history", texts::history),
     target("toxic", texts::toxic),
+    target("proxies", texts::proxies),
+    target("api", texts::api),
     target("http", wire::http),
     target("postgres", wire::postgres),
     target("mysql", wire::mysql),

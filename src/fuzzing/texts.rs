@@ -2,10 +2,10 @@
 
 use crate::{
     cli::has_all_of,
-    control::read_toxic,
+    control::{read_proxies, read_request, read_toxic},
     expectation,
     history::History,
-    input::{Problems, Source, render},
+    input::{Problems, Source, redacted, render},
     report::{self, Material, SuiteReport},
     scenario::{self, Scenario, System, from_texts, system_from_text},
 };
@@ -51,6 +51,11 @@ pub(super) fn scenario(bytes: &[u8]) {
     if let Some((scenario, system)) = read {
         let timeline = scenario::plan(&scenario, &system, 1.0);
         assert_eq!(timeline.phases.len(), scenario.phases.len());
+        let source = |of: &Source| Source::new(&*of.name, redacted(&of.text));
+        let (one, other) = (source(&scenario.source), source(&system.source));
+        let again = from_texts(one, other, PathBuf::new(), &mut Problems::default());
+        let (again, _) = again.expect("without its secrets it is a scenario still");
+        assert_eq!(again.expects.len(), scenario.expects.len());
     }
 }
 
@@ -66,6 +71,13 @@ pub(super) fn system(bytes: &[u8]) {
         "what is refused says why, and what is not refused has no error"
     );
     shown(problems);
+    let without = redacted(&text);
+    assert_eq!(redacted(&without), without, "nothing more is taken out");
+    if read.is_some() {
+        let source = Source::new("brownout.toml", without);
+        let again = system_from_text(source, PathBuf::new(), &mut Problems::default());
+        assert!(again.is_some(), "without its secrets it is a system still");
+    }
 }
 
 fn shown(problems: Problems) {
@@ -111,7 +123,20 @@ fn files_of(history: &History) -> Option<(Scenario, System)> {
     from_texts(scenario, system, PathBuf::new(), &mut Problems::default())
 }
 
-/// What the API of Toxiproxy is asked for.
+/// What the API of Toxiproxy is asked for: a toxic.
 pub(super) fn toxic(bytes: &[u8]) {
     let _ = read_toxic(bytes);
+}
+
+/// What it is asked for otherwise: a proxy, or all of them with their toxics.
+pub(super) fn proxies(bytes: &[u8]) {
+    let _ = read_proxies(bytes);
+}
+
+/// A request of the native API: its path and query in the first line, its body behind it.
+pub(super) fn api(bytes: &[u8]) {
+    let line = bytes.iter().position(|byte| *byte == b'\n');
+    let (target, body) = bytes.split_at(line.unwrap_or(bytes.len()));
+    let target = String::from_utf8_lossy(target);
+    let _ = read_request(&target, body.get(1..).unwrap_or_default());
 }

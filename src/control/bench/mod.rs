@@ -997,6 +997,52 @@ pub(crate) fn protocol_named(name: &str) -> Option<Protocol> {
     Some(def.protocol)
 }
 
+/// Reads what a request asks for in each of the ways in which a body is read: a dependency, a fault
+/// that is put in force and given more time.
+///
+/// # Panics
+/// What is refused has no reason, what is taken goes beyond its bounds, or a dependency would listen
+/// where others can reach it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(node: &Node) {
+    let told =
+        |failure: &Failure| assert!(!failure.problems.is_empty(), "refused without a reason");
+    match spec::read(node, false) {
+        Ok((name, system)) => {
+            let mut dependencies = system.dependencies.iter();
+            let listens = dependencies.all(|one| one.listen.is_none_or(|at| at.ip().is_loopback()));
+            assert!(listens, "{name} can be reached by others");
+        }
+        Err(failure) => told(&failure),
+    }
+    let _ = spec::read(node, true).map_err(|failure| told(&failure));
+    let targets: Vec<Target> = crate::protocol::PROTOCOLS
+        .iter()
+        .map(|def| Target {
+            name: def.name.into(),
+            role: Some("any".into()),
+            protocol: def.protocol,
+            has_capacity: false,
+        })
+        .collect();
+    match Asked::read(node, &targets) {
+        Ok(asked) => {
+            assert!(
+                asked.ttl.or(asked.lease).is_some(),
+                "a fault without an end"
+            );
+            let now = Micros::from_secs(1);
+            let memory = &mut Memory::default();
+            let mut placed = asked.place((1, FaultId(1)), now, Seed(1), memory);
+            let last = now + fault::TTL_MAX;
+            assert!((now..=last).contains(&placed.ends()), "it ends in time");
+            let _ = placed.renew(node, now).map_err(|failure| told(&failure));
+            assert!((now..=last).contains(&placed.ends()), "it ends in time");
+        }
+        Err(failure) => told(&failure),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -645,6 +645,50 @@ fn query(asked: &Asked<'_>, known: &[Parameter]) -> Result<Vec<Option<String>>, 
     Ok(values)
 }
 
+/// Reads a request as it comes from anybody, by every method: where it leads, its query, and its body
+/// in each of the ways in which one is read. Says how many routes it leads to.
+///
+/// # Panics
+/// What is taken goes beyond its bounds.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(target: &str, body: &[u8]) -> usize {
+    let (path, query_said) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let headers = HeaderMap::new();
+    let parts = segments(path).unwrap_or_default();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let mut led = 0;
+    for method in [Method::GET, Method::POST, Method::DELETE, Method::PATCH] {
+        let asked = Asked {
+            method: &method,
+            path,
+            query: query_said,
+            headers: &headers,
+            body: Bytes::copy_from_slice(body),
+        };
+        if let Led::To(found) = routes::led(&method, &parts) {
+            led += 1;
+            let values = query(&asked, found.route.query);
+            assert!(
+                values.is_ok_and(|values| values.len() == found.route.query.len())
+                    || query_said.is_some()
+            );
+            let _ = number(found.part.unwrap_or_default(), "fault");
+        }
+        if method == Method::POST {
+            if let Ok(node) = self::body(&asked) {
+                super::bench::feed(&node);
+            }
+            if let Ok((file, _)) = scenario(&asked) {
+                assert!(!file.is_empty() && file.chars().count() <= 255);
+            }
+        }
+    }
+    led
+}
+
 fn gone(_: std::io::Error) -> Failure {
     Failure::unknown("there is no such file of this run")
 }

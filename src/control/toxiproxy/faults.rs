@@ -292,6 +292,40 @@ impl Fault {
     }
 }
 
+/// Reads what asks for a toxic that knows a protocol, on a proxy of each protocol, and changes it as
+/// it asks.
+///
+/// # Panics
+/// What is refused has no words, or what is listed of a toxic is no JSON.
+#[cfg(any(test, fuzzing))]
+pub(super) fn feed(node: &Node) {
+    let said = node.text_at("type").ok().flatten().unwrap_or_default();
+    let Some(kind) = Kind::named(&said) else {
+        return;
+    };
+    let (recorder, _observations) = Recorder::channel(1);
+    for def in PROTOCOLS {
+        let place = Place {
+            proxy: "proxy",
+            protocol: kind.protocol.unwrap_or(def.protocol),
+            seed: Seed(1),
+            recorder: &recorder,
+        };
+        let memory = &mut Memory::default();
+        match Fault::asked(node, (kind, 1, said.clone()), &place, memory) {
+            Ok(fault) => {
+                let listed = json::written(&fault);
+                assert!(Node::read(listed.as_bytes()).is_ok(), "{listed}");
+                let _ = fault.updated(node, &place, memory);
+            }
+            Err(failure) => assert!(!failure.message.is_empty()),
+        }
+        if kind.protocol.is_some() {
+            break;
+        }
+    }
+}
+
 /// Everything that is wrong, in one line; `None` for nothing.
 fn in_words(problems: &Problems) -> Option<String> {
     let word = |problem: &crate::input::Problem| match &problem.hint {

@@ -93,7 +93,7 @@ impl Placed {
     }
 
     /// What a body asks for, where no name is taken.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn read(body: &[u8], place: (&str, u64, Seed)) -> Result<Self, Failure> {
         let node = Node::read(body).map_err(Failure::bad_body)?;
         Self::asked(&node, place, |_| false)

@@ -263,6 +263,24 @@ fn protocol(node: &Node) -> Result<Option<Protocol>, Failure> {
     def.map(|def| Some(def.protocol)).ok_or_else(unknown)
 }
 
+/// Reads a body as every request that asks for proxies does, and says how many it asks for.
+///
+/// # Panics
+/// A proxy is asked for that has no name or leads nowhere.
+#[cfg(any(test, fuzzing))]
+pub(super) fn feed(body: &[u8]) -> usize {
+    let one = Node::read(body).map_err(Failure::bad_body);
+    let one = one.and_then(|node| Wanted::read(&node, ""));
+    let many = Proxies::read_all(body).unwrap_or_default();
+    for wanted in one.iter().chain(&many) {
+        assert!(!wanted.name.is_empty() && !wanted.upstream.is_empty());
+        for toxic in &wanted.toxics {
+            super::read_toxic(json::written(toxic).as_bytes());
+        }
+    }
+    many.len() + usize::from(one.is_ok())
+}
+
 impl Proxies {
     pub(crate) fn new(common: Common) -> Self {
         Self {
