@@ -653,6 +653,42 @@ fn a_fault_that_is_over_at_once_was_placed_all_the_same() {
 }
 
 #[test]
+fn who_says_nothing_keeps_nobody_out() {
+    let bench = Bench::new(SYSTEM, &[]);
+    let mut events = Events::open(&bench);
+    events.next("state");
+    // More than there may be at once: some say nothing, some never come to the end of a head or of a
+    // body, some were answered and stay.
+    let host = bench.server.address;
+    let begun = [
+        String::new(),
+        "GET /version HTTP/1.1\r\nHo".to_owned(),
+        format!("POST /populate HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\n["),
+        format!("GET /version HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+    ];
+    let silent: Vec<TcpStream> = (0..600)
+        .map(|nth| {
+            let mut stream = connect(host);
+            let begun = &begun[nth % begun.len()];
+            // One that had to make room already is gone.
+            let _ = stream.write_all(begun.as_bytes());
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    assert_eq!(bench.ask("GET", "/api/v1", "").status, 200);
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    // Who is being answered is not silent.
+    bench.done(
+        "POST",
+        "/api/v1/faults",
+        r#"{"on":"pager","kind":"hang","ttl":"30s"}"#,
+    );
+    assert_eq!(events.next("changed")["faults"][0]["kind"], "hang");
+    drop(silent);
+}
+
+#[test]
 fn a_lease_that_nobody_renews_lapses_and_ends_take_their_faults_along() {
     let bench = Bench::new(SYSTEM, &[]);
     let pager = bench.listen("pager");
@@ -1126,6 +1162,19 @@ fn no_answer_gives_out_what_is_secret_in_a_file() {
         assert_ne!(run["state"], "error", "{run:#}");
         (run["state"] == "done").then_some(())
     });
+    // Nor what is told on the wire.
+    let body = format!(r#"{{"password":"{planted}"}}"#);
+    let mut told = connect(bench.listen("pager"));
+    write!(
+        told,
+        "POST /alerts?access_token={planted} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {planted}\r\n\
+         Cookie: id={planted}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("sent");
+    let mut answer = String::new();
+    told.read_to_string(&mut answer).expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
     let placed = bench.done(
         "POST",
         "/api/v1/faults",
@@ -1156,8 +1205,11 @@ fn no_answer_gives_out_what_is_secret_in_a_file() {
         assert_eq!(answer.status, 200, "{path}");
         assert!(!answer.body.contains(planted), "{path}: {}", answer.body);
     }
-    let state = Events::open(&bench).next("state");
-    assert!(!state.to_string().contains(planted), "{state:#}");
+    let mut events = Events::open(&bench);
+    for name in ["state", "tick"] {
+        let event = events.next(name);
+        assert!(!event.to_string().contains(planted), "{name}: {event:#}");
+    }
     // What is left says all the same what was run; who would judge it is told where the whole is.
     let answer = bench.ask("GET", &history, "");
     let head = answer.body.lines().next().unwrap_or_default();

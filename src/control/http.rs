@@ -15,7 +15,9 @@ use http::{
 use http_body_util::{BodyExt, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     io,
     net::SocketAddr,
@@ -27,12 +29,13 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// The most connections open at once. Further ones wait in the kernel's queue.
+/// The most connections open at once. A further one takes the place of that which has been silent for
+/// the longest; where none is, it waits, and those behind it do in the kernel's queue.
 const CONNECTIONS_MAX: usize = 256;
 
 /// The largest body that is read, in bytes; more is answered with 413.
@@ -111,6 +114,7 @@ impl Server {
             native: Arc::clone(&server.native),
             guard,
             permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            silent: Arc::default(),
             stopping: server.stopping.clone(),
         });
         for listener in listeners {
@@ -160,24 +164,112 @@ struct Desk {
     native: Arc<native::Api>,
     guard: Guard,
     permits: Arc<Semaphore>,
+    silent: Arc<Silent>,
     stopping: CancellationToken,
+}
+
+/// Connections from which no request has come whole, or none after the last answer: whoever opens
+/// many and says nothing on them keeps nobody else out.
+#[derive(Debug, Default)]
+struct Silent {
+    state: Mutex<SilentState>,
+    /// One more is silent.
+    more: Notify,
+}
+
+#[derive(Debug, Default)]
+struct SilentState {
+    /// How many times a connection fell silent.
+    count: u64,
+    /// What ends each, the longest silent first.
+    all: BTreeMap<u64, CancellationToken>,
+}
+
+impl Silent {
+    /// Ends the connection that has been silent for the longest, if one is.
+    fn end_longest(&self) {
+        if let Some((_, end)) = self.state.lock().all.pop_first() {
+            end.cancel();
+        }
+    }
+}
+
+/// One connection among others that may be silent.
+#[derive(Debug)]
+struct Voice {
+    silent: Arc<Silent>,
+    end: CancellationToken,
+    place: Mutex<Option<u64>>,
+}
+
+impl Voice {
+    /// A connection that has said nothing yet.
+    fn new(silent: Arc<Silent>) -> Arc<Self> {
+        let voice = Arc::new(Self {
+            silent,
+            end: CancellationToken::new(),
+            place: Mutex::new(None),
+        });
+        voice.falls_silent();
+        voice
+    }
+
+    fn falls_silent(&self) {
+        let mut place = self.place.lock();
+        let mut state = self.silent.state.lock();
+        if place.is_none() && !self.end.is_cancelled() {
+            state.count += 1;
+            let count = state.count;
+            state.all.insert(count, self.end.clone());
+            *place = Some(count);
+            self.silent.more.notify_one();
+        }
+    }
+
+    fn speaks(&self) {
+        if let Some(place) = self.place.lock().take() {
+            self.silent.state.lock().all.remove(&place);
+        }
+    }
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        self.speaks();
+    }
+}
+
+/// A connection that is answered: silent again once this is dropped.
+#[derive(Debug)]
+struct Answering(Arc<Voice>);
+
+impl Answering {
+    fn new(voice: &Arc<Voice>) -> Self {
+        voice.speaks();
+        Self(Arc::clone(voice))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.falls_silent();
+    }
 }
 
 impl Desk {
     async fn accept(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        let next = async || {
-            let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-            let (stream, _) = listener.accept().await.ok()?;
-            Some((stream, permit))
-        };
         loop {
             let accepted = tokio::select! {
                 () = self.stopping.cancelled() => return,
-                accepted = next() => accepted,
+                accepted = listener.accept() => accepted,
             };
-            let Some((stream, permit)) = accepted else {
+            let Ok((stream, _)) = accepted else {
                 sleep(ACCEPT_REST).await;
                 continue;
+            };
+            let permit = tokio::select! {
+                () = self.stopping.cancelled() => return,
+                permit = self.room() => permit,
             };
             let desk = Arc::clone(&self);
             tasks.spawn(async move {
@@ -187,13 +279,30 @@ impl Desk {
         }
     }
 
+    /// Room for one more connection.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        let mut room = std::pin::pin!(Arc::clone(&self.permits).acquire_owned());
+        loop {
+            self.silent.end_longest();
+            tokio::select! {
+                permit = &mut room => return permit.ok(),
+                () = self.silent.more.notified() => {}
+            }
+        }
+    }
+
     async fn serve(self: Arc<Self>, stream: TcpStream) {
         // Fails only on a connection that is already gone.
         let _ = stream.set_nodelay(true);
         let desk = Arc::clone(&self);
+        let voice = Voice::new(Arc::clone(&self.silent));
+        let end = voice.end.clone();
         let service = service_fn(move |request| {
-            let desk = Arc::clone(&desk);
-            async move { Ok::<_, Infallible>(desk.answer(request).await) }
+            let (desk, voice) = (Arc::clone(&desk), Arc::clone(&voice));
+            async move { Ok::<_, Infallible>(desk.answer(request, &voice).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -205,6 +314,8 @@ impl Desk {
         tokio::select! {
             // A client that breaks off is its own business.
             _ = &mut connection => {}
+            // Somebody else needs its place.
+            () = end.cancelled() => {}
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
@@ -212,7 +323,7 @@ impl Desk {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, voice: &Arc<Voice>) -> Response<Body> {
         let (head, body) = request.into_parts();
         let part = Part::of(head.uri.path());
         let checked = match part {
@@ -234,6 +345,7 @@ impl Desk {
             Ok(Err(_)) => return said(part, 400, "the request body broke off"),
             Err(_) => return said(part, 408, "the request body took too long"),
         };
+        let busy = Answering::new(voice);
         let answering = async {
             match part {
                 Some(part) => self.answer_native(part, &head, body).await,
@@ -241,13 +353,15 @@ impl Desk {
             }
         };
         let answered = timeout(ANSWER_WITHIN, answering).await;
-        answered.unwrap_or_else(|_| match part {
+        let answered = answered.unwrap_or_else(|_| match part {
             Some(_) => native::problem(503, "the answer took too long", ""),
             None => {
                 let kind = "text/html; charset=utf-8";
                 written(Reply::with(503, kind, TOO_LONG.to_owned(), false))
             }
-        })
+        });
+        // Until the whole of it is sent, which for a stream of events may be never.
+        answered.map(|body| native::until_sent(body, busy))
     }
 
     async fn answer_native(
@@ -409,5 +523,23 @@ mod tests {
             .expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() < SENT_WITHIN * 2);
+    }
+
+    #[test]
+    fn who_has_been_silent_for_the_longest_makes_room_and_who_is_answered_does_not() {
+        let silent = Arc::<Silent>::default();
+        let [first, second, third] = [(); 3].map(|()| Voice::new(Arc::clone(&silent)));
+        let ended = || [&first, &second, &third].map(|voice| voice.end.is_cancelled());
+        let answering = Answering::new(&first);
+        silent.end_longest();
+        assert_eq!(ended(), [false, true, false]);
+        // It is the one that fell silent last now.
+        drop(answering);
+        silent.end_longest();
+        assert_eq!(ended(), [false, true, true]);
+        silent.end_longest();
+        assert_eq!(ended(), [true, true, true]);
+        drop([first, second, third]);
+        assert!(silent.state.lock().all.is_empty());
     }
 }

@@ -11,7 +11,7 @@ mod openapi;
 mod routes;
 mod stream;
 
-pub(crate) use answer::{Body, bare, header, problem, whole, with};
+pub(crate) use answer::{Body, bare, header, problem, until_sent, whole, with};
 
 use super::{
     bench::{
