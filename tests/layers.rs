@@ -69,7 +69,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("load", &["history", "scenario", "seed", "units"]),
     ("process", &["history", "units"]),
     ("otel", &["history", "protocol", "proxy", "seed", "units"]),
-    ("embedded", &["history", "protocol"]),
+    ("embedded", &["history", "input", "protocol"]),
     ("reference", &["embedded", "seed"]),
     (
         "control",

@@ -41,6 +41,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Sink: how many bytes of a message's body are kept; the rest is read and forgotten.
     pub kept_max: usize,
+    /// Sink: whether what a message calls after a secret is kept as well; by default it is not.
+    pub keeps_secrets: bool,
     /// Sink: what it answers; by default 204, and 200 to GET and HEAD.
     pub answer: Option<Answer>,
     /// S3: the only access key it knows.
@@ -64,6 +66,7 @@ impl Default for Options {
             dependency: Arc::from("embedded"),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             kept_max: KEPT_MAX,
+            keeps_secrets: false,
             answer: None,
             access_key: ACCESS_KEY.to_owned(),
             secret_key: SECRET_KEY.to_owned(),
@@ -139,7 +142,7 @@ pub fn start(kind: &str, options: Options, recorder: Recorder) -> io::Result<Emb
         "sink" => {
             let sink = sink::Sink::new(
                 options.dependency,
-                options.kept_max,
+                (options.kept_max, options.keeps_secrets),
                 options.answer,
                 recorder,
             );

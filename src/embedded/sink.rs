@@ -1,9 +1,13 @@
 //! A server that writes down what it is sent: the far end of alerts and webhooks.
 //!
 //! It refuses nothing and understands nothing: what an alert must say is for expectations to
-//! judge. What it answers can be said beforehand, for clients that insist on their provider's own. Query strings and headers are not kept, because that is where secrets travel.
+//! judge. What it answers can be said beforehand, for clients that insist on their provider's own. Query strings and headers are not
+//! kept, because that is where secrets travel, nor what a body calls after one: `{"token": "***"}`.
 
-use crate::history::{Message, Observation, Recorder};
+use crate::{
+    history::{Message, Observation, Recorder},
+    input::without_secrets,
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -49,22 +53,24 @@ impl Answer {
 pub(super) struct Sink {
     dependency: Arc<str>,
     kept_max: usize,
+    keeps_secrets: bool,
     answer: Option<Arc<Answer>>,
     recorder: Recorder,
 }
 
 impl Sink {
-    /// A sink that keeps so many bytes of each body and answers so; by default 204, and 200 to
-    /// those who only look.
+    /// A sink that keeps so many bytes of each body, with what is secret in it or without, and
+    /// answers so; by default 204, and 200 to those who only look.
     pub(super) fn new(
         dependency: Arc<str>,
-        kept_max: usize,
+        (kept_max, keeps_secrets): (usize, bool),
         answer: Option<Answer>,
         recorder: Recorder,
     ) -> Self {
         Self {
             dependency,
             kept_max,
+            keeps_secrets,
             answer: answer.map(Arc::new),
             recorder,
         }
@@ -82,11 +88,15 @@ impl Sink {
             _ => StatusCode::NO_CONTENT,
         };
         let refuses = |answer: &Arc<Answer>| !(200..300).contains(&answer.status);
+        let kept = String::from_utf8_lossy(&read.kept);
         self.recorder.record(Observation::Message(Message {
             at: self.recorder.now(),
             dependency: Arc::clone(&self.dependency),
             request: format!("{} {}", head.method, head.uri.path()),
-            body: String::from_utf8_lossy(&read.kept).into_owned(),
+            body: match self.keeps_secrets {
+                true => kept.into_owned(),
+                false => without_secrets(&kept),
+            },
             cut: read.length > read.kept.len(),
             taken: status.is_success() && !self.answer.as_ref().is_some_and(refuses),
         }));

@@ -581,9 +581,15 @@ pub(super) fn embedded(
     recorder: &Recorder,
 ) -> Result<crate::embedded::Embedded, RunError> {
     let (access_key, secret_key) = environment::credentials(system, places);
+    // An id of a ledger may be long, and called anything.
+    let is_looked_into = is_looked_into(system, &dependency.name);
     let options = crate::embedded::Options {
         dependency: Arc::clone(&dependency.name),
-        kept_max: kept_max(system, &dependency.name),
+        kept_max: match is_looked_into {
+            true => LEDGER_BODY_MAX,
+            false => crate::embedded::KEPT_MAX,
+        },
+        keeps_secrets: is_looked_into,
         answer: dependency
             .answer
             .clone()
@@ -638,19 +644,14 @@ pub(super) fn left_out(kind: &'static str, dependency: &Dependency) -> RunError 
     }
 }
 
-/// How much of a message's body is kept: more where a ledger looks into it.
+/// Whether a ledger looks into the messages that this dependency's sink is sent.
 #[cfg(feature = "demo")]
-fn kept_max(system: &System, dependency: &str) -> usize {
+fn is_looked_into(system: &System, dependency: &str) -> bool {
     use crate::scenario::Delivered;
     let mut places = system.ledgers.iter().flat_map(|ledger| &ledger.delivered);
-    let looked_into = places.any(
+    places.any(
         |place| matches!(place, Delivered::Messages { dependency: of, .. } if **of == *dependency),
-    );
-    if looked_into {
-        LEDGER_BODY_MAX
-    } else {
-        crate::embedded::KEPT_MAX
-    }
+    )
 }
 
 /// TLS towards the system: where its file asks for it, and for hosts that are wired into
