@@ -11,7 +11,7 @@
 mod harness;
 
 use harness::Bench;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -115,6 +115,39 @@ fn limited(bench: &Bench, limit: &str) -> Command {
         .stdin(Stdio::null());
     command
 }
+
+/// A clock on the wall that jumps each second, ten years to and fro: for whoever asks what time it is, and
+/// not for whoever asks how much has passed.
+const JUMPING_CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  int failed = (int)syscall(SYS_clock_gettime, clock, now);
+  if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
+    struct timespec passed;
+    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &passed);
+    now->tv_sec += (passed.tv_sec % 2 ? 1 : -1) * 315360000L;
+  }
+  return failed;
+}
+int gettimeofday(struct timeval *now, void *zone) {
+  struct timespec exact;
+  (void)zone;
+  int failed = clock_gettime(CLOCK_REALTIME, &exact);
+  now->tv_sec = exact.tv_sec;
+  now->tv_usec = exact.tv_nsec / 1000;
+  return failed;
+}
+time_t time(time_t *out) {
+  struct timespec exact;
+  clock_gettime(CLOCK_REALTIME, &exact);
+  if (out) *out = exact.tv_sec;
+  return exact.tv_sec;
+}
+"#;
 
 /// Waits until no process works in the folder any more: a guard may need a moment.
 fn nothing_is_left(bench: &Bench) {
@@ -322,4 +355,109 @@ fn a_system_that_will_not_go_is_gone_all_the_same() {
         left.stderr
     );
     nothing_is_left(&bench);
+}
+
+#[test]
+fn a_clock_that_jumps_changes_no_verdict() {
+    let bench = bench(PROGRAM, "embedded:sink").file("clock.c", JUMPING_CLOCK);
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", "clock.so", "clock.c"])
+        .current_dir(bench.path())
+        .status();
+    assert!(built.expect("a C compiler").success());
+    for _ in 0..3 {
+        let mut command = bench.command(&RUN);
+        command.env("LD_PRELOAD", bench.path().join("clock.so"));
+        let left = bench.finished(&mut command);
+        nothing_is_left(&bench);
+        // What was noted of the clock shows that it did jump.
+        let history = bench.history("outage");
+        let year = history[0]["began"]
+            .as_str()
+            .and_then(|began| began.get(..4));
+        let year: i32 = year.and_then(|year| year.parse().ok()).expect("a year");
+        let is_off = |year: i32| !(2025..2033).contains(&year);
+        assert!(is_off(year), "{year}");
+        // Everything else is counted from the beginning.
+        let times = history.iter().filter_map(|one| one["ended"].as_u64());
+        assert!(times.max().is_some_and(|last| last < 120_000_000));
+        if left.missed_its_schedule() {
+            continue;
+        }
+        left.assert_status(0);
+        let judged = bench.history_path("outage");
+        let judged = bench.brownout(&["judge", judged.to_str().expect("a path")]);
+        judged.assert_status(0);
+        return;
+    }
+    panic!("the machine is too busy");
+}
+
+/// The most memory that a process has had, in KiB.
+fn peak_memory(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn ten_thousand_connections_at_once_are_borne() {
+    // Both ends of each are ours; the run has its own descriptors, as many.
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, most).expect("up to the hard limit");
+    let given = limit.maximum.unwrap_or(u64::MAX);
+    let count = usize::try_from(given.saturating_sub(1_000).min(10_000)).expect("a count");
+    assert!(count >= 1_000, "no more than {given} files may be open");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("its address");
+    drop(free);
+    let system = system(PROGRAM, "embedded:sink").replace(
+        "upstream = \"embedded:sink\"",
+        &format!("upstream = \"embedded:sink\"\nlisten = \"{address}\""),
+    );
+    let bench = Bench::new()
+        .file("outage.toml", SCENARIO)
+        .file("system.toml", &system);
+    let mut child = in_trouble(&bench);
+    let pid = child.id();
+    // Some say nothing, some half of something, some ask and never read.
+    let says: [&[u8]; 3] = [b"", b"G", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"];
+    let crowd: Vec<thread::JoinHandle<Vec<TcpStream>>> = (0..20)
+        .map(|_| {
+            thread::spawn(move || {
+                let within = Duration::from_secs(2);
+                let one = |nth: usize| {
+                    let mut stream = TcpStream::connect_timeout(&address, within).ok()?;
+                    stream.write_all(says[nth % says.len()]).ok()?;
+                    Some(stream)
+                };
+                (0..count / 20).filter_map(one).collect()
+            })
+        })
+        .collect();
+    let mut peak = 0;
+    let status = loop {
+        peak = peak.max(peak_memory(pid).unwrap_or(0));
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            break status.code();
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    let crowd: usize = crowd
+        .into_iter()
+        .map(|some| some.join().expect("they came").len())
+        .sum();
+    assert!(crowd >= count / 2, "{crowd} of {count} came");
+    // Whether the system was served beside the crowd, the run says; it is no crash and no hang.
+    assert!(matches!(status, Some(0..=2)), "{status:?}");
+    assert!(peak > 0 && peak < 1 << 20, "{peak} KiB");
+    nothing_is_left(&bench);
+    TcpListener::bind(address).expect("the port is free again");
+    let history = bench.history_path("outage");
+    let judged = bench.brownout(&["judge", history.to_str().expect("a path")]);
+    assert_eq!(judged.status, status, "{}", judged.stdout);
 }
