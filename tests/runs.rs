@@ -10,9 +10,12 @@ use harness::{Bench, boto3_system, fetches, program};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
     process::{Child, Stdio},
-    thread::JoinHandle,
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -536,4 +539,323 @@ timeout = "5s"
         let is_hit = attempts["faulty"].as_u64() > Some(0);
         assert_eq!(is_hit, one["name"] == "d7", "{one}");
     }
+}
+
+/// A server that greets, and answers whatever comes.
+fn speaking(
+    greeting: &[u8],
+    answer: impl Fn(&[u8]) -> Vec<u8> + Clone + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let greeting = greeting.to_vec();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (greeting, answer) = (greeting.clone(), answer.clone());
+            thread::spawn(move || {
+                let mut heard = [0; 64 * 1024];
+                let mut said = stream.write_all(&greeting);
+                while said.is_ok() {
+                    match stream.read(&mut heard) {
+                        Ok(count) if count > 0 => said = stream.write_all(&answer(&heard[..count])),
+                        _ => return,
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Redis, PostgreSQL and MySQL as far as it takes to be told passwords and statements, and to quote them
+/// when they refuse.
+fn confidants() -> [SocketAddr; 3] {
+    let redis = speaking(b"", |_| b"-ERR no `planted-quoted`\r\n".to_vec());
+    let postgres = speaking(b"", |heard| match heard[0] {
+        0 => b"R\0\0\0\x08\0\0\0\x03".to_vec(),
+        b'p' => b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I".to_vec(),
+        _ => {
+            let said = b"SERROR\0C42601\0Mnear 'planted-quoted'\0\0";
+            let length = u32::try_from(said.len() + 4).expect("a length");
+            let ready = b"Z\0\0\0\x05I";
+            [b"E", &length.to_be_bytes()[..], said, ready].concat()
+        }
+    });
+    let greeting = [
+        b"\x0a8.0.36\0\x07\0\0\0abcdefgh\0\xff\xff\x21\x02\0\xff\xdf\x15".as_slice(),
+        &[0; 10],
+        b"ijklmnopqrst\0mysql_native_password\0",
+    ]
+    .concat();
+    let packet = |number: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).expect("a length");
+        [&[length, 0, 0, number], payload].concat()
+    };
+    let mysql = speaking(&packet(0, &greeting), move |heard| match heard[3] {
+        1 => packet(2, b"\0\0\0\x02\0\0\0"),
+        _ => packet(1, b"\xff\x28\x04#42000near 'planted-quoted'"),
+    });
+    [redis, postgres, mysql]
+}
+
+/// A receiver of traces; what it was sent, without the heads.
+fn receiver() -> (SocketAddr, Arc<Mutex<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let bodies = Arc::<Mutex<String>>::default();
+    let kept = Arc::clone(&bodies);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let kept = Arc::clone(&kept);
+            thread::spawn(move || {
+                let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
+                let mut heard = Vec::new();
+                // It is a short request; its end is not looked for.
+                let _ = stream.read_to_end(&mut heard);
+                let text = String::from_utf8_lossy(&heard).into_owned();
+                let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+                kept.lock().expect("unbroken").push_str(body);
+                let _ = stream.write_all(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
+                );
+            });
+        }
+    });
+    (address, bodies)
+}
+
+/// Every file below a folder.
+fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files_below(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// What of the secrets is in a text: as it is, or as it is sent with a password.
+fn given_out(text: &str) -> Vec<String> {
+    let plain = text.match_indices("planted-").map(|(at, _)| {
+        let letter = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let rest = &text[at..];
+        let around = &text[text.floor_char_boundary(at.saturating_sub(60))..at];
+        let end = rest.find(|c| !letter(c)).unwrap_or(rest.len());
+        format!("{} behind {around:?}", &rest[..end])
+    });
+    // `app:planted-basic` in base64.
+    let basic = text
+        .contains("YXBwOnBsYW50ZWQtYmFzaWM")
+        .then(|| "the basic one".to_owned());
+    plain.take(5).chain(basic).collect()
+}
+
+/// A system that tells its dependencies secrets, with some in its file.
+fn secretive([redis, postgres, mysql]: [SocketAddr; 3]) -> String {
+    let head = program(
+        "secretive.py",
+        r#""{port.app}", "--api-key", "planted-argument""#,
+        r#"WEB = "{dependency.web.address}", STORE = "{dependency.store.address}",
+            CACHE = "{dependency.cache.address}", DATABASE = "{dependency.database.address}",
+            SHOP = "{dependency.shop.address}", API_KEY = "planted-file", PLAIN = "planted-plain",
+            DSN = "postgres://app:planted-dsn@{dependency.database.address}/app",
+            FROM_OUTSIDE = "{env.OUTSIDE}""#
+            .replace('\n', " ")
+            .as_str(),
+        "TERM",
+    );
+    format!(
+        r#"# The password is planted-comment.
+{head}
+[dependency.web]
+protocol = "http"
+role = "prices"
+upstream = "embedded:sink"
+answer = {{ status = 200, body = "fine" }}
+
+[dependency.store]
+protocol = "s3"
+upstream = "embedded"
+
+[dependency.cache]
+protocol = "redis"
+upstream = "{redis}"
+
+[dependency.database]
+protocol = "postgres"
+upstream = "{postgres}"
+
+[dependency.shop]
+protocol = "mysql"
+upstream = "{mysql}"
+
+[load.page]
+rate = "5/s"
+arrivals = "constant"
+request = {{ path = "/page?token=planted-target", headers = {{ Authorization = "Bearer planted-load" }} }}
+timeout = "5s"
+"#
+    )
+}
+
+const PRICES_FAIL: &str = r#"title = "prices fail"
+system = "system.toml"
+hold = "1s"
+
+[[phase]]
+name = "steady"
+lasts = "2s"
+steady = true
+
+[[phase]]
+name = "outage"
+lasts = "3s"
+  [[phase.fault]]
+  kind = "error"
+  on = "prices"
+  status = 503
+  headers = { Set-Cookie = "id=planted-fault" }
+  body = '{"token": "planted-reply"}'
+  when = { header = { authorization = "Bearer planted-*" } }
+
+[[phase]]
+name = "recovery"
+lasts = "until steady, at most 20s"
+
+[[expect]]
+id = "SHOWN"
+that = "the page is shown"
+kind = "success-rate"
+load = "page"
+at_least = "99%"
+
+[[expect]]
+id = "TRIES"
+that = "prices are asked for once"
+kind = "attempts"
+on = "prices"
+at_most = 1
+"#;
+
+#[test]
+fn no_output_gives_out_a_secret() {
+    let (traces, sent) = receiver();
+    let system = secretive(confidants());
+    // What is wrong is shown with its line, and what it quotes with it.
+    let wrong = system
+        .replace(
+            "{dependency.database.address}/app",
+            "{dependency.databse.address}/app",
+        )
+        .replace(
+            "upstream = \"embedded\"",
+            "upstream = \"https://app:planted-upstream@127.0.0.1:9000\"",
+        )
+        .replace(
+            "timeout = \"5s\"",
+            "timeout = \"5s\"\nheaders = { Cookie = \"planted-unknown\" }",
+        );
+    let bench = Bench::new()
+        .file("outage.toml", PRICES_FAIL)
+        .file("system.toml", &system)
+        .file("wrong.toml", &wrong)
+        .file("torn.toml", &system.replace("[load.page]", "[load.page"));
+    let command = |arguments: &[&str]| {
+        let mut command = bench.command(arguments);
+        command
+            .env("OUTSIDE", "planted-outside")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{traces}"))
+            .env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=planted-receiver");
+        command
+    };
+    let history = "brownout-report/outage/history.jsonl";
+    let mut said = Vec::new();
+    for (arguments, status) in [
+        (&["check", "wrong.toml"][..], 64),
+        (&["check", "torn.toml"], 64),
+        (&["plan", "outage.toml"], 0),
+        (
+            &[
+                "run",
+                "outage.toml",
+                "--verbose",
+                "--annotations",
+                "github",
+                "--append-summary",
+                "summary-of-all.md",
+            ],
+            1,
+        ),
+        (&["judge", history, "--out", "judged"], 1),
+        (
+            &["diff", "brownout-report/report.json", "judged/report.json"],
+            0,
+        ),
+        (
+            &[
+                "matrix",
+                "--system",
+                "system.toml",
+                "--on",
+                "prices",
+                "--fault",
+                "error",
+                "--steady",
+                "1s",
+                "--recovery",
+                "10s",
+            ],
+            0,
+        ),
+    ] {
+        let left = bench.finished(&mut command(arguments));
+        left.assert_status(status);
+        said.push((
+            arguments.join(" "),
+            format!("{}{}", left.stdout, left.stderr),
+        ));
+    }
+    // They were told: a test in which nobody was is none.
+    let observed = bench.history("outage");
+    for dependency in ["web", "store", "cache", "database", "shop"] {
+        let of_it = |one: &&Value| one["type"] == "attempt" && one["dependency"] == dependency;
+        let count = observed.iter().filter(of_it).count();
+        assert!(count >= 5, "{dependency}: {count}");
+    }
+    let spans = sent.lock().expect("unbroken").clone();
+    assert!(spans.contains("resourceSpans"), "{spans}");
+    said.push(("traces".to_owned(), spans));
+    let mut files = Vec::new();
+    for folder in ["brownout-report", "judged", "brownout-matrix"] {
+        files_below(&bench.path().join(folder), &mut files);
+    }
+    files.push(bench.path().join("summary-of-all.md"));
+    for name in [
+        "history.jsonl",
+        "report.html",
+        "report.json",
+        "junit.xml",
+        "summary.md",
+        "matrix.json",
+    ] {
+        assert!(
+            files.iter().any(|path| path.ends_with(name)),
+            "{name}: {files:?}"
+        );
+    }
+    for path in files {
+        let text = std::fs::read(&path).expect("a file");
+        said.push((
+            path.display().to_string(),
+            String::from_utf8_lossy(&text).into_owned(),
+        ));
+    }
+    let given_out: BTreeMap<String, Vec<String>> = said
+        .into_iter()
+        .map(|(name, text)| (name, given_out(&text)))
+        .filter(|(_, found)| !found.is_empty())
+        .collect();
+    assert!(given_out.is_empty(), "{given_out:#?}");
 }
