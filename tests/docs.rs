@@ -155,6 +155,7 @@ pages! {
     writes_are_true: "docs/explanation/writes.md" from Empty;
     reliability_is_true: "docs/reliability.md" from Empty;
     performance_is_true: "docs/performance.md" from Empty;
+    security_is_true: "docs/explanation/security.md" from Empty;
 }
 
 fn repository() -> &'static Path {
@@ -868,6 +869,37 @@ fn every_link_leads_somewhere_and_every_page_is_on_the_map() {
         .filter(|page| *page != "docs/README.md" && !mapped.contains(*page))
         .collect();
     assert!(unmapped.is_empty(), "{unmapped:?}");
+}
+
+/// Every file of Rust below a folder, as one text.
+fn sources(folder: &str) -> String {
+    let mut folders = vec![repository().join(folder)];
+    let mut all = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                all.push_str(&std::fs::read_to_string(path).expect("a file"));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn tests_that_the_threat_model_names_are_there() {
+    let page = Page::read("docs/explanation/security.md");
+    let code = sources("src") + &sources("tests");
+    let named: Vec<String> = code_in(&page.prose())
+        .into_iter()
+        .filter(|name| name.matches('_').count() > 2 && !name.contains([' ', '.', '=']))
+        .collect();
+    assert!(named.len() > 15, "{named:?}");
+    let unknown = |name: &&String| !code.contains(&format!("fn {name}("));
+    let unknown: Vec<&String> = named.iter().filter(unknown).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
 }
 
 /// The files beside the how-tos are what the pages show, so that either can be copied.
