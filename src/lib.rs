@@ -13,6 +13,7 @@
 //! - [`units`], [`seed`], [`input`]: values with units, named random streams, reading TOML with all
 //!   its problems in one go. They know nothing of the rest.
 //! - [`statistics`]: what few repeats can show; pure numbers.
+//! - `timer`: waits that end within a tenth of a millisecond of their moment.
 //! - [`protocol`]: bytes to messages and error replies; no sockets.
 //! - [`fault`]: events to decisions; never waits.
 //! - [`policy`]: history to what clients did: time-outs, attempts, back-off; pure.
@@ -61,6 +62,7 @@ pub mod scenario;
 pub mod seed;
 pub mod selftest;
 pub mod statistics;
+mod timer;
 pub mod units;
 
 /// The examples of the documentation, carried out as tests.

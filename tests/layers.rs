@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("seed", &[]),
     ("statistics", &[]),
+    ("timer", &[]),
     ("input", &["units"]),
     // A fault's answer is put into bytes by the protocol; both are pure.
     ("protocol", &["fault", "input", "seed", "units"]),
@@ -64,9 +65,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("selftest", &["expectation", "statistics"]),
     (
         "proxy",
-        &["fault", "history", "protocol", "scenario", "seed", "units"],
+        &[
+            "fault", "history", "protocol", "scenario", "seed", "timer", "units",
+        ],
     ),
-    ("load", &["history", "scenario", "seed", "units"]),
+    ("load", &["history", "scenario", "seed", "timer", "units"]),
     ("process", &["history", "units"]),
     ("otel", &["history", "protocol", "proxy", "seed", "units"]),
     ("embedded", &["history", "input", "protocol"]),

@@ -293,8 +293,8 @@ impl BackOff {
             let all = long.iter().filter_map(|pauses| pauses.last());
             mean(all.map(length))
         };
-        let (least, most): (fn(&Pause) -> Duration, fn(&Pause) -> Duration) =
-            (Pause::shortest, |one| one.most);
+        let least = Pause::shortest;
+        let most = |one: &Pause| one.most;
         if last(least) >= first(most) * GROWTH_MIN && last(least) > 0.0 {
             return Told::Kept;
         }

@@ -8,13 +8,13 @@
 
 use super::{
     Base, Planned, Schedule,
-    alarm::Alarm,
     operation::Lane,
     pool::{Dial, Pool, Stream},
 };
 use crate::{
     history::{Observation, Recorder},
     scenario::Load,
+    timer,
     units::{Micros, Rate},
 };
 use futures_util::{FutureExt, future::join_all};
@@ -201,7 +201,6 @@ impl Pacer {
     async fn keep(self, schedule: Schedule) -> Self {
         let mut report = interval_at(Instant::now() + REPORT_EVERY, REPORT_EVERY);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let alarm = Alarm::new();
         let mut woken = Instant::now();
         for planned in schedule {
             let due = self.lane.recorder.instant(planned.intended);
@@ -215,7 +214,7 @@ impl Pacer {
                     () = self.stop.cancelled() => return self,
                     () = self.lane.cut.cancelled() => return self,
                     _ = report.tick() => self.report_missed(),
-                    () = alarm.until(due.max(woken + TOGETHER)), if pause => {
+                    () = timer::sleep_until(due.max(woken + TOGETHER)), if pause => {
                         woken = Instant::now();
                         break;
                     }

@@ -8,7 +8,6 @@
 //! It does not judge beyond a load's own outcome rules, follows no redirects, keeps no cookies,
 //! and speaks HTTP/1.1 without TLS.
 
-mod alarm;
 mod base;
 mod driver;
 mod exchange;

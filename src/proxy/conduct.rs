@@ -3,12 +3,12 @@
 
 use super::{
     connection::{Life, Shared},
-    timer,
     wire::{Ending, Hold, Wire},
 };
 use crate::{
     fault::{Closing, ConnectionEvent, Decision, End, FaultId, FaultSet, Reply, StreamPlan, Then},
     protocol::postgres::Moment,
+    timer,
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};

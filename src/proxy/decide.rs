@@ -4,11 +4,11 @@
 use super::{
     connection::Refusal,
     station::{Station, Turned},
-    timer::sleep,
 };
 use crate::{
     fault::{Closing, End, FaultId, FaultSet, Reply, Then, Turn},
     protocol::Call,
+    timer::sleep,
     units::Micros,
 };
 use std::{

@@ -33,7 +33,6 @@ mod statement;
 mod station;
 #[cfg(test)]
 mod tally;
-mod timer;
 pub mod tls;
 mod upstream;
 mod wire;

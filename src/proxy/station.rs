@@ -5,10 +5,9 @@
 //! what the dependency can carry. When such a fault comes into force while another one was, those
 //! who wait go on waiting under the new capacity; when none is left, all of them are released.
 //!
-//! A request hears of its turn a little late, as every [timer](super::timer) is. The queue itself
+//! A request hears of its turn a little late, as every [timer](crate::timer) is. The queue itself
 //! does not wait for anybody to hear: its times are the model's.
 
-use super::timer::sleep_until;
 use crate::{
     fault::{
         FaultId, Switch, Turn,
@@ -16,6 +15,7 @@ use crate::{
     },
     history::{Observation, QueueSample, Recorder},
     seed::name_hash,
+    timer::sleep_until,
     units::Micros,
 };
 use parking_lot::Mutex;

@@ -11,9 +11,11 @@
 use super::{
     reserve::Reserved,
     shape::{Next, Shaper},
+};
+use crate::{
+    fault::{Closing, Direction, FaultId, StreamPlan},
     timer::{Delay, sleep_until},
 };
-use crate::fault::{Closing, Direction, FaultId, StreamPlan};
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use rustix::buffer::spare_capacity;

@@ -17,9 +17,9 @@ use crate::{
     proxy::{
         decide::{Asked, lifted},
         inlet::{Inlet, gone},
-        timer::sleep,
         upstream::Alpn,
     },
+    timer::sleep,
 };
 use parking_lot::Mutex;
 use std::{future::pending, sync::Arc, time::Duration};

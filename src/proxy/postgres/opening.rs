@@ -15,9 +15,9 @@ use crate::{
         connection::{Alpn, ClientStream, Life, Shared, shake},
         decide::{Asked, Verdict, decide, lifted},
         statement::Statement,
-        timer,
         upstream::UpstreamStream,
     },
+    timer,
     units::Micros,
 };
 use bytes::Bytes;

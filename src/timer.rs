@@ -17,12 +17,12 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 /// Waits for a time from now.
-pub(super) fn sleep(time: Duration) -> Delay {
+pub(crate) fn sleep(time: Duration) -> Delay {
     sleep_until(Instant::now() + time)
 }
 
 /// Waits until a moment. Needs a runtime of tokio with its clock and its sockets.
-pub(super) fn sleep_until(until: Instant) -> Delay {
+pub(crate) fn sleep_until(until: Instant) -> Delay {
     Delay {
         until,
         way: Way::New,
@@ -31,7 +31,7 @@ pub(super) fn sleep_until(until: Instant) -> Delay {
 
 /// A wait for a moment. Small while nobody asks for it.
 #[derive(Debug)]
-pub(super) struct Delay {
+pub(crate) struct Delay {
     until: Instant,
     way: Way,
 }
@@ -48,7 +48,7 @@ enum Way {
 
 impl Delay {
     /// The moment.
-    pub(super) fn until(&self) -> Instant {
+    pub(crate) fn until(&self) -> Instant {
         self.until
     }
 
@@ -439,14 +439,13 @@ mod tests {
             let mut left = Vec::new();
             for _ in 0..3 {
                 let runtime = Runtime::new().expect("a runtime");
-                let delay = runtime.block_on(async {
+                runtime.block_on(async {
                     timeout(PATIENCE, sleep(MS)).await.expect("in time");
                     let mut delay = sleep(HOUR);
                     assert!(!has_ended(&mut delay).await);
                     assert_eq!(waiting(), 1);
-                    delay
+                    left.push(delay);
                 });
-                left.push(delay);
             }
             for delay in &left {
                 let Way::Line(place) = &delay.way else {
