@@ -170,6 +170,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "proxy",
             "reference",
             "run",
+            "timer",
         ],
     ),
 ];

@@ -192,21 +192,24 @@ fn files_that_are_wrong_are_refused_with_all_their_problems() {
 fn a_run_sends_spans_with_its_faults_where_the_environment_says() {
     let (receiver, spans) = spans::receiver();
     let folder = shop(true);
-    let status = std::process::Command::new(env!("CARGO_BIN_EXE_brownout"))
-        .args([
-            "run",
-            "scenario.toml",
-            "--system",
-            "system.toml",
-            "--out",
-            "out",
-            "--quiet",
-        ])
-        .current_dir(folder.path())
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{receiver}"))
-        .status()
-        .expect("it starts");
-    assert!(status.success(), "{status}");
+    let run = || {
+        let left = std::process::Command::new(env!("CARGO_BIN_EXE_brownout"))
+            .args(["run", "scenario.toml", "--system", "system.toml"])
+            .args(["--out", "out"])
+            .current_dir(folder.path())
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{receiver}"))
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&left.stdout).into_owned();
+        (left.status, said)
+    };
+    let (mut status, mut said) = run();
+    // That the machine was too busy for the load is no answer.
+    if status.code() == Some(2) && said.contains("missed its schedule") {
+        spans.try_iter().for_each(drop);
+        (status, said) = run();
+    }
+    assert!(status.success(), "{status}: {said}");
     let names: Vec<String> = spans
         .try_iter()
         .map(|span| span["events"].to_string())

@@ -791,7 +791,7 @@ fn no_output_gives_out_a_secret() {
         (&["judge", history, "--out", "judged"], 1),
         (
             &["diff", "brownout-report/report.json", "judged/report.json"],
-            0,
+            2,
         ),
         (
             &[

@@ -52,7 +52,9 @@ fn unclear_after_a_round(only: &[String]) -> Vec<String> {
     let account = json(&bench);
     assert_eq!(
         (&account["version"], &account["wrong"]),
-        (&1.into(), &0.into())
+        (&1.into(), &0.into()),
+        "{}",
+        left.stdout
     );
     let rows = account["rows"].as_array().expect("rows");
     let systems = if only.is_empty() {

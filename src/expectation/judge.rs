@@ -30,6 +30,7 @@
 //! | nobody knows whether a request was carried out | inconclusive where it decides: the missing one may have come, the second one may have | stays, where it cannot decide |
 //! | accepted operations without an id | inconclusive for `nothing-lost`: they cannot be found again | stays |
 //! | nothing had piled up when the outage ended | inconclusive for `drain` and `fresh-first`: there was nothing to work off | becomes inconclusive |
+//! | of the work meant fewer than three were delivered | inconclusive for `no-duplicates`: nothing could come twice | stays |
 //!
 //! No busy machine brings about more attempts of one call than there may be, a connect after a code that
 //! forbids it, a pause after an answer that is too short from the answer's first byte on, more retries

@@ -4,6 +4,7 @@ use super::{Arrivals, Lasts, Load, Pace, Phase, RequestTemplate, Scenario, Syste
 use crate::{
     expectation::judged_phases,
     fault::FaultId,
+    input::without_secrets,
     units::{Micros, Rate, format_duration},
 };
 use std::{fmt, sync::Arc, time::Duration};
@@ -161,7 +162,7 @@ fn planned_load(load: &Load) -> PlannedLoad {
         name: Arc::clone(&load.name),
         rate: load.rate,
         arrivals: load.arrivals,
-        request: format!("{method} {}", path.0),
+        request: without_secrets(&format!("{method} {}", path.0)),
     }
 }
 
