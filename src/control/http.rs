@@ -186,11 +186,10 @@ struct SilentState {
 }
 
 impl Silent {
-    /// Ends the connection that has been silent for the longest, if one is.
-    fn end_longest(&self) {
-        if let Some((_, end)) = self.state.lock().all.pop_first() {
-            end.cancel();
-        }
+    /// Ends the connection that has been silent for the longest; whether one is.
+    fn end_longest(&self) -> bool {
+        let longest = self.state.lock().all.pop_first();
+        longest.inspect(|(_, end)| end.cancel()).is_some()
     }
 }
 
@@ -286,7 +285,10 @@ impl Desk {
         }
         let mut room = std::pin::pin!(Arc::clone(&self.permits).acquire_owned());
         loop {
-            self.silent.end_longest();
+            if self.silent.end_longest() {
+                // Its place is free in a moment; nobody else need go.
+                return room.await.ok();
+            }
             tokio::select! {
                 permit = &mut room => return permit.ok(),
                 () = self.silent.more.notified() => {}

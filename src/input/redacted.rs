@@ -27,9 +27,9 @@ const TABLES: [&str; 3] = ["env", "headers", "header"];
 /// Tables whose keys the author has chosen: they say nothing of what is below them.
 const NAMED: [&str; 4] = ["dependency", "load", "ledger", "capture"];
 
-/// What is required holds what is compared with the history: under a name like `token` an id that the
-/// history shows anyway.
-const REQUIRED: &str = "expect";
+/// What is required, and the patterns of ledgers, hold what is compared with the history: under a name like
+/// `token` an id that the history shows anyway.
+const COMPARED: [&str; 2] = ["expect", "pattern"];
 
 /// A file's text without its secrets; nothing of a text that is no TOML.
 pub fn redacted(text: &str) -> String {
@@ -82,8 +82,9 @@ struct Place {
     is_body: bool,
     /// It is a command with its arguments.
     is_command: bool,
-    /// What is called after a secret is none.
-    is_required: bool,
+    /// It is compared with the history, or takes it apart: whatever it is called, it stays, or another
+    /// verdict would come of it.
+    is_compared: bool,
 }
 
 /// What is to be replaced, and where a comment cannot begin.
@@ -163,7 +164,7 @@ fn look(table: &DeTable<'_>, place: Place, found: &mut Found<'_>) {
     for (key, value) in table {
         let name = &**key.get_ref();
         let is_table = TABLES.iter().any(|table| name.eq_ignore_ascii_case(table));
-        let is_named = !place.is_required && is_named_after_a_secret(name);
+        let is_named = is_named_after_a_secret(name);
         let below = match place.is_named {
             true => Place::default(),
             false => Place {
@@ -171,7 +172,7 @@ fn look(table: &DeTable<'_>, place: Place, found: &mut Found<'_>) {
                 is_secret: place.is_secret || is_table || is_named,
                 is_body: place.is_body || name == "json",
                 is_command: name == "command",
-                is_required: place.is_required || name == REQUIRED,
+                is_compared: place.is_compared || COMPARED.contains(&name),
             },
         };
         look_at(value, below, found);
@@ -190,10 +191,11 @@ fn look_at(value: &Spanned<DeValue<'_>>, place: Place, found: &mut Found<'_>) {
                 look_at(member, Place { is_secret, ..place }, found);
             }
         }
-        DeValue::String(said) => {
-            found.text(value.span(), said, place.is_secret);
-        }
-        DeValue::Integer(_) | DeValue::Float(_) if place.is_secret && place.is_body => {
+        DeValue::String(_) if place.is_compared => found.texts.push(value.span()),
+        DeValue::String(said) => found.text(value.span(), said, place.is_secret),
+        DeValue::Integer(_) | DeValue::Float(_)
+            if place.is_secret && place.is_body && !place.is_compared =>
+        {
             found.number(value.span());
         }
         _ => {}
@@ -301,5 +303,18 @@ pin_token = 1234321
         let torn = "[system]\nenv = { A = \"hunter2\" }\nurl = \"http://u:hunter2@h\"\nname = =\n";
         assert_eq!(masked(torn), torn.replace("hunter2", "*******"));
         assert_eq!(masked(""), "");
+    }
+
+    #[test]
+    fn what_is_compared_with_the_history_stays_whatever_it_is_called() {
+        let file = r#"
+[[expect]]
+where = { env = "prod", token = "a", url = "/x?key=7" }
+except = { headers = "b" }
+names = ["token=c"]
+[ledger.orders]
+delivered = { pattern = "token=a/{id}" }
+"#;
+        assert_eq!(redacted(file), file);
     }
 }

@@ -416,11 +416,16 @@ fn ledger_sees(system: &System, id: &str, attempt: &Attempt, is_only: bool) -> b
         Delivered::Attempts {
             dependency,
             operations,
+            id,
+            around: (before, after),
             ..
         } => {
             let mut named = operations.iter();
+            let value = attempt.captured.get(id);
+            let rest = value.and_then(|value| value.strip_prefix(&**before));
             *dependency == attempt.dependency
                 && (operations.is_empty() || named.any(|name| **name == *attempt.operation))
+                && rest.is_some_and(|rest| rest.ends_with(&**after))
         }
         Delivered::Messages { dependency, .. } => *dependency == attempt.dependency,
         Delivered::Read(_) => is_only,

@@ -354,10 +354,16 @@ impl Conductor<'_> {
         self.events.detail(self.recorder.now(), what);
         let longest = self.system.ledgers.iter().map(|ledger| ledger.settle).max();
         let until = Instant::now() + SETTLE_WITHIN + longest.unwrap_or_default();
-        while !self.scribe.settled(lifted, self.recorder.now()) && Instant::now() < until {
+        let mut quiet_from = lifted;
+        while !self.scribe.settled(quiet_from, self.recorder.now()) && Instant::now() < until {
+            let asked = Instant::now();
             tokio::select! {
                 () = cancel.cancelled() => return false,
                 () = tokio::time::sleep(STEADY_EVERY) => {}
+            }
+            // Who was held up himself has not seen that all was quiet meanwhile.
+            if asked.elapsed() > STEADY_EVERY * 3 {
+                quiet_from = self.recorder.now();
             }
             if self.scribe.broken().is_some() {
                 return false;

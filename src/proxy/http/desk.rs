@@ -449,7 +449,21 @@ fn within_200(exchange: &Exchange, shared: &Shared) -> Option<Applied> {
     if shared.config.protocol != Protocol::S3 || !is_one || !may_be {
         return None;
     }
-    let code = s3_code(&exchange.sample.bytes)?;
+    said_within_200(&exchange.sample.bytes)
+}
+
+fn said_within_200(body: &[u8]) -> Option<Applied> {
+    let code = s3_code(body)?;
+    let text = String::from_utf8_lossy(body);
+    let root = text.trim_start_matches('\u{feff}').trim_start();
+    let root = match root.strip_prefix("<?xml") {
+        Some(rest) => rest.split_once("?>")?.1.trim_start(),
+        None => root,
+    };
+    // An answer to several, of which some were refused: what became of the others stands beside it.
+    if !root.starts_with("<Error>") {
+        return Some(Applied::Unknown);
+    }
     Some(match &*code {
         "InternalError" | "SlowDown" | "ServiceUnavailable" | "RequestTimeout" => Applied::Unknown,
         _ => Applied::No,
@@ -602,6 +616,32 @@ mod tests {
         );
         for body in ["", "<Error><Co", "<Code>x</Code>", "<Error><Code>Slow"] {
             assert_eq!(s3_code(body.as_bytes()), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_of_the_whole_request_only_at_the_root() {
+        let head = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+        let error = |code: &str| format!("<Error><Code>{code}</Code></Error>");
+        let several = format!(
+            "{head}<DeleteResult>{}</DeleteResult>",
+            error("AccessDenied")
+        );
+        for (body, said) in [
+            (
+                format!("{head}{}", error("InternalError")),
+                Some(Applied::Unknown),
+            ),
+            (
+                format!("  {head}{}", error("NoSuchUpload")),
+                Some(Applied::No),
+            ),
+            (error("AccessDenied"), Some(Applied::No)),
+            (several, Some(Applied::Unknown)),
+            (format!("{head}<CopyObjectResult/>"), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(said_within_200(body.as_bytes()), said, "{body}");
         }
     }
 }
