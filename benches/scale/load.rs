@@ -41,6 +41,7 @@ const ROWS: &[(f64, Arrivals)] = &[
     (1_000.0, Arrivals::Constant),
     (1_000.0, Arrivals::Poisson),
     (5_000.0, Arrivals::Constant),
+    (10_000.0, Arrivals::Constant),
     (BEYOND, Arrivals::Constant),
 ];
 
@@ -74,12 +75,15 @@ pub fn measure(is_bench: bool) {
             continue;
         }
         assert_eq!(ours.failed, 0, "the system answers");
-        // Each is an operation, or counted among those that were not sent.
+        // Each is an operation, or counted among those that were not sent; but for those that a load
+        // which was behind its schedule had not come to when it was stopped.
         let known = ours.late.len() as u64 + ours.unsent;
         let planned = row.moments().count() as u64;
+        let latest = ours.late.iter().max().copied().unwrap_or_default();
+        let behind = (*rate * latest as f64 / 1e6) as u64;
         assert!(
-            known.abs_diff(planned) <= planned / 50 + 2,
-            "{known} of {planned}"
+            known.abs_diff(planned) <= planned / 50 + 2 + behind,
+            "{known} of {planned}, {behind} behind"
         );
     }
 }

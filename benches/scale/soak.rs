@@ -17,6 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long before the end of each quarter is looked at the memory.
+const BEFORE_END: Duration = Duration::from_secs(3);
+
 /// The argument by which this program is the system.
 pub const SYSTEM: &str = "--system-of-soak";
 
@@ -111,16 +114,28 @@ fn run(folder: &Path, seconds: u64) {
     let quarter = Duration::from_secs(seconds) / 4;
     let mut lines = Vec::new();
     for nth in 1..=4 {
-        // What is still being set up is no quarter's.
-        thread::sleep((quarter * nth + Duration::from_secs(1)).saturating_sub(began.elapsed()));
-        lines.push(format!(
-            "after {:>6.1?}: {}",
-            began.elapsed(),
-            memory(run.id())
-        ));
+        // A little before its end: the judging, which reads all of it, belongs to none of them.
+        let look = (quarter * nth).saturating_sub(BEFORE_END);
+        thread::sleep(look.saturating_sub(began.elapsed()));
+        let seen = memory(run.id());
+        lines.push(format!("after {:>6.1?}: {seen}", began.elapsed()));
     }
-    let status = run.wait().expect("it ends");
-    let bytes = fs::metadata(folder.join("brownout-report/soak/history.jsonl"));
+    let mut last = String::new();
+    let status = loop {
+        if let Some(status) = run.try_wait().expect("it can be asked") {
+            break status;
+        }
+        // A process that has ended has no memory any more.
+        let now = memory(run.id());
+        if !now.is_empty() {
+            last = now;
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    lines.push(format!("judged after {:.1?}: {last}", began.elapsed()));
+    let history = folder.join("brownout-report/soak/history.jsonl");
+    // One of this size is packed.
+    let bytes = fs::metadata(brownout::history::place_of(&history));
     println!("{}", lines.join("\n"));
     println!(
         "{status}; a history of {} bytes",
