@@ -53,6 +53,21 @@ fn hang(length: &str, operation: &str, within: &str) -> String {
         .replace("WITHIN", within)
 }
 
+/// What its owner says of the client, and that it is held to it.
+const DECLARED: &str = r#"
+[[expect]]
+id = "DECLARED"
+that = "the client does what its owner declares"
+kind = "policy"
+on = "object-store"
+during = ["hang"]
+declared = true
+"#;
+
+fn declared(system: &str, attempts: u32) -> String {
+    format!("{system}\n[dependency.s3.policy]\nattempts = {attempts}\n")
+}
+
 const TWICE_TWO_SECONDS: &str =
     r#", CONNECT_TIMEOUT = "1", READ_TIMEOUT = "2", TOTAL_MAX_ATTEMPTS = "2""#;
 
@@ -99,15 +114,16 @@ fn two_attempts_of_two_seconds_are_measured_as_such_and_judged_both_ways() {
     let bench = Bench::new()
         .file(
             "system.toml",
-            &boto3_system(TWICE_TWO_SECONDS, &fetches("2/s", "20s")),
+            &declared(&boto3_system(TWICE_TWO_SECONDS, &fetches("2/s", "20s")), 2),
         )
-        .file("hang.toml", &hang("14s", "GetObject", "5s"))
+        .file("hang.toml", &(hang("14s", "GetObject", "5s") + DECLARED))
         .file("strict.toml", &hang("14s", "GetObject", "3s"));
 
     let left = bench.brownout(&["run", "hang.toml", "--seed", "1"]);
     left.assert_status(0);
     assert_eq!(left.verdict("BOUND"), "pass");
     assert_eq!(left.verdict("ATTEMPTS"), "pass");
+    assert_eq!(left.verdict("DECLARED"), "pass");
 
     let calls = ride_through(&bench.history("hang"), 2);
     assert!(
@@ -145,10 +161,16 @@ request = { method = "PUT", path = "/objects/k{nth}", body = "a model" }
 timeout = "20s"
 "#;
     let bench = Bench::new()
-        .file("system.toml", &boto3_system(TWICE_TWO_SECONDS, stores))
-        .file("hang.toml", &hang("16s", "PutObject", "7s"));
+        .file(
+            "system.toml",
+            &declared(&boto3_system(TWICE_TWO_SECONDS, stores), 5),
+        )
+        .file("hang.toml", &(hang("16s", "PutObject", "7s") + DECLARED));
     let left = bench.brownout(&["run", "hang.toml", "--seed", "1"]);
-    left.assert_status(0);
+    // It makes two attempts, whatever its owner believes.
+    left.assert_status(1);
+    assert_eq!(left.verdict("BOUND"), "pass", "{}", left.stdout);
+    assert_eq!(left.verdict("DECLARED"), "fail", "{}", left.stdout);
     let calls = ride_through(&bench.history("hang"), 2);
     assert!(
         calls.len() >= 10,

@@ -265,8 +265,11 @@ fn judging_writes_reports_where_it_is_told_to_and_nowhere_else() {
 #[test]
 fn another_scenario_brings_other_thresholds_to_the_same_history() {
     let folder = tempfile::tempdir().unwrap();
-    record(folder.path(), &outage(Outcome::Failed));
-    let lenient = sample_text("good.toml").replace("\"99%\"", "\"0%\"");
+    let half = outage(Outcome::Failed).load("ask", 10..30, 20, Outcome::Ok, 20);
+    record(folder.path(), &half);
+    let said = brownout(folder.path(), &["judge", "history.jsonl"]);
+    assert_eq!(said.status, 1, "{}{}", said.out, said.err);
+    let lenient = sample_text("good.toml").replace("\"99%\"", "\"40%\"");
     fs::write(folder.path().join("lenient.toml"), lenient).unwrap();
     let args = ["judge", "history.jsonl", "--scenario", "lenient.toml"];
     let said = brownout(folder.path(), &args);

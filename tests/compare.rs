@@ -9,7 +9,7 @@ use brownout::history::{
     sample::{Story, attempt},
 };
 use harness::{Bench, Left};
-use std::{fs, path::Path};
+use std::{fs, io::Write, path::Path};
 
 /// The sample outage, in which `ask` ends so.
 fn outage(outcome: Outcome) -> Story {
@@ -84,6 +84,55 @@ fn a_worse_run_is_named_and_the_same_run_is_no_change() {
     let better = bench.brownout(&["diff", "bad", "good"]);
     better.assert_status(0);
     assert!(better.stdout.contains("✓  ANSWERS"), "{}", better.stdout);
+}
+
+#[test]
+fn packed_histories_are_found_where_plain_ones_are_and_the_plain_one_counts() {
+    let bench = judged();
+    let pack = |name: &str| {
+        let file = bench.path().join(name).join("outage/history.jsonl");
+        let bytes = fs::read(&file).expect("a history");
+        let packed = fs::File::create(brownout::history::packed(&file)).expect("a file");
+        let mut into = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+        into.write_all(&bytes).expect("it is packed");
+        into.finish().expect("it is whole");
+        fs::remove_file(&file).expect("the plain one goes");
+        bytes
+    };
+    let bytes = pack("bad");
+    let by_name = bench.brownout(&["diff", "bad", "bad/outage/history.jsonl.gz"]);
+    by_name.assert_status(0);
+    assert!(
+        by_name.stdout.contains("no change found: "),
+        "{}",
+        by_name.stdout
+    );
+    // The report's charts come from it.
+    let charts = bench.brownout(&["report", "bad", "--out", "charts.html"]);
+    charts.assert_status(0);
+    assert!(
+        !charts.stderr.contains("without its charts"),
+        "{}",
+        charts.stderr
+    );
+    // A folder without a report is judged by what was recorded.
+    fs::remove_file(bench.path().join("bad/report.json")).expect("the report goes");
+    let worse = bench.brownout(&["diff", "good", "bad"]);
+    worse.assert_status(1);
+    assert!(worse.stdout.contains("✗  ANSWERS"), "{}", worse.stdout);
+
+    // Both, as after a kill between packing one and removing the other.
+    fs::write(bench.path().join("bad/outage/history.jsonl"), &bytes).expect("a history");
+    fs::write(bench.path().join("bad/outage/history.jsonl.gz"), "").expect("another");
+    bench.brownout(&["diff", "good", "bad"]).assert_status(1);
+    // And one that is not whole is an error, and no verdict.
+    pack("bad");
+    let packed = bench.path().join("bad/outage/history.jsonl.gz");
+    let whole = fs::read(&packed).expect("it is there");
+    fs::write(&packed, &whole[..whole.len() / 2]).expect("it is cut");
+    let cut = bench.brownout(&["judge", "bad/outage/history.jsonl.gz"]);
+    cut.assert_status(64);
+    assert!(cut.stderr.contains("cut short"), "{}", cut.stderr);
 }
 
 #[test]

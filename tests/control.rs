@@ -653,6 +653,47 @@ fn a_fault_that_is_over_at_once_was_placed_all_the_same() {
 }
 
 #[test]
+fn there_are_so_many_faults_and_dependencies_and_no_more() {
+    let bench = Bench::new(SYSTEM, &[]);
+    let fault = r#"{"on":"pager","kind":"hang","share":"1%","ttl":"10m"}"#;
+    let upstream = echo();
+    let dependency = |nth: usize| {
+        let body = format!(r#"{{"name":"d{nth}","protocol":"tcp","upstream":"{upstream}"}}"#);
+        bench.ask("POST", "/api/v1/dependencies", &body)
+    };
+    let few = bench.done("GET", "/api/v1/dependencies", "");
+    let few = few["dependencies"].as_array().expect("a list").len();
+    for nth in few..100 {
+        assert_eq!(dependency(nth).status, 201, "{nth}");
+    }
+    for nth in 0..200 {
+        assert_eq!(
+            bench.ask("POST", "/api/v1/faults", fault).status,
+            201,
+            "{nth}"
+        );
+    }
+    for (refused, words) in [
+        (
+            dependency(100),
+            "there are 100 dependencies, which is the most",
+        ),
+        (
+            bench.ask("POST", "/api/v1/faults", fault),
+            "there are 200 faults in force, which is the most",
+        ),
+    ] {
+        assert_eq!(refused.status, 429, "{refused:?}");
+        assert!(refused.body.contains(words), "{refused:?}");
+    }
+    // Who makes room may go on.
+    bench.done("DELETE", "/api/v1/dependencies/d99", "");
+    bench.done("DELETE", "/api/v1/faults", "");
+    assert_eq!(dependency(99).status, 201);
+    bench.done("POST", "/api/v1/faults", fault);
+}
+
+#[test]
 fn who_says_nothing_keeps_nobody_out() {
     let bench = Bench::new(SYSTEM, &[]);
     let mut events = Events::open(&bench);
@@ -726,8 +767,32 @@ fn a_lease_that_nobody_renews_lapses_and_ends_take_their_faults_along() {
         let pager = bench.done("GET", "/api/v1/dependencies/pager", "");
         (pager["live"]["in_flight"] == 1).then_some(())
     });
+    // It is listed too, and grows older; those who look are told.
+    let of = |path: &str| bench.done("GET", path, "")["under_way"].clone();
+    let listed = of("/api/v1/calls");
+    let open = &listed[0];
+    assert_eq!(
+        (
+            &open["dependency"],
+            &open["key"],
+            listed.as_array().map(Vec::len)
+        ),
+        (&json!("pager"), &json!("/alerts"), Some(1)),
+        "{listed:#}"
+    );
+    assert_eq!(of("/api/v1/calls?dependency=nobody"), json!([]));
+    let mut events = Events::open(&bench);
+    let told = events.next("tick")["under_way"][0].clone();
+    assert_eq!((&told["id"], &told["at_ms"]), (&open["id"], &open["at_ms"]));
+    assert!(
+        told["age_ms"].as_f64() > open["age_ms"].as_f64(),
+        "{told:#}"
+    );
     bench.done("DELETE", "/api/v1/faults", "");
     assert_eq!(held.join().expect("it is answered"), 204);
+    eventually("it is a call like any other", || {
+        (of("/api/v1/calls") == json!([])).then_some(())
+    });
 
     let upstream = echo();
     let new = format!(r#"{{"name":"web","protocol":"tcp","upstream":"{upstream}"}}"#);
@@ -1237,6 +1302,18 @@ fn no_answer_gives_out_what_is_secret_in_a_file() {
     let (status, said) = judged("given.jsonl");
     assert_eq!(status, Some(64), "{said}");
     assert!(said.contains("without the texts of its files"), "{said}");
+    let (status, said) = judged("runs/short-1/history.jsonl");
+    assert_eq!(status, Some(1), "{said}");
+    // One that was packed is given out as it was.
+    let file = folder.join("runs/short-1/history.jsonl");
+    let packed = std::fs::File::create(brownout::history::packed(&file)).expect("a file");
+    let mut into = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+    let mut plain = std::fs::File::open(&file).expect("a history");
+    std::io::copy(&mut plain, &mut into).expect("it is packed");
+    into.finish().expect("it is whole");
+    std::fs::remove_file(&file).expect("the plain one goes");
+    let again = bench.ask("GET", &history, "");
+    assert_eq!((again.status, again.body), (200, answer.body));
     let (status, said) = judged("runs/short-1/history.jsonl");
     assert_eq!(status, Some(1), "{said}");
     let live = bench.ask("GET", "/api/v1/history", "").body;

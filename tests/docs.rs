@@ -79,6 +79,15 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "brownout selftest --rounds 20 --noise --json selftest.json",
         "takes a quarter of an hour",
     ),
+    ("docs/reliability.md", "tests/endure toxics", TAKES_LONG),
+    (
+        "docs/reliability.md",
+        "tests/endure calibration",
+        TAKES_LONG,
+    ),
+    ("docs/reliability.md", "tests/endure fuzz", TAKES_LONG),
+    ("docs/reliability.md", "tests/endure suite", TAKES_LONG),
+    ("docs/reliability.md", "tests/endure soak", TAKES_LONG),
     (
         "docs/performance.md",
         "cargo bench --bench peers",
@@ -89,6 +98,26 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "cargo bench --bench delays",
         "measures for three minutes; `tests/run` carries out every row in short",
     ),
+    (
+        "docs/performance.md",
+        "cargo bench --bench scale -- history",
+        SHORT_IN_TESTS,
+    ),
+    (
+        "docs/performance.md",
+        "cargo bench --bench scale -- load",
+        SHORT_IN_TESTS,
+    ),
+    (
+        "docs/performance.md",
+        "cargo bench --bench scale -- soak 3600 250",
+        "takes an hour; the tests check its files",
+    ),
+    (
+        "docs/performance.md",
+        "cargo bench --bench judge",
+        SHORT_IN_TESTS,
+    ),
 ];
 
 /// How often a run is repeated that says of itself that it is no answer.
@@ -96,8 +125,10 @@ const REPEATS_MAX: usize = 3;
 
 const CI_RUNS_IT: &str = "`.ci/run` runs it, to the letter";
 const A_TEST_RUNS_IT: &str = "`tests/selftest.rs` runs it, to the letter";
+const TAKES_LONG: &str = "goes on for up to an hour; `tests/run` carries out the same in short";
 const BUILDS: &str = "compiles everything; `.ci/run` builds the same binary";
 const NEEDS_AN_INDEX: &str = "fetches from a package index; `tests/run` installs the same";
+const SHORT_IN_TESTS: &str = "measures for minutes; `tests/run` carries it out in short";
 const NEEDS_DOCKER: &str = "needs Docker";
 
 /// What a page's folder holds before its first command.
@@ -869,6 +900,122 @@ fn every_link_leads_somewhere_and_every_page_is_on_the_map() {
         .filter(|page| *page != "docs/README.md" && !mapped.contains(*page))
         .collect();
     assert!(unmapped.is_empty(), "{unmapped:?}");
+}
+
+/// A report of one scenario with one requirement, as far as the second command reads it.
+fn put_report(path: &Path, scenario: &str, requirements: &[(&str, &str)], status: &str) {
+    let verdicts = requirements.iter();
+    let verdicts: Vec<Value> = verdicts
+        .map(|(id, status)| serde_json::json!({ "id": id, "status": status }))
+        .collect();
+    let one = serde_json::json!({
+        "file": format!("scenarios/{scenario}.toml"),
+        "status": status,
+        "verdicts": verdicts,
+    });
+    let mut all = match std::fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text).expect("JSON"),
+        Err(_) => serde_json::json!({ "scenarios": [] }),
+    };
+    all["scenarios"].as_array_mut().expect("a list").push(one);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    std::fs::write(path, all.to_string()).expect("it is written");
+}
+
+/// What the long form of the scenarios says of verdicts that are as known, but for one.
+#[test]
+fn the_long_form_of_the_scenarios_finds_every_verdict_that_is_not_as_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let known = |text: &str| -> Vec<String> {
+        let lines = text
+            .lines()
+            .skip_while(|line| !line.contains("exactly these fail"));
+        let named = lines.skip(1).take_while(|line| line.starts_with("#     "));
+        let words = named.flat_map(|line| line.split_whitespace().skip(1));
+        words.map(str::to_owned).collect()
+    };
+    for entry in std::fs::read_dir(repository().join("scenarios")).expect("scenarios") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|end| end != "toml") {
+            continue;
+        }
+        let name = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let fails = known(&std::fs::read_to_string(&path).expect("a text"));
+        assert!(!fails.is_empty(), "{name}");
+        let failing: Vec<(&str, &str)> = fails.iter().map(|id| (&**id, "fail")).collect();
+        for round in ["1", "2"] {
+            let round = folder.path().join(round);
+            // In the second round one of them is not seen to fail.
+            let is_flipped = round.ends_with("2") && name.starts_with("ada");
+            let mut as_it_was = failing.clone();
+            as_it_was.push(("ALIVE", "pass"));
+            if is_flipped {
+                as_it_was[0].1 = "pass";
+            }
+            put_report(
+                &round.join("remedied/report.json"),
+                &name,
+                &[("A-1", "pass")],
+                "pass",
+            );
+            let path = round.join("as-it-was").join(&name).join("report.json");
+            put_report(&path, &name, &as_it_was, "fail");
+        }
+    }
+    let judged = |what: &str| {
+        let program = repository().join("tests/endure.py");
+        let folder = folder.path().display();
+        shell(
+            &format!("python3 {} {folder} {what}", program.display()),
+            repository(),
+            &[],
+        )
+    };
+    assert_eq!(judged("1").status, Some(0), "{}", judged("1").said);
+    let second = judged("2");
+    assert_eq!(second.status, Some(1), "{}", second.said);
+    assert!(
+        second.said.contains("ADA-1 is pass, not fail"),
+        "{}",
+        second.said
+    );
+    let all = judged("summary 2");
+    assert_eq!(all.status, Some(1), "{}", all.said);
+    let last =
+        "2 times in a row: 20 runs of scenarios, 1 with a wrong verdict, 0 that could not tell";
+    assert_eq!(all.said.lines().last(), Some(last), "{}", all.said);
+    // A run that left no report is none.
+    std::fs::remove_dir_all(folder.path().join("1/remedied")).expect("it is removed");
+    assert_eq!(judged("1").status, Some(1));
+}
+
+#[test]
+fn the_command_for_long_forms_names_its_parts_and_refuses_others() {
+    let did = |arguments: &str| shell(&format!("tests/endure {arguments}"), repository(), &[]);
+    let help = did("--help");
+    assert_eq!(help.status, Some(0), "{}", help.said);
+    let page = Page::read("docs/reliability.md");
+    for part in ["toxics", "calibration", "fuzz", "suite", "soak"] {
+        let is_part = |line: &str| line.starts_with(&format!("{part} "));
+        assert!(help.said.lines().any(is_part), "{part}: {}", help.said);
+        let shown = format!("$ tests/endure {part}");
+        assert!(page.text.lines().any(|line| line == shown), "{shown}");
+    }
+    let unknown = did("toxics toxicks");
+    assert_eq!(unknown.status, Some(64), "{}", unknown.said);
+    assert!(
+        unknown.said.contains("no part `toxicks`"),
+        "{}",
+        unknown.said
+    );
+    assert_eq!(
+        shell("bash -n tests/endure", repository(), &[]).status,
+        Some(0)
+    );
 }
 
 /// Every file of Rust below a folder, as one text.

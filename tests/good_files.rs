@@ -10,7 +10,7 @@ use brownout::{
         Arrivals, Capture, FAULTS_MAX, KeyFrom, Lasts, PHASES_MAX, Scenario, Start, System, Target,
         Template, Upstream, Var, from_texts, load_scenario, plan, schema, system_from_text,
     },
-    units::Micros,
+    units::{Micros, Share},
 };
 use std::{
     fmt::Write as _,
@@ -105,7 +105,8 @@ request       = { path = "/bots/{bot}/ask?n={nth}", headers = { x-id = "{uuid}" 
 vars          = { bot = { zipf = 1.1, of = 200 }, kind = { one_of = ["a", "b"] }, n = { sequence = 9 }, u = { uniform = 7 } }
 timeout       = "5s"
 ok            = { status = "200,202-204", json = { "/ok" = true, "/version" = ">= {n}" } }
-degraded      = { status = 203, header = { X-Answered-From = "cache*" } }
+degraded      = { status = 203, header = { X-Answered-From = "cache*" }, json = { "/level" = 0x10, "/part" = 1_0.50 } }
+usually_degraded = "25%"
 capture       = { version = "json:/version", bot = "var:bot" }
 in_flight_max = 7
 
@@ -394,6 +395,9 @@ fn a_load_is_read_whole() {
         degraded.header,
         [("x-answered-from".to_owned(), "cache*".to_owned())]
     );
+    let values: Vec<&Template> = degraded.json.iter().map(|(_, one)| &one.value).collect();
+    assert_eq!(values, [&template("16"), &template("10.5")]);
+    assert_eq!(ask.outcomes.usually_degraded, Share::new(0.25));
     assert_eq!(ask.capture["version"], Capture::Json("/version".to_owned()));
     assert_eq!(ask.capture["bot"], Capture::Var("bot".to_owned()));
     assert_eq!(ask.in_flight_max, 7);

@@ -70,7 +70,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("load", &["history", "scenario", "seed", "timer", "units"]),
-    ("process", &["history", "units"]),
+    ("process", &["history", "input", "units"]),
     ("otel", &["history", "protocol", "proxy", "seed", "units"]),
     ("embedded", &["history", "input", "protocol"]),
     ("reference", &["embedded", "seed"]),

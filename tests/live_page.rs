@@ -198,6 +198,11 @@ fn a_person_switches_faults_by_hand_and_makes_a_scenario_of_it() {
         offered.values().all(|count| count.as_u64() >= Some(5)),
         "{offered:?}"
     );
+    let waiting = seen["waiting"].as_str().unwrap_or_default();
+    assert!(
+        waiting.contains("waiting") && waiting.contains("so far"),
+        "{waiting:?}"
+    );
     let run = &seen["run"];
     assert_eq!(run["phase"], "steady");
     assert_eq!(

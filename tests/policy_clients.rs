@@ -143,6 +143,20 @@ impl Inferred {
         found[0]
     }
 
+    /// That no law and no number of attempts is claimed of a client that never tries again.
+    #[track_caller]
+    fn invents_nothing_of(&self, dependency: &str) {
+        for aspect in ["attempts", "back-off", "whole-call", "retry-budget"] {
+            for found in self.findings(dependency, aspect) {
+                assert_eq!(found["type"], "unknown", "{dependency} {aspect}: {found}");
+            }
+        }
+        assert!(
+            !self.findings(dependency, "back-off").is_empty(),
+            "it shows nothing"
+        );
+    }
+
     #[track_caller]
     fn time(&self, dependency: &str, aspect: &str, true_seconds: f64) {
         let found = self.finding(dependency, aspect);
@@ -245,7 +259,7 @@ fn all_clients(redis: &Redis) -> String {
     let mut environment = Vec::new();
     let mut rest = String::new();
     let names = clients().map(|known| known.client);
-    for name in names.chain(["patient"]) {
+    for name in names.chain(["patient", "once"]) {
         let variable = name.to_uppercase();
         let (place, rate, dependency) = match name {
             "redis" => (
@@ -308,6 +322,7 @@ fn clients_are_recognised_by_their_errors_and_their_silence() {
     for known in clients() {
         inferred.is(known.client, known);
     }
+    inferred.invents_nothing_of("once");
     let patient = inferred.finding("patient", "attempts");
     assert_eq!(patient["value"], 1, "{patient}");
     // Its sixth attempt comes 31 seconds after the first, a tenth more or less, and 24 were outage.
@@ -325,6 +340,8 @@ fn clients_are_recognised_by_their_errors_and_their_silence() {
             inferred.time(known.client, "first-byte-timeout", seconds);
         }
     }
+    inferred.invents_nothing_of("once");
+    inferred.time("once", "first-byte-timeout", 1.0);
     let never = inferred.finding("patient", "first-byte-timeout");
     assert_eq!(never["type"], "at-least", "{never}");
 }

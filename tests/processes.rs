@@ -197,7 +197,7 @@ async fn an_instance_is_ready_when_its_port_accepts() {
     ]);
     spec.argv.push(port.to_string());
     spec.ready = Readiness::Port {
-        addr: ([127, 0, 0, 1], port).into(),
+        address: format!("127.0.0.1:{port}"),
     };
     bench.keeper.start(spec).await.unwrap();
     bench.event("started").await;
@@ -210,7 +210,7 @@ async fn one_that_is_never_ready_is_killed_and_its_output_shown() {
     let mut spec = bench.sh("echo waiting for the moon; sleep 1000");
     let port = free_port();
     spec.ready = Readiness::Port {
-        addr: ([127, 0, 0, 1], port).into(),
+        address: format!("127.0.0.1:{port}"),
     };
     spec.ready_within = Duration::from_millis(1_500);
     let error = bench.keeper.start(spec).await.unwrap_err();
@@ -281,7 +281,7 @@ async fn a_killed_instance_can_be_started_again() {
     bench.event("ready").await;
     let before = bench.keeper.pids("main");
 
-    bench.keeper.kill("main").unwrap();
+    bench.keeper.kill("main").await.unwrap();
     bench.keeper.restart("main").await.unwrap();
     bench.event("killed").await;
     let exited = bench.event("exited").await;
@@ -299,7 +299,7 @@ async fn a_registered_instance_runs_only_once_it_is_started() {
     bench.keeper.register(bench.sh("exec sleep 1000")).unwrap();
     assert!(!bench.keeper.is_alive("main"));
     assert!(matches!(
-        bench.keeper.kill("main"),
+        bench.keeper.kill("main").await,
         Err(SignalError::NotRunning(_))
     ));
     bench.keeper.restart("main").await.unwrap();
@@ -321,7 +321,7 @@ async fn a_paused_group_stands_still_until_it_is_resumed() {
     bench.event("ready").await;
     let worker = bench.pids(1).await[0];
     let stands = || state(worker).is_some_and(|state| state.starts_with('T'));
-    bench.keeper.pause("main").unwrap();
+    bench.keeper.pause("main").await.unwrap();
     bench.event("paused").await;
     until("the worker stands still", stands).await;
     assert!(bench.keeper.is_alive("main"));
@@ -338,7 +338,7 @@ async fn a_paused_instance_is_still_asked_to_stop() {
     let script = "trap 'echo bye; exit 0' TERM; echo $$ > pids; while :; do sleep 0.02; done";
     bench.keeper.start(bench.sh(script)).await.unwrap();
     bench.pids(1).await;
-    bench.keeper.pause("main").unwrap();
+    bench.keeper.pause("main").await.unwrap();
     bench.keeper.stop_all().await;
     for event in ["started", "ready", "paused", "stopping"] {
         bench.event(event).await;
@@ -412,6 +412,29 @@ async fn what_cannot_be_started_says_why() {
 }
 
 #[tokio::test]
+async fn nothing_is_started_where_somebody_else_listens() {
+    let bench = Bench::new();
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = stranger.local_addr().unwrap().to_string();
+    for ready in [
+        Readiness::Port {
+            address: address.clone(),
+        },
+        Readiness::Http {
+            url: format!("http://{address}/"),
+        },
+    ] {
+        let mut spec = bench.sh("echo $$ > pids; exec sleep 1000");
+        spec.ready = ready;
+        let error = bench.keeper.start(spec).await.unwrap_err();
+        assert!(matches!(error, StartError::Taken { .. }), "{error}");
+        assert!(error.to_string().contains(&address), "{error}");
+    }
+    assert!(!bench.keeper.is_alive("main"));
+    assert!(!bench.folder.path().join("pids").exists());
+}
+
+#[tokio::test]
 async fn nothing_is_started_twice_or_after_the_end() {
     let bench = Bench::new();
     bench
@@ -442,6 +465,49 @@ async fn an_orderly_stop_takes_runaway_children_along() {
     assert!(pids.iter().all(|pid| runs(*pid)));
     bench.keeper.stop_all().await;
     assert!(pids.iter().all(|pid| !runs(*pid)), "{pids:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_kill_and_a_pause_reach_runaway_children_too() {
+    let bench = Bench::new();
+    bench
+        .keeper
+        .start(bench.argv(&["python3", "-c", RUNAWAYS]))
+        .await
+        .unwrap();
+    let pids = bench.pids(3).await;
+    let stands = |pid: i32| state(pid).is_some_and(|state| state.starts_with('T'));
+    bench.keeper.pause("main").await.unwrap();
+    assert!(pids.iter().all(|pid| stands(*pid)), "{pids:?}");
+    bench.keeper.resume("main").unwrap();
+    until("all go on", || !pids.iter().any(|pid| stands(*pid))).await;
+    bench.keeper.kill("main").await.unwrap();
+    assert!(pids.iter().all(|pid| !runs(*pid)), "{pids:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nothing_was_killed_where_somebody_still_serves() {
+    let bench = Bench::new();
+    let address = format!("127.0.0.1:{}", free_port());
+    let serve = "import socket, sys, time\nhost, port = sys.argv[1].split(':')\n\
+                 s = socket.create_server((host, int(port)), reuse_port=True)\ntime.sleep(1000)";
+    let mut spec = bench.argv(&["python3", "-c", serve, &address]);
+    spec.ready = Readiness::Port {
+        address: address.clone(),
+    };
+    bench.keeper.start(spec).await.unwrap();
+    // Somebody who is none of its processes serves at the same port.
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.set_reuseport(true).unwrap();
+    other.bind(address.parse().unwrap()).unwrap();
+    let other = other.listen(16).unwrap();
+    let error = bench.keeper.kill("main").await.unwrap_err();
+    assert!(matches!(error, SignalError::StillServed { .. }), "{error}");
+    assert!(error.to_string().contains(&address), "{error}");
+    drop(other);
+    assert!(!bench.keeper.is_alive("main"));
 }
 
 #[cfg(target_os = "linux")]

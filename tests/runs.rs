@@ -201,7 +201,7 @@ fn await_some<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 /// Starts a run and waits until it has said this; the thread reads what else it says.
 fn run_into(bench: &Bench, said: &str) -> (Child, JoinHandle<()>) {
     let mut child = bench
-        .command(&["run", "outage.toml", "--seed", "3"])
+        .command(&["run", "outage.toml", "--seed", "3", "--verbose"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -260,12 +260,22 @@ fn kill_minus_nine_leaves_no_process_and_a_history_that_can_be_judged() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn ctrl_c_heals_saves_says_so_and_exits_130() {
-    let bench = bench(&A_THIRD.replace(r#"lasts = "6s""#, LONG));
+fn ctrl_c_heals_at_once_saves_says_so_and_exits_130() {
+    // A probe that is never answered, and has an hour: nobody waits for that.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let probe = format!(
+        "\n[[expect]]\nid = \"SILENT\"\nthat = \"somebody answers\"\nkind = \"probe\"\n\
+         http = \"http://{}/\"\nevery = \"1h\"\ntimeout = \"1h\"\n",
+        silent.local_addr().expect("its address")
+    );
+    let bench = bench(&(A_THIRD.replace(r#"lasts = "6s""#, LONG) + &probe));
     let (mut child, _lines) = run_into(&bench, "partial");
     let pid = rustix::process::Pid::from_child(&child);
+    let asked = Instant::now();
     signals::interrupt(pid);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(60), "it took {took:?}");
     assert!(programs_of(&bench).is_empty(), "nothing is left behind");
     let history = bench.history("outage");
     let last = history.last().expect("a history");
@@ -275,6 +285,31 @@ fn ctrl_c_heals_saves_says_so_and_exits_130() {
     );
     let report = std::fs::read_to_string(bench.path().join("brownout-report/report.json"));
     assert!(report.expect("a report was saved").contains("interrupted"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_while_ledgers_settle_is_no_completed_run() {
+    let ledger = r#"capture = { id = "var:n" }
+
+[ledger.stored]
+accepted = { load = "store", id = "id" }
+delivered = { dependency = "s3", operation = "PutObject", id = "id" }
+settle = "60s"
+"#;
+    let bench = bench(&A_THIRD.replace("until steady, at most 30s", "2s"));
+    let system = std::fs::read_to_string(bench.path().join("system.toml")).expect("a file");
+    let buckets = r#"buckets = ["models"]"#;
+    let captured = format!("{buckets}\ncapture = {{ id = \"key\" }}");
+    let system = system.replace(buckets, &captured) + ledger;
+    let bench = bench.file("system.toml", &system);
+    let (mut child, _lines) = run_into(&bench, "waiting for the ledgers to settle");
+    signals::interrupt(rustix::process::Pid::from_child(&child));
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let history = bench.history("outage");
+    let last = history.last().expect("a history");
+    assert_eq!(last["how"], "interrupted");
+    assert!(history.iter().all(|entry| entry["type"] != "watched"));
 }
 
 #[test]
@@ -395,6 +430,100 @@ fn a_full_disk_is_said_and_everything_is_healed() {
         left.stdout
     );
     assert!(programs_of(&bench).is_empty());
+}
+
+#[test]
+fn a_large_history_is_packed_once_it_is_judged_and_judged_again_to_the_same() {
+    // Long lines, so that few requests make a large file.
+    let long = format!(
+        "[load.long]\nrate = \"60/s\"\nrequest = {{ path = \"/long/{}\" }}\ntimeout = \"10s\"\n",
+        "x".repeat(50_000)
+    );
+    let loads = fetches("5/s", "10s") + &long;
+    let bench = Bench::new()
+        .file("system.toml", &boto3_system("", &loads))
+        .file("outage.toml", A_THIRD);
+    let ran = bench.brownout(&["run", "outage.toml"]);
+    // What is asked here is how it is kept: where the machine lets the load be late, the run is inconclusive.
+    let status = ran.status.expect("it ended by itself");
+    assert!([0, 2].contains(&status), "{}\n{}", ran.stdout, ran.stderr);
+    let plain = bench.history_path("outage");
+    let packed = plain.with_extension("jsonl.gz");
+    assert!(packed.is_file() && !plain.exists());
+    let mut unpacked = Vec::new();
+    let mut history = brownout::history::open(&packed).expect("a history");
+    history.read_to_end(&mut unpacked).expect("it is whole");
+    assert!(unpacked.len() as u64 > brownout::history::PACK_BEYOND);
+
+    let read = |folder: &str| {
+        let text = std::fs::read(bench.path().join(folder).join("report.json"));
+        let mut report: Value =
+            serde_json::from_slice(&text.expect("a report")).expect("it is JSON");
+        let history = report["scenarios"][0]["history"].take();
+        // Where a report was written is no part of what it says.
+        report["files"].take();
+        (report, history)
+    };
+    let (_, named) = read("brownout-report");
+    assert_eq!(named, "brownout-report/outage/history.jsonl.gz");
+    // By both names, and as it was before.
+    std::fs::write(bench.path().join("as-it-was.jsonl"), &unpacked).expect("a file");
+    for (file, out) in [
+        ("brownout-report/outage/history.jsonl", "by-its-name"),
+        ("brownout-report/outage/history.jsonl.gz", "packed"),
+        ("as-it-was.jsonl", "plain"),
+    ] {
+        let judged = bench.brownout(&["judge", file, "--out", out]);
+        judged.assert_status(status);
+        assert_eq!(read(out).0, read("by-its-name").0, "{file}");
+    }
+}
+
+#[test]
+fn a_fixed_port_is_refused_while_a_stranger_has_it_and_used_by_one_run_at_a_time() {
+    const SHORT: &str = r#"title = "every request fails for a second"
+system = "system.toml"
+hold = "1s"
+
+[[phase]]
+name = "steady"
+lasts = "1s"
+steady = true
+
+[[phase]]
+name = "outage"
+lasts = "1s"
+  [[phase.fault]]
+  kind = "error"
+  on = "object-store"
+  error = "AccessDenied"
+
+[[phase]]
+name = "recovery"
+lasts = "1s"
+
+[[expect]]
+id = "ALIVE"
+that = "the program stays up"
+kind = "alive"
+"#;
+    let stranger = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = stranger.local_addr().expect("its address");
+    let bench = bench(SHORT).file("two.toml", SHORT);
+    let system = std::fs::read_to_string(bench.path().join("system.toml")).expect("a file");
+    let system = system.replace("{port.app}", &address.port().to_string());
+    let bench = bench.file("system.toml", &system);
+    let run = ["run", "outage.toml", "two.toml"];
+    let refused = bench.brownout(&run);
+    refused.assert_status(69);
+    let said = format!("somebody else listens at {address}");
+    let told = refused.stdout.clone() + &refused.stderr;
+    assert!(told.contains(&said), "{told}");
+    drop(stranger);
+    let left = bench.brownout(&run);
+    left.assert_status(0);
+    let said = format!("2 scenarios run one after another, as all of them need {address}");
+    assert!(left.stderr.contains(&said), "{}", left.stderr);
 }
 
 /// Sends requests one after another, as somebody else's load, until the door is closed.

@@ -11,10 +11,15 @@ mod spans;
 use serde_json::{Value, json};
 use serve::{PATIENCE, Server, connect, echo, listen_of, round_trip, served, whole_answer};
 use std::{
+    cell::Cell,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -1128,20 +1133,60 @@ fn it_starts_with_its_file_and_ends_with_its_ports_free() {
     assert_eq!(taken.status.code(), Some(69), "{taken:?}");
 }
 
-/// Keeps sending, and takes back what comes; ends when the connection does.
-fn busy(listen: SocketAddr) {
-    let mut stream = connect(listen);
-    let mut reading = stream.try_clone().expect("a second handle");
+/// A number that `tests/endure` sets for its long form; this one in short.
+fn long_or(variable: &str, short: u64) -> u64 {
+    std::env::var(variable).map_or(short, |said| {
+        let number = said.parse();
+        number.unwrap_or_else(|error| panic!("{variable}={said}: {error}"))
+    })
+}
+
+/// A server of the tests' binary; `tests/endure` names the optimised one.
+fn endured() -> Server {
+    let binary = std::env::var_os("BROWNOUT_ENDURE_BINARY")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_brownout").into());
+    let mut command = Command::new(binary);
+    command.args(["serve", "--port", "0"]);
+    Server::of(command)
+}
+
+/// A link that is always under data: what came back over it, in bytes or in answers. It connects anew
+/// when its connection ends, until nobody listens any more.
+fn under_data(
+    listen: SocketAddr,
+    one: impl Fn(TcpStream, &AtomicU64) + Send + 'static,
+) -> Arc<AtomicU64> {
+    let came = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&came);
     thread::spawn(move || {
-        while reading
-            .read(&mut [0; 64 * 1024])
-            .is_ok_and(|count| count > 0)
-        {}
+        while let Ok(stream) = TcpStream::connect(listen) {
+            one(stream, &counted);
+        }
     });
-    thread::spawn(move || {
-        while stream.write_all(&[b'x'; 16 * 1024]).is_ok() {}
-        let _ = stream.shutdown(Shutdown::Both);
-    });
+    came
+}
+
+/// Keeps sending, and takes back what comes, until the connection ends.
+fn bytes_to_and_fro(mut stream: TcpStream, came: &AtomicU64) {
+    let Ok(mut sending) = stream.try_clone() else {
+        return;
+    };
+    let sent = thread::spawn(move || while sending.write_all(&[b'x'; 16 * 1024]).is_ok() {});
+    let mut buffer = [0; 64 * 1024];
+    while let Ok(count) = stream.read(&mut buffer)
+        && count > 0
+    {
+        came.fetch_add(count as u64, Ordering::Relaxed);
+    }
+    let _ = stream.shutdown(Shutdown::Both);
+    let _ = sent.join();
+}
+
+/// Keeps asking, one request after another, until the connection ends.
+fn requests_to_and_fro(mut stream: TcpStream, came: &AtomicU64) {
+    while fetched(&mut stream, "/").is_ok_and(|answer| answer.ends_with("200 OK ok")) {
+        came.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Kinds of toxics, with what may hold them up for longest.
@@ -1157,41 +1202,93 @@ const KINDS: &[&str] = &[
     r#""type":"limit_data","toxicity":0.01,"attributes":{"bytes":1}"#,
 ];
 
-/// How often each toxic is added and removed.
-const ROUNDS: usize = 20;
+/// The same of those that know HTTP. None is about a direction.
+const KINDS_OF_HTTP: &[&str] = &[
+    r#""type":"http_latency","attributes":{"delay":"60s"}"#,
+    r#""type":"http_hang""#,
+    r#""type":"http_error","toxicity":0.01,"attributes":{"status":503}"#,
+    r#""type":"http_late_reply","attributes":{"delay":"60s"}"#,
+    r#""type":"http_stalled_body""#,
+    r#""type":"http_lost_reply","toxicity":0.01"#,
+    r#""type":"http_overload","attributes":{"servers":1,"service":"60s"}"#,
+    r#""type":"http_quota","attributes":{"counts":"requests","limit":1,"window":"60s","refusal":"429"}"#,
+];
 
-#[test]
-fn adding_and_removing_toxics_never_waits_for_connections_under_data() {
-    let server = Server::start(&[]);
-    let upstream = echo();
-    let listen = server.proxy("e", upstream);
-    for _ in 0..64 {
-        busy(listen);
-    }
-    let mut longest = Duration::ZERO;
-    let mut timed = |method: &str, path: &str, body: &str| {
+/// Adds, changes and removes toxics of these kinds, round after round, and gives the longest that any
+/// request took.
+fn switched(server: &Server, proxy: &str, kinds: &[&str], change: &str, rounds: u64) -> Duration {
+    let longest = Cell::new(Duration::ZERO);
+    let timed = |method: &str, path: &str, body: &str| {
         let began = Instant::now();
         server.done(method, path, body);
-        longest = longest.max(began.elapsed());
+        longest.set(longest.get().max(began.elapsed()));
     };
-    for round in 0..ROUNDS {
-        for kind in KINDS {
-            let stream = ["upstream", "downstream"][round % 2];
+    let toxics = format!("/proxies/{proxy}/toxics");
+    let toxic = format!("{toxics}/t");
+    for round in 0..rounds {
+        for kind in kinds {
+            let stream = ["upstream", "downstream"][(round % 2) as usize];
             let body = format!(r#"{{"name":"t","stream":"{stream}",{kind}}}"#);
-            timed("POST", "/proxies/e/toxics", &body);
-            timed(
-                "PATCH",
-                "/proxies/e/toxics/t",
-                r#"{"attributes":{"jitter":1}}"#,
-            );
-            timed("DELETE", "/proxies/e/toxics/t", "");
+            timed("POST", &toxics, &body);
+            timed("PATCH", &toxic, change);
+            timed("DELETE", &toxic, "");
         }
         timed("POST", "/reset", "");
     }
-    let began = Instant::now();
-    server.done("DELETE", "/proxies/e", "");
-    longest = longest.max(began.elapsed());
-    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    longest.get()
+}
+
+/// That data flows over every one of these links.
+fn all_flow(links: &[Arc<AtomicU64>]) {
+    let before: Vec<u64> = links
+        .iter()
+        .map(|came| came.load(Ordering::Relaxed))
+        .collect();
+    let limit = Instant::now() + PATIENCE;
+    for (nth, (came, before)) in links.iter().zip(before).enumerate() {
+        while came.load(Ordering::Relaxed) == before {
+            assert!(Instant::now() < limit, "nothing comes over link {nth}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
+fn adding_and_removing_toxics_never_waits_for_connections_under_data() {
+    let rounds = long_or("BROWNOUT_ENDURE_ROUNDS", 20);
+    let count = long_or("BROWNOUT_ENDURE_LINKS", 64);
+    let server = endured();
+    let bytes = server.proxy("bytes", echo());
+    let body = format!(
+        r#"{{"name":"http","upstream":"{}","protocol":"http"}}"#,
+        web()
+    );
+    let http = listen_of(&server.done("POST", "/proxies", &body));
+    let jitter = r#"{"attributes":{"jitter":1}}"#;
+    for (name, kinds, change) in [
+        ("bytes", KINDS, jitter),
+        ("http", KINDS_OF_HTTP, r#"{"toxicity":0.02}"#),
+    ] {
+        let links: Vec<_> = (0..count)
+            .map(|_| match name {
+                "bytes" => under_data(bytes, bytes_to_and_fro),
+                _ => under_data(http, requests_to_and_fro),
+            })
+            .collect();
+        all_flow(&links);
+        let longest = switched(&server, name, kinds, change, rounds);
+        // They were under data to the end, and nothing of it stays.
+        all_flow(&links);
+        let began = Instant::now();
+        server.done("DELETE", &format!("/proxies/{name}"), "");
+        let longest = longest.max(began.elapsed());
+        println!(
+            "measured: {name}: {rounds} times each of {} toxics added, changed, removed with {count} links: \
+             at most {longest:.1?}",
+            kinds.len()
+        );
+        assert!(longest < Duration::from_secs(1), "{name}: {longest:?}");
+    }
 }
 
 /// A number of kilobytes in the kernel's words about a process, in bytes.
@@ -1205,11 +1302,11 @@ fn memory(server: &Server, name: &str) -> u64 {
 
 #[test]
 fn what_large_transfers_take_under_latency_is_bounded() {
-    const EACH: u64 = 96 << 20;
-    let server = Server::start(&[]);
-    let source = served(|mut stream| {
+    let each = long_or("BROWNOUT_ENDURE_MIB", 96) << 20;
+    let server = endured();
+    let source = served(move |mut stream| {
         let chunk = vec![7; 1 << 20];
-        for _ in 0..EACH >> 20 {
+        for _ in 0..each >> 20 {
             if stream.write_all(&chunk).is_err() {
                 return;
             }
@@ -1237,8 +1334,14 @@ fn what_large_transfers_take_under_latency_is_bounded() {
         thread::sleep(Duration::from_millis(20));
     }
     for read in reads {
-        assert_eq!(read.join().expect("it reads"), EACH);
+        assert_eq!(read.join().expect("it reads"), each);
     }
+    println!(
+        "measured: 4 transfers of {} MiB at once under a latency of 300 ms: at most {} MiB of memory, {} before",
+        each >> 20,
+        most >> 20,
+        before >> 20
+    );
     assert!(most < 64 << 20, "{most} bytes, {before} before");
     assert!(
         most > before + (8 << 20),
@@ -1476,6 +1579,20 @@ fn what_is_wrong_with_such_a_toxic_is_said_and_changes_nothing() {
         server.toxic("web", &format!(r#""type":"noop","name":"{number}""#));
     }
     assert!(add(r#"{"type":"noop"}"#).body.contains("at most 100"));
+    let closed =
+        |nth: usize| format!(r#"{{"name":"closed{nth}","upstream":"x:1","enabled":false}}"#);
+    let many: Vec<String> = (0..1_000).map(closed).collect();
+    let answer = server.ask("POST", "/populate", &format!("[{}]", many.join(",")));
+    assert_eq!(answer.status, 400);
+    assert!(
+        answer.body.contains("too many proxies: at most 1000"),
+        "{answer:?}"
+    );
+    let all = server.done("GET", "/proxies", "");
+    assert_eq!(all.as_object().expect("proxies").len(), 1_000);
+    for nth in 0..10 {
+        server.ask("DELETE", &format!("/proxies/closed{nth}"), "");
+    }
     // An upstream that no engine can connect to is one of Toxiproxy's all the same.
     server.done(
         "POST",

@@ -147,7 +147,8 @@ pub struct Init {
 
 The verdicts go to standard output, progress to standard error. Into --out go report.html,
 report.json, junit.xml and summary.md, and for each scenario a folder with its history.jsonl and
-the output of what was started.
+the output of what was started. A history of more than 16 MiB whose run ended in order is packed by
+gzip once it is judged: history.jsonl.gz.
 
 With --repeat every scenario is run again and again, one repeat after another, each with a seed of
 its own and a folder repeat-K with reports of its own. Nothing is chosen among the repeats: one that
@@ -327,9 +328,10 @@ Examples:
   brownout judge brownout-report/ada-2017-s3/history.jsonl
   brownout judge history.jsonl --scenario stricter.toml --out judged/
 
-A history carries the files that it was made with; nothing else is needed.")]
+A history carries the files that it was made with; nothing else is needed. Where it was packed, the
+name that it had finds it too.")]
 pub struct Judge {
-    /// The history of a run, also of one that was killed.
+    /// The history of a run, also of one that was killed; plain, or packed by gzip.
     #[arg(value_name = "HISTORY", value_hint = ValueHint::FilePath)]
     pub history: PathBuf,
     /// Judges by this scenario's expectations; its phases must be those of the history.
@@ -373,8 +375,8 @@ changed, 2 none of these is seen but it cannot be told (a scenario is missing; t
 off, is in doubt or inconclusive; of a requirement nothing can be told; nothing could be tested),
 64 usage or file problem.")]
 pub struct Diff {
-    /// The run to compare with: a report.json, a folder with one, or a history.jsonl; or a matrix.json
-    /// or metastability.json, or a folder with one.
+    /// The run to compare with: a report.json, a folder with one, or a history.jsonl, plain or packed; or
+    /// a matrix.json or metastability.json, or a folder with one.
     pub old: PathBuf,
     /// The run to compare.
     pub new: PathBuf,
@@ -419,7 +421,7 @@ is not there is an error: ask for it with `is defined`.
 Charts and waterfalls come from the histories beside the report. Nothing is judged (that is
 `brownout judge`): the exit status is 0, or 64 for a usage or file problem.")]
 pub struct Report {
-    /// The run: the folder that --out named, its report.json, or a history.jsonl.
+    /// The run: the folder that --out named, its report.json, or a history.jsonl, plain or packed.
     pub run: PathBuf,
     /// How it is written; by default as the name of --out ends, or for the terminal.
     #[arg(long, value_name = "FORMAT",

@@ -25,7 +25,8 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "brownout-report/SCENARIO/history.jsonl",
-        "What was observed, written as it happens; brownout judge reads it.",
+        "What was observed, written as it happens; brownout judge reads it. A large one is packed when its \
+         run is over: history.jsonl.gz.",
     ),
 ];
 

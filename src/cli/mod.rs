@@ -3,6 +3,7 @@
 //! Each command is a file with one function from what was typed to an [`Exit`]. Data goes to
 //! standard output, all else to standard error; see `say`.
 
+mod apart;
 mod args;
 mod bug;
 mod check;

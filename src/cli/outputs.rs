@@ -2,7 +2,10 @@
 //! nothing but a message.
 
 use super::{Failure, paths::in_words, say};
-use crate::report::{REPORTS, ReportDef, SuiteReport};
+use crate::{
+    history,
+    report::{REPORTS, ReportDef, SuiteReport},
+};
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -147,6 +150,7 @@ fn empty(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|error| refused(folder, &error))?;
     let history = folder.join(HISTORY);
     File::create(&history).map_err(|error| refused(&history, &error))?;
+    forget_packed(&history);
     Ok(())
 }
 
@@ -168,6 +172,16 @@ fn forget(folder: &Path) {
             // What cannot be emptied is told apart by when it began.
             let _ = File::create(&file);
         }
+    }
+    forget_packed(&folder.join(HISTORY));
+}
+
+/// Removes what an earlier run packed: what is there of this one is taken, even if that is nothing.
+fn forget_packed(history: &Path) {
+    let packed = history::packed(history);
+    if packed.is_file() {
+        // What cannot be removed is told apart by when it began.
+        let _ = fs::remove_file(packed);
     }
 }
 

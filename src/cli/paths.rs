@@ -7,10 +7,11 @@ use std::{
 };
 
 /// The scenario files that these paths mean, in their order and each once. A folder means all
-/// `*.toml` directly in it, by name.
+/// `*.toml` directly in it, by name, but for folders that are called so.
 ///
 /// # Errors
-/// A path that does not exist, or a folder without scenarios: a run of nothing is never green.
+/// A path that does not exist, a `*.toml` of a folder that is a link to nothing or no file, or a folder
+/// without scenarios: a run of nothing is never green.
 pub fn scenarios(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
@@ -40,6 +41,12 @@ fn meant_by(path: &Path) -> Result<Vec<PathBuf>, Failure> {
             "name the scenario files one by one",
         )
     })?;
+    if let Some((file, why)) = files.iter().find_map(|file| Some((file, no_file(file)?))) {
+        return Err(Failure::usage(
+            format!("cannot read `{}`: {why}", file.display()),
+            "every `*.toml` directly in a folder of scenarios is run: mend it, or remove it",
+        ));
+    }
     if files.is_empty() {
         return Err(Failure::usage(
             format!("the folder `{shown}` has no scenario: no `*.toml` directly in it"),
@@ -49,6 +56,16 @@ fn meant_by(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
+/// Why what should be a scenario is no file, if it is none: a link to nothing, or something that is read
+/// without an end.
+fn no_file(path: &Path) -> Option<String> {
+    match fs::metadata(path) {
+        Ok(about) if about.is_file() => None,
+        Ok(_) => Some("it is no file".to_owned()),
+        Err(error) => Some(in_words(&error)),
+    }
+}
+
 fn scenarios_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -56,7 +73,7 @@ fn scenarios_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
         let hidden = path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.extension().is_some_and(|end| end == "toml") && path.is_file() {
+        if !hidden && path.extension().is_some_and(|end| end == "toml") && !path.is_dir() {
             files.push(path);
         }
     }
@@ -94,6 +111,25 @@ mod tests {
         let files = scenarios(&[folder.path().to_owned(), folder.path().join("a.toml")]).unwrap();
         let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap()).collect();
         assert_eq!(names, ["a.toml", "b.toml"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_nothing_is_not_passed_over() {
+        let folder = folder(&["a.toml", "folder.toml/notes.md"]);
+        let found = scenarios(&[folder.path().to_owned()]).unwrap();
+        assert_eq!(found, [folder.path().join("a.toml")]);
+        let link = folder.path().join("b.toml");
+        std::os::unix::fs::symlink(folder.path().join("moved.toml"), &link).unwrap();
+        let refused = scenarios(&[folder.path().to_owned()]).unwrap_err();
+        assert!(
+            refused.message().contains("b.toml"),
+            "{}",
+            refused.message()
+        );
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("a.toml"), &link).unwrap();
+        assert_eq!(scenarios(&[folder.path().to_owned()]).unwrap().len(), 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! to one scenario, the reports are written at the end; those of each repeat as soon as it is over.
 
 use super::{
-    Exit, Failure,
+    Exit, Failure, apart,
     args::Run as Args,
     bug, files,
     files::Ready,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     expectation::{self, Status},
-    history::{HISTORY_VERSION, History, Run as RunHead},
+    history::{self, HISTORY_VERSION, History, Run as RunHead},
     report::{
         self, Material, Repetition, ScenarioReport, SuiteReport, Timeline, Trouble, TroubleKind,
         quoted,
@@ -168,19 +168,62 @@ pub fn repeat_command(file: &str, system: Option<&str>, seed: u64, speed: f64) -
 }
 
 /// All scenarios, some of them side by side, on the thread that calls: what they start hangs on
-/// it. The reports come in the order of the scenarios, and the repeats of each in theirs.
+/// it. Those that would meet at a fixed address run one after another. The reports come in the order of
+/// the scenarios, and the repeats of each in theirs.
 async fn all(
     plans: Vec<Planned>,
     jobs: usize,
     progress: &Progress,
 ) -> Result<Vec<ScenarioReport>, Failure> {
     let interrupt = Interrupt::listen(progress.clone())?;
-    let reports: Vec<Vec<ScenarioReport>> = stream::iter(plans)
-        .map(|plan| Box::pin(carried_out(plan, progress, &interrupt)))
-        .buffered(jobs)
+    let groups = groups(plans, jobs, progress);
+    let reports: Vec<Vec<(usize, Vec<ScenarioReport>)>> = stream::iter(groups)
+        .map(|group| Box::pin(one_after_another(group, progress, &interrupt)))
+        .buffer_unordered(jobs)
         .collect()
         .await;
-    Ok(reports.concat())
+    let mut reports = reports.concat();
+    reports.sort_by_key(|(place, _)| *place);
+    Ok(reports.into_iter().flat_map(|(_, report)| report).collect())
+}
+
+/// The scenarios with their places, those together that must run one after another; which is said
+/// where they would not have done so anyway.
+fn groups(plans: Vec<Planned>, jobs: usize, progress: &Progress) -> Vec<Vec<(usize, Planned)>> {
+    let addresses = plans
+        .iter()
+        .map(|plan| apart::addresses(&plan.ready.system));
+    let addresses: Vec<_> = addresses.collect();
+    let mut plans: Vec<Option<Planned>> = plans.into_iter().map(Some).collect();
+    let groups = apart::groups(&addresses).into_iter();
+    groups
+        .map(|(members, shared)| {
+            if jobs > 1 && members.len() > 1 {
+                let shared: Vec<String> = shared.into_iter().collect();
+                progress.announce_unless_quiet(&format!(
+                    "{} scenarios run one after another, as all of them need {}",
+                    members.len(),
+                    shared.join(", ")
+                ));
+            }
+            let members = members.into_iter();
+            members
+                .filter_map(|place| Some((place, plans.get_mut(place)?.take()?)))
+                .collect()
+        })
+        .collect()
+}
+
+async fn one_after_another(
+    group: Vec<(usize, Planned)>,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Vec<(usize, Vec<ScenarioReport>)> {
+    let mut done = Vec::with_capacity(group.len());
+    for (place, plan) in group {
+        done.push((place, carried_out(plan, progress, interrupt).await));
+    }
+    done
 }
 
 /// One scenario, once or repeatedly.
@@ -382,18 +425,23 @@ fn with_history(
     } else {
         expectation::judge(history, scenario, system)
     };
+    let trouble = if bug::happened() {
+        Some(a_bug())
+    } else {
+        trouble
+    };
+    let is_in_order = trouble.is_none() && history.completed();
+    // Where it cannot be packed it is kept as it is, and nothing is lost but room.
+    let packed = is_in_order.then(|| history::pack(path).ok()).flatten();
+    let file = packed.as_deref().unwrap_or(path);
     report::build(Material {
         history,
         scenario,
         system,
         verdicts,
-        trouble: if bug::happened() {
-            Some(a_bug())
-        } else {
-            trouble
-        },
+        trouble,
         repeat: task.repeat.clone(),
-        file: Some(path.display().to_string()),
+        file: Some(file.display().to_string()),
     })
 }
 

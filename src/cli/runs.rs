@@ -7,7 +7,7 @@ use super::{
     say,
 };
 use crate::{
-    history::History,
+    history::{self, History},
     report::{REPORT_VERSION, Repetition, ScenarioReport, SuiteReport, TroubleKind},
 };
 use serde::{
@@ -97,8 +97,10 @@ fn place(path: &Path) -> Place {
     Place::Report(file)
 }
 
+/// Whether it is named as a history is, plain or packed.
 fn is_history(path: &Path) -> bool {
-    !path.is_dir() && path.extension().is_some_and(|end| end == "jsonl")
+    let end = path.extension();
+    !path.is_dir() && end.is_some_and(|end| end == "jsonl" || end == "gz")
 }
 
 /// Whether a file is not there, or there is nothing in it.
@@ -199,7 +201,7 @@ fn histories_in(folder: &Path) -> Vec<PathBuf> {
     folders.push(folder.to_owned());
     let mut files: Vec<PathBuf> = folders
         .into_iter()
-        .map(|folder| folder.join(HISTORY))
+        .map(|folder| history::place_of(&folder.join(HISTORY)).into_owned())
         .filter(|file| file.is_file() && !is_without_content(file))
         .collect();
     // The second repeat before the tenth.
@@ -305,7 +307,7 @@ fn add_history(folder: &Path, named: &Path, scenario: &mut ScenarioReport) -> Re
     let same = folder.join(HISTORY);
     let candidates = beside.into_iter().chain([same, named.to_owned()]);
     let file = candidates
-        .into_iter()
+        .map(|file| history::place_of(&file).into_owned())
         .find(|file| file.is_file())
         .ok_or_else(|| format!("there is no history `{}`", named.display()))?;
     let history = History::read(&file).map_err(|error| error.to_string())?;

@@ -30,13 +30,17 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The most connections open at once. A further one takes the place of that which has been silent for
 /// the longest; where none is, it waits, and those behind it do in the kernel's queue.
 const CONNECTIONS_MAX: usize = 256;
+
+/// So long nothing comes from or goes to who is silent. Whoever sends its request piece by piece, or
+/// reads a long answer slowly, is not.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// The largest body that is read, in bytes; more is answered with 413.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -168,28 +172,64 @@ struct Desk {
     stopping: CancellationToken,
 }
 
-/// Connections from which no request has come whole, or none after the last answer: whoever opens
-/// many and says nothing on them keeps nobody else out.
+/// Connections on which nothing is answered just now, by when something last came or went: whoever
+/// opens many and says nothing on them keeps nobody else out.
 #[derive(Debug, Default)]
 struct Silent {
     state: Mutex<SilentState>,
-    /// One more is silent.
+    /// One more may fall silent.
     more: Notify,
 }
 
 #[derive(Debug, Default)]
 struct SilentState {
-    /// How many times a connection fell silent.
+    /// How many times a connection stirred.
     count: u64,
-    /// What ends each, the longest silent first.
-    all: BTreeMap<u64, CancellationToken>,
+    /// Since when each is still, and what ends it; that which has been so for the longest is first.
+    all: BTreeMap<u64, (Instant, CancellationToken)>,
+}
+
+impl SilentState {
+    fn take(&mut self, end: &CancellationToken) -> u64 {
+        self.count += 1;
+        self.all.insert(self.count, (Instant::now(), end.clone()));
+        self.count
+    }
+}
+
+/// Whether there is a connection to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Longest {
+    /// It was silent, and is ended.
+    Ended,
+    /// It will be silent then, if nothing comes or goes until then.
+    SilentAt(Instant),
+    /// All are answered.
+    None,
 }
 
 impl Silent {
-    /// Ends the connection that has been silent for the longest; whether one is.
-    fn end_longest(&self) -> bool {
-        let longest = self.state.lock().all.pop_first();
-        longest.inspect(|(_, end)| end.cancel()).is_some()
+    /// Ends the connection that has been silent for the longest, if one is silent.
+    fn end_longest(&self) -> Longest {
+        let mut state = self.state.lock();
+        let Some(longest) = state.all.first_entry() else {
+            return Longest::None;
+        };
+        let at = longest.get().0 + SILENT_AFTER;
+        if at > Instant::now() {
+            return Longest::SilentAt(at);
+        }
+        longest.remove().1.cancel();
+        Longest::Ended
+    }
+
+    /// Until it may be otherwise.
+    async fn otherwise(&self, longest: Longest) {
+        match longest {
+            Longest::Ended => {}
+            Longest::SilentAt(at) => sleep_until(at).await,
+            Longest::None => self.more.notified().await,
+        }
     }
 }
 
@@ -198,6 +238,7 @@ impl Silent {
 struct Voice {
     silent: Arc<Silent>,
     end: CancellationToken,
+    /// Its place among those on which nothing is answered.
     place: Mutex<Option<u64>>,
 }
 
@@ -209,49 +250,60 @@ impl Voice {
             end: CancellationToken::new(),
             place: Mutex::new(None),
         });
-        voice.falls_silent();
+        voice.is_answered();
         voice
     }
 
-    fn falls_silent(&self) {
+    /// What it asked for is answered, though perhaps not sent.
+    fn is_answered(&self) {
         let mut place = self.place.lock();
-        let mut state = self.silent.state.lock();
-        if place.is_none() && !self.end.is_cancelled() {
-            state.count += 1;
-            let count = state.count;
-            state.all.insert(count, self.end.clone());
-            *place = Some(count);
+        if place.is_none() {
+            *place = Some(self.silent.state.lock().take(&self.end));
             self.silent.more.notify_one();
         }
     }
 
-    fn speaks(&self) {
-        if let Some(place) = self.place.lock().take() {
-            self.silent.state.lock().all.remove(&place);
+    /// Something came from it or went to it.
+    fn stirs(&self) {
+        let mut place = self.place.lock();
+        if let Some(place) = &mut *place {
+            let mut state = self.silent.state.lock();
+            // One that is being ended stays so.
+            if state.all.remove(place).is_some() {
+                *place = state.take(&self.end);
+            }
         }
+    }
+
+    /// It is answered from now on; whether it is not being ended already.
+    fn is_heard(&self) -> bool {
+        let Some(place) = self.place.lock().take() else {
+            return true;
+        };
+        self.silent.state.lock().all.remove(&place).is_some()
     }
 }
 
 impl Drop for Voice {
     fn drop(&mut self) {
-        self.speaks();
+        self.is_heard();
     }
 }
 
-/// A connection that is answered: silent again once this is dropped.
+/// A connection that is answered, until this is dropped.
 #[derive(Debug)]
 struct Answering(Arc<Voice>);
 
 impl Answering {
-    fn new(voice: &Arc<Voice>) -> Self {
-        voice.speaks();
-        Self(Arc::clone(voice))
+    /// `None` for one that is being ended: what it asks for is not carried out.
+    fn new(voice: &Arc<Voice>) -> Option<Self> {
+        voice.is_heard().then(|| Self(Arc::clone(voice)))
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.falls_silent();
+        self.0.is_answered();
     }
 }
 
@@ -285,13 +337,15 @@ impl Desk {
         }
         let mut room = std::pin::pin!(Arc::clone(&self.permits).acquire_owned());
         loop {
-            if self.silent.end_longest() {
+            let longest = self.silent.end_longest();
+            if longest == Longest::Ended {
                 // Its place is free in a moment; nobody else need go.
                 return room.await.ok();
             }
             tokio::select! {
+                biased;
                 permit = &mut room => return permit.ok(),
-                () = self.silent.more.notified() => {}
+                () = self.silent.otherwise(longest) => {}
             }
         }
     }
@@ -302,6 +356,7 @@ impl Desk {
         let desk = Arc::clone(&self);
         let voice = Voice::new(Arc::clone(&self.silent));
         let end = voice.end.clone();
+        let bounded = Bounded::new(stream, Arc::clone(&voice));
         let service = service_fn(move |request| {
             let (desk, voice) = (Arc::clone(&desk), Arc::clone(&voice));
             async move { Ok::<_, Infallible>(desk.answer(request, &voice).await) }
@@ -311,13 +366,14 @@ impl Desk {
             .header_read_timeout(HEAD_WITHIN)
             .max_buf_size(HEAD_BYTES_MAX)
             .half_close(true)
-            .serve_connection(TokioIo::new(Bounded::new(stream)), service);
+            .serve_connection(TokioIo::new(bounded), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
+            biased;
+            // Somebody else needs its place; what it says from now on is not read.
+            () = end.cancelled() => {}
             // A client that breaks off is its own business.
             _ = &mut connection => {}
-            // Somebody else needs its place.
-            () = end.cancelled() => {}
             () = self.stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
@@ -347,7 +403,9 @@ impl Desk {
             Ok(Err(_)) => return said(part, 400, "the request body broke off"),
             Err(_) => return said(part, 408, "the request body took too long"),
         };
-        let busy = Answering::new(voice);
+        let Some(busy) = Answering::new(voice) else {
+            return said(part, 503, "the connection was silent for too long");
+        };
         let answering = async {
             match part {
                 Some(part) => self.answer_native(part, &head, body).await,
@@ -362,7 +420,8 @@ impl Desk {
                 written(Reply::with(503, kind, TOO_LONG.to_owned(), false))
             }
         });
-        // Until the whole of it is sent, which for a stream of events may be never.
+        // Until all of it is made, which for a stream of events may be never. Then it is sent, and
+        // whoever reads that is not silent.
         answered.map(|body| native::until_sent(body, busy))
     }
 
@@ -408,14 +467,16 @@ fn said(part: Option<Part>, status: u16, what: &str) -> Response<Body> {
 /// A connection whose peer has to read what it is sent.
 struct Bounded<S> {
     stream: S,
+    voice: Arc<Voice>,
     /// Since when something is to be sent.
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Bounded<S> {
-    fn new(stream: S) -> Self {
+    fn new(stream: S, voice: Arc<Voice>) -> Self {
         Self {
             stream,
+            voice,
             until: None,
         }
     }
@@ -427,7 +488,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.voice.stirs();
+        }
+        read
     }
 }
 
@@ -443,7 +509,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
         if until.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.voice.stirs();
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -508,17 +578,27 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    fn voices() -> (Arc<Silent>, [Arc<Voice>; 3]) {
+        let silent = Arc::<Silent>::default();
+        let voices = [(); 3].map(|()| Voice::new(Arc::clone(&silent)));
+        (silent, voices)
+    }
+
+    fn ended(voices: &[Arc<Voice>; 3]) -> [bool; 3] {
+        [0, 1, 2].map(|nth: usize| voices[nth].end.is_cancelled())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_its_answer_is_not_waited_for() {
         let (mut peer, stream) = tokio::io::duplex(64);
-        let mut bounded = Bounded::new(stream);
+        let mut bounded = Bounded::new(stream, Voice::new(Arc::default()));
         for _ in 0..3 {
             bounded.write_all(&[0; 32]).await.expect("there is room");
             bounded.flush().await.expect("it is written");
             sleep(SENT_WITHIN * 2).await;
             peer.read_exact(&mut [0; 32]).await.expect("it is read");
         }
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let error = bounded
             .write_all(&[0; 128])
             .await
@@ -527,21 +607,56 @@ mod tests {
         assert!(began.elapsed() < SENT_WITHIN * 2);
     }
 
-    #[test]
-    fn who_has_been_silent_for_the_longest_makes_room_and_who_is_answered_does_not() {
-        let silent = Arc::<Silent>::default();
-        let [first, second, third] = [(); 3].map(|()| Voice::new(Arc::clone(&silent)));
-        let ended = || [&first, &second, &third].map(|voice| voice.end.is_cancelled());
-        let answering = Answering::new(&first);
-        silent.end_longest();
-        assert_eq!(ended(), [false, true, false]);
-        // It is the one that fell silent last now.
+    #[tokio::test(start_paused = true)]
+    async fn who_has_been_silent_for_the_longest_makes_room_and_who_is_answered_does_not() {
+        let (silent, voices) = voices();
+        let answering = Answering::new(&voices[0]).expect("it is not ended");
+        sleep(SILENT_AFTER).await;
+        assert_eq!(silent.end_longest(), Longest::Ended);
+        assert_eq!(ended(&voices), [false, true, false]);
+        // It is the one of which something was heard last now.
         drop(answering);
-        silent.end_longest();
-        assert_eq!(ended(), [false, true, true]);
-        silent.end_longest();
-        assert_eq!(ended(), [true, true, true]);
-        drop([first, second, third]);
+        assert_eq!(silent.end_longest(), Longest::Ended);
+        assert_eq!(ended(&voices), [false, true, true]);
+        let longest = silent.end_longest();
+        assert_eq!(longest, Longest::SilentAt(Instant::now() + SILENT_AFTER));
+        silent.otherwise(longest).await;
+        assert_eq!(silent.end_longest(), Longest::Ended);
+        assert_eq!(ended(&voices), [true, true, true]);
+        assert_eq!(silent.end_longest(), Longest::None);
+        // What it still asks for is not carried out.
+        assert!(Answering::new(&voices[0]).is_none());
+        drop(voices);
         assert!(silent.state.lock().all.is_empty());
+    }
+
+    /// The first reads its answer slowly, the second sends its request slowly, the third is silent.
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_or_writes_is_not_silent() {
+        let (silent, voices) = voices();
+        let (mut reader, stream) = tokio::io::duplex(16);
+        let mut to_reader = Bounded::new(stream, Arc::clone(&voices[0]));
+        let (mut writer, stream) = tokio::io::duplex(16);
+        let mut from_writer = Bounded::new(stream, Arc::clone(&voices[1]));
+        // It is answered whole long before it has read all of it.
+        drop(Answering::new(&voices[0]));
+        let sent = tokio::spawn(async move { to_reader.write_all(&[0; 96]).await });
+        for _ in 0..4 {
+            sleep(SILENT_AFTER / 2).await;
+            reader.read_exact(&mut [0; 16]).await.expect("it is sent");
+            writer.write_all(&[0; 16]).await.expect("there is room");
+            from_writer.read_exact(&mut [0; 16]).await.expect("it came");
+            // What was read makes room for more, which is sent now.
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(silent.end_longest(), Longest::Ended);
+        assert_eq!(ended(&voices), [false, false, true]);
+        assert!(matches!(silent.end_longest(), Longest::SilentAt(_)));
+        reader.read_exact(&mut [0; 32]).await.expect("it is sent");
+        sent.await.expect("it ends").expect("all is sent");
+        // Who stops in the middle is silent like any other.
+        sleep(SILENT_AFTER).await;
+        assert_eq!(silent.end_longest(), Longest::Ended);
+        assert_eq!(ended(&voices), [false, true, true]);
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     fault::{Behaviour, FaultDef, Gate, gate},
     input::{Fields, Problems, Source, Span},
     protocol::Protocol,
+    scenario::fault_likeness,
 };
 use std::sync::Arc;
 use toml::de::DeTable;
@@ -112,6 +113,8 @@ fn quoted(text: &str) -> String {
 pub(crate) struct Read {
     pub(crate) behaviour: Arc<dyn Behaviour>,
     pub(crate) gate: Gate,
+    /// What makes it the same fault as another that is put somewhere else, or hits more or fewer.
+    pub(crate) likeness: String,
 }
 
 /// Reads a `[[phase.fault]]` table, without its header, that is to act without a scenario. `name` is
@@ -144,7 +147,11 @@ pub(crate) fn fault(
         }
     }
     let (behaviour, gate) = (behaviour?, gate?);
-    (problems.error_count() == before).then_some(Read { behaviour, gate })
+    (problems.error_count() == before).then(|| Read {
+        behaviour,
+        gate,
+        likeness: fault_likeness(def, table.get_ref()),
+    })
 }
 
 /// A value as it was said, without what says nothing.

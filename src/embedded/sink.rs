@@ -89,15 +89,18 @@ impl Sink {
         };
         let refuses = |answer: &Arc<Answer>| !(200..300).contains(&answer.status);
         let kept = String::from_utf8_lossy(&read.kept);
+        let body = match self.keeps_secrets {
+            true => kept.to_string(),
+            false => without_secrets(&kept),
+        };
+        // As long as it was, but with other bytes: some of them said something else.
+        let is_whole = read.length == read.kept.len() && body.as_bytes() == read.kept;
         self.recorder.record(Observation::Message(Message {
             at: self.recorder.now(),
             dependency: Arc::clone(&self.dependency),
             request: format!("{} {}", head.method, head.uri.path()),
-            body: match self.keeps_secrets {
-                true => kept.into_owned(),
-                false => without_secrets(&kept),
-            },
-            cut: read.length > read.kept.len(),
+            body,
+            cut: !is_whole,
             taken: status.is_success() && !self.answer.as_ref().is_some_and(refuses),
         }));
         status

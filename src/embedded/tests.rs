@@ -388,6 +388,29 @@ async fn a_sink_keeps_the_beginning_of_a_long_message() {
         panic!("no message was recorded");
     };
     assert_eq!(message.body, "x".repeat(4096));
+    assert!(message.cut);
+}
+
+#[tokio::test]
+async fn a_sink_says_of_a_message_whether_all_of_it_is_kept() {
+    for (body, keeps_secrets, kept, is_whole) in [
+        (&br#"{"on":"s3"}"#[..], false, r#"{"on":"s3"}"#, true),
+        (br#"{"token":"s3"}"#, false, r#"{"token":"***"}"#, false),
+        (br#"{"token":"s3"}"#, true, r#"{"token":"s3"}"#, true),
+        (b"B\xfccher", true, "B\u{fffd}cher", false),
+    ] {
+        let (recorder, mut observations) = Recorder::channel(16);
+        let options = Options {
+            keeps_secrets,
+            ..Options::default()
+        };
+        let sink = start("sink", options, recorder).unwrap();
+        send(sink.address(), Method::POST, "/", &[], body).await;
+        let Some(Observation::Message(message)) = observations.recv().await else {
+            panic!("no message was recorded");
+        };
+        assert_eq!((&*message.body, !message.cut), (kept, is_whole));
+    }
 }
 
 #[tokio::test]

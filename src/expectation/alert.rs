@@ -1,6 +1,6 @@
 //! `alert`: somebody is told in time, and told the right thing.
 
-use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names};
+use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Status, names};
 use crate::{
     history::{Message, View, Window},
     input::{About, Fields, Key, Problems, Shape},
@@ -20,8 +20,15 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             Messages at a dependency with `upstream = \"embedded:sink\"`, from the arming of the \
             first judged fault on. Of what the sink refused nobody is told, but who sent it has \
             said it.",
-        doubt: "The fault never acted, or the phase is shorter than `within`.",
+        doubt: "\
+            The fault never acted, the phase is shorter than `within`, or it turns on what a \
+            message may have said that is not kept as a whole: it was too long, or held something \
+            called after a secret, which no history keeps.",
         mistakes: &[
+            "\
+                Of an alert that carries a secret in its body, as some providers want their token, \
+                not all is kept, and `not_names` can tell nothing by it: let the sink's client send \
+                the token in a header.",
             "\
                 `not_names` catches the alert that blames the web site for what the database did.",
             "\
@@ -112,7 +119,26 @@ fn shown(message: &Message) -> (Micros, String) {
     (message.at, format!("{}: {body}{refused}", message.request))
 }
 
+/// It turns on what a message said of which only a part is kept.
+fn in_doubt(judgement: Judgement, message: &Message, what: &str) -> Judgement {
+    judgement
+        .inconclusive(format!(
+            "a message of which not all is kept, as it was too long or held a secret, may have {what}"
+        ))
+        .with([shown(message)])
+}
+
 impl Alert {
+    /// Whether what is not kept of a message may be what makes it right.
+    fn may_be_right(&self, message: &Message) -> bool {
+        message.cut && !self.right(message)
+    }
+
+    /// Whether what is not kept of a message may name what had not failed.
+    fn may_be_wrong(&self, message: &Message, window: Window) -> bool {
+        message.cut && !self.not_names.is_empty() && window.contains(message.at)
+    }
+
     fn right(&self, message: &Message) -> bool {
         self.names.is_empty() || holds(message, &self.names)
     }
@@ -152,6 +178,7 @@ impl Alert {
                 .fail(format!("{} messages name what had not failed", wrong.len()))
                 .with(wrong.iter().map(|one| shown(one)));
         }
+        let in_part: Vec<&&&Message> = after.iter().filter(|one| self.may_be_right(one)).collect();
         let within = format_duration(self.within);
         if let Some(said) = said.filter(|one| one.at.since(armed) < self.not_before) {
             return judgement
@@ -161,15 +188,33 @@ impl Alert {
                 ))
                 .with([shown(said)]);
         }
-        match took {
-            Some(took) if took <= self.within => judgement.with(first.map(|one| shown(one))),
-            Some(_) => judgement
+        let early = |one: &&&&Message| one.at.since(armed) < self.not_before;
+        let may_be_wrong = after.iter().find(|one| self.may_be_wrong(one, window));
+        let may_be_guessed = in_part.iter().copied().find(|one| early(one));
+        let in_time = |one: &&&&Message| one.taken && one.at.since(armed) <= self.within;
+        let may_be_told = in_part
+            .iter()
+            .copied()
+            .find(|one| !early(one) && in_time(one));
+        match (took, may_be_told) {
+            (Some(took), _) if took <= self.within => {
+                let told = judgement.with(first.map(|one| shown(one)));
+                match (may_be_wrong, may_be_guessed) {
+                    (Some(message), _) => in_doubt(told, message, "named what had not failed"),
+                    (_, Some(message)) => {
+                        in_doubt(told, message, "said it before it could be known")
+                    }
+                    (None, None) => told,
+                }
+            }
+            (_, Some(message)) => in_doubt(judgement, message, "told somebody in time"),
+            (Some(_), None) => judgement
                 .fail(format!("nothing right came within {within}"))
                 .with(first.map(|one| shown(one))),
-            None if view.history.over() < armed + self.within => {
+            (None, None) if view.history.over() < armed + self.within => {
                 judgement.inconclusive(format!("the run ended before {within} were over"))
             }
-            None => judgement
+            (None, None) => judgement
                 .fail("nobody was told")
                 .with(after.iter().map(|one| shown(one))),
         }
@@ -192,14 +237,18 @@ impl Expectation for Alert {
         let judgement = self.weigh(view, span.armed, &messages);
         // Whoever cries all the time is right in every outage.
         let steady = view.steady();
-        let early = messages
-            .iter()
-            .find(|one| self.right(one) && steady.iter().any(|window| window.contains(one.at)));
-        match early {
-            Some(message) => judgement
+        let is_steady = |one: &&&Message| steady.iter().any(|window| window.contains(one.at));
+        let early = || messages.iter().filter(is_steady);
+        if let Some(message) = early().find(|one| self.right(one)) {
+            return judgement
                 .inconclusive("the same was said in steady state, so it says nothing now")
-                .with([shown(message)]),
-            None => judgement,
+                .with([shown(message)]);
+        }
+        match early().find(|one| self.may_be_right(one)) {
+            Some(message) if judgement.status == Status::Pass => {
+                in_doubt(judgement, message, "said the same in steady state")
+            }
+            _ => judgement,
         }
     }
 
@@ -300,6 +349,67 @@ mod tests {
         let wrong = story().message(12_000, "the website").refused();
         let wrong = wrong.message(13_000, "s3 is down");
         assert_eq!(check(EXPECT, &wrong).status, Status::Fail);
+    }
+
+    #[test]
+    fn what_is_not_kept_of_a_message_decides_nothing() {
+        let judged = |expect: &str, story: &Story, status, said: &str| {
+            let verdict = check(expect, story);
+            assert_eq!(verdict.status, status, "{verdict:?}");
+            let reason = verdict.reason.unwrap_or_default();
+            assert!(reason.contains(said), "{said}: {reason}");
+        };
+        let in_part = |millis| story().message(millis, "{\"token\": \"***\"}").in_part();
+        let told = |story: Story| story.message(14_000, "s3 is down");
+        // It may have named the neighbour; where it is asked for none, or after it, it is as it was.
+        let unknown = told(in_part(12_000));
+        judged(
+            EXPECT,
+            &unknown,
+            Status::Inconclusive,
+            "may have named what had not failed",
+        );
+        let names = EXPECT
+            .replace("not_names", "names_not")
+            .replace("names_not = \"website\"", "");
+        judged(&names, &unknown, Status::Pass, "");
+        judged(EXPECT, &told(in_part(31_000)), Status::Pass, "");
+        // The right name may have been in it.
+        for late in ["", "s3 is down"] {
+            let later = |story: Story| story.message(26_000, late);
+            judged(
+                EXPECT,
+                &later(in_part(12_000)),
+                Status::Inconclusive,
+                "may have told somebody in time",
+            );
+            judged(EXPECT, &later(in_part(25_001)), Status::Fail, "");
+            judged(EXPECT, &later(in_part(12_000).refused()), Status::Fail, "");
+            judged(EXPECT, &later(story()), Status::Fail, "");
+        }
+        // So is a guess one only where it is seen, but nothing is shown where it may be.
+        let soon = format!("{names}\nnot_before = \"3s\"");
+        judged(
+            &soon,
+            &unknown,
+            Status::Inconclusive,
+            "may have said it before it could be known",
+        );
+        judged(&soon, &in_part(12_000), Status::Fail, "nobody was told");
+        // What is seen is seen.
+        let wrong = told(in_part(12_000)).message(15_000, "the website");
+        judged(EXPECT, &wrong, Status::Fail, "");
+        let whole = story().message(12_000, "s3 is down").in_part();
+        judged(&names, &whole, Status::Pass, "");
+        // In steady state.
+        let before = told(in_part(5_000));
+        judged(
+            EXPECT,
+            &before,
+            Status::Inconclusive,
+            "may have said the same in steady state",
+        );
+        judged(EXPECT, &in_part(5_000), Status::Fail, "");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `alive`: no instance ends unless we end it.
+//! `alive`: no instance ends unless we end it, and whoever is started comes up.
 //!
 //! An instance that exits before the first phase, while the system is being started, counts with
 //! the first phase.
@@ -16,8 +16,11 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
     about: About {
         text: "\
             No instance exits on its own account. Crashing over a dependency's failure turns a \
-            part of an outage into all of it.",
-        evidence: "The ends of processes that Brownout started and did not stop itself.",
+            part of an outage into all of it. One that is started again and is not ready in time, \
+            or cannot be started, counts as one that exits.",
+        evidence: "\
+            The ends of processes that Brownout started and did not stop itself, and the starts \
+            that came to nothing.",
         doubt: "Nobody watches the processes of a system that somebody else started.",
         mistakes: &["\
                 A supervisor that restarts its children hides their crashes from this: look at its \
@@ -70,13 +73,19 @@ impl Expectation for Alive {
             .count();
         let exits: Vec<_> = events
             .iter()
-            .filter(|event| event.event == "exited" && !event.ours)
-            .filter(|event| judged(event.at))
+            .filter(|event| event.failure().is_some() && judged(event.at))
             .collect();
         let measured = format!("{} exits in {started} starts", exits.len());
         let judgement = Judgement::new(view.window(), started as u64, measured);
         let judgement = if !exits.is_empty() {
-            judgement.fail(format!("{} times an instance exited", exits.len()))
+            let all_exited = exits.iter().all(|event| event.event == "exited");
+            judgement.fail(match all_exited {
+                true => format!("{} times an instance exited", exits.len()),
+                false => format!(
+                    "{} times an instance exited or did not come up",
+                    exits.len()
+                ),
+            })
         } else if matches!(view.system.start, Start::External) {
             judgement.inconclusive("somebody else started the system: its processes are not seen")
         } else if started == 0 {
@@ -86,7 +95,11 @@ impl Expectation for Alive {
         };
         judgement.with(exits.iter().map(|event| {
             let detail = event.detail.as_deref().unwrap_or("no detail");
-            (event.at, format!("{} exited: {detail}", event.instance))
+            let what = match &*event.event {
+                "exited" => "exited",
+                _ => event.failure().unwrap_or("failed"),
+            };
+            (event.at, format!("{} {what}: {detail}", event.instance))
         }))
     }
 
@@ -150,6 +163,34 @@ mod tests {
         assert_eq!(check(EXPECT, &story).status, Status::Fail);
         let standby = format!("{EXPECT}\ninstance = \"standby\"");
         assert_eq!(check(&standby, &story).status, Status::Pass);
+    }
+
+    #[test]
+    fn who_is_started_again_and_does_not_come_up_counts_as_one_that_exits() {
+        let killed = story()
+            .process(15_000, "primary", "killed", true)
+            .process(15_010, "primary", "exited", true);
+        let started = killed.clone().process(20_000, "primary", "started", true);
+        let ready = started.clone().process(21_000, "primary", "ready", true);
+        assert_eq!(check(EXPECT, &ready).status, Status::Pass);
+        let late = started
+            .process(25_000, "primary", "not-ready", false)
+            .process(25_000, "primary", "killed", true)
+            .process(25_010, "primary", "exited", true);
+        let verdict = check(EXPECT, &late);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert_eq!(
+            verdict.evidence[0].what,
+            "primary was not ready in time: no detail"
+        );
+        let never = |ours| {
+            killed
+                .clone()
+                .process(20_000, "primary", "not-started", ours)
+        };
+        assert_eq!(check(EXPECT, &never(false)).status, Status::Fail);
+        // Our own trouble with it is none of the system's.
+        assert_eq!(check(EXPECT, &never(true)).status, Status::Pass);
     }
 
     #[test]

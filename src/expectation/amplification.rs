@@ -8,6 +8,7 @@ use super::{
 use crate::{
     history::{View, Window},
     input::{About, Fields, Key, Problems, Shape},
+    scenario::Start,
     units::Micros,
 };
 
@@ -31,7 +32,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             Attempts a second at the proxy in each phase, against the steady phases.",
         doubt: "\
             The steady phases have no requests to hold against; or so little load came in to the \
-            system in a judged phase that no request to the dependency was due.",
+            system in a judged phase that no request to the dependency was due; or none came and no \
+            instance ran for most of the phase, whoever ended or paused them.",
         mistakes: &[
             "\
                 More load in a phase (`load = { ask = \"10x\" }`) is more requests too, without any \
@@ -111,6 +113,8 @@ struct Busy {
     /// How many requests were due, by the operations that came in and what comes of one in steady
     /// state. `None` where there is no load to tell it by.
     due: Option<f64>,
+    /// Whether no instance ran for most of it.
+    is_deserted: bool,
 }
 
 impl Busy {
@@ -137,6 +141,7 @@ impl Amplification {
                 0.0
             },
             due: of_one.map(|of_one| of_one * came_in(view, window) as f64),
+            is_deserted: is_deserted(view, window),
         }
     }
 
@@ -156,6 +161,15 @@ impl Amplification {
             .sum();
         (count, count as f64 / seconds.max(f64::MIN_POSITIVE))
     }
+}
+
+/// Whether no instance of the system ran for most of a window, whoever ended or paused them.
+fn is_deserted(view: &View<'_>, window: Window) -> bool {
+    let Start::Instances(instances) = &view.system.start else {
+        return false;
+    };
+    let instances: Vec<_> = instances.iter().collect();
+    view.manned(window, &instances) * 2 < window.length()
 }
 
 /// How many operations came in, of whatever load.
@@ -235,7 +249,16 @@ impl Expectation for Amplification {
                 .fail(format!("{:.2}x is less than {least}x", factor(worst)))
                 .with(evidence(&under));
         }
-        judgement
+        match phases
+            .iter()
+            .find(|phase| phase.count == 0 && phase.is_deserted)
+        {
+            Some(phase) => judgement.inconclusive(format!(
+                "no instance ran for most of `{}`, so that nobody was there to ask anything",
+                phase.name
+            )),
+            None => judgement,
+        }
     }
 
     fn required(&self) -> String {
@@ -255,7 +278,7 @@ impl Expectation for Amplification {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, problems};
+    use super::super::testing::{check, check_during, problems};
     use crate::{
         expectation::Status,
         history::{
@@ -361,6 +384,31 @@ mod tests {
         let storm = (0..2_000).map(|n| attempt("s3", 10_000 + n, 10_001 + n));
         let storm = load(10, 11, 1).attempts(steady()).attempts(storm);
         assert_eq!(check(EXPECT, &storm).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_phase_in_which_nobody_ran_shows_nothing() {
+        // It asks before and after, and nothing in between.
+        let later = (0..60).map(|n| attempt("s3", 30_000 + n * 500, 30_005 + n * 500));
+        let quiet = story(0).healthy(30..60).attempts(later);
+        let judged = |story: &Story| check_during(EXPECT, story, vec![1, 2]);
+        assert_eq!(judged(&quiet).status, Status::Pass);
+        let dead = |to: u64| {
+            let names = ["primary", "standby"].iter();
+            names.fold(quiet.clone(), |story, name| {
+                let story = story.process(10_000, name, "exited", true);
+                let story = story.process(to, name, "started", true);
+                story.process(to, name, "ready", true)
+            })
+        };
+        let verdict = judged(&dead(29_000));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.unwrap();
+        assert!(
+            reason.contains("no instance ran for most of `outage`"),
+            "{reason}"
+        );
+        assert_eq!(judged(&dead(15_000)).status, Status::Pass);
     }
 
     #[test]

@@ -184,7 +184,12 @@ impl Expectation for Attempts {
         } else {
             match self.too_few(told.len(), &hits) {
                 Some(why) => judgement.inconclusive(why),
-                None => judgement,
+                None => match calls::apart(view, &hits) {
+                    Some(why) if matches!(self.bound, Bound::Exactly(_)) => {
+                        judgement.inconclusive(why)
+                    }
+                    _ => judgement,
+                },
             }
         };
         judgement.with(wrong.iter().map(|hit| hit.evidence()))

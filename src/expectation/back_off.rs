@@ -17,7 +17,7 @@ use super::{
     wire::{self, Meant},
 };
 use crate::{
-    history::{Attempt, AttemptEnd, View},
+    history::{Attempt, AttemptEnd, NOTED_LATE, Stalls, View, Window},
     input::{About, Fields, Key, Problems, Shape},
     units::{Micros, Rate, format_duration},
 };
@@ -145,15 +145,22 @@ struct Pause {
 }
 
 impl Pause {
-    fn between(before: &Attempt, after: &Attempt) -> Self {
-        let (from, _) = before.waited_from();
-        let (least, most) = before.pause_before(after);
+    fn between(before: &Attempt, after: &Attempt, stalls: &Stalls) -> Self {
+        // Beside a stall of ours neither the end of the one is certain nor the beginning of the other.
+        let told = before.told();
+        let stalled = stalls.within(Window::new(told, before.ended));
+        let (from, until) = before.waited_from_noted(NOTED_LATE + stalled);
+        let from = stalls.since(from).max(before.began);
+        let least = stalls.since(after.began).since(until);
+        let most = after.began.since(from);
         let is_answered = before.end == AttemptEnd::Answered;
         Self {
             from,
             least,
             most,
-            known: before.known_pause_before(after),
+            known: before
+                .known_pause_before(after)
+                .filter(|_| (least, most) == before.pause_before(after)),
             on_any_machine: is_answered.then(|| after.began.since(before.told())),
         }
     }
@@ -165,9 +172,11 @@ impl Pause {
 }
 
 /// The pauses of a call.
-fn pauses(hit: &Hit<'_>) -> Vec<Pause> {
+fn pauses(hit: &Hit<'_>, stalls: &Stalls) -> Vec<Pause> {
     let pairs = hit.attempts.windows(2);
-    pairs.map(|pair| Pause::between(pair[0], pair[1])).collect()
+    pairs
+        .map(|pair| Pause::between(pair[0], pair[1], stalls))
+        .collect()
 }
 
 /// A time of which only the bounds may be known.
@@ -189,7 +198,8 @@ impl BackOff {
     fn of_calls(&self, view: &View<'_>) -> Judgement {
         let hits = calls::hit(view, &self.on, &self.operations);
         let certain = hits.iter().all(|hit| hit.call.by_sdk_id);
-        let all: Vec<Vec<Pause>> = hits.iter().map(pauses).collect();
+        let stalls = Stalls::of(view.history);
+        let all: Vec<Vec<Pause>> = hits.iter().map(|hit| pauses(hit, &stalls)).collect();
         let flat: Vec<Pause> = all.iter().flatten().copied().collect();
         let least = flat.iter().map(Pause::shortest).min();
         let most = flat.iter().map(|pause| pause.most).min();
@@ -232,6 +242,9 @@ impl BackOff {
                     .with(evidence),
             };
         }
+        if let Some(why) = calls::apart(view, &hits) {
+            judgement = judgement.inconclusive(why);
+        }
         if (flat.len() as u64) < SAMPLES_MIN {
             return judgement.inconclusive(format!(
                 "{} pauses show no law, at least {SAMPLES_MIN} are needed",
@@ -251,7 +264,7 @@ impl BackOff {
             return match open {
                 0 => Told::Kept,
                 _ => Told::Unknown(format!(
-                    "{open} of {} pauses may have been shorter than {}: they are so from the end of the answer, and not from its first byte",
+                    "{open} of {} pauses may have been shorter than {}: they are so from the end of the answer, and not from its first byte, or as Brownout stood still beside them",
                     pauses.len(),
                     format_duration(least)
                 )),
@@ -349,7 +362,10 @@ impl BackOff {
         let (at, most) = peak(&moments, RATE_OVER).unwrap_or_default();
         let count = moments.len() as u64;
         let judgement = Judgement::new(view.window(), count, format!("at most {most} in a second"));
-        if most as f64 > rate.as_per_second() {
+        let Some(is_peak) = wire::is_peak(view, &moments, RATE_OVER, rate) else {
+            return judgement.inconclusive(wire::STALLED);
+        };
+        if is_peak {
             return judgement
                 .fail_however_busy(
                     wire::is_storm(&moments, rate.as_per_second()),
@@ -463,6 +479,23 @@ mod tests {
         assert_eq!(verdict.evidence[0].what, "tried again after 99ms");
     }
 
+    #[test]
+    fn the_beat_of_calls_is_no_patience() {
+        let beat = |nth: u64| {
+            let one = attempt("s3", nth * 200, nth * 200 + 5).key("/prices");
+            if nth < 50 { one } else { one.status(500).hit() }
+        };
+        let story = |from: u64| {
+            let attempts = (from..140).map(beat);
+            Story::new().healthy(0..60).attempts(attempts)
+        };
+        let verdict = check(AT_LEAST, &story(0));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let why = verdict.reason.expect("a reason");
+        assert!(why.contains("requests of their own"), "{why}");
+        assert_eq!(check(AT_LEAST, &story(50)).status, Status::Pass);
+    }
+
     /// Six calls of three attempts, each told so many milliseconds before its end was noted, and tried
     /// again 50 ms after it was told.
     fn noted(late: u64, sdk: bool) -> Story {
@@ -480,6 +513,67 @@ mod tests {
             }
         }
         story
+    }
+
+    #[test]
+    fn a_pause_beside_a_stall_of_ours_is_as_long_as_it_may_have_been() {
+        let expect = |least: &str| AT_LEAST.replace("100ms", least);
+        // Told after 10 ms and tried again 400 ms after that, and noted in the same moment.
+        let story = |stalled: Option<(u64, u64)>| {
+            let mut story = Story::new().healthy(0..60);
+            for call in 0..6u64 {
+                for number in 1..=3u64 {
+                    let began = 11_000 + call * 3_000 + number * 410;
+                    let one = attempt("s3", began, began + 409).status(500).hit();
+                    let one = one
+                        .first_byte(began + 10)
+                        .sdk(&call.to_string(), number as u32);
+                    story = story.attempt(one);
+                    if let Some((from, to)) = stalled {
+                        story = story.stalled(began + from, began + to);
+                    }
+                }
+            }
+            story
+        };
+        let judged = |least, stalled| check(&expect(least), &story(stalled)).status;
+        // A body that goes on and on is not over with its first byte, unless it was we who did not look.
+        assert_eq!(judged("300ms", None), Status::Fail);
+        assert_eq!(judged("300ms", Some((20, 400))), Status::Inconclusive);
+        assert_eq!(judged("500ms", Some((20, 400))), Status::Fail);
+        // What is noted at the end of a stall may have begun before.
+        let long = calls(400, 400, 0, true);
+        let beside = (0..6u64).fold(long.clone(), |story, call| {
+            let again = 11_410 + call * 3_000;
+            story.stalled(again - 200, again)
+        });
+        assert_eq!(check(&expect("300ms"), &long).status, Status::Pass);
+        let verdict = check(&expect("300ms"), &beside);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        assert_eq!(check(&expect("500ms"), &beside).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_rate_that_turns_on_a_stall_of_ours_is_not_said() {
+        let judged = |arrivals: &[u64], stall: Option<u64>| {
+            let all = arrivals.iter().map(|at| attempt("s3", *at, at + 10));
+            let story = Story::new().healthy(0..60).attempts(all);
+            let story = stall
+                .into_iter()
+                .fold(story, |story, from| story.stalled(from, 12_500));
+            check(RATE, &story).status
+        };
+        // What came in meanwhile is noted with what came after it.
+        let after = [12_500, 12_500, 12_510, 13_100, 13_200, 13_300];
+        assert_eq!(judged(&after, None), Status::Fail);
+        assert_eq!(judged(&after, Some(12_000)), Status::Inconclusive);
+        assert_eq!(judged(&after, Some(12_450)), Status::Fail);
+        assert_eq!(judged(&[12_500; 6], Some(12_000)), Status::Fail);
+        // It may have come with what came before.
+        let before = [11_300, 11_400, 11_500, 12_500, 12_500, 12_510];
+        assert_eq!(judged(&before, None), Status::Pass);
+        assert_eq!(judged(&before, Some(12_000)), Status::Inconclusive);
+        assert_eq!(judged(&before, Some(12_400)), Status::Pass);
     }
 
     #[test]

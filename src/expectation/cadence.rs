@@ -10,7 +10,7 @@ use super::{
     wire::{self, Meant},
 };
 use crate::{
-    history::{View, Window},
+    history::{Stalls, View, Window},
     input::{About, Fields, Key, Problems, Shape},
     units::{Micros, Share, format_duration},
 };
@@ -85,10 +85,22 @@ fn parse(
     }))
 }
 
+/// What gaps say.
+struct Told<'a> {
+    /// Those that count.
+    gaps: Vec<&'a Gap>,
+    /// How many of them keep to the beat.
+    kept: u64,
+    /// Of how many, a long one counting as many as it should have been.
+    count: u64,
+}
+
 /// The time between two arrivals, or between one and the edge of the window.
 struct Gap {
     from: Micros,
     length: Duration,
+    /// The shortest and the longest that it can have been, where we stood still at one of its ends.
+    bounds: (Duration, Duration),
     /// Whether both its ends are arrivals; else it may be shorter, but not longer.
     inner: bool,
 }
@@ -96,22 +108,37 @@ struct Gap {
 impl Cadence {
     fn gaps(&self, view: &View<'_>, window: Window) -> Vec<Gap> {
         let moments = wire::arrivals(view, &self.on, &self.meant, window);
+        let stalls = Stalls::of(view.history);
+        let gap = |from: Micros, to: Micros, inner| Gap {
+            from,
+            length: to.since(from),
+            bounds: (stalls.since(to).since(from), to.since(stalls.since(from))),
+            inner,
+        };
         let mut gaps = Vec::with_capacity(moments.len() + 1);
         let mut before = (window.from, false);
         for moment in moments {
-            gaps.push(Gap {
-                from: before.0,
-                length: moment.since(before.0),
-                inner: before.1,
-            });
+            gaps.push(gap(before.0, moment, before.1));
             before = (moment, true);
         }
-        gaps.push(Gap {
-            from: before.0,
-            length: window.to.since(before.0),
-            inner: false,
-        });
+        gaps.push(gap(before.0, window.to, false));
         gaps
+    }
+
+    /// The gaps as even as they can have been, and as uneven.
+    fn read(&self, gaps: &[Gap], evenly: bool) -> Vec<Gap> {
+        let longest = self.every + self.tolerance;
+        let shortest = self.every.saturating_sub(self.tolerance);
+        let read = |gap: &Gap| {
+            let (least, most) = gap.bounds;
+            let length = match evenly {
+                true => gap.length.clamp(shortest, longest).clamp(least, most),
+                false if most > longest => most,
+                false => least,
+            };
+            Gap { length, ..*gap }
+        };
+        gaps.iter().map(read).collect()
     }
 
     /// How many gaps it should have been.
@@ -146,6 +173,26 @@ impl Cadence {
     }
 }
 
+impl Cadence {
+    fn told<'a>(&self, gaps: &'a [Gap]) -> Told<'a> {
+        // What lies between an edge and its nearest arrival only counts when it is too long.
+        let told: Vec<&Gap> = gaps
+            .iter()
+            .filter(|gap| gap.inner || !self.keeps(gap))
+            .collect();
+        let kept = told.iter().filter(|gap| self.keeps(gap)).count() as u64;
+        Told {
+            kept,
+            count: kept + self.broken(&told),
+            gaps: told,
+        }
+    }
+
+    fn is_broken(&self, told: &Told<'_>) -> bool {
+        told.count > 0 && (told.kept as f64) < self.at_least.fraction() * told.count as f64
+    }
+}
+
 impl Expectation for Cadence {
     fn judge(&self, view: &View<'_>) -> Judgement {
         let windows = view.windows();
@@ -153,14 +200,11 @@ impl Expectation for Cadence {
             .iter()
             .flat_map(|window| self.gaps(view, *window))
             .collect();
-        // What lies between an edge and its nearest arrival only counts when it is too long.
-        let told: Vec<&Gap> = gaps
-            .iter()
-            .filter(|gap| gap.inner || !self.keeps(gap))
-            .collect();
         let inner = gaps.iter().filter(|gap| gap.inner).count() as u64;
-        let kept = told.iter().filter(|gap| self.keeps(gap)).count() as u64;
-        let count = kept + self.broken(&told);
+        let noted = self.told(&gaps);
+        let is_broken = |evenly| self.is_broken(&self.told(&self.read(&gaps, evenly)));
+        let turns_on_stalls = is_broken(true) != is_broken(false);
+        let Told { kept, count, .. } = noted;
         let lengths = || gaps.iter().filter(|gap| gap.inner).map(|gap| gap.length);
         let measured = match (lengths().min(), lengths().max()) {
             (Some(shortest), Some(longest)) => format!(
@@ -172,7 +216,9 @@ impl Expectation for Cadence {
             _ => "no two arrivals".to_owned(),
         };
         let judgement = Judgement::new(view.window(), count, measured);
-        let judgement = if count > 0 && (kept as f64) < self.at_least.fraction() * count as f64 {
+        let judgement = if turns_on_stalls {
+            judgement.inconclusive(wire::STALLED)
+        } else if self.is_broken(&noted) {
             judgement.fail(format!(
                 "{} of {count} gaps are out of bounds",
                 count - kept
@@ -184,7 +230,8 @@ impl Expectation for Cadence {
         } else {
             judgement
         };
-        judgement.with(told.iter().filter(|gap| !self.keeps(gap)).map(|gap| {
+        let broken = noted.gaps.iter().filter(|gap| !self.keeps(gap));
+        judgement.with(broken.map(|gap| {
             let what = format!("nothing for {}", format_duration(gap.length));
             let what = if gap.length < self.every {
                 format!("the next after {} only", format_duration(gap.length))
@@ -260,6 +307,30 @@ mod tests {
             check(&most, &checks(&[4, 14, 27, 37, 47, 57])).status,
             Status::Pass
         );
+    }
+
+    #[test]
+    fn what_turns_on_a_stall_of_ours_is_not_said() {
+        let judged = |seconds: &[u64], from, to| {
+            let verdict = check(EXPECT, &checks(seconds).stalled(from, to));
+            let by_stall = verdict
+                .reason
+                .is_some_and(|why| why.contains("stood still"));
+            assert_eq!(by_stall, verdict.status == Status::Inconclusive);
+            verdict.status
+        };
+        // 13 s, but it may have come a second sooner; so may the next, which was then late.
+        let late = [4, 14, 27, 37, 47, 57];
+        assert_eq!(judged(&late, 26_000, 27_000), Status::Inconclusive);
+        assert_eq!(judged(&late, 26_100, 27_000), Status::Fail);
+        assert_eq!(judged(&late, 20_000, 21_000), Status::Fail);
+        let even = [4, 14, 24, 34, 44, 54];
+        assert_eq!(judged(&even, 22_000, 24_000), Status::Pass);
+        assert_eq!(judged(&even, 21_900, 24_000), Status::Inconclusive);
+        // Too soon after one that was noted too late.
+        let hasty = [4, 14, 21, 31, 41, 51];
+        assert_eq!(judged(&hasty, 13_000, 14_000), Status::Inconclusive);
+        assert_eq!(judged(&hasty, 13_100, 14_000), Status::Fail);
     }
 
     #[test]

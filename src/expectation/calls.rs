@@ -2,7 +2,10 @@
 
 use super::{Evidence, samples::SAMPLES_MIN};
 
-pub use crate::policy::calls::{Hit, hit};
+pub use crate::policy::{
+    apart,
+    calls::{Hit, hit},
+};
 
 impl Hit<'_> {
     /// The call as evidence.

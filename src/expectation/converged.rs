@@ -6,7 +6,9 @@
 //!
 //! What the store holds is told from the writes that it carried out. A write of which nobody knows
 //! whether it was carried out proves nothing; two writes at the same time prove no order; and a
-//! statement that changed no row wrote nothing, as one that is guarded against older versions.
+//! statement that changed no row wrote nothing, as one that is guarded against older versions. Where it may
+//! have found what it was to write there already (MySQL counts rows that it changed), it still wrote nothing,
+//! but nobody can say either that the version is not there.
 //!
 //! Versions that were accepted and stored before the first fault show nothing of the outage.
 
@@ -149,6 +151,8 @@ struct Write<'a> {
     began: Micros,
     ended: Micros,
     certain: bool,
+    /// It changed nothing, but what it was to write may have been there already.
+    is_held: bool,
 }
 
 /// The writes of each object, by its name and store, each list by when they began.
@@ -214,7 +218,7 @@ fn fate(accepted: &str, writes: &[Write<'_>]) -> Fate {
     else {
         if writes.iter().any(|write| enough(&write)) {
             return Fate::Unknown(format!(
-                "the write of version {accepted} may or may not have been carried out"
+                "the write of version {accepted} may or may not have been carried out, or found it there"
             ));
         }
         let last = writes.iter().rfind(|write| write.certain);
@@ -232,7 +236,7 @@ fn fate(accepted: &str, writes: &[Write<'_>]) -> Fate {
     // An older write that was open at the same time as, or after, the last good one, may have won.
     let rival = writes
         .iter()
-        .filter(|write| !enough(write))
+        .filter(|write| !enough(write) && !write.is_held)
         .find(|write| last_good.is_none_or(|good| write.ended >= good));
     match rival {
         Some(write) => Fate::Unknown(format!(
@@ -294,7 +298,7 @@ impl Converged {
                 .iter()
                 .any(|one| **one == *attempt.operation)
                 || attempt.applied == Applied::No
-                || attempt.rows == Some(0)
+                || attempt.rows == Some(0) && !attempt.perhaps_held
             {
                 continue;
             }
@@ -307,7 +311,8 @@ impl Converged {
                 version,
                 began: attempt.began,
                 ended: attempt.ended,
-                certain: attempt.applied == Applied::Yes,
+                certain: attempt.applied == Applied::Yes && !attempt.perhaps_held,
+                is_held: attempt.perhaps_held,
             });
         }
         writes
@@ -585,6 +590,20 @@ mod tests {
         };
         assert_eq!(guarded(0).status, Status::Pass);
         assert_eq!(guarded(1).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_row_that_was_as_it_was_to_be_leaves_it_open_whether_the_version_is_there() {
+        let judged = |puts: Vec<AttemptBuilder>| {
+            let eight = put(31_000, "8", "11");
+            check(EXPECT, &story([eight].into_iter().chain(puts))).status
+        };
+        let held = |at, version| put(at, "7", version).perhaps_held();
+        assert_eq!(judged(vec![held(31_000, "10")]), Status::Inconclusive);
+        assert_eq!(judged(vec![held(31_000, "9")]), Status::Fail);
+        // It writes over nothing.
+        let first = put(31_000, "7", "10");
+        assert_eq!(judged(vec![first, held(32_000, "9")]), Status::Pass);
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn parse(
     problems: &mut Problems,
 ) -> Option<Box<dyn Expectation>> {
     let load = names::load(fields, "load", names, problems);
-    let at_least = fields.share("at_least", problems);
+    let at_least = fields.share_to_reach("at_least", problems);
     let on = names::dependency_with_requests(fields, "on", names, problems);
     let instead = names::dependency_with_requests(fields, "instead", names, problems);
     let (has_on, has_instead) = (fields.has("on"), fields.has("instead"));

@@ -12,9 +12,10 @@ use super::{
     calls::{self, CALLS_MIN, Hit},
     names,
     samples::{Quantile, Spell, Survival, samples_needed},
+    wire::STALLED,
 };
 use crate::{
-    history::View,
+    history::{Stalls, View, Window},
     input::{About, Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
 };
@@ -136,8 +137,35 @@ impl GivesUp {
         }
     }
 
-    /// Holds spells against a bound; `what` is "call" or "attempt".
+    /// Holds spells, each with when it began, against a bound; `what` is "call" or "attempt". Where we
+    /// stood still meanwhile they may have been shorter or longer, and what turns on that is not said.
     fn hold(
+        &self,
+        judgement: Judgement,
+        spells: &[(Micros, Spell)],
+        (bound, what): (Duration, &str),
+        stalls: &Stalls,
+    ) -> Judgement {
+        let as_if = |time: &dyn Fn(Micros, Duration) -> Duration| {
+            let all = spells.iter().map(|(began, spell)| Spell {
+                time: time(*began, spell.time),
+                ..*spell
+            });
+            self.hold_as(judgement.clone(), &all.collect::<Vec<_>>(), bound, what)
+        };
+        let noted = as_if(&|_, time| time);
+        let least = as_if(&|began, time| {
+            time.saturating_sub(stalls.within(Window::new(began, began + time)))
+        });
+        let most = as_if(&|began, time| time + began.since(stalls.since(began)));
+        match least.status == noted.status && most.status == noted.status {
+            true => noted,
+            false => judgement.inconclusive(STALLED),
+        }
+    }
+
+    /// Holds spells against a bound as if they had been exactly so long.
+    fn hold_as(
         &self,
         judgement: Judgement,
         spells: &[Spell],
@@ -225,13 +253,18 @@ fn describe(spells: &[Spell]) -> String {
 impl Expectation for GivesUp {
     fn judge(&self, view: &View<'_>) -> Judgement {
         let hits = calls::hit(view, &self.on, &self.operations);
+        let stalls = Stalls::of(view.history);
         let spells: Vec<Spell> = hits.iter().map(Hit::spell).collect();
         let measured = format!("{}{}", describe(&spells), calls::grouping_note(&hits));
         let mut judgement = Judgement::new(view.window(), hits.len() as u64, measured);
         if let Some(bound) = self.within {
-            let certain: Vec<Spell> = hits.iter().map(Hit::certain_spell).collect();
-            let surely = self.hold(judgement.clone(), &certain, bound, "call");
-            let held = self.hold(judgement.clone(), &spells, bound, "call");
+            let certain: Vec<_> = hits.iter().map(Hit::certain_spell).collect();
+            let whole: Vec<_> = hits
+                .iter()
+                .map(|hit| (hit.call.began, hit.spell()))
+                .collect();
+            let surely = self.hold(judgement.clone(), &certain, (bound, "call"), &stalls);
+            let held = self.hold(judgement.clone(), &whole, (bound, "call"), &stalls);
             judgement = if held.status == Status::Fail && surely.status != Status::Fail {
                 judgement.inconclusive(
                     "only calls put together by time took too long: the client sends no id, and requests of their own can look like attempts of one call",
@@ -241,15 +274,16 @@ impl Expectation for GivesUp {
             };
         }
         if let Some(bound) = self.attempt_within {
-            let attempts: Vec<Spell> = hits
+            let attempts: Vec<(Micros, Spell)> = hits
                 .iter()
                 .flat_map(|hit| hit.attempt_spells(view.history))
-                .map(|(spell, _)| spell)
+                .map(|(spell, attempt)| (attempt.began, spell))
                 .collect();
+            let spells: Vec<Spell> = attempts.iter().map(|(_, spell)| *spell).collect();
             judgement
                 .measured
-                .push_str(&format!("; attempts: {}", describe(&attempts)));
-            judgement = self.hold(judgement, &attempts, bound, "attempt");
+                .push_str(&format!("; attempts: {}", describe(&spells)));
+            judgement = self.hold(judgement, &attempts, (bound, "attempt"), &stalls);
         }
         judgement.with(self.evidence(&hits, view))
     }
@@ -360,6 +394,41 @@ mod tests {
         assert_eq!(check(WITHIN, &only_short).status, Status::Inconclusive);
         let mixed = giving_up().attempt(held(28_000));
         assert_eq!(check(WITHIN, &mixed).status, Status::Pass);
+    }
+
+    #[test]
+    fn what_turns_on_a_stall_of_ours_is_not_said() {
+        let judged = |expect: &str, from, to| {
+            let verdict = check(expect, &giving_up().stalled(from, to));
+            let by_stall = verdict
+                .reason
+                .is_some_and(|why| why.contains("stood still"));
+            assert_eq!(by_stall, verdict.status == Status::Inconclusive);
+            verdict.status
+        };
+        // The slowest call lasts 4.05 s. Its end may have been noted too late.
+        let short = WITHIN.replace("5s", "4s");
+        assert_eq!(judged(&short, 50_000, 50_500), Status::Fail, "another time");
+        let all = giving_up().stalled(15_500, 16_000).stalled(19_000, 20_000);
+        assert_eq!(check(&short, &all).status, Status::Fail, "the first call");
+        let all = all.stalled(14_900, 15_100).stalled(18_990, 20_000);
+        assert_eq!(
+            check(&short, &all).status,
+            Status::Inconclusive,
+            "each of them"
+        );
+        assert_eq!(
+            judged(&WITHIN.replace("5s", "3s"), 14_900, 15_100),
+            Status::Fail
+        );
+        // Its beginning as well.
+        assert_eq!(judged(WITHIN, 10_500, 11_000), Status::Pass);
+        assert_eq!(judged(WITHIN, 10_000, 11_000), Status::Inconclusive);
+        assert_eq!(judged(WITHIN, 12_000, 13_000), Status::Pass);
+        // So it is with single attempts.
+        let attempt = "kind = \"gives-up\"\non = \"s3\"\nattempt_within = \"2100ms\"";
+        assert_eq!(judged(attempt, 10_950, 11_000), Status::Pass);
+        assert_eq!(judged(attempt, 10_850, 11_000), Status::Inconclusive);
     }
 
     #[test]

@@ -95,11 +95,11 @@ fn parse(
 ) -> Option<Box<dyn Expectation>> {
     let share = |fraction| Share::new(fraction).expect("a share");
     let loads = names::loads(fields, "load", names, problems);
-    let at_least = fields.share("at_least", problems);
+    let at_least = fields.share_to_reach("at_least", problems);
     let latency = fields.factor("latency", problems);
     let quantile = fields.parsed("quantile", problems, str::parse);
     let slack = fields.duration("slack", problems);
-    let throughput = fields.share("throughput", problems);
+    let throughput = fields.share_to_reach("throughput", problems);
     let loads = loads?;
     let names_of: Vec<&str> = loads.iter().map(|load| &**load).collect();
     Some(Box::new(Isolation {

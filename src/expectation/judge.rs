@@ -14,7 +14,9 @@
 //! | the run ended before a judged phase was over | inconclusive | stays: more of the same mends nothing |
 //! | the load missed its schedule by more than 1 % of its operations, and more than two | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
 //! | more than 10 % of its operations began late though there was room for them, and the expectation hangs on time | inconclusive | becomes inconclusive: the machine was too busy for us, and so it may have been for the system; stays where that brings no such failure about |
+//! | Brownout itself stood still for a moment, and what `gives-up`, `cadence`, `at_most_rate` or `peak_rate` measured turns on when within it something happened | inconclusive | becomes inconclusive; stays where it was so in any case |
 //! | an instance had exited on its own account and was not running in a judged phase, or while ledgers were watched after it, and the expectation is about what the system does not do | inconclusive: who is dead obeys | stays |
+//! | no instance of concern ran for more than half of what is judged, or one did not and nothing at all was seen, whoever ended or paused it, and the expectation is about what the system does not do | inconclusive: the same | stays |
 //! | judging panicked | – | inconclusive, with the panic's message |
 //!
 //! What an expectation says of a ledger (`nothing-lost`, `no-duplicates`, `drain`, `fresh-first`) rests
@@ -25,7 +27,7 @@
 //! | fewer than three accepted operations with an id | inconclusive | becomes inconclusive: nothing was measured |
 //! | nothing that was accepted was ever seen delivered | inconclusive | becomes inconclusive: it may not look where deliveries are |
 //! | the run was not watched to its end, or work or a fault still stirred within `settle` of it | inconclusive for `no-duplicates`: a second delivery may have come unseen; stays for `nothing-lost`, which passes only where nothing is missing | nothing that is missing is lost, so that `nothing-lost` is inconclusive; what was seen, a second delivery or a slow drain, stays |
-//! | a listing or count could not be read at the end, or a message was longer than what is kept of it | the same | the same, and `drain` and `fresh-first` become inconclusive where something was not delivered: it may have been |
+//! | a listing or count could not be read at the end, or a message is not kept as a whole | the same | the same, and `drain` and `fresh-first` become inconclusive where something was not delivered: it may have been |
 //! | the system itself says that work is waiting | – | only what is missing beyond that number is lost |
 //! | nobody knows whether a request was carried out | inconclusive where it decides: the missing one may have come, the second one may have | stays, where it cannot decide |
 //! | accepted operations without an id | inconclusive for `nothing-lost`: they cannot be found again | stays |
@@ -44,7 +46,8 @@
 //! leaves a failure.
 //!
 //! *Steady*: in the steady phases each load had at least one operation, at least 99 % of them were
-//! answered and at most 1 % (or two) missed their schedule, no instance exited on its own account, and no
+//! answered, at most 10 % of them (or two, or as many as the load's file allows) by a fallback, and at
+//! most 1 % (or two) missed their schedule, no instance exited on its own account, and no
 //! fault was in force. An operation that is open when a steady phase ends is no part of it, unless
 //! it is already older than a second and than three times the median of those that ended: then it
 //! was not answered.
@@ -54,13 +57,18 @@
 //!
 //! Over and above its expectations a scenario is in doubt ([`run_doubts`]) where a fault of a phase
 //! that began acted less often than its `min_hits`, or none of them acted at all, so that a
-//! scenario whose expectations do not ask for faults cannot pass without its outage.
+//! scenario whose expectations do not ask for faults cannot pass without its outage; and where an
+//! instance that was started during the phases was not ready after its last start.
 
-use super::{Expectation, Judgement, Place, Scope, Status, Verdict, samples::part_of};
+use super::{
+    Expectation, Judgement, Place, Scope, Status, Verdict,
+    comeback::{self, Missing},
+    samples::{part_of, percent},
+};
 use crate::{
-    history::{History, View, Waited, Window},
-    scenario::{Expect, FaultSpec, Phase, Scenario, System},
-    units::{Micros, format_duration},
+    history::{History, Operation, Outcome, View, Waited, Window},
+    scenario::{Expect, FaultSpec, Instance, Phase, Scenario, Start, System},
+    units::{Micros, Share, format_duration},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -82,6 +90,13 @@ const WAITED_MIN: Micros = Micros::from_millis(20);
 
 /// The least share of answered operations in a steady phase.
 const STEADY_ANSWERED_MIN: f64 = 0.99;
+
+/// The greatest share that fallbacks may answer in a steady phase, where the load's file does not say
+/// another.
+const STEADY_DEGRADED_MAX: f64 = 0.1;
+
+/// So few answers of fallbacks are no sign of trouble, however thin a load is, if there are others.
+const DEGRADED_FEW: u64 = 2;
 
 /// How far a fault may reach into a steady phase: arming and the change of phase are two entries.
 const BOUNDARY: Duration = Duration::from_millis(100);
@@ -131,7 +146,8 @@ pub fn can_be_judged(expect: &Expect, scenario: &Scenario, over: usize) -> bool 
 }
 
 /// Why the run as a whole shows less than it seems to, whatever is expected of it: one sentence for
-/// each fault of a phase that began which did not act as often as it had to.
+/// each fault of a phase that began which did not act as often as it had to, and for each instance
+/// that was started while the run went on and did not come up.
 pub fn run_doubts(history: &History, scenario: &Scenario, system: &System) -> Vec<String> {
     let view = View::new(history, scenario, system);
     let faults: Vec<&FaultSpec> = view
@@ -144,6 +160,7 @@ pub fn run_doubts(history: &History, scenario: &Scenario, system: &System) -> Ve
         .into_iter()
         .filter(|fault| all_idle || hits(history, fault) < fault.gate.min_hits)
         .map(|fault| too_idle(history, fault))
+        .chain(comeback::missing(history).iter().map(Missing::describe))
         .collect()
 }
 
@@ -272,12 +289,48 @@ fn doubts(
     doubts.extend(cut_short(view));
     let hangs_on_time = expectation.hangs_on_time() && !judgement.on_any_machine;
     doubts.extend(missed_schedule(expectation, hangs_on_time, view));
-    doubts.extend(dead(expectation, view));
+    let absent = || absent(expectation, judgement, view);
+    doubts.extend(dead(expectation, view).or_else(absent));
     doubts
 }
 
-/// An instance of concern that ended on its own account and was not running for a part of what is
-/// judged.
+/// Instances of concern that did not run, or stood still, whoever did that to them: nobody else was
+/// there for most of what is judged, or nothing at all was seen. What a ledger shows is not bound to
+/// the phases in which it is asked for.
+fn absent(expectation: &dyn Expectation, judgement: &Judgement, view: &View<'_>) -> Option<Doubt> {
+    let Start::Instances(instances) = &view.system.start else {
+        return None;
+    };
+    let concern = |one: &&Instance| expectation.needs_running(&one.name);
+    let instances: Vec<&Instance> = instances.iter().filter(concern).collect();
+    let windows = view.windows();
+    let judged: Duration = windows.iter().map(|window| window.length()).sum();
+    let away = |meant: &[&Instance]| {
+        let manned = windows.iter().map(|window| view.manned(*window, meant));
+        judged.saturating_sub(manned.sum())
+    };
+    if instances.is_empty() {
+        return None;
+    }
+    let all_away = away(&instances);
+    let (who, away) = if !expectation.needs_the_end() && all_away * 2 > judged {
+        ("no instance ran".to_owned(), all_away)
+    } else if judgement.count == 0 {
+        let mut each = instances.iter().map(|one| (one, away(&[*one])));
+        let (one, away) = each.find(|(_, away)| *away > BOUNDARY)?;
+        let who = format!("nothing was seen, and instance `{}` did not run", one.name);
+        (who, away)
+    } else {
+        return None;
+    };
+    let (away, judged) = (format_duration(away), format_duration(judged));
+    Some(Doubt::weak(format!(
+        "{who} for {away} of the {judged} judged, and who is dead keeps this"
+    )))
+}
+
+/// An instance of concern that ended on its own account, or did not come up, and was not running for a
+/// part of what is judged.
 fn dead(expectation: &dyn Expectation, view: &View<'_>) -> Option<Doubt> {
     let mut windows = view.windows();
     // What ledgers show is looked at for as long as they are watched.
@@ -287,17 +340,17 @@ fn dead(expectation: &dyn Expectation, view: &View<'_>) -> Option<Doubt> {
         last.to = last.to.max(watched);
     }
     let exits = view.history.processes.iter().enumerate();
-    let mut exits = exits.filter(|(_, event)| event.event == "exited" && !event.ours);
-    let exit = exits.find_map(|(index, exit)| {
+    let mut exits = exits.filter_map(|(index, event)| Some((index, event, event.failure()?)));
+    let (exit, how) = exits.find_map(|(index, exit, how)| {
         let mut later = view.history.processes[index..].iter();
         let again = later.find(|one| one.instance == exit.instance && one.event == "started");
         let was_missed =
             |window: &Window| exit.at < window.to && again.is_none_or(|one| window.from < one.at);
         let matters = expectation.needs_running(&exit.instance) && windows.iter().any(was_missed);
-        matters.then_some(exit)
+        matters.then_some((exit, how))
     })?;
     Some(Doubt::weak(format!(
-        "instance `{}` exited on its own account at {:.1}s, and who is dead keeps this",
+        "instance `{}` {how} at {:.1}s, and who is dead keeps this",
         exit.instance,
         exit.at.as_secs_f64()
     )))
@@ -454,7 +507,7 @@ fn unanswered_load(view: &View<'_>) -> Option<String> {
         }
         let answered = operations.iter().filter(|one| one.answered()).count() as u64;
         if answered as f64 / count as f64 >= STEADY_ANSWERED_MIN {
-            return None;
+            return fallen_back(view, name, &operations);
         }
         let share = part_of(answered, count);
         let what = match operations.iter().find(|one| !one.answered()) {
@@ -465,6 +518,38 @@ fn unanswered_load(view: &View<'_>) -> Option<String> {
             "only {share} of load `{name}` were answered, {what}"
         ))
     })
+}
+
+/// A load of which fallbacks answered more than they may: what depends on nothing cannot be rehearsed.
+fn fallen_back(view: &View<'_>, name: &str, operations: &[&Operation]) -> Option<String> {
+    let loads = view.system.loads.iter();
+    let mut outcomes = loads.map(|load| (&load.name, &load.outcomes)).chain(
+        view.system
+            .ingress
+            .iter()
+            .map(|ingress| (&ingress.name, &ingress.outcomes)),
+    );
+    let own = outcomes.find(|(own, _)| ***own == *name);
+    let allowed = own.and_then(|(_, outcomes)| outcomes.usually_degraded);
+    let most = allowed.map_or(STEADY_DEGRADED_MAX, Share::fraction);
+    let count = operations.len() as u64;
+    let is_degraded = |one: &&&Operation| one.outcome == Outcome::Degraded;
+    let degraded = operations.iter().filter(is_degraded).count() as u64;
+    let others = operations
+        .iter()
+        .filter(|one| one.outcome == Outcome::Ok)
+        .count();
+    let is_few = degraded <= DEGRADED_FEW && others > 0;
+    if is_few || degraded as f64 <= most * count as f64 + 1e-9 {
+        return None;
+    }
+    let first = operations.iter().find(is_degraded)?;
+    Some(format!(
+        "{} of load `{name}` were answered by a fallback, at most {} may be (`usually_degraded`), the first {}",
+        part_of(degraded, count),
+        percent(most),
+        first.describe()
+    ))
 }
 
 /// A load that the generator itself did not offer as it should have.
@@ -525,7 +610,7 @@ fn lateness(view: &View<'_>, load: &str, windows: &[Window]) -> Option<Lateness>
 fn exited_instance(view: &View<'_>, windows: &[Window]) -> Option<String> {
     let event = view.history.processes.iter().find(|event| {
         let steady = windows.iter().any(|window| window.contains(event.at));
-        steady && event.event == "exited" && !event.ours
+        steady && event.failure().is_some()
     })?;
     Some(format!("instance `{}` exited", event.instance))
 }
@@ -547,12 +632,59 @@ mod tests {
     use crate::{
         expectation::Name,
         history::{
-            COMPLETED, Measure, Observation, Outcome,
-            sample::{Story, attempt},
+            COMPLETED, Measure, Observation,
+            sample::{self, Story, attempt},
         },
     };
 
     const EXPECT: &str = "kind = \"success-rate\"\nload = \"ask\"\nat_least = \"99%\"";
+
+    #[test]
+    fn what_lives_on_fallbacks_while_all_is_well_shows_nothing() {
+        let with = |degraded: u64, allowed: Option<f64>| {
+            let story = Story::new()
+                .load("ask", 0..10, 20 - degraded, Outcome::Ok, 20)
+                .load("ask", 0..10, degraded, Outcome::Degraded, 20)
+                .load("ask", 10..60, 20, Outcome::Ok, 20)
+                .load("train", 0..60, 20, Outcome::Ok, 20);
+            let (history, scenario) = (story.history(), sample::scenario());
+            let mut system = sample::system();
+            for load in &mut system.loads {
+                load.outcomes.usually_degraded = allowed.and_then(Share::new);
+            }
+            unsteady(&View::new(&history, &scenario, &system))
+        };
+        assert_eq!(with(0, None), None);
+        assert_eq!(with(2, None), None);
+        let why = with(3, None).expect("too many");
+        assert!(
+            why.contains("15% (30 of 200) of load `ask` were answered by a fallback, at most 10%"),
+            "{why}"
+        );
+        assert!(with(20, None).is_some());
+        assert_eq!(with(3, Some(0.15)), None);
+        assert!(with(4, Some(0.15)).is_some());
+        assert_eq!(with(20, Some(1.0)), None);
+        // Two of a load that is asked seldom are no sign, unless there is nothing else.
+        let seldom = |outcomes: &[Outcome]| {
+            let story = Story::new()
+                .load("train", 0..60, 20, Outcome::Ok, 20)
+                .seldom("ask", 500, 2_000, outcomes);
+            check(EXPECT, &story).reason.unwrap_or_default()
+        };
+        let (ok, fallback) = (Outcome::Ok, Outcome::Degraded);
+        assert!(!seldom(&[ok, fallback, fallback]).contains("by a fallback"));
+        assert!(seldom(&[fallback, fallback]).contains("by a fallback"));
+    }
+
+    #[test]
+    fn a_pass_on_nothing_but_fallbacks_is_none() {
+        let story = Story::new()
+            .load("ask", 0..60, 20, Outcome::Degraded, 20)
+            .load("train", 0..60, 20, Outcome::Ok, 20);
+        let verdict = check(EXPECT, &story);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+    }
 
     /// A run in which every operation was answered, so that [`EXPECT`] passes.
     fn passing() -> Story {
@@ -790,6 +922,25 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_in_doubt_where_an_instance_was_started_again_and_did_not_come_up() {
+        let (scenario, system) = (
+            crate::history::sample::scenario(),
+            crate::history::sample::system(),
+        );
+        let doubts = |story: &Story| run_doubts(&story.history(), &scenario, &system);
+        let started = passing().process(30_000, "standby", "started", true);
+        let ready = started.clone().process(31_000, "standby", "ready", true);
+        assert!(doubts(&ready).is_empty());
+        let began = "instance `standby`, which was started at 30.0s, was not ready";
+        assert_eq!(
+            doubts(&started),
+            [format!("{began} yet when the run ended")]
+        );
+        let late = started.process(35_000, "standby", "not-ready", false);
+        assert_eq!(doubts(&late), [format!("{began} in time")]);
+    }
+
+    #[test]
     fn what_a_fault_left_in_the_record_counts_where_the_run_was_killed() {
         let acted = passing().hits(0).acted(15, "3 connects unanswered");
         let killed = check_during(EXPECT, &acted.clone().ends(25, None), Vec::new());
@@ -951,6 +1102,50 @@ mod tests {
         );
         // What is seen from outside is seen, whoever did it.
         weighed(&exited(passing(), false), Status::Pass, "");
+    }
+
+    #[test]
+    fn who_does_not_run_keeps_every_bound_whoever_ended_it() {
+        const BOUND: &str = "kind = \"in-flight\"\non = \"s3\"\nat_most = 3";
+        const AMPLIFIED: &str = "kind = \"amplification\"\non = \"s3\"\nat_most = \"3x\"";
+        let one = |nth: u64| attempt("s3", 12_000 + nth, 12_500).hit();
+        let asks = || passing().attempts((0..3).map(one));
+        let ends = |story: Story, at, event| {
+            let story = story.process(at, "primary", event, true);
+            story.process(at, "standby", event, true)
+        };
+        // Both for most of the outage, from 10 s to 30 s: however they were ended.
+        for event in ["exited", "paused"] {
+            let verdict = check(BOUND, &ends(asks(), 15_000, event));
+            assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+            let reason = verdict.reason.unwrap();
+            assert!(
+                reason.contains("no instance ran for 15s of the 20s"),
+                "{reason}"
+            );
+            let late = check(BOUND, &ends(asks(), 25_000, event));
+            assert_eq!(late.status, Status::Pass, "{late:?}");
+        }
+        let again = |event| ends(ends(asks(), 15_000, "paused"), 18_000, event);
+        assert_eq!(check(BOUND, &again("resumed")).status, Status::Pass);
+        // One of them: the other one was there, unless nobody asked anything.
+        let killed = |story: Story| story.process(10_500, "primary", "exited", true);
+        assert_eq!(check(BOUND, &killed(asks())).status, Status::Pass);
+        let before = (0..20).map(|n| attempt("s3", n * 500, n * 500 + 5));
+        let quiet = passing().attempts(before);
+        assert_eq!(check(AMPLIFIED, &quiet).status, Status::Pass);
+        let verdict = check(AMPLIFIED, &killed(quiet));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let reason = verdict.reason.unwrap();
+        assert!(
+            reason.contains("instance `primary` did not run for 19.5s of the 20s"),
+            "{reason}"
+        );
+        // What was too much before that remains too much, and what is seen from outside is seen.
+        let many = passing().attempts((0..4).map(one));
+        let verdict = check(BOUND, &ends(many, 15_000, "exited"));
+        assert_eq!(verdict.status, Status::Fail);
+        weighed(&ends(passing(), 15_000, "exited"), Status::Pass, "");
     }
 
     #[test]

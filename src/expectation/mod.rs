@@ -10,6 +10,7 @@ mod attempts;
 mod back_off;
 mod cadence;
 mod calls;
+mod comeback;
 mod converged;
 mod drain;
 mod failover;
@@ -43,6 +44,7 @@ mod testing;
 
 pub use judge::{can_be_judged, judge, judge_so_far, judged_phases, run_doubts, unsteady};
 pub use judgement::{EVIDENCE_MAX, Judgement};
+pub use probe::PROBES_UNDER_WAY_MAX;
 pub use verdict::{Evidence, Place, Status, Subject, Verdict};
 
 use crate::{
@@ -142,9 +144,9 @@ pub struct Foresight<'a> {
 pub struct ProbeSpec {
     /// What is asked.
     pub ask: ProbeAsk,
-    /// How often.
+    /// How often, whether or not the one before has ended.
     pub every: Duration,
-    /// How long one may take.
+    /// How long one may take: at most [`PROBES_UNDER_WAY_MAX`] times `every`.
     pub timeout: Duration,
 }
 

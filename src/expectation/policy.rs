@@ -209,7 +209,7 @@ impl Expectation for Policy {
         let measured = match answers.iter().find(|one| one.standing != Standing::Agrees) {
             Some(answer) => answer.sentence(),
             None => {
-                let words: Vec<&str> = agree.map(|one| &*one.written).collect();
+                let words: Vec<String> = agree.map(Answer::known).collect();
                 format!("as required: {}", words.join(", "))
             }
         };
@@ -354,6 +354,30 @@ mod tests {
             &broken(false),
             Status::Inconclusive,
         );
+    }
+
+    #[test]
+    fn the_beat_of_calls_is_no_back_off() {
+        // One call in 100 ms, each tried once: what comes next is another call for the same thing.
+        let beat = |from: u64, each: u64| {
+            (from..300).map(move |nth| {
+                let one = attempt("s3", nth * 100, nth * 100 + 2);
+                let one = one.key(&format!("/prices/{}", nth / each));
+                if nth < 100 {
+                    one
+                } else {
+                    one.status(500).hit()
+                }
+            })
+        };
+        let usual = Story::new().healthy(0..60).attempts(beat(0, 300));
+        let law = "back_off = \"fixed\"\nbase = \"100ms\"";
+        for keys in [law, "jitter = false", "attempts = 200"] {
+            is(keys, &usual, Status::Inconclusive);
+        }
+        // What nobody asked for before, and no load at its beat, is tried again.
+        let again = Story::new().healthy(0..60).attempts(beat(100, 40));
+        is(law, &again, Status::Pass);
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! | `until-within` | after the last fault | from `within` on, at the latest, every one, the last and at least 3 |
 //! | `never` | of the whole run | not a single one |
 //!
-//! A sample that could not be made (the probe's own trouble) counts for neither side; for `never`
+//! A probe is made at each beat, whether or not the one before has ended, so that the share of the samples
+//! is one of the time. A sample that could not be made (the probe's own trouble) counts for neither side; for `never`
 //! one without an answer does not either. Fewer than 3 samples that count show nothing.
 
 use super::{
@@ -24,6 +25,9 @@ use crate::{
     units::{Share, format_duration},
 };
 use std::time::Duration;
+
+/// How many probes of one expectation may be under way at once.
+pub const PROBES_UNDER_WAY_MAX: u32 = 64;
 
 const WHEN: &[&str] = &[
     "before",
@@ -47,6 +51,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         mistakes: &[
             "`never` and `always` are about the whole run, steady phases included.",
             "A command is an array and never a shell.",
+            "\
+                One that takes longer than `every` runs beside the next one: it must be fit for that.",
         ],
         related: &["alert", "success-rate"],
     },
@@ -68,8 +74,16 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             "a program with its arguments, never a shell; exit status 0 holds",
         ),
         Key::optional("when", Shape::OneOf(WHEN), "which samples count (during)"),
-        Key::optional("every", Shape::Duration, "how often it is asked (1s)"),
-        Key::optional("timeout", Shape::Duration, "how long one may take (2s)"),
+        Key::optional(
+            "every",
+            Shape::Duration,
+            "how often it is asked, also while the one before is not answered (1s)",
+        ),
+        Key::optional(
+            "timeout",
+            Shape::Duration,
+            "how long one may take, at most 64 times `every` (2s)",
+        ),
         Key::optional(
             "min_success",
             Shape::Share,
@@ -117,21 +131,38 @@ fn parse(
     let when = when(fields, problems);
     let every = fields.duration("every", problems);
     let timeout = fields.duration("timeout", problems);
-    let min_success = fields.share("min_success", problems).unwrap_or(Share::ALL);
+    let min_success = fields.share_to_reach("min_success", problems);
     let failures = fields.integer("max_consecutive_failures", problems);
     let every = every.unwrap_or(Duration::from_secs(1));
     if every < Duration::from_millis(10) {
         fields.problem(problems, "every", "`every` is below 10ms", None);
         return None;
     }
+    let timeout = timeout.unwrap_or(Duration::from_secs(2));
+    if timeout > every.saturating_mul(PROBES_UNDER_WAY_MAX) {
+        let least = format_duration(timeout / PROBES_UNDER_WAY_MAX + Duration::from_millis(1));
+        fields.problem(
+            problems,
+            "every",
+            format!("more than {PROBES_UNDER_WAY_MAX} probes could be under way at once"),
+            format!(
+                "ask every {least} or so, or give each less than its {}",
+                format_duration(timeout)
+            ),
+        );
+        return None;
+    }
     Some(Box::new(Probe {
         spec: ProbeSpec {
             ask: ask?,
             every,
-            timeout: timeout.unwrap_or(Duration::from_secs(2)),
+            timeout,
         },
         when: when?,
-        min_success,
+        min_success: match min_success {
+            None if fields.has("min_success") => return None,
+            share => share.unwrap_or(Share::ALL),
+        },
         max_consecutive_failures: failures.map(i64::unsigned_abs),
     }))
 }
@@ -170,6 +201,18 @@ fn ask(fields: &Fields<'_>, problems: &mut Problems) -> Option<ProbeAsk> {
         );
         return None;
     }
+    if let Some(url) = url.as_ref().filter(|url| !can_be_asked(&url.value)) {
+        problems.error(
+            fields.source,
+            url.span.clone(),
+            format!("`{}` is no address that can be asked", url.value),
+            Some(
+                "say `http = \"{instance.main.url}/healthz\"` or `http = \"http://127.0.0.1:8080/healthz\"`"
+                    .to_owned(),
+            ),
+        );
+        return None;
+    }
     match (url, command) {
         (Some(url), _) => Some(ProbeAsk::Http {
             url: Template(url.value),
@@ -184,6 +227,31 @@ fn ask(fields: &Fields<'_>, problems: &mut Problems) -> Option<ProbeAsk> {
         }
         _ => None,
     }
+}
+
+/// Whether a URL of plain HTTP is one, whatever its placeholders stand for: one that ends in `url` for
+/// the beginning of a URL, any other for a piece of one.
+fn can_be_asked(url: &str) -> bool {
+    let mut filled = String::new();
+    let mut rest = url;
+    while let Some((before, behind)) = rest.split_once('{') {
+        filled.push_str(before);
+        let Some((name, after)) = behind.split_once('}') else {
+            break;
+        };
+        let is_url = filled.is_empty() && name.ends_with("url");
+        filled.push_str(if is_url { "http://127.0.0.1:1" } else { "1" });
+        rest = after;
+    }
+    filled.push_str(rest);
+    let Ok(uri) = filled.parse::<http::Uri>() else {
+        return false;
+    };
+    uri.scheme_str() == Some("http")
+        && uri.authority().is_some_and(|place| {
+            let has_port = place.as_str().len() > place.host().len();
+            !place.host().is_empty() && (!has_port || place.port_u16().is_some_and(|port| port > 0))
+        })
 }
 
 fn when(fields: &Fields<'_>, problems: &mut Problems) -> Option<When> {
@@ -443,6 +511,7 @@ impl Expectation for Probe {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{check, problems};
+    use super::can_be_asked;
     use crate::{
         expectation::Status,
         history::{Observation, sample::Story},
@@ -487,6 +556,26 @@ mod tests {
         assert_eq!(check(&row, &story()).status, Status::Fail);
         let row = format!("{most}\nmax_consecutive_failures = 5");
         assert_eq!(check(&row, &story()).status, Status::Pass);
+    }
+
+    #[test]
+    fn samples_are_in_a_row_as_they_began_however_long_each_took() {
+        let mut story = story();
+        // Each that does not hold takes six seconds to say so, so that one that holds comes between.
+        for observation in &mut story.observations {
+            if let Observation::Probe(sample) = observation
+                && sample.held == Some(false)
+            {
+                sample.ended = sample.at + std::time::Duration::from_secs(6);
+            }
+        }
+        let most = format!("{}\nmin_success = \"70%\"", when("during"));
+        let row = |most_in_a_row: u32| {
+            let expect = format!("{most}\nmax_consecutive_failures = {most_in_a_row}");
+            check(&expect, &story).status
+        };
+        assert_eq!(row(4), Status::Fail);
+        assert_eq!(row(5), Status::Pass);
     }
 
     #[test]
@@ -562,6 +651,37 @@ mod tests {
         );
         let tls = "kind = \"probe\"\nhttp = \"https://127.0.0.1/healthz\"";
         assert_eq!(problems(tls), ["a probe cannot ask over TLS"]);
+        for url in [
+            "not a url",
+            "http://x:99999/",
+            "http://x:0/",
+            "/healthz",
+            "ftp://x/",
+            "{instance.main.port}",
+        ] {
+            let wrong = format!("kind = \"probe\"\nhttp = \"{url}\"");
+            let message = format!("`{url}` is no address that can be asked");
+            assert_eq!(problems(&wrong), [message]);
+        }
+        for url in [
+            "{instance.main.url}/a?b=c",
+            "http://{dependency.s3.address}/x",
+            "http://127.0.0.1:{port.api}/",
+            "http://[::1]:80/",
+            "http://localhost",
+        ] {
+            assert!(can_be_asked(url), "{url}");
+        }
+        let nothing = format!("{}\nmin_success = \"0%\"", when("during"));
+        assert_eq!(
+            problems(&nothing),
+            ["`min_success` asks for nothing: everything reaches 0%"]
+        );
+        let many = format!("{}\nevery = \"100ms\"\ntimeout = \"7s\"", when("during"));
+        assert_eq!(
+            problems(&many),
+            ["more than 64 probes could be under way at once"]
+        );
         assert_eq!(problems(&when("durring")), ["unknown when `durring`"]);
     }
 }

@@ -1,9 +1,10 @@
 //! `reconnect`: clients come back soon after a dependency does, and not all in the same moment.
 //!
 //! Counted are connections at the proxy, in what came after the outage unless `during` says
-//! otherwise. How many must come back is the median number open in the steady phases; they are back
-//! when so many are open again, survivors included, and stay so: for half of the next `hold` at least,
-//! or of what of it is seen. Peak and jitter are of the connections opened anew.
+//! otherwise. How many must come back is the number open for half of the time of the steady phases; they are
+//! back when so many are open again, survivors included, and stay so: for half of the next `hold` at least,
+//! or of what of it is seen. Where connections come and go so many are open now and then only: there is no
+//! failure where as many are back as were open for three quarters of the time. Peak and jitter are of the connections opened anew.
 //!
 //! The time runs from the end of the outage: the first phase of its aftermath, or, where it has
 //! none, the lifting of its last fault. Where no connection was closed since the first fault there
@@ -21,7 +22,7 @@
 //! fewer nothing is said.
 
 use super::{
-    Expectation, ExpectationDef, Judgement, Name, Names, Scope,
+    Expectation, ExpectationDef, Judgement, Name, Names, Scope, Status,
     beat::{gaps, peak, variation, variation_error, waves},
     names,
     samples::{Quantile, SAMPLES_MIN},
@@ -30,7 +31,7 @@ use super::{
 use crate::{
     history::{Connection, View, Window},
     input::{About, Fields, Key, Problems, Shape},
-    policy::connections::{Back, any_closed, back, fewest_open, open_at, usual},
+    policy::connections::{Back, any_closed, back, fewest_open, open_at, seldom_fewer, usual},
     units::{Micros, Rate, format_duration},
 };
 use std::time::Duration;
@@ -144,7 +145,9 @@ impl Reconnect {
             return judgement("nothing".to_owned(), 0).inconclusive("the outage never ended");
         };
         let before = usual(connections, &view.steady());
-        let wanted = (before as f64 * self.quantile.share()).ceil() as usize;
+        let part = |count: usize| (count as f64 * self.quantile.share()).ceil() as usize;
+        let wanted = part(before);
+        let at_times = part(seldom_fewer(connections, &view.steady()));
         if wanted == 0 {
             return judgement("none open in steady state".to_owned(), 0).inconclusive(
                 "no connection was open in the steady phases, so that none can be missed",
@@ -152,17 +155,49 @@ impl Reconnect {
         }
         let end = view.history.over();
         let fewest = fewest_open(connections, Window::new(outage_began(view), end));
-        if fewest >= wanted {
+        if fewest >= at_times.max(1) {
             return judgement(
                 format!("at least {fewest} of {before} open all the while"),
                 0,
             )
             .inconclusive("so many stayed open that nothing had to come back");
         }
+        let after = Window::new(since, end);
+        let judged = self.returned(view, connections, after, (wanted, before), bound);
+        if judged.status != Status::Fail || at_times == wanted {
+            return judged;
+        }
+        // Where they come and go in steady state, they may be as they were.
+        let least = self.returned(view, connections, after, (at_times, before), bound);
+        match least.status {
+            Status::Fail => judged,
+            Status::Pass | Status::Inconclusive => {
+                judgement(judged.measured, judged.count).inconclusive(format!(
+                    "connections come and go: in steady state {at_times} were open for most of the time, and {wanted} for half of it"
+                ))
+            }
+        }
+    }
+
+    /// Whether so many of as many as there were came back in time, and stayed.
+    fn returned(
+        &self,
+        view: &View<'_>,
+        connections: &[&Connection],
+        after: Window,
+        (wanted, before): (usize, usize),
+        bound: Duration,
+    ) -> Judgement {
+        let Window {
+            from: since,
+            to: end,
+        } = after;
+        let window = view.window();
+        let judgement = |measured: String, count| Judgement::new(window, count, measured);
         let hold = view.scenario.hold;
         let seen = end.since(since);
         let count = before as u64;
-        match back(connections, wanted, Window::new(since, end), hold) {
+        match back(connections, wanted, after, hold) {
             Back::Since(at) => {
                 let took = at.since(since);
                 let measured = format!("{wanted} of {before} back after {}", format_duration(took));
@@ -215,15 +250,18 @@ impl Reconnect {
             measured.push_str(&format!(", variation {variation:.2}"));
         }
         let judgement = Judgement::new(view.window(), count, measured);
-        if let Some(rate) = self.peak_rate
-            && most as f64 > rate.as_per_second()
-        {
-            return judgement
-                .fail_however_busy(
-                    wire::is_storm(&moments, rate.as_per_second()),
-                    format!("{most} connections were opened in one second"),
-                )
-                .with([(at, format!("{most} connections in the second from here"))]);
+        let is_peak = |rate| wire::is_peak(view, &moments, PEAK_OVER, rate);
+        match self.peak_rate.map(|rate| (rate, is_peak(rate))) {
+            None | Some((_, Some(false))) => {}
+            Some((_, None)) => return judgement.inconclusive(wire::STALLED),
+            Some((rate, Some(true))) => {
+                return judgement
+                    .fail_however_busy(
+                        wire::is_storm(&moments, rate.as_per_second()),
+                        format!("{most} connections were opened in one second"),
+                    )
+                    .with([(at, format!("{most} connections in the second from here"))]);
+            }
         }
         if count < SAMPLES_MIN {
             return judgement.inconclusive(format!("{count} new connections show nothing"));
@@ -443,6 +481,49 @@ mod tests {
         // Four in the same moment may be chance.
         let four = check(JITTER, &back((0..4).map(|_| 30_000)));
         assert_eq!(four.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn connections_that_come_and_go_are_held_against_how_they_did_before() {
+        // Eight that stay, and four more for so many milliseconds of each second.
+        let breathing = |before: u64, back_at: u64, after: u64| {
+            let stay = (0..8).flat_map(|nth| [(10 + nth, 10_500), (back_at + nth, 60_000)]);
+            let more = |from: u64, to: u64, millis: u64| {
+                let starts = (from..to).flat_map(|second| [second * 1_000 + 100; 4]);
+                starts.map(move |at| (at, at + millis))
+            };
+            let all = stay
+                .chain(more(0, 10, before))
+                .chain(more(back_at / 1_000, 60, after));
+            all.fold(Story::new().healthy(0..60), |story, (opened, closed)| {
+                story.connection("queue", opened, closed)
+            })
+        };
+        let judged = |before, back_at, after| check(WITHIN, &breathing(before, back_at, after));
+        assert_eq!(judged(600, 31_000, 600).status, Status::Pass);
+        // Half of the time and a little less than half are the same to whoever looks twice.
+        let verdict = judged(520, 31_000, 480);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        assert!(
+            verdict
+                .reason
+                .unwrap()
+                .starts_with("connections come and go")
+        );
+        // Too late is too late, and fewer than ever are too few.
+        assert_eq!(judged(520, 36_000, 480).status, Status::Fail);
+        assert_eq!(judged(900, 31_000, 480).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_peak_that_turns_on_a_stall_of_ours_is_not_said() {
+        let moments = [30_500, 30_500, 30_500, 30_500, 31_100, 31_200, 31_300];
+        let story = back(moments.into_iter());
+        assert_eq!(check(PEAK, &story).status, Status::Fail);
+        let verdict = check(PEAK, &story.clone().stalled(30_000, 30_500));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let elsewhere = check(PEAK, &story.stalled(33_000, 33_500));
+        assert_eq!(elsewhere.status, Status::Fail);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! was answered three times, which takes a thin one longer. A
 //! system that never gets there although its dependencies are healthy is *wedged*.
 
-use super::{Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Scope, names};
+use super::{
+    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Scope, comeback, names,
+};
 use crate::{
     history::{AttemptEnd, Criteria, SHOWN_BY, Steady, View, Window},
     input::{About, Fields, Key, Problems, Shape},
@@ -27,7 +29,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             times; where a load is too thin for that, the stretch lasts until it was.",
         doubt: "\
             The last phase ended before a `hold` could be seen, or a load was asked too seldom in \
-            it, or there was no steady state to go back to.",
+            it, or there was no steady state to go back to; or an instance that was started again \
+            was not ready yet when the run ended (one that is known not to come up is a failure).",
         mistakes: &[
             "\
                 It is judged over the last phase: let that last `until steady, at most …` and longer \
@@ -79,10 +82,9 @@ impl Recovery {
             None => steady,
         }
     }
-}
 
-impl Expectation for Recovery {
-    fn judge(&self, view: &View<'_>) -> Judgement {
+    /// What the loads show.
+    fn of_loads(&self, view: &View<'_>) -> Judgement {
         let Some(since) = view.recovery_began() else {
             let judgement = Judgement::new(view.window(), 0, "nothing");
             return judgement.inconclusive("recovery never began");
@@ -136,6 +138,20 @@ impl Expectation for Recovery {
             ))
             .with(complaints);
         judgement.measured = format!("wedged for {}", format_duration(seen));
+        judgement
+    }
+}
+
+impl Expectation for Recovery {
+    fn judge(&self, view: &View<'_>) -> Judgement {
+        let mut judgement = self.of_loads(view);
+        // Who was started again and is not back is no part of what goes well without him.
+        for missing in comeback::missing(view.history) {
+            judgement = match missing.is_known {
+                true => judgement.fail(missing.describe()),
+                false => judgement.inconclusive(missing.describe()),
+            };
+        }
         judgement
     }
 
@@ -349,6 +365,25 @@ mod tests {
         assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
         let verdict = check(WITHIN, &recovers_after(0).ends(25, None));
         assert_eq!(verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn who_was_started_again_and_does_not_come_back_has_not_recovered() {
+        let killed = recovers_after(0).process(15_000, "standby", "killed", true);
+        let started = killed.clone().process(30_000, "standby", "started", true);
+        let ready = started.clone().process(32_000, "standby", "ready", true);
+        let never = started
+            .clone()
+            .process(35_000, "standby", "not-ready", false);
+        for (story, status) in [
+            (killed, Status::Pass),
+            (started, Status::Inconclusive),
+            (ready, Status::Pass),
+            (never, Status::Fail),
+        ] {
+            let verdict = check(WITHIN, &story);
+            assert_eq!(verdict.status, status, "{verdict:?}");
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn parse(
     problems: &mut Problems,
 ) -> Option<Box<dyn Expectation>> {
     let load = names::load(fields, "load", names, problems);
-    let at_least = fields.share("at_least", problems);
+    let at_least = fields.share_to_reach("at_least", problems);
     let count_degraded = fields.bool("count_degraded", problems).unwrap_or(true);
     let load = load?;
     Some(Box::new(SuccessRate {
@@ -163,7 +163,7 @@ impl Expectation for SuccessRate {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
+    use super::super::testing::{check, problems};
     use crate::{
         expectation::Status,
         history::{Observation, Outcome, sample::Story},
@@ -255,6 +255,11 @@ mod tests {
             let expect = EXPECT.replace("99%", "99.5%");
             assert_eq!(check(&expect, &few).status, Status::Inconclusive);
         }
+        let nothing = EXPECT.replace("99%", "0%");
+        assert_eq!(
+            problems(&nothing),
+            ["`at_least` asks for nothing: everything reaches 0%"]
+        );
         let late = story(0).missed(20, "ask", 3);
         let expect = EXPECT.replace("99%", "99.5%");
         assert_eq!(check(&expect, &late).status, Status::Pass);

@@ -3,10 +3,11 @@
 use super::names;
 use crate::{
     fault::wildcard,
-    history::{Attempt, View, Window},
+    history::{Attempt, Stalls, View, Window},
     input::{Fields, Key, Problems, Shape},
-    units::Micros,
+    units::{Micros, Rate},
 };
+use std::time::Duration;
 
 pub use super::beat::{BUSY_FACTOR, STORM_OVER, is_storm};
 
@@ -66,6 +67,17 @@ impl Meant {
         (self.operations.is_empty() || self.operations.iter().any(|one| one == operation))
             && self.path.as_ref().is_none_or(|path| wildcard(path, key))
     }
+}
+
+/// What is said where a verdict would turn on a stall: see [`Stalls`](crate::history::Stalls).
+pub const STALLED: &str = "it turns on moments in which Brownout itself stood still, so that nobody knows when within them something happened";
+
+/// Whether so many moments, which are in order, came in one second as may not: `None` where it turns on
+/// a stall of ours.
+pub fn is_peak(view: &View<'_>, moments: &[Micros], over: Duration, rate: Rate) -> Option<bool> {
+    let (fewest, most) = Stalls::of(view.history).peak(moments, over);
+    let is_too_much = |count: usize| count as f64 > rate.as_per_second();
+    (is_too_much(fewest) == is_too_much(most)).then(|| is_too_much(most))
 }
 
 /// When something meant arrived at a dependency or role in a window: requests, or connections

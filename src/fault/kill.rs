@@ -1,4 +1,4 @@
-//! `kill`: SIGKILL to an instance's whole process group when the phase begins.
+//! `kill`: SIGKILL to an instance's whole process group, and to whoever left it, when the phase begins.
 
 use super::{Acts, Behaviour, FaultDef, Group, ProcessAction, keys};
 use crate::{
@@ -15,8 +15,12 @@ pub(super) const DEF: FaultDef = FaultDef {
         text: "\
             SIGKILL to an instance and all its children when the phase begins: no handler runs, \
             nothing is flushed. What was acknowledged must be safe all the same.",
-        evidence: "The kill itself is the act.",
-        doubt: "",
+        evidence: "\
+            The kill itself is the act, once none of its processes runs any more and nobody accepts \
+            connections at its `url`.",
+        doubt: "\
+            Five seconds later somebody of it still runs, or somebody still serves there, whoever \
+            it is: then nothing was killed, and the fault did not act.",
         mistakes: &[
             "\
                 Without `restart = true` it stays dead until a later `start`, or for the rest of the \

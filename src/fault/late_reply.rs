@@ -16,7 +16,8 @@ pub(super) const DEF: FaultDef = FaultDef {
         text: "\
             The request is forwarded at once and its answer comes later, by a law of delays. \
             Unlike `latency` the dependency has done the work in the meantime: who gives up and \
-            asks again asks for it twice.",
+            asks again asks for it twice. Of a pipeline's answers each waits for those before it, \
+            and then for its own delay.",
         evidence: "Each request whose answer was delayed is an act.",
         doubt: "",
         mistakes: &["\

@@ -29,7 +29,8 @@ pub(super) const DEF: FaultDef = FaultDef {
             with Pareto's heavy tail, or as it was recorded. Time is counted from the arrival of \
             each chunk, so that throughput stays as it is: it is distance and not narrowness. As \
             soon as it picks requests (`when`, `share`, `first`) it delays single requests \
-            instead.",
+            instead: those that came together side by side, but with `direction = \"down\"` the \
+            answers of a pipeline one after the other.",
         evidence: "\
             Each delayed request, or connection whose bytes were delayed, is an act.",
         doubt: "",

@@ -1,4 +1,5 @@
-//! `pause`: SIGSTOP to an instance's whole process group: its sockets stay open and nobody answers.
+//! `pause`: SIGSTOP to an instance's whole process group, and to whoever left it: its sockets stay open
+//! and nobody answers.
 
 use super::{Acts, Behaviour, FaultDef, Group, ProcessAction, keys};
 use crate::{
@@ -13,11 +14,13 @@ pub(super) const DEF: FaultDef = FaultDef {
     summary: "SIGSTOP: the process stands still, its sockets stay open",
     about: About {
         text: "\
-            SIGSTOP to an instance: it stands still while its sockets stay open, as in a long \
+            SIGSTOP to an instance and all its children: it stands still while its sockets stay open, as in a long \
             garbage collection or on a machine that swaps. Peers see a process that is there and \
             does not answer, which health checks by connect take for healthy.",
-        evidence: "The stop itself is the act. It goes on when the phase ends.",
-        doubt: "",
+        evidence: "\
+            The stop itself is the act, once all its processes stand still. It goes on when the \
+            phase ends.",
+        doubt: "Five seconds later somebody of it still goes on: then the fault did not act.",
         mistakes: &["\
                 `until = \"resume\"` keeps it stopped over several phases, until a fault `resume`."],
         related: &["resume", "kill", "hang", "failover"],

@@ -19,6 +19,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// A fault's number within its scenario: the order of `[[phase.fault]]` tables in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -157,6 +158,8 @@ pub struct FaultSet {
     moves: bool,
     counts: bool,
     notes: bool,
+    /// When it came into force, once it has.
+    in_force_since: Option<Instant>,
 }
 
 impl FaultSet {
@@ -171,7 +174,19 @@ impl FaultSet {
                 .iter()
                 .any(|fault| !fault.gate.ramp.is_empty() || fault.behaviour.moves()),
             faults,
+            in_force_since: None,
         }
+    }
+
+    /// It comes into force now.
+    pub(super) fn comes_into_force(&mut self) {
+        self.in_force_since = Some(Instant::now());
+    }
+
+    /// How long it has been in force; without an end where nobody put it in force.
+    pub fn in_force_for(&self) -> Duration {
+        self.in_force_since
+            .map_or(Duration::MAX, |since| since.elapsed())
     }
 
     /// The faults, in file order.

@@ -20,7 +20,8 @@ impl Switch {
     }
 
     /// Puts this set in force.
-    pub fn set(&self, set: FaultSet) {
+    pub fn set(&self, mut set: FaultSet) {
+        set.comes_into_force();
         self.sender.send_replace(Arc::new(set));
     }
 

@@ -30,6 +30,14 @@ pub enum HistoryError {
         /// What the system said.
         source: io::Error,
     },
+    /// A packed file is damaged, cut short, or unpacks to more than is read.
+    #[error("cannot unpack the history {}, which may be damaged or cut short: {source}", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// A line is not an observation.
     #[error("{}:{line}: not an observation: {source}", path.display())]
     Line {

@@ -2,7 +2,8 @@
 
 use super::{
     Attempt, COMPLETED, Connection, Gauge, Intervention, LogicalCall, Message, Moment, Observation,
-    Operation, ProbeSample, ProcessEvent, QueueSample, Reading, Run, Waited, call, shared::Shared,
+    Operation, ProbeSample, ProcessEvent, QueueSample, Reading, Run, Stalled, Waited, call,
+    shared::Shared,
 };
 use crate::{fault::FaultId, units::Micros};
 use std::{
@@ -52,6 +53,8 @@ pub struct History {
     pub dropped: u64,
     /// When the proxies held requests up for want of room in the recorder's queue, by time.
     pub waited: Vec<Waited>,
+    /// When Brownout itself stood still, by time.
+    pub stalled: Vec<Stalled>,
     /// The entry that ended the run; `None` if the runner was killed.
     pub ended: Option<Moment>,
     /// The last moment of which anything is known.
@@ -204,6 +207,7 @@ impl Building {
             missed: Vec::new(),
             dropped: 0,
             waited: Vec::new(),
+            stalled: Vec::new(),
             ended: None,
             end: Micros::default(),
         };
@@ -269,6 +273,7 @@ impl Building {
             Observation::PhasesOver { at } => self.over = Some(at),
             Observation::Dropped { count, .. } => history.dropped += count,
             Observation::Waited(waited) => history.waited.push(waited),
+            Observation::Stalled(stalled) => history.stalled.push(stalled),
             Observation::Acted(intervention) => history.interventions.push(intervention),
             Observation::Connection(connection) => history.connections.push(connection),
             Observation::Queue(sample) => history.queues.push(sample),
@@ -313,6 +318,7 @@ impl Building {
         history.messages.sort_by_key(|message| message.at);
         history.gauges.sort_by_key(|gauge| gauge.at);
         history.readings.sort_by_key(|reading| reading.ended);
+        history.stalled.sort_by_key(|stalled| stalled.from);
     }
 
     fn close_phases(&mut self) {

@@ -506,7 +506,7 @@ impl<'a> Drawing<'_, 'a> {
                 let cut = history.messages.iter().filter(cut).count();
                 if cut > 0 {
                     self.blind.push(format!(
-                        "{cut} messages to `{dependency}` were longer than what is kept of them"
+                        "{cut} messages to `{dependency}` are not kept as a whole"
                     ));
                 }
                 for message in &history.messages {

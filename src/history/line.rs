@@ -41,6 +41,7 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         repeated,
         repeated_unknown,
         rows,
+        perhaps_held,
         untold,
         faults,
         retry_after,
@@ -88,6 +89,9 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         );
     }
     some_number(line, br#","rows":"#, *rows);
+    if *perhaps_held {
+        line.extend_from_slice(br#","perhaps_held":true"#);
+    }
     some_number(line, br#","untold":"#, untold.map(|at| at.0));
     if !faults.is_empty() {
         other(line, br#","faults":"#, faults)?;
@@ -195,8 +199,8 @@ pub(super) mod tests {
             (first_byte, released, rows) in
                 (option::of(numbers()), option::of(numbers()), option::of(numbers())),
             (bytes_up, bytes_down, untold) in (numbers(), numbers(), option::of(numbers())),
-            (by_sdk_id, attempt, declared_max) in
-                (any::<bool>(), any::<u32>(), option::of(any::<u32>())),
+            (by_sdk_id, perhaps_held) in (any::<bool>(), any::<bool>()),
+            (attempt, declared_max) in (any::<u32>(), option::of(any::<u32>())),
             (status, code, table) in
                 (option::of(any::<u16>()), option::of(texts()), option::of(texts())),
             (repeated, repeated_unknown) in (0..4u32, 0..4u32),
@@ -235,6 +239,7 @@ pub(super) mod tests {
                 repeated,
                 repeated_unknown,
                 rows,
+                perhaps_held,
                 untold: untold.map(Micros),
                 faults,
                 retry_after,

@@ -1,6 +1,6 @@
 //! The entries of a history.
 
-use super::call::NOTED_LATE;
+use super::{call::NOTED_LATE, stall::Stalled};
 use crate::{
     fault::FaultId,
     protocol::{Applied, RetryAfter, TraceParent, asks_for_retry, speaks_of_data},
@@ -107,6 +107,8 @@ pub enum Observation {
     },
     /// Requests that the proxies held up, because there was little room left for observations.
     Waited(Waited),
+    /// Brownout itself stood still: what came in meanwhile was noted at its end.
+    Stalled(Stalled),
     /// The last phase is over: what follows is the answers still due, and the taking down.
     PhasesOver {
         /// When.
@@ -140,6 +142,7 @@ impl Observation {
             Self::Reading(reading) => reading.ended,
             Self::Unlisted(unlisted) => unlisted.at,
             Self::Waited(waited) => waited.to,
+            Self::Stalled(stalled) => stalled.to,
             Self::Ended(moment) => moment.at,
         }
     }
@@ -264,8 +267,8 @@ pub struct Operation {
     /// Why it is not ok: "connection refused", "no answer within 5s", "status 503".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Whether the run ended before its answer was due: it took at least that long, and nothing
-    /// else can be said of it.
+    /// Whether the run ended before its answer was due, or we could not ask for it: it took at least
+    /// that long, and nothing else can be said of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
     /// How often it was refused before and asked again, the same in every byte.
@@ -351,6 +354,10 @@ pub struct Attempt {
     /// `INSERT`, `UPDATE`, `DELETE`, `MERGE` or `REPLACE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// Whether it may have found its row all the same where it changed none: that of MySQL which was as it
+    /// was to be, and whose client did not ask for the rows found (`CLIENT_FOUND_ROWS`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub perhaps_held: bool,
     /// When it was over with the transaction that it is part of, where the client had its answer
     /// and not the one that says what became of the transaction, as that of a `COMMIT` which never
     /// came: until then the client waited, and from then on it could not know.
@@ -454,14 +461,28 @@ pub struct ProcessEvent {
     pub at: Micros,
     /// The instance.
     pub instance: Arc<str>,
-    /// `started`, `ready`, `not-ready`, `killed`, `paused`, `resumed`, `stopping`, `stopped`,
-    /// `exited`.
+    /// `started`, `ready`, `not-ready`, `not-started`, `killed`, `paused`, `resumed`, `stopping`,
+    /// `stopped`, `exited`.
     pub event: String,
     /// Whether we did it (a fault or the end of the run); an exit that nobody asked for is false.
     pub ours: bool,
     /// Exit status or signal in words, last output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+impl ProcessEvent {
+    /// What the instance failed in, if it did by itself, in words: it exited though nobody asked it
+    /// to, was not ready in time, or could not be started.
+    pub fn failure(&self) -> Option<&'static str> {
+        match &*self.event {
+            _ if self.ours => None,
+            "exited" => Some("exited on its own account"),
+            "not-ready" => Some("was not ready in time"),
+            "not-started" => Some("could not be started"),
+            _ => None,
+        }
+    }
 }
 
 /// One probe.
@@ -506,7 +527,8 @@ pub struct Message {
     pub request: String,
     /// The body as text, at most 4 KiB, or 64 KiB where a ledger looks into it.
     pub body: String,
-    /// Whether the body was longer than that.
+    /// Whether not all of the body is kept: it was longer than that, was no UTF-8, or something in it that
+    /// is called after a secret was left out. What it does not hold it may have held.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
     /// Whether the sink said that it took it (2xx): what it refused was sent, and is no delivery.
@@ -644,7 +666,12 @@ impl Attempt {
     /// well have been so long in coming. Of one that took longer than we are ever late, and of what was
     /// no answer, both are the end.
     pub fn waited_from(&self) -> (Micros, Micros) {
-        match self.ended.since(self.told()) <= NOTED_LATE {
+        self.waited_from_noted(NOTED_LATE)
+    }
+
+    /// The same where we were late by this much at the most.
+    pub fn waited_from_noted(&self, late: Duration) -> (Micros, Micros) {
+        match self.ended.since(self.told()) <= late {
             true => (self.told(), self.ended),
             false => (self.ended, self.ended),
         }

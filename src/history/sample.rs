@@ -7,7 +7,7 @@
 use super::{
     Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, History, Intervention,
     Listing, Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent,
-    Reading, Run, Source, Waited,
+    Reading, Run, Source, Stalled, Waited,
 };
 use crate::{
     fault::{FaultId, Gate},
@@ -226,6 +226,15 @@ impl Story {
         self
     }
 
+    /// Makes the last message one of which not all is kept.
+    #[must_use]
+    pub fn in_part(mut self) -> Self {
+        if let Some(Observation::Message(message)) = self.observations.last_mut() {
+            message.cut = true;
+        }
+        self
+    }
+
     /// Makes the last message one that the pager refused.
     #[must_use]
     pub fn refused(mut self) -> Self {
@@ -420,6 +429,15 @@ impl Story {
         self
     }
 
+    /// Brownout stood still between these milliseconds.
+    #[must_use]
+    pub fn stalled(mut self, from: u64, to: u64) -> Self {
+        let (from, to) = (Micros::from_millis(from), Micros::from_millis(to));
+        let stalled = Stalled { from, to };
+        self.observations.push(Observation::Stalled(stalled));
+        self
+    }
+
     /// The fault acted outside any attempt.
     #[must_use]
     pub fn acted(mut self, second: u64, what: &str) -> Self {
@@ -553,6 +571,7 @@ pub fn attempt(dependency: &str, began: u64, ended: u64) -> AttemptBuilder {
         repeated: 0,
         repeated_unknown: 0,
         rows: None,
+        perhaps_held: false,
         untold: None,
         faults: Vec::new(),
         retry_after: Vec::new(),
@@ -700,6 +719,14 @@ impl AttemptBuilder {
     #[must_use]
     pub fn rows(mut self, rows: u64) -> Self {
         self.0.rows = Some(rows);
+        self
+    }
+
+    /// It changed no row, and may have found one that was so already.
+    #[must_use]
+    pub fn perhaps_held(mut self) -> Self {
+        self.0.rows = Some(0);
+        self.0.perhaps_held = true;
         self
     }
 

@@ -104,6 +104,7 @@ mod tests {
             .missed(20, "ask", 3)
             .dropped(4)
             .waited(21, 5)
+            .stalled(22_000, 22_500)
             .watched(59_000);
         let mut full = attempt("s3", 12_000, 12_100)
             .key("k")
@@ -111,7 +112,7 @@ mod tests {
             .code("SlowDown")
             .repeated(1)
             .repeated_unknown(1)
-            .rows(1)
+            .perhaps_held()
             .untold(12_200)
             .captured("id", "17")
             .done();

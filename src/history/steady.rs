@@ -485,7 +485,7 @@ impl Steady {
     }
 
     fn process(&mut self, event: &ProcessEvent) {
-        if event.event == "exited" && !event.ours && event.at >= self.since {
+        if event.failure().is_some() && event.at >= self.since {
             self.exits
                 .insert((event.at.0 - self.since.0) / SECOND_MICROS);
         }

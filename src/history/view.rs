@@ -2,7 +2,7 @@
 
 use super::{Attempt, FaultSpan, History, LogicalCall, Missed, Operation, PhaseSpan, Selection};
 use crate::{
-    scenario::{FaultSpec, Phase, Scenario, System},
+    scenario::{FaultSpec, Instance, Phase, Scenario, System},
     units::Micros,
 };
 use std::{sync::Arc, time::Duration};
@@ -245,6 +245,44 @@ impl<'a> View<'a> {
     /// the `exited` that follows. Of one that was never seen to start nothing else is known than
     /// that it runs.
     pub fn running(&self, instance: &str, window: Window) -> Vec<Window> {
+        self.between(instance, window, &["started"], &["exited", "stopped"])
+    }
+
+    /// For how long at least one of these instances ran in a window and did not stand still, whoever
+    /// ended or paused it. One that is not started with the run does not run until it is.
+    pub fn manned(&self, window: Window, instances: &[&Instance]) -> Duration {
+        let was_seen = |instance: &Instance| {
+            let mut all = self.history.processes.iter();
+            all.any(|event| event.instance == instance.name)
+        };
+        let mut active: Vec<Window> = instances
+            .iter()
+            .filter(|instance| instance.autostart || was_seen(instance))
+            .flat_map(|instance| {
+                let ends = ["exited", "stopped", "paused"];
+                self.between(&instance.name, window, &["started", "resumed"], &ends)
+            })
+            .collect();
+        active.sort_by_key(|one| one.from);
+        let mut manned = Duration::ZERO;
+        let mut until = window.from;
+        for one in active {
+            let from = one.from.max(until);
+            manned += Window::new(from, one.to.max(from)).length();
+            until = until.max(one.to);
+        }
+        manned
+    }
+
+    /// The parts of a window that lie between an event of an instance that begins something and the
+    /// next that ends it. One that was never seen to start is taken to have begun before.
+    fn between(
+        &self,
+        instance: &str,
+        window: Window,
+        begins: &[&str],
+        ends: &[&str],
+    ) -> Vec<Window> {
         let own = self.history.processes.iter();
         let mut own = own.filter(|event| *event.instance == *instance).peekable();
         let mut since = match own.peek() {
@@ -253,9 +291,9 @@ impl<'a> View<'a> {
         };
         let mut running = Vec::new();
         for event in own {
-            match (&*event.event, since) {
-                ("started", None) => since = Some(event.at),
-                ("exited" | "stopped", Some(from)) => {
+            match since {
+                None if begins.contains(&&*event.event) => since = Some(event.at),
+                Some(from) if ends.contains(&&*event.event) => {
                     running.push(Window::new(from, event.at));
                     since = None;
                 }

@@ -4,10 +4,10 @@
 //! grow without end: beyond its limit it keeps what frames the run (phases, faults, processes) and
 //! drops the rest, counted.
 
-use super::{HistoryError, Observation, Recorder, line};
+use super::{HistoryError, Observation, Recorder, line, packed};
 use crate::units::Micros;
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     thread,
@@ -47,7 +47,7 @@ impl Writer<File> {
     /// The longest time an observation stays out of the file.
     pub const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
-    /// Creates (or empties) the file.
+    /// Creates (or empties) the file. What an earlier run packed beside it is removed.
     ///
     /// # Errors
     /// If it cannot be created.
@@ -56,6 +56,8 @@ impl Writer<File> {
             path: path.to_owned(),
             source,
         })?;
+        // Where it cannot be removed this one is taken all the same, since both are there.
+        let _ = fs::remove_file(packed(path));
         Ok(Self::over(file, path, Self::BYTES_MAX))
     }
 }
@@ -213,6 +215,7 @@ fn frames_the_run(observation: &Observation) -> bool {
             | Observation::Process(_)
             | Observation::Dropped { .. }
             | Observation::Waited(_)
+            | Observation::Stalled(_)
             | Observation::Watched { .. }
             | Observation::Ended(_)
     )

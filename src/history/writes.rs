@@ -112,6 +112,8 @@ pub struct WriteWindow {
     pub fault: Option<usize>,
     /// How many met each fate, in the order of [`WriteFate::ALL`].
     pub counts: [u64; 6],
+    /// When each was first asked for, and what became of it.
+    pub moments: Vec<(Micros, WriteFate)>,
     /// The first few of each fate but the first.
     pub examples: Vec<WriteExample>,
 }
@@ -119,6 +121,7 @@ pub struct WriteWindow {
 impl WriteWindow {
     fn add(&mut self, example: WriteExample) {
         self.counts[example.fate as usize] += 1;
+        self.moments.push((example.at, example.fate));
         let known = self.examples.iter();
         let same = known.filter(|one| one.fate == example.fate).count();
         if example.fate != WriteFate::Kept && same < EXAMPLES_MAX {

@@ -288,6 +288,22 @@ impl<'a> Fields<'a> {
         self.parsed(key, problems, Share::from_str)
     }
 
+    /// A share that something must reach: above nothing, which everything reaches.
+    pub fn share_to_reach(&self, key: &'static str, problems: &mut Problems) -> Option<Share> {
+        let share = self.share(key, problems)?;
+        if share.fraction() <= 0.0 {
+            let message = format!("`{key}` asks for nothing: everything reaches {share}");
+            self.problem(
+                problems,
+                key,
+                message,
+                "\"99%\", or any above 0%".to_owned(),
+            );
+            return None;
+        }
+        Some(share)
+    }
+
     /// A size, `"64KiB"`.
     pub fn bytes(&self, key: &'static str, problems: &mut Problems) -> Option<Bytes> {
         self.parsed(key, problems, Bytes::from_str)

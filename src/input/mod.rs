@@ -23,5 +23,5 @@ pub use key::{Key, Shape};
 pub use problem::{Problem, Problems, Severity, Source, Span};
 pub use redacted::redacted;
 pub use render::render;
-pub(crate) use secret::{HIDDEN, is_named_after_a_secret, without_secrets};
+pub(crate) use secret::{HIDDEN, is_named_after_a_secret, line_without_secrets, without_secrets};
 pub use suggest::{did_you_mean, hint_among};

@@ -184,6 +184,45 @@ pub(crate) fn without_secrets(said: &str) -> String {
     Hide::Short.within(said)
 }
 
+/// A line that some program printed, without what it calls after a secret: `password=***`,
+/// `Authorization: ***`. What stands behind a colon may be of several words, so that nothing of the line is
+/// left behind it.
+pub(crate) fn line_without_secrets(line: &str) -> String {
+    let line = without_secrets(line);
+    let mut out = String::with_capacity(line.len());
+    let mut rest = &*line;
+    while let Some(place) = rest.find(['=', ':']) {
+        let (name, after) = rest.split_at(place);
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.[]".contains(c);
+        // Neither a path (`std::`) nor what members of JSON and URLs were looked at for already.
+        let is_colon = after.starts_with(':');
+        let value = &after[1..];
+        let is_value = !is_colon || value.starts_with([' ', '\t']) || value.starts_with('"');
+        let name = name.trim_end();
+        let whole = &name[name.trim_end_matches(fits).len()..];
+        out.push_str(&rest[..=place]);
+        rest = value;
+        if !is_value || !is_named_after_a_secret(whole) {
+            continue;
+        }
+        let inner = value.trim_start();
+        out.push_str(&value[..value.len() - inner.len()]);
+        let end = match inner.chars().next() {
+            _ if is_colon => inner.len(),
+            Some('"' | '\'') => end_of_quoted(inner, 0),
+            _ => inner
+                .find(|c: char| c.is_whitespace() || ",;&)]}\"'".contains(c))
+                .unwrap_or(inner.len()),
+        };
+        if end > 0 {
+            out.push_str(HIDDEN);
+        }
+        rest = &inner[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
 /// Where the placeholder ends that a text begins with; 0 where it begins with none.
 fn placeholder_end(text: &str) -> usize {
     let Some(inner) = text.strip_prefix('{') else {
@@ -216,6 +255,33 @@ mod tests {
             assert_eq!(Hide::Short.all(said), shown, "{said}");
             assert_eq!(Hide::Short.all(shown), shown, "{said}");
             assert_eq!(Hide::InPlace.all(said).len(), said.len(), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_a_program_prints_gives_out_no_secret() {
+        for (said, shown) in [
+            ("", ""),
+            ("listening on 127.0.0.1:8080", "listening on 127.0.0.1:8080"),
+            (
+                "level=info password=hunter2 port=1",
+                "level=info password=*** port=1",
+            ),
+            ("DB_PASSWORD='a b' x", "DB_PASSWORD=*** x"),
+            ("Authorization: Bearer hunter2", "Authorization: ***"),
+            ("  cookie: a=hunter2; b=hunter2", "  cookie: ***"),
+            (
+                "connect a://u:hunter2@h/?token=hunter2 no",
+                "connect a://u:***@h/?token=*** no",
+            ),
+            (r#"{"token":"hunter2","a":1}"#, r#"{"token":"***","a":1}"#),
+            (r#"{"token":"hunt"#, r#"{"token":"***"#),
+            ("Settings(secret=hunter2, a=1)", "Settings(secret=***, a=1)"),
+            ("at auth::token::check: no", "at auth::token::check: no"),
+            ("secret =", "secret ="),
+            ("secret = hunter2", "secret = ***"),
+        ] {
+            assert_eq!(line_without_secrets(said), shown, "{said}");
         }
     }
 

@@ -15,7 +15,7 @@ use std::{error::Error, io};
 
 /// The most bytes of an answer that are read at all. What is longer counts as answered there, and
 /// its connection is closed.
-const DRAIN_BYTES_MAX: u64 = 64 << 20;
+pub const DRAIN_BYTES_MAX: u64 = 64 << 20;
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -127,6 +127,14 @@ async fn read(response: Response<Incoming>, sender: Sender) -> Result<Answered, 
 
 /// Why no connection came about.
 fn of_dialling(error: &io::Error) -> Trouble {
+    match ran_out(error) {
+        true => Trouble::Ours,
+        false => Trouble::theirs(of_io(error)),
+    }
+}
+
+/// Whether it was we who had no socket, file or port left to connect with: nothing was sent.
+pub fn ran_out(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let own = [
         Errno::MFILE,
@@ -135,10 +143,7 @@ fn of_dialling(error: &io::Error) -> Trouble {
         Errno::NOBUFS,
     ];
     let raw = error.raw_os_error();
-    if own.iter().any(|errno| raw == Some(errno.raw_os_error())) {
-        return Trouble::Ours;
-    }
-    Trouble::theirs(of_io(error))
+    own.iter().any(|errno| raw == Some(errno.raw_os_error()))
 }
 
 fn of_io(error: &io::Error) -> String {

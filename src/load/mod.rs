@@ -20,4 +20,5 @@ mod tests;
 
 pub use base::Base;
 pub use driver::{Driver, GRACE, drive, late_max};
+pub use exchange::{DRAIN_BYTES_MAX, ran_out};
 pub use schedule::{Planned, Schedule};

@@ -60,6 +60,14 @@ impl Ending {
         }
     }
 
+    /// We ourselves could not ask what would have told. What was taken in before stays known.
+    fn unasked() -> Self {
+        Self {
+            cut: true,
+            ..Self::indeterminate("we had no socket left to read it back with")
+        }
+    }
+
     /// The run ended before the answer was due.
     fn cut() -> Self {
         Self {
@@ -216,7 +224,7 @@ impl Attempted<'_> {
                     format!("status {}", answer.status)
                 }
                 Ok(Err(Trouble::Theirs { why, .. })) => why,
-                Ok(Err(Trouble::Ours)) => "no socket left to ask with".to_owned(),
+                Ok(Err(Trouble::Ours)) => return Ending::unasked(),
                 Err(_) => "no answer".to_owned(),
             };
             let next = asked + follow.every;

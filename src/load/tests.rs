@@ -620,6 +620,27 @@ async fn what_cannot_be_read_in_time_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_we_had_no_socket_to_read_back_with_has_not_failed() {
+    let close = [("connection", "close")];
+    let store = server(move |_| async move { reply(201, &close, r#"{"id":"m/1","version":3}"#) });
+    let dialled = AtomicU64::new(0);
+    let dial: Dial = Arc::new(move || match dialled.fetch_add(1, Ordering::Relaxed) {
+        0 => store(),
+        _ => {
+            let none = rustix::io::Errno::MFILE.raw_os_error();
+            async move { Err(io::Error::from_raw_os_error(none)) }.boxed()
+        }
+    });
+    let op = one(dial, reads_back).await;
+    assert_eq!(
+        (op.outcome, op.cut),
+        (Outcome::Indeterminate, true),
+        "{op:?}"
+    );
+    assert!(op.accepted.is_some(), "it was taken in: {op:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_not_taken_in_is_not_read_back() {
     let op = one(server_that_answers(500, &[], ""), reads_back).await;
     assert_eq!(op.why.as_deref(), Some("status 500"));
@@ -747,7 +768,7 @@ async fn rules_see_the_beginning_of_a_long_body_and_the_rest_is_read_too() {
             status: StatusSet(vec![200..=200]),
             ..Rule::default()
         },
-        degraded: None,
+        ..Outcomes::default()
     };
     load.capture = [("a".to_owned(), Capture::Json("/a".to_owned()))].into();
     let history = Run::start(dial, &load).until(SECOND).await;

@@ -497,7 +497,7 @@ fn in_short(claims: &[Claim]) -> Vec<String> {
         }
         let of = claim.operation.as_ref();
         let of = of.map_or_else(String::new, |name| format!("{name}: "));
-        said.push(format!("{of}{} {}", claim.heading(), claim.finding));
+        said.push(format!("{of}{}", claim.said()));
     }
     said
 }

@@ -34,6 +34,9 @@ fn seen(material: &Material<'_>, group: &Group<'_>) -> Option<Claim> {
     if let Some(claim) = group.too_few(Aspect::Attempts, counts.len(), "calls were given up") {
         return Some(claim);
     }
+    if let Some(claim) = group.doubtful(Aspect::Attempts, counts.len()) {
+        return Some(claim);
+    }
     if let Some(why) = material.outlasted(group) {
         return Some(group.unknown(Aspect::Attempts, why, samples));
     }

@@ -4,6 +4,8 @@
 //! and its connection take besides. Pauses behind an answer that named a time to wait are left out:
 //! they show the server's will. So are those behind an answer whose end came a while after its first
 //! byte: nobody knows whether the rest of it was so long in coming, or its end was noted late.
+//! Between requests of their own there are no pauses: where more than a few may be that, there is
+//! no law.
 
 use super::{
     ClaimDef,
@@ -35,6 +37,9 @@ fn law(group: &Group<'_>) -> Option<Claim> {
         _ => format!("pauses, with {unseen} more of which nobody saw when they began,"),
     };
     if let Some(claim) = group.too_few(Aspect::BackOff, samples, &what) {
+        return Some(claim);
+    }
+    if let Some(claim) = group.doubtful(Aspect::BackOff, samples) {
         return Some(claim);
     }
     let finding = match fit(&pauses) {

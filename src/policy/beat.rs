@@ -100,7 +100,7 @@ pub fn waves(moments: &[Micros], densest: usize, stretch: Duration) -> Option<Wa
 
 /// The probability of at least `least` successes in `tries`, each of which succeeds with this
 /// probability, which is neither 0 nor 1.
-fn at_least(least: usize, tries: usize, probability: f64) -> f64 {
+pub fn at_least(least: usize, tries: usize, probability: f64) -> f64 {
     let (win, lose) = (probability.ln(), (1.0 - probability).ln());
     // The logarithm of the binomial coefficient, from one number to the next.
     let mut ways = 0.0;

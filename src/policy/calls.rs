@@ -67,15 +67,17 @@ impl<'a> Hit<'a> {
         )
     }
 
-    /// The same where its attempts are one call beyond doubt; else the longest attempt alone.
-    pub fn certain_spell(&self) -> Spell {
+    /// The same, and when it began, where its attempts are one call beyond doubt; else the longest
+    /// attempt alone.
+    pub fn certain_spell(&self) -> (Micros, Spell) {
         let longest = self.attempts.iter().max_by_key(|one| one.duration());
         match longest {
             Some(one) if !self.call.by_sdk_id => {
                 let unfinished = one.end == AttemptEnd::Unfinished;
-                cut(one.began, one.ended, self.horizon, unfinished)
+                let spell = cut(one.began, one.ended, self.horizon, unfinished);
+                (one.began, spell)
             }
-            _ => self.spell(),
+            _ => (self.call.began, self.spell()),
         }
     }
 

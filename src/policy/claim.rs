@@ -32,6 +32,9 @@ pub struct Claim {
     pub basis: Basis,
 }
 
+/// What marks a guess wherever there is no column for it.
+pub(super) const GUESS: &str = " (grouped by time)";
+
 /// What a claim is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -411,6 +414,19 @@ impl Claim {
             Some(detail) => format!("{} ({detail})", self.aspect.heading()),
             None => self.aspect.heading().to_owned(),
         }
+    }
+
+    /// What is said, in words, and that it is a guess where attempts were put together by time:
+    /// `4 (grouped by time)`.
+    pub fn shown(&self) -> String {
+        let is_guess = self.basis == Basis::Grouped && self.is_known();
+        let note = if is_guess { GUESS } else { "" };
+        format!("{}{note}", self.finding)
+    }
+
+    /// What it is about and what is said: `attempts a call 3`.
+    pub fn said(&self) -> String {
+        format!("{} {}", self.heading(), self.shown())
     }
 
     /// What it is of, in words: `PutObject of s3 (no answer)`.

@@ -4,7 +4,7 @@ use crate::{
     history::{Connection, Window},
     units::Micros,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
 /// Whether any was closed in a window.
 pub fn any_closed(connections: &[&Connection], window: Window) -> bool {
@@ -113,18 +113,43 @@ pub fn back(connections: &[&Connection], wanted: usize, window: Window, hold: Du
     unseen.map_or(Back::Never, Back::Unseen)
 }
 
-/// The median number open, looked at each second of the windows.
+/// So many were open for at least half of the time of the windows.
 pub fn usual(connections: &[&Connection], windows: &[Window]) -> usize {
-    let mut counts: Vec<u64> = windows
-        .iter()
-        .flat_map(|window| window.seconds())
-        .map(|second| open_at(connections, second.to) as u64)
-        .collect();
-    let middle = counts.len() / 2;
-    if counts.is_empty() {
-        return 0;
+    open_for(connections, windows, 0.5)
+}
+
+/// Fewer than so many were open for less than a quarter of the time of the windows: less than [`usual`]
+/// where connections come and go. Who has so many again may have as many as ever.
+pub fn seldom_fewer(connections: &[&Connection], windows: &[Window]) -> usize {
+    open_for(connections, windows, 0.75)
+}
+
+/// The most that were open, or more, for this share of the time of the windows.
+fn open_for(connections: &[&Connection], windows: &[Window], share: f64) -> usize {
+    let mut changes: BTreeMap<Micros, i64> = BTreeMap::new();
+    for one in connections {
+        *changes.entry(one.opened).or_default() += 1;
+        *changes.entry(one.closed).or_default() -= 1;
     }
-    usize::try_from(*counts.select_nth_unstable(middle).1).unwrap_or(0)
+    let mut times: BTreeMap<i64, Duration> = BTreeMap::new();
+    for window in windows {
+        let mut at = window.from;
+        let mut open = open_at(connections, at) as i64;
+        let within = changes.range((Bound::Excluded(window.from), Bound::Excluded(window.to)));
+        for (moment, change) in within {
+            *times.entry(open).or_default() += moment.since(at);
+            at = *moment;
+            open += change;
+        }
+        *times.entry(open).or_default() += window.to.since(at);
+    }
+    let whole: Duration = times.values().sum();
+    let mut time = Duration::ZERO;
+    let most = times.iter().rev().find(|(_, part)| {
+        time += **part;
+        time >= whole.mul_f64(share)
+    });
+    most.map_or(0, |(open, _)| usize::try_from(*open).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -165,6 +190,32 @@ mod tests {
         assert_eq!(since(&stay, 13_000), at(12_000));
         let unseen = Back::Unseen(Micros::from_millis(12_000));
         assert_eq!(since(&stay, 12_900), unseen);
+    }
+
+    #[test]
+    fn what_is_usual_is_so_for_half_of_the_time_whenever_one_looks() {
+        // Three that stay; two more for so many milliseconds of each second, at its end.
+        let counted = |extra: u64| {
+            let stay = (0..3).map(|nth| (100 + nth, 40_000));
+            let more = (0..10)
+                .flat_map(|second| [(second * 1_000 + 1_010 - extra, second * 1_000 + 1_010); 2]);
+            let story = stay
+                .chain(more)
+                .fold(Story::new(), |story, (opened, closed)| {
+                    story.connection("s3", opened, closed)
+                });
+            let history = story.history();
+            let own: Vec<&Connection> = history.connections.iter().collect();
+            let windows = [(0, 4_000), (5_000, 10_000)];
+            let windows = windows
+                .map(|(from, to)| Window::new(Micros::from_millis(from), Micros::from_millis(to)));
+            (usual(&own, &windows), seldom_fewer(&own, &windows))
+        };
+        assert_eq!(counted(0), (3, 3));
+        assert_eq!(counted(450), (3, 3));
+        assert_eq!(counted(550), (5, 3));
+        assert_eq!(counted(850), (5, 5));
+        assert_eq!((usual(&[], &[]), seldom_fewer(&[], &[])), (0, 0));
     }
 
     proptest! {

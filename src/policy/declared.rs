@@ -12,6 +12,7 @@
 use super::{
     Aspect, BackOff, Basis, Calls, Claim, Finding, Jitter, Law,
     beat::{BUSY_FACTOR, is_storm},
+    claim::GUESS,
     samples::SAMPLES_MIN,
 };
 use crate::{
@@ -248,6 +249,8 @@ pub struct Seen {
     pub standing: Standing,
     /// Whether it is of too few samples for anything.
     pub is_few: bool,
+    /// Whether it rests on attempts that were put together by time.
+    pub is_guess: bool,
     /// Whether it is too much of something by more than a busy machine brings about.
     pub on_any_machine: bool,
 }
@@ -464,7 +467,7 @@ impl Rule {
     fn seen(&self, view: &View<'_>, claim: &Claim) -> Seen {
         let told = self.to(&claim.finding);
         let is_guess = claim.basis == Basis::Grouped;
-        let mut what = format!("{}: {} {}", claim.subject(), claim.heading(), claim.finding);
+        let mut what = format!("{}: {}", claim.subject(), claim.said());
         let mut standing = told;
         if is_guess && told == Standing::Contradicts {
             what.push_str(", unless these are requests of their own: the client sends no id");
@@ -480,6 +483,7 @@ impl Rule {
             what,
             standing,
             is_few: claim.samples < SAMPLES_MIN,
+            is_guess,
             on_any_machine: standing == Standing::Contradicts && self.is_surpassed(view, claim),
         }
     }
@@ -767,11 +771,18 @@ impl Answer {
         self.seen.iter().any(|one| one.on_any_machine)
     }
 
+    /// What is written, marked where what agrees with it is a guess: `attempts = 3 (grouped by time)`.
+    pub fn known(&self) -> String {
+        let is_guess = self.seen.iter().any(|one| one.is_guess);
+        let note = if is_guess { GUESS } else { "" };
+        format!("{}{note}", self.written)
+    }
+
     /// In one sentence: `attempts = 3, but GetObject of s3 (error): attempts a call 5`.
     pub fn sentence(&self) -> String {
         let seen = self.seen.first().map(|one| &*one.what);
         match (self.standing, seen) {
-            (Standing::Agrees, _) => format!("{} agrees with what was seen", self.written),
+            (Standing::Agrees, _) => format!("{} agrees with what was seen", self.known()),
             (Standing::Open, None) => format!("{} is open: nothing was seen of it", self.written),
             (Standing::Open, Some(why)) => format!("{} is open: {why}", self.written),
             (Standing::Contradicts, why) => {

@@ -22,7 +22,7 @@ use super::{
     claim::BackOff,
     law::{Jitter, Law},
 };
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 /// A pause before the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -124,6 +124,15 @@ const BASE_STEPS: &[f64] = &[
     1.175, 1.2, 1.225, 1.25, 1.3,
 ];
 
+/// The steps by which a base is moved to where it is most likely, as parts of it.
+const BASE_MOVES: [f64; 5] = [0.02, 0.01, 0.005, 0.002, 0.001];
+
+/// As far as all of these lead, at the most, as a factor.
+const REACH: f64 = 1.05;
+
+/// Beyond this the logistic function is 1, and less than the last digit of 1 on the other side.
+const DEEP: f64 = 40.0;
+
 /// A law with less weight is ruled out.
 const WEIGHT_MIN: f64 = 0.05;
 
@@ -133,8 +142,19 @@ const LIKELY: f64 = 3.0;
 /// How many combinations are looked at closely.
 const FINALISTS_MAX: usize = 60;
 
+/// The first pause that may be at a cap.
+const CAP_FROM: usize = 2;
+
 /// A cap of fewer bases is none: pauses that hardly grow.
 const CAP_MIN: f64 = 1.5;
+
+/// How much less than the pause before it a cap may be, and how much more than the first one at it would
+/// be without.
+const CAP_LESS: f64 = 0.99;
+const CAP_MORE: f64 = 1.05;
+
+/// How much longer than what draws are cut at the longest must be.
+const CUT_MORE: f64 = 1.2;
 
 /// How far, at the most, the share of the pauses that are no longer than a time may be from the one
 /// that a law predicts: so many times one over the root of their number (A. Kolmogorov, 1933; one
@@ -329,16 +349,47 @@ struct Sample {
     least: f64,
     /// The longest, which strays are not expected to exceed.
     span: f64,
+    /// For each number from which there may be a cap, in order: the pauses before it, and the others.
+    parts: Vec<(Vec<Pause>, Vec<Pause>)>,
+    /// The caps that were found: they are the same for every law.
+    caps: RefCell<BTreeMap<CapOf, Option<(f64, f64)>>>,
 }
+
+/// What a cap depends on: the first number, the jitter with its parameter, overhead, noise, and how
+/// finely it was looked for; all fractions by their bits.
+type CapOf = (usize, (Jitter, u64), u64, u64, bool);
+
+/// The bases that count, the least and the greatest.
+type Within = (f64, f64);
+
+/// All of them.
+const ANY: Within = (0.0, f64::INFINITY);
+
+/// How far sums of rounded numbers may be off, and more: nothing is passed over for less.
+const ROUNDING: f64 = 1e-6;
 
 impl Sample {
     fn new(pauses: Vec<Pause>, last: usize) -> Self {
         let times = || pauses.iter().map(|one| one.seconds);
+        let part = |from| pauses.iter().partition(|one| one.nth < from);
         Self {
             least: times().fold(f64::INFINITY, f64::min),
             span: times().fold(0.0, f64::max).max(0.001) * 1.5,
             last,
+            parts: (CAP_FROM..last).map(part).collect(),
+            caps: RefCell::default(),
             pauses,
+        }
+    }
+
+    /// The pauses before a cap, and those at it.
+    fn parts(&self, cap: Cap) -> (&[Pause], &[Pause]) {
+        match cap {
+            Cap::None | Cap::Drawn => (&self.pauses, &[]),
+            Cap::From(from) => {
+                let (below, at_cap) = &self.parts[from - CAP_FROM];
+                (below, at_cap)
+            }
         }
     }
 
@@ -351,7 +402,7 @@ impl Sample {
             let mut caps = vec![Cap::None];
             if law != Law::Fixed {
                 // At least two pauses at the cap show it.
-                caps.extend((2..self.last).map(Cap::From));
+                caps.extend((CAP_FROM..self.last).map(Cap::From));
             }
             if law != Law::Fixed && self.last > 2 {
                 caps.push(Cap::Drawn);
@@ -469,13 +520,19 @@ impl Sample {
         let mut some = self.pauses.clone();
         thin(&mut some, COARSE_MAX);
         let some = Self::new(some, self.last);
-        let mut fits: Vec<Fit> = self
-            .models()
-            .into_iter()
-            .filter_map(|model| some.best(&model, &overheads, &NOISES[1..], false))
-            .collect();
-        fits.sort_by(|one, other| one.score.total_cmp(&other.score));
-        fits.truncate(FINALISTS_MAX);
+        let mut fits: Vec<Fit> = Vec::new();
+        for model in self.models() {
+            // What is worse than all that may be looked at closely need not be known.
+            let last = fits.get(FINALISTS_MAX - 1);
+            let most = last.map_or(f64::INFINITY, |fit| fit.score);
+            let Some(fit) = some.best_below(&model, &overheads, most) else {
+                continue;
+            };
+            // Behind those that are as good, as they came.
+            let place = fits.partition_point(|one| one.score.total_cmp(&fit.score).is_le());
+            fits.insert(place, fit);
+            fits.truncate(FINALISTS_MAX);
+        }
         let overheads: Vec<f64> = OVERHEADS
             .iter()
             .copied()
@@ -539,6 +596,23 @@ impl Sample {
         best
     }
 
+    /// A combination at about its best, over overheads and all noises but the least; `None` also where that
+    /// is worse than this score.
+    fn best_below(&self, model: &Model, overheads: &[f64], most: f64) -> Option<Fit> {
+        let mut best: Option<Fit> = None;
+        for overhead in overheads {
+            for noise in &NOISES[1..] {
+                let most = best.as_ref().map_or(most, |known| known.score);
+                let found = self.at_below(model, (*overhead, *noise), false, most);
+                best = match (best, found) {
+                    (Some(known), Some(found)) if found.score < known.score => Some(found),
+                    (known, found) => known.or(found),
+                };
+            }
+        }
+        best
+    }
+
     /// A combination at its best, over overheads and noises.
     fn best(&self, model: &Model, overheads: &[f64], noises: &[f64], fine: bool) -> Option<Fit> {
         let mut best: Option<Fit> = None;
@@ -557,44 +631,54 @@ impl Sample {
 
     /// A combination at its most likely base.
     fn at(&self, model: &Model, overhead: f64, noise: f64, fine: bool) -> Option<Fit> {
-        let from = model.cap.from();
+        self.at_below(model, (overhead, noise), fine, f64::INFINITY)
+    }
+
+    /// The same; `None` also where it is worse than this score, but for what is looked for finely.
+    fn at_below(
+        &self,
+        model: &Model,
+        (overhead, noise): (f64, f64),
+        fine: bool,
+        most: f64,
+    ) -> Option<Fit> {
         let place = Place {
-            model,
             overhead,
             noise,
-            span: self.span,
             cut: (model.cap == Cap::Drawn).then(|| self.longest() - overhead),
+            ..Place::new(model, self.span)
         };
-        let (below, at_cap): (Vec<Pause>, Vec<Pause>) =
-            self.pauses.iter().partition(|one| one.nth < from);
-        let (base, mut likelihood) = place.most_likely(&below, fine)?;
+        let (below, at_cap) = self.parts(model.cap);
+        let at_cap = match model.cap {
+            Cap::From(_) => Some(self.cap_of(&place, at_cap, fine)?),
+            Cap::None | Cap::Drawn => None,
+        };
+        let fixed = model.parameters() * (self.pauses.len() as f64).ln()
+            + if model.is_unusual { UNUSUAL } else { 0.0 };
+        let others = at_cap.map_or(0.0, |found| found.1) - overhead / OVERHEAD_MEAN;
+        let enough = (fixed - most) / 2.0 - others - ROUNDING;
+        let cap = at_cap.map(|found| found.0);
+        let (base, mut likelihood) =
+            place.most_likely(below, fine, self.possible(&place, cap), enough)?;
         let cap = match model.cap {
             Cap::None => None,
             Cap::Drawn => {
                 let cut = place.cut?;
                 // Cut it is only where draws would be longer, and not all of them.
                 let most = base * model.growth(self.last);
-                if most < cut * 1.2 || cut < base * CAP_MIN {
+                if most < cut * CUT_MORE || cut < base * CAP_MIN {
                     return None;
                 }
                 Some(cut)
             }
             Cap::From(from) => {
-                let flat = Model {
-                    law: Law::Fixed,
-                    ..model.clone()
-                };
-                let place = Place {
-                    model: &flat,
-                    ..place
-                };
-                let (cap, more) = place.most_likely(&at_cap, fine)?;
+                let (cap, more) = at_cap?;
                 likelihood += more;
                 let (before, after) = (model.growth(from - 1), model.growth(from));
                 if cap < base * CAP_MIN {
                     return None;
                 }
-                if cap < base * before * 0.99 || cap > base * after * 1.05 {
+                if cap < base * before * CAP_LESS || cap > base * after * CAP_MORE {
                     return None;
                 }
                 Some(cap)
@@ -611,6 +695,37 @@ impl Sample {
             overhead,
             noise,
         })
+    }
+
+    /// The most likely cap of these pauses, and how likely it is.
+    fn cap_of(&self, place: &Place<'_>, at_cap: &[Pause], fine: bool) -> Option<(f64, f64)> {
+        let model = place.model;
+        let bits = (place.overhead.to_bits(), place.noise.to_bits());
+        let of = (model.cap.from(), model.jitter.bits(), bits.0, bits.1, fine);
+        if let Some(known) = self.caps.borrow().get(&of) {
+            return *known;
+        }
+        let flat = Model {
+            law: Law::Fixed,
+            ..model.clone()
+        };
+        let place = Place::new(&flat, self.span).with(place.overhead, place.noise);
+        let found = place.most_likely(at_cap, fine, ANY, f64::NEG_INFINITY);
+        self.caps.borrow_mut().insert(of, found);
+        found
+    }
+
+    /// The bases with which a combination may have its cap.
+    fn possible(&self, place: &Place<'_>, cap: Option<f64>) -> Within {
+        let growth = |nth| place.growth(nth);
+        match (place.model.cap, cap, place.cut) {
+            (Cap::From(from), Some(cap), _) => {
+                let most = cap / CAP_MIN.max(growth(from - 1) * CAP_LESS);
+                (cap / (growth(from) * CAP_MORE), most)
+            }
+            (Cap::Drawn, _, Some(cut)) => (cut * CUT_MORE / growth(self.last), cut / CAP_MIN),
+            _ => ANY,
+        }
     }
 
     /// The pause that most of the last ones are, if they are cut.
@@ -730,30 +845,17 @@ impl Sample {
     /// The least and the greatest base that are about as likely as the best of a fit, whatever the
     /// overhead and the noise.
     fn bases(&self, fit: &Fit) -> (f64, f64) {
-        let from = fit.model.cap.from();
         let place = Place::of(fit, self.span);
-        let below: Vec<Pause> = self
-            .pauses
-            .iter()
-            .copied()
-            .filter(|one| one.nth < from)
-            .collect();
+        let (below, _) = self.parts(fit.model.cap);
         let believed = |place: &Place<'_>, base: f64| {
-            place.likelihood(&below, base) - place.overhead / OVERHEAD_MEAN
+            place.likelihood(below, base) - place.overhead / OVERHEAD_MEAN
         };
         let enough = believed(&place, fit.base) - LIKELY;
         let overheads = OVERHEADS.iter().filter(|own| **own <= self.least);
         let overheads: Vec<f64> = overheads.copied().chain([fit.overhead]).collect();
         let is_likely = |base: f64| {
             overheads.iter().any(|overhead| {
-                let likely = |noise: &f64| {
-                    let other = Place {
-                        overhead: *overhead,
-                        noise: *noise,
-                        ..place
-                    };
-                    believed(&other, base) >= enough
-                };
+                let likely = |noise: &f64| believed(&place.with(*overhead, *noise), base) >= enough;
                 NOISES.iter().any(likely)
             })
         };
@@ -862,6 +964,16 @@ impl Spread {
         }
     }
 
+    /// What tells it from every other.
+    const fn bits(self) -> (Jitter, u64) {
+        let parameter = match self {
+            Self::Part(part) => part.to_bits(),
+            Self::Added(most) => most.to_bits(),
+            _ => 0,
+        };
+        (self.name(), parameter)
+    }
+
     /// The mean of what is drawn: a part of the pause, and what is added to it.
     const fn mean(self) -> (f64, f64) {
         match self {
@@ -883,21 +995,53 @@ struct Place<'a> {
     span: f64,
     /// At what time a longer draw is cut.
     cut: Option<f64>,
+    /// The model's growth by the pause's number.
+    growths: [f64; NUMBERS_MAX + 1],
 }
 
 impl<'a> Place<'a> {
-    fn of(fit: &'a Fit, span: f64) -> Self {
+    /// Without overhead, noise and cut.
+    fn new(model: &'a Model, span: f64) -> Self {
         Self {
-            model: &fit.model,
-            overhead: fit.overhead,
-            noise: fit.noise,
+            model,
+            overhead: 0.0,
+            noise: 0.0,
             span,
-            cut: fit.cap.filter(|_| fit.model.cap == Cap::Drawn),
+            cut: None,
+            growths: std::array::from_fn(|nth| model.growth(nth)),
         }
     }
 
-    /// The most likely base and how likely it is.
-    fn most_likely(&self, pauses: &[Pause], fine: bool) -> Option<(f64, f64)> {
+    fn of(fit: &'a Fit, span: f64) -> Self {
+        Self {
+            cut: fit.cap.filter(|_| fit.model.cap == Cap::Drawn),
+            ..Self::new(&fit.model, span).with(fit.overhead, fit.noise)
+        }
+    }
+
+    /// The n-th pause before jitter, as a multiple of the base.
+    fn growth(&self, nth: usize) -> f64 {
+        self.growths[nth]
+    }
+
+    /// The same with another overhead and another noise.
+    fn with(self, overhead: f64, noise: f64) -> Self {
+        Self {
+            overhead,
+            noise,
+            ..self
+        }
+    }
+
+    /// The most likely base and how likely it is; `None` also where that cannot be one of those within,
+    /// or, of what is not looked for finely, is not more likely than `enough`.
+    fn most_likely(
+        &self,
+        pauses: &[Pause],
+        fine: bool,
+        within: Within,
+        enough: f64,
+    ) -> Option<(f64, f64)> {
         let whole: Vec<Pause>;
         let telling = match self.cut {
             None => pauses,
@@ -917,24 +1061,76 @@ impl<'a> Place<'a> {
         };
         let near = around.iter().map(|factor| middle * factor);
         let above = [0.98, 1.0, 1.03].iter().map(|factor| highest * factor);
-        let mut best = (0.0, f64::NEG_INFINITY);
-        for base in near.chain(above) {
-            let likelihood = self.likelihood(pauses, base);
-            if likelihood > best.1 {
-                best = (base, likelihood);
+        let reach = if fine { REACH } else { 1.0 } + ROUNDING;
+        let is_within = |base: f64| base * reach >= within.0 && base <= within.1 * reach;
+        if !near.clone().chain(above.clone()).any(is_within) {
+            return None;
+        }
+        let bounds = self.bounds(pauses);
+        // From a base that is less likely than this the steps may lead to one that is more.
+        let enough = if fine { f64::NEG_INFINITY } else { enough };
+        let mut best = (0.0, enough);
+        let look = |best: &mut (f64, f64), base: f64| {
+            if let Some(likelihood) = self.likelihood_above(pauses, base, &bounds, best.1) {
+                *best = (base, likelihood);
             }
+        };
+        for base in near.chain(above) {
+            look(&mut best, base);
         }
         if fine {
-            for step in [0.02, 0.01, 0.005, 0.002, 0.001] {
+            for step in BASE_MOVES {
                 for base in [best.0 * (1.0 - step), best.0 * (1.0 + step)] {
-                    let likelihood = self.likelihood(pauses, base);
-                    if likelihood > best.1 {
-                        best = (base, likelihood);
-                    }
+                    look(&mut best, base);
                 }
             }
         }
-        best.1.is_finite().then_some(best)
+        (best.0 > 0.0 && best.1.is_finite()).then_some(best)
+    }
+
+    /// For each pause how likely it and all after it can be at the most, whatever the base: nowhere lie
+    /// pauses denser than the noise does at its middle.
+    fn bounds(&self, pauses: &[Pause]) -> Vec<f64> {
+        let stray = STRAY / self.span;
+        let mut bounds = vec![ROUNDING; pauses.len() + 1];
+        for (index, pause) in pauses.iter().enumerate().rev() {
+            let peak = 1.0 / (4.0 * self.noise_of(pause));
+            let most = ((1.0 - STRAY) * peak + stray).ln() + ROUNDING;
+            bounds[index] = bounds[index + 1] + most;
+        }
+        bounds
+    }
+
+    /// The logarithm of the likelihood of pauses with a base, where it is greater than `least`; what is
+    /// not is given up where that is certain.
+    fn likelihood_above(
+        &self,
+        pauses: &[Pause],
+        base: f64,
+        bounds: &[f64],
+        least: f64,
+    ) -> Option<f64> {
+        let stray = STRAY / self.span;
+        let nothing = stray.ln();
+        // Of each number the last one and its logarithm: deep within a range they are all alike.
+        let mut last = [(f64::NAN, 0.0); NUMBERS_MAX + 1];
+        let mut sum = 0.0;
+        for (pause, after) in pauses.iter().zip(&bounds[1..]) {
+            let whole = (1.0 - STRAY) * self.density(pause, base) + stray;
+            let known = &mut last[pause.nth];
+            if whole == stray {
+                sum += nothing;
+            } else {
+                if whole != known.0 {
+                    *known = (whole, whole.ln());
+                }
+                sum += known.1;
+            }
+            if sum + after < least {
+                return None;
+            }
+        }
+        (sum > least).then_some(sum)
     }
 
     /// Two bases to begin with: by the median of the pauses, and by the longest.
@@ -946,7 +1142,7 @@ impl<'a> Place<'a> {
             return (least / 1.07, least);
         }
         let (part, added) = self.model.jitter.mean();
-        let growth = |pause: &Pause| self.model.growth(pause.nth);
+        let growth = |pause: &Pause| self.growth(pause.nth);
         let scaled = net.zip(pauses).map(|(own, pause)| (own, growth(pause)));
         let scaled: Vec<(f64, f64)> = scaled.collect();
         let own = scaled.iter();
@@ -968,7 +1164,7 @@ impl<'a> Place<'a> {
 
     /// The range that a pause is drawn from.
     fn range(&self, pause: &Pause, base: f64) -> (f64, f64) {
-        let whole = base * self.model.growth(pause.nth);
+        let whole = base * self.growth(pause.nth);
         match self.model.jitter {
             Spread::None => (whole, whole),
             Spread::Full => (0.0, whole),
@@ -1000,12 +1196,17 @@ impl<'a> Place<'a> {
         (share(time - slack), share(time + slack))
     }
 
+    /// How much a pause varies: a timer's as its time.
+    fn noise_of(&self, pause: &Pause) -> f64 {
+        self.noise + TIMER_PART * pause.seconds
+    }
+
     /// How dense pauses lie at this one.
     fn density(&self, pause: &Pause, base: f64) -> f64 {
         let time = pause.seconds - self.overhead;
         let (low, high) = self.range(pause, base);
         // Of the pause that was seen: a noise that grew with the base would favour small ones.
-        let noise = self.noise + TIMER_PART * pause.seconds;
+        let noise = self.noise_of(pause);
         let peak = |at: f64| {
             let tail = (-((time - at) / noise).abs()).exp();
             tail / (noise * (1.0 + tail) * (1.0 + tail))
@@ -1013,8 +1214,13 @@ impl<'a> Place<'a> {
         if high - low < 1e-6 {
             return peak(low);
         }
-        let between =
-            |from: f64, to: f64| logistic((time - from) / noise) - logistic((time - to) / noise);
+        let between = |from: f64, to: f64| {
+            let (since, until) = ((time - from) / noise, (time - to) / noise);
+            if since >= DEEP && until <= -DEEP {
+                return 1.0;
+            }
+            logistic(since) - logistic(until)
+        };
         match self.cut {
             Some(cut) if cut <= low => peak(cut),
             Some(cut) if cut < high => {

@@ -116,6 +116,9 @@ fn whole_call(material: &Material<'_>, group: &Group<'_>) -> Option<Claim> {
     if let Some(claim) = group.too_few(Aspect::WholeCall, times.len(), "calls were given up") {
         return Some(claim);
     }
+    if let Some(claim) = group.doubtful(Aspect::WholeCall, times.len()) {
+        return Some(claim);
+    }
     if let Some(why) = material.outlasted(group) {
         return Some(group.unknown(Aspect::WholeCall, why, times.len() as u64));
     }

@@ -6,6 +6,7 @@
 //! different troubles are left out rather than mixed.
 
 use super::{
+    apart::apart,
     budget,
     calls::Hit,
     change,
@@ -78,6 +79,8 @@ pub struct Group<'a> {
     pub calls: Vec<Failing<'a>>,
     /// Where the client stopped trying again, as with a retry budget that is spent.
     pub spent: Option<budget::Spent>,
+    /// Why nothing can be said of how they were tried again, if so: see [`apart`].
+    pub doubt: Option<Arc<str>>,
 }
 
 /// What the calls of a group have in common.
@@ -230,9 +233,19 @@ impl<'a> Material<'a> {
         };
         for ((operation, cause), mut calls) in troubled {
             leave_open(&mut calls, end);
-            let spent = budget::spent(&calls);
+            let doubt = apart(view, calls.iter().map(|call| &call.hit));
+            let spent = match doubt {
+                None => budget::spent(&calls),
+                Some(_) => None,
+            };
             let name = name(&dependency.name, operation, cause, &calls);
-            material.add(Group { name, calls, spent }, 0);
+            let group = Group {
+                name,
+                calls,
+                spent,
+                doubt: doubt.map(Into::into),
+            };
+            material.add(group, 0);
         }
         Some(material)
     }
@@ -342,7 +355,12 @@ impl<'a> Material<'a> {
             return;
         };
         self.shifts.push(shift);
-        let Group { name, calls, spent } = group;
+        let Group {
+            name,
+            calls,
+            spent,
+            doubt,
+        } = group;
         let (before, after) = calls.split_at(index);
         for part in [before, after] {
             let name = self::name(
@@ -351,8 +369,13 @@ impl<'a> Material<'a> {
                 name.cause,
                 part,
             );
-            let calls = part.to_vec();
-            self.add(Group { name, calls, spent }, cuts + 1);
+            let group = Group {
+                name,
+                calls: part.to_vec(),
+                spent,
+                doubt: doubt.clone(),
+            };
+            self.add(group, cuts + 1);
         }
     }
 }
@@ -375,6 +398,13 @@ impl<'a> Group<'a> {
         self.claim(aspect, Finding::Unknown { why: why.into() }, samples)
     }
 
+    /// That nothing can be said of how often its calls are tried and after what pauses, where that is
+    /// so.
+    pub fn doubtful(&self, aspect: Aspect, samples: usize) -> Option<Claim> {
+        let why = self.doubt.as_deref()?;
+        Some(self.unknown(aspect, why, samples as u64))
+    }
+
     /// That these are too few, if they are.
     pub fn too_few(&self, aspect: Aspect, samples: usize, what: &str) -> Option<Claim> {
         let samples = samples as u64;
@@ -387,11 +417,12 @@ impl<'a> Group<'a> {
     /// The clearest change within its calls: the first call after it, and what changed.
     fn shift(&self) -> Option<(usize, Shift)> {
         let spent = self.spent.map_or(Micros(u64::MAX), |spent| spent.at);
+        let is_told = self.doubt.is_none();
         let count = |call: &Failing<'_>| {
-            let counts = call.gave_up && call.hit.call.began < spent;
+            let counts = is_told && call.gave_up && call.hit.call.began < spent;
             counts.then(|| call.count() as f64)
         };
-        let pause = |call: &Failing<'_>| call.pauses().next().flatten();
+        let pause = |call: &Failing<'_>| call.pauses().next().flatten().filter(|_| is_told);
         // Laws may differ that begin alike. Of the calls that came late only those with short pauses had
         // given up when the trouble was over: they are no other clients.
         let given_up = || self.calls.iter().filter(|call| call.gave_up);
@@ -403,7 +434,8 @@ impl<'a> Group<'a> {
         };
         let all_pauses = |call: &Failing<'_>| {
             let began = call.hit.call.began;
-            let counts = call.count() > 2 && call.gave_up && began < spent && whole(began);
+            let counts =
+                is_told && call.count() > 2 && call.gave_up && began < spent && whole(began);
             counts.then(|| call.pauses().sum::<Option<f64>>()).flatten()
         };
         let patience = |call: &Failing<'_>| {

@@ -8,6 +8,7 @@
 //!
 //! A new claim is one file and two adjacent lines here: its `mod` and its entry in [`CLAIMS`].
 
+mod apart;
 mod attempts;
 mod back_off;
 pub mod beat;
@@ -36,6 +37,7 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
+pub use apart::apart;
 pub use claim::{Aspect, BackOff, Basis, Cause, Claim, Finding};
 pub use declared::{Answer, Declared, KEYS as POLICY_KEYS, Seen, Standing};
 pub use law::{Jitter, Law};

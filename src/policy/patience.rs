@@ -73,7 +73,7 @@ impl Calls {
     fn add(&mut self, call: &Failing<'_>) {
         self.began = self.began.min(call.hit.call.began);
         self.whole.push(call.hit.spell());
-        self.certain.push(call.hit.certain_spell());
+        self.certain.push(call.hit.certain_spell().1);
         if call.gave_up {
             self.given_up.push(call.hit.spell());
         }
@@ -91,6 +91,7 @@ impl Calls {
             ),
             standing,
             is_few: self.count() < SAMPLES_MIN,
+            is_guess: false,
             on_any_machine: false,
         }
     }

@@ -11,7 +11,7 @@ use super::{
     ClaimDef,
     beat::{peak, waves},
     claim::{Aspect, Claim, Finding},
-    connections::{Back, any_closed, back, fewest_open, usual},
+    connections::{Back, any_closed, back, fewest_open, seldom_fewer, usual},
     interval::median,
     material::Material,
     samples::SAMPLES_MIN,
@@ -48,11 +48,12 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
         .collect();
     let mut claims: Vec<Claim> = stale(material, &own, outage).into_iter().collect();
     let wanted = usual(&own, &view.steady());
+    let at_times = seldom_fewer(&own, &view.steady());
     let whole = Window::new(outage.armed, outage.after.to);
     if wanted > 0 && any_closed(&own, whole) {
         claims.extend(coming_back(material, &own, outage.after, wanted));
-        if fewest_open(&own, whole) < wanted {
-            claims.push(restored(material, &own, outage.after, wanted));
+        if fewest_open(&own, whole) < at_times.max(1) {
+            claims.push(restored(material, &own, outage.after, (wanted, at_times)));
         }
     }
     claims
@@ -149,7 +150,14 @@ fn coming_back(
 }
 
 /// When as many connections were open as before, and stayed so, counted from when the outage was over.
-fn restored(material: &Material<'_>, own: &[&Connection], after: Window, wanted: usize) -> Claim {
+/// Where they come and go this is uncertain by as much as it takes from the number that there was for most
+/// of the time, `at_times`, to the one that there was for half of it.
+fn restored(
+    material: &Material<'_>,
+    own: &[&Connection],
+    after: Window,
+    (wanted, at_times): (usize, usize),
+) -> Claim {
     let lifted = after.from;
     let mut changes: Vec<(Micros, i64)> = Vec::with_capacity(own.len() * 2);
     for one in own.iter().filter(|one| one.closed > lifted) {
@@ -164,16 +172,21 @@ fn restored(material: &Material<'_>, own: &[&Connection], after: Window, wanted:
         most = most.max(usize::try_from(open).unwrap_or(0));
     }
     let window = (lifted, after.to);
-    let at_last = back(own, wanted, after, material.view.scenario.hold);
+    let returned = |wanted| back(own, wanted, after, material.view.scenario.hold);
+    let (at_last, at_first) = (returned(wanted), returned(at_times));
     let finding = match at_last {
         _ if (wanted as u64) < SAMPLES_MIN => Finding::Unknown {
             why: format!("{wanted} connections were open before, of at least {SAMPLES_MIN}"),
         },
         Back::Since(at) => {
             let took = Micros::from(at.since(lifted)).0;
+            let low_us = match at_first {
+                Back::Since(first) => Micros::from(first.min(at).since(lifted)).0,
+                Back::Unseen(_) | Back::Never => took,
+            };
             Finding::Time {
                 value_us: took,
-                low_us: took,
+                low_us,
                 high_us: took,
                 confidence: 1.0,
             }
@@ -183,6 +196,13 @@ fn restored(material: &Material<'_>, own: &[&Connection], after: Window, wanted:
                 "{wanted} were open again just before the end, whether to stay was not seen"
             ),
         },
+        Back::Never if at_times < wanted && matches!(at_first, Back::Since(_)) => {
+            Finding::Unknown {
+                why: format!(
+                    "they come and go: {at_times} were open again as most of the time before, {wanted} never for long"
+                ),
+            }
+        }
         // None, or for moments only.
         Back::Never if most == 0 || most >= wanted => match last_asked(material, own, after) {
             Some(at) => Finding::AtLeast {

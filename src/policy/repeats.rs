@@ -3,6 +3,8 @@
 
 use super::{
     ClaimDef,
+    apart::apart,
+    calls::Hit,
     claim::{Aspect, Basis, Claim, Finding},
     material::Material,
     samples::SAMPLES_MIN,
@@ -21,7 +23,9 @@ pub(super) const DEF: ClaimDef = ClaimDef {
 };
 
 /// How often something could have been repeated, and was.
-struct Count {
+struct Count<'a> {
+    /// The calls of which it was a part.
+    calls: Vec<&'a LogicalCall>,
     part: u64,
     whole: u64,
     /// How many that were not were followed by a call for the same thing under another id.
@@ -30,13 +34,13 @@ struct Count {
     by_id: bool,
 }
 
-fn infer(material: &Material<'_>) -> Vec<Claim> {
+fn infer<'a>(material: &Material<'a>) -> Vec<Claim> {
     let protocol = material.dependency.protocol;
     let history = material.view.history;
     let name = &material.dependency.name;
     let attempts = history.attempts_of(name);
-    let mut twice: BTreeMap<Arc<str>, Count> = BTreeMap::new();
-    let mut refused: BTreeMap<Arc<str>, Count> = BTreeMap::new();
+    let mut twice: BTreeMap<Arc<str>, Count<'a>> = BTreeMap::new();
+    let mut refused: BTreeMap<Arc<str>, Count<'a>> = BTreeMap::new();
     let calls = history.calls_of(name).iter();
     for call in calls.filter(|call| material.view.contains(call.began)) {
         for (place, index) in call.attempts.iter().enumerate() {
@@ -52,7 +56,7 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
             }
         }
     }
-    let claims = |counts: BTreeMap<Arc<str>, Count>, aspect: Aspect| {
+    let claims = |counts: BTreeMap<Arc<str>, Count<'a>>, aspect: Aspect| {
         let counts = counts.into_iter();
         counts.map(move |(operation, count)| Claim {
             operation: Some(operation),
@@ -64,7 +68,7 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
             ..material.claim(
                 aspect,
                 count.window,
-                finding(&count, aspect, protocol),
+                doubt(material, &count).unwrap_or_else(|| finding(&count, aspect, protocol)),
                 count.whole,
             )
         })
@@ -105,15 +109,16 @@ fn is_refused(attempt: &Attempt) -> bool {
     attempt.settled() && attempt.status.is_some_and(is_final)
 }
 
-fn count<'a>(
-    counts: &'a mut BTreeMap<Arc<str>, Count>,
+fn count<'a, 'b>(
+    counts: &'b mut BTreeMap<Arc<str>, Count<'a>>,
     attempt: &Attempt,
-    call: &LogicalCall,
+    call: &'a LogicalCall,
     again: bool,
-) -> &'a mut Count {
+) -> &'b mut Count<'a> {
     let own = counts
         .entry(Arc::clone(&attempt.operation))
         .or_insert(Count {
+            calls: Vec::new(),
             part: 0,
             whole: 0,
             alike: 0,
@@ -121,13 +126,35 @@ fn count<'a>(
             by_id: true,
         });
     own.whole += 1;
+    if own
+        .calls
+        .last()
+        .is_none_or(|last| !std::ptr::eq(*last, call))
+    {
+        own.calls.push(call);
+    }
     own.part += u64::from(again);
     own.window.1 = own.window.1.max(attempt.ended);
     own.by_id &= call.by_sdk_id;
     own
 }
 
-fn finding(count: &Count, aspect: Aspect, protocol: Protocol) -> Finding {
+/// That what looks like repetitions may be requests of their own, if so.
+fn doubt(material: &Material<'_>, count: &Count<'_>) -> Option<Finding> {
+    if count.by_id || count.part == 0 {
+        return None;
+    }
+    let history = material.view.history;
+    let attempts = history.attempts_of(&material.dependency.name);
+    let calls = count.calls.iter().map(|call| {
+        let own = call.attempts.iter().map(|index| &attempts[*index as usize]);
+        Hit::of(history, call, own.collect())
+    });
+    let calls: Vec<Hit<'_>> = calls.collect();
+    apart(material.view, &calls).map(|why| Finding::Unknown { why })
+}
+
+fn finding(count: &Count<'_>, aspect: Aspect, protocol: Protocol) -> Finding {
     let unknown = |why: String| Finding::Unknown { why };
     // The id of a call of plain HTTP may be an `Idempotency-Key`, with which a repetition is safe.
     let is_repeated = aspect == Aspect::RetriesNonIdempotent && count.part > 0;

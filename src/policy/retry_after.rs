@@ -77,6 +77,9 @@ fn honoured(material: &Material<'_>, group: &Group<'_>, header: &str) -> Option<
     ) {
         return Some(named(claim));
     }
+    if let Some(claim) = group.doubtful(aspect, asked.len()) {
+        return Some(named(claim));
+    }
     let kept = asked.iter().filter(|one| one.waited >= KEPT * one.wanted);
     let part = kept.count() as u64;
     let wanted = asked.iter().map(|one| one.wanted).fold(0.0, f64::max);
@@ -129,7 +132,7 @@ fn own_pause(material: &Material<'_>, group: &Group<'_>) -> Option<f64> {
     let same = material
         .groups
         .iter()
-        .filter(|other| other.name.operation == group.name.operation);
+        .filter(|other| other.name.operation == group.name.operation && other.doubt.is_none());
     let mut own = Vec::new();
     for call in same.flat_map(|group| &group.calls) {
         let pauses = call.hit.attempts.iter().zip(call.pauses());

@@ -5,7 +5,7 @@
 use super::{Aspect, BackOff, Cause, Claim, Finding, Jitter, Law, infer};
 use crate::{
     history::{
-        Attempt, Observation, View,
+        Attempt, Observation, Outcome, View,
         sample::{self, RECOVERY, Story, attempt},
     },
     units::Micros,
@@ -340,6 +340,70 @@ fn time_outs_are_measured_to_a_twentieth() {
         };
         let off = value_us as f64 / 1e6 / (2.0 * timeout + 0.1);
         assert!((0.95..1.05).contains(&off), "{timeout}: {value_us}");
+    }
+}
+
+/// A client that asks for one thing ten times a second, each a call of its own that it tries but once.
+fn asks_once(at_random: bool, timeout: Option<f64>, usually: bool) -> Vec<Claim> {
+    let mut world = World::new(6);
+    let mut at = 0.013;
+    while at < 29.0 {
+        let fails = at >= 10.0;
+        let took = match timeout {
+            Some(timeout) if fails => timeout,
+            _ => 0.002,
+        };
+        let one = attempt("s3", 0, 0).operation("GET").key("/prices");
+        let one = match timeout {
+            _ if !fails => one,
+            Some(_) => one.hit().gave_up(),
+            None => one.hit().status(500),
+        };
+        let mut one = one.done();
+        one.began = moment(at + world.overhead() / 4.0);
+        one.ended = moment(at + took + world.overhead());
+        if fails || usually {
+            world.story.observations.push(Observation::Attempt(one));
+        }
+        at += if at_random {
+            -0.1 * (1.0 - world.uniform()).ln()
+        } else {
+            0.1
+        };
+    }
+    if !usually {
+        // Its calls come with a load's operations, and that is all that is known of them.
+        world.story = world.story.clone().load("ask", 0..60, 10, Outcome::Ok, 20);
+    }
+    world.claims()
+}
+
+#[test]
+fn nothing_is_invented_of_a_client_that_never_tries_again() {
+    let told = [
+        Aspect::Attempts,
+        Aspect::BackOff,
+        Aspect::WholeCall,
+        Aspect::RetryBudget,
+        Aspect::Change,
+    ];
+    for timeout in [Some(1.0), Some(0.04), None] {
+        for (at_random, usually) in [(false, true), (true, true), (false, false)] {
+            let claims = asks_once(at_random, timeout, usually);
+            let known = claims.iter().filter(|claim| {
+                let is_change = matches!(claim.finding, Finding::Does { does: false, .. });
+                told.contains(&claim.aspect) && claim.is_known() && !is_change
+            });
+            let known: Vec<&Claim> = known.collect();
+            let case = (timeout, at_random, usually);
+            assert_eq!(known, Vec::<&Claim>::new(), "{case:?}");
+            let law = found(&claims, Aspect::BackOff);
+            assert!(matches!(law, Finding::Unknown { .. }), "{case:?}: {law:?}");
+            if timeout == Some(1.0) {
+                let waits = found(&claims, Aspect::FirstByteTimeout);
+                assert!(matches!(waits, Finding::Time { .. }), "{case:?}: {waits:?}");
+            }
+        }
     }
 }
 

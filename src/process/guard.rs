@@ -10,11 +10,11 @@
 //! *and* left both its group and its parents; and everything, if the guard is itself killed with -9 at
 //! the same moment as the harness. Off Linux only the groups are known.
 
-use super::table::{COOKIE, Group, Process, carries, process, processes, with_descendants};
+use super::table::{COOKIE, Group, Process, carries, processes, with_descendants};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Pid, Signal, kill_process, setsid},
+    process::{Signal, setsid},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -144,8 +144,8 @@ impl Told {
             for group in self.groups.values() {
                 let _ = group.signal(Signal::KILL);
             }
-            for (pid, start) in left {
-                kill_if_same(pid, start);
+            for process in left {
+                process.signal(Signal::KILL);
             }
             std::thread::sleep(SWEEP_EVERY);
         }
@@ -153,7 +153,7 @@ impl Told {
 
     /// Everything that is ours and runs: members of our groups, carriers of the cookie, strays,
     /// and the descendants of all these.
-    fn left(&self) -> Vec<(i32, u64)> {
+    fn left(&self) -> Vec<Process> {
         let table = processes();
         let me = i32::try_from(std::process::id()).unwrap_or(0);
         let groups: BTreeSet<i32> = self
@@ -170,18 +170,7 @@ impl Told {
         };
         let mut ours = with_descendants(&table, is_seed);
         ours.retain(|process| process.is_running() && process.pid > 1 && process.pid != me);
-        ours.into_iter()
-            .map(|process| (process.pid, process.start))
-            .collect()
-    }
-}
-
-/// Kills a process unless its number was given to another since the table was read.
-fn kill_if_same(pid: i32, start: u64) {
-    if process(pid).is_some_and(|now| now.start == start)
-        && let Some(pid) = Pid::from_raw(pid)
-    {
-        let _ = kill_process(pid, Signal::KILL);
+        ours
     }
 }
 

@@ -5,8 +5,8 @@ use super::{
     guard::Guard,
     output::{LOG_BYTES_MAX, Output},
     program,
-    readiness::Look,
-    table::{COOKIE, Group, resident_bytes},
+    readiness::{Look, accepts},
+    table::{COOKIE, Group, Process, resident_bytes},
 };
 use crate::{
     history::{Observation, ProcessEvent, Recorder},
@@ -42,8 +42,19 @@ const LINES_SHOWN: usize = 20;
 /// the pipe open for ever.
 const LAST_OUTPUT_WITHIN: Duration = Duration::from_millis(250);
 
-/// The time in which a killed instance must be gone. Only one that is stuck in the kernel is not.
+/// The time in which a killed instance must be gone, and a paused one stand still. Only one that is
+/// stuck in the kernel, or out of our reach, is not.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The time between two looks at the table of processes.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The time between two connections to an address that is to be free.
+const CONNECT_EVERY: Duration = Duration::from_millis(50);
+
+/// Looks in a row that must find nobody: a process may be between fork and exec, where it does not
+/// carry the cookie yet.
+const QUIET_LOOKS: u32 = 2;
 
 /// Starts instances, each in a process group of its own, and takes all of them down on every way
 /// out: [`Keeper::stop_all`] in order, dropping it at once, and its guard process where the
@@ -60,13 +71,16 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// The resident memory of an instance's group in bytes, memory that its processes share
-    /// counted for each; `None` if it is not running or the system does not tell. Reads the
+    /// The resident memory of an instance's group and of its members' descendants in bytes, memory
+    /// that they share counted for each; `None` if it is not running or the system does not tell. Reads the
     /// process table, which takes a few milliseconds.
     pub fn memory(&self, name: &str) -> Option<u64> {
         let (_, running) = self.shared.alive(name).ok()?;
+        let strays = running.group.strays();
+        let strays = strays.into_iter().map(|stray| stray.pid);
         let members = running.group.members().into_iter();
         members
+            .chain(strays)
             .filter_map(resident_bytes)
             .reduce(|sum, bytes| sum + bytes)
     }
@@ -80,6 +94,8 @@ struct Shared {
     guard: Mutex<Option<Guard>>,
     slots: Mutex<BTreeMap<String, Arc<Slot>>>,
     closed: AtomicBool,
+    /// How many slots were ever made.
+    made: AtomicU64,
 }
 
 /// The place of an instance, over all its starts.
@@ -87,6 +103,8 @@ struct Shared {
 struct Slot {
     spec: InstanceSpec,
     name: Arc<str>,
+    /// By which its processes are known among those of the run.
+    cookie: String,
     look: Look,
     stop_signal: Signal,
     output: Arc<Output>,
@@ -99,6 +117,8 @@ struct Running {
     group: Group,
     intent: Mutex<Intent>,
     life: watch::Sender<Life>,
+    /// Whether it was ready once.
+    was_ready: AtomicBool,
 }
 
 /// What we have asked of an instance.
@@ -170,6 +190,7 @@ impl Keeper {
                 guard: Mutex::new(guard),
                 slots: Mutex::new(BTreeMap::new()),
                 closed: AtomicBool::new(false),
+                made: AtomicU64::new(0),
             }),
         })
     }
@@ -187,26 +208,36 @@ impl Keeper {
         self.shared.register(&mut slots, spec).map(drop)
     }
 
-    /// Starts an instance and waits until it is ready. One that is not ready in time is killed.
+    /// Starts an instance and waits until it is ready. One that is not ready in time is killed, and
+    /// one at whose address somebody listens already is not started: he would be taken for it.
     /// Several may be started at once.
     pub async fn start(&self, spec: InstanceSpec) -> Result<(), StartError> {
+        // What cannot be looked at is refused when it is registered.
+        if let Ok(look) = Look::new(&spec.ready) {
+            self.shared
+                .untaken(&spec.name, &look, Instant::now())
+                .await?;
+        }
         let (slot, running) = self.shared.register_and_spawn(spec)?;
         self.shared.await_ready(&slot, &running).await
     }
 
     /// Starts a registered instance that is not running, once an earlier kill of ours has taken
-    /// effect, and returns without waiting for readiness; `ready` is recorded when it is, and
-    /// `not-ready` when it is not in time (the instance is then killed).
+    /// effect and its address is free, and returns without waiting for readiness; `ready` is recorded
+    /// when it is, and `not-ready` when it is not in time (the instance is then killed). Where it
+    /// cannot be started at all, `not-started` is.
     pub async fn restart(&self, name: &str) -> Result<(), StartError> {
         let slot = self
             .shared
             .slot(name)
             .ok_or_else(|| StartError::Unknown(name.to_owned()))?;
-        let before = slot.process.lock().clone();
-        if let Some(before) = before.filter(|before| *before.intent.lock() != Intent::Run) {
-            let _ = timeout(GONE_WITHIN, before.ended()).await;
-        }
-        let running = self.shared.spawn(&slot)?;
+        let running = match self.shared.spawn_again(&slot).await {
+            Ok(running) => running,
+            Err(error) => {
+                self.shared.record_not_started(&slot, &error);
+                return Err(error);
+            }
+        };
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             // The failure is in the history: `not-ready`, or `exited`.
@@ -215,26 +246,54 @@ impl Keeper {
         Ok(())
     }
 
-    /// SIGKILL to the whole group of an instance.
-    pub fn kill(&self, name: &str) -> Result<(), SignalError> {
+    /// Whether an instance runs that was not ready yet and whose time to be is not over.
+    pub fn is_any_starting(&self) -> bool {
+        let slots = self.shared.slots.lock();
+        slots.values().any(|slot| {
+            let running = slot.process.lock();
+            let mut running = running.iter();
+            running.any(|one| one.is_alive() && !one.was_ready.load(Ordering::SeqCst))
+        })
+    }
+
+    /// SIGKILL to the whole group of an instance and to whoever left it: its children in groups and
+    /// sessions of their own, and what it started that has lost its parents. Returns once all of
+    /// them are gone and nobody accepts connections at its address any more.
+    ///
+    /// # Errors
+    /// It does not run; or 5 s later somebody of it still does, or somebody still serves at its
+    /// address: then it was not killed, whatever the history says of the signal.
+    pub async fn kill(&self, name: &str) -> Result<(), SignalError> {
         let (slot, running) = self.shared.alive(name)?;
         let killed = Some(Intent::Kill);
-        self.shared
-            .signal(&slot, &running, Signal::KILL, "killed", killed)
+        let known = self
+            .shared
+            .signal(&slot, &running, Signal::KILL, "killed", killed)?;
+        let until = Instant::now() + GONE_WITHIN;
+        self.shared.gone(&slot, &running, known, until).await?;
+        self.shared.unserved(&slot, until).await
     }
 
-    /// SIGSTOP to the whole group of an instance.
-    pub fn pause(&self, name: &str) -> Result<(), SignalError> {
+    /// SIGSTOP to the whole group of an instance and to whoever left it, see [`Keeper::kill`].
+    /// Returns once all of them stand still.
+    ///
+    /// # Errors
+    /// It does not run; or 5 s later somebody of it still goes on.
+    pub async fn pause(&self, name: &str) -> Result<(), SignalError> {
         let (slot, running) = self.shared.alive(name)?;
-        self.shared
-            .signal(&slot, &running, Signal::STOP, "paused", None)
+        let known = self
+            .shared
+            .signal(&slot, &running, Signal::STOP, "paused", None)?;
+        let until = Instant::now() + GONE_WITHIN;
+        self.shared.stopped(&slot, &running, known, until).await
     }
 
-    /// SIGCONT to the whole group of an instance.
+    /// SIGCONT to the whole group of an instance and to whoever left it, see [`Keeper::kill`].
     pub fn resume(&self, name: &str) -> Result<(), SignalError> {
         let (slot, running) = self.shared.alive(name)?;
         self.shared
             .signal(&slot, &running, Signal::CONT, "resumed", None)
+            .map(drop)
     }
 
     /// Whether an instance was started and has not exited. A paused one is alive.
@@ -344,7 +403,9 @@ impl Shared {
         {
             return Err(StartError::AlreadyRunning(spec.name));
         }
-        let slot = Arc::new(Slot::new(spec, &self.logs)?);
+        let nth = self.made.fetch_add(1, Ordering::Relaxed);
+        let cookie = format!("{}.{nth}", self.cookie);
+        let slot = Arc::new(Slot::new(spec, &self.logs, cookie)?);
         slots.insert(slot.spec.name.clone(), Arc::clone(&slot));
         Ok(slot)
     }
@@ -372,12 +433,38 @@ impl Shared {
             group,
             intent: Mutex::new(Intent::Run),
             life: watch::Sender::new(Life::Runs),
+            was_ready: AtomicBool::new(false),
         });
         *place = Some(Arc::clone(&running));
         self.record(slot, self.recorder.now(), "started", true, None);
         let pumps = slot.pumps(&mut child);
         tokio::spawn(Arc::clone(self).attend(Arc::clone(slot), Arc::clone(&running), child, pumps));
         Ok(running)
+    }
+
+    /// Starts the process once the one before it is gone and its address is free.
+    async fn spawn_again(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<Arc<Running>, StartError> {
+        let before = slot.process.lock().clone();
+        if let Some(before) = before.filter(|before| *before.intent.lock() != Intent::Run) {
+            let _ = timeout(GONE_WITHIN, before.ended()).await;
+        }
+        let until = Instant::now() + GONE_WITHIN;
+        self.untaken(&slot.spec.name, &slot.look, until).await?;
+        self.spawn(slot)
+    }
+
+    /// That an instance does not run which should. Whether a guard is there is our business and not
+    /// its own.
+    fn record_not_started(&self, slot: &Slot, error: &StartError) {
+        let ours = match error {
+            StartError::AlreadyRunning(_) | StartError::Unknown(_) | StartError::Closed(_) => {
+                return;
+            }
+            StartError::Guard { .. } => true,
+            _ => false,
+        };
+        let detail = Some(error.to_string());
+        self.record(slot, self.recorder.now(), "not-started", ours, detail);
     }
 
     fn tell_guard(&self, tell: impl FnOnce(&mut Guard) -> io::Result<()>) -> io::Result<()> {
@@ -411,7 +498,7 @@ impl Shared {
         running.life.send_replace(Life::Ended);
         if intent != Intent::Stop {
             // Workers that outlive their leader would hold ports and carry on as if all was well.
-            let _ = running.group.signal(Signal::KILL);
+            let _ = slot.signal_everybody(running.group, Signal::KILL);
         }
         let _ = timeout(LAST_OUTPUT_WITHIN, join_all(pumps)).await;
         let event = if intent == Intent::Stop {
@@ -440,12 +527,16 @@ impl Shared {
         let at = self.recorder.now();
         let Err(last) = looked else {
             self.record(slot, at, "ready", true, None);
+            running.was_ready.store(true, Ordering::SeqCst);
             return Ok(());
         };
         let output = slot.output.last(LINES_SHOWN);
         self.record(slot, at, "not-ready", false, Some(last.clone()));
-        let _ = self.signal(slot, running, Signal::KILL, "killed", Some(Intent::Kill));
-        let _ = timeout(GONE_WITHIN, running.ended()).await;
+        let killed = self.signal(slot, running, Signal::KILL, "killed", Some(Intent::Kill));
+        let until = Instant::now() + GONE_WITHIN;
+        let _ = self
+            .gone(slot, running, killed.unwrap_or_default(), until)
+            .await;
         Err(StartError::NotReady {
             name: slot.spec.name.clone(),
             within: slot.spec.ready_within,
@@ -454,7 +545,8 @@ impl Shared {
         })
     }
 
-    /// Signals a group and records it, after noting what is meant by it.
+    /// Signals everybody of an instance and records it, after noting what is meant by it; returns
+    /// who they were. Who is to stop is asked by the group alone: whoever left it is led by them.
     fn signal(
         &self,
         slot: &Slot,
@@ -462,20 +554,118 @@ impl Shared {
         signal: Signal,
         event: &str,
         meant: Option<Intent>,
-    ) -> Result<(), SignalError> {
+    ) -> Result<Vec<Process>, SignalError> {
         // Held until the event is recorded: the exit that it causes asks for it first.
         let mut intent = running.intent.lock();
         *intent = meant.unwrap_or(*intent);
         let at = self.recorder.now();
-        running
-            .group
-            .signal(signal)
-            .map_err(|error| SignalError::Refused {
-                name: slot.spec.name.clone(),
-                error: error.into(),
-            })?;
+        let signalled = match meant {
+            Some(Intent::Stop) => running.group.signal(signal).map(|()| Vec::new()),
+            _ => slot.signal_everybody(running.group, signal),
+        };
+        let everybody = signalled.map_err(|error| SignalError::Refused {
+            name: slot.spec.name.clone(),
+            error: error.into(),
+        })?;
         self.record(slot, at, event, true, None);
+        Ok(everybody)
+    }
+
+    /// Kills until nobody of an instance is left, its end recorded.
+    async fn gone(
+        &self,
+        slot: &Slot,
+        running: &Running,
+        mut known: Vec<Process>,
+        until: Instant,
+    ) -> Result<(), SignalError> {
+        let mut quiet = 0;
+        while quiet < QUIET_LOOKS {
+            let mut left = running.group.everybody(&slot.cookie, &known);
+            quiet = if left.is_empty() { quiet + 1 } else { 0 };
+            if Instant::now() >= until && !left.is_empty() {
+                return Err(slot.unmoved("still run", &left));
+            }
+            for process in &left {
+                process.signal(Signal::KILL);
+            }
+            left.retain(|one| !known.iter().any(|other| other.is_same(one)));
+            known.extend(left);
+            sleep(LOOK_EVERY).await;
+        }
+        let _ = timeout(GONE_WITHIN, running.ended()).await;
         Ok(())
+    }
+
+    /// Waits until everybody of an instance stands still.
+    async fn stopped(
+        &self,
+        slot: &Slot,
+        running: &Running,
+        known: Vec<Process>,
+        until: Instant,
+    ) -> Result<(), SignalError> {
+        loop {
+            let mut moving = running.group.everybody(&slot.cookie, &known);
+            moving.retain(|process| !process.is_stopped());
+            if moving.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                return Err(slot.unmoved("still go on", &moving));
+            }
+            for process in &moving {
+                process.signal(Signal::STOP);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until nobody accepts connections at the address of an instance that does not run; the
+    /// error is the address. Where another one that runs has the same address, nothing is to be
+    /// seen there.
+    async fn free(&self, look: &Look, until: Instant) -> Result<(), String> {
+        let Some(address) = look.address() else {
+            return Ok(());
+        };
+        let mut accepted = false;
+        while !self.is_served_by_ours(address) {
+            // Whoever accepted and has no room left has not gone.
+            accepted = accepts(address).await.unwrap_or(accepted);
+            if !accepted {
+                break;
+            }
+            if Instant::now() >= until {
+                return Err(address.to_owned());
+            }
+            sleep(CONNECT_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// That nobody serves any more where an instance was killed.
+    async fn unserved(&self, slot: &Slot, until: Instant) -> Result<(), SignalError> {
+        let free = self.free(&slot.look, until).await;
+        free.map_err(|address| SignalError::StillServed {
+            name: slot.spec.name.clone(),
+            address,
+        })
+    }
+
+    /// That nobody serves yet where an instance is to be started.
+    async fn untaken(&self, name: &str, look: &Look, until: Instant) -> Result<(), StartError> {
+        let free = self.free(look, until).await;
+        free.map_err(|address| StartError::Taken {
+            name: name.to_owned(),
+            address,
+        })
+    }
+
+    /// Whether an instance that runs has this address.
+    fn is_served_by_ours(&self, address: &str) -> bool {
+        let slots = self.slots.lock();
+        let mut slots = slots.values();
+        slots.any(|slot| slot.look.address() == Some(address) && slot.is_running())
     }
 
     /// Stops one instance: its signal, then KILL.
@@ -487,8 +677,8 @@ impl Shared {
             self.tell_strays(running.group);
             let meant = Some(Intent::Stop);
             let _ = self.signal(slot, &running, slot.stop_signal, "stopping", meant);
-            // A paused group takes the signal only once it goes on.
-            let _ = running.group.signal(Signal::CONT);
+            // Who is paused takes the signal only once he goes on.
+            let _ = slot.signal_everybody(running.group, Signal::CONT);
             let until = Instant::now() + slot.spec.stop_within;
             emptied(running.group, until).await;
         }
@@ -511,12 +701,12 @@ impl Shared {
 /// Waits until nobody in a group runs any more.
 async fn emptied(group: Group, until: Instant) {
     while !group.members().is_empty() && Instant::now() < until {
-        sleep(Duration::from_millis(10)).await;
+        sleep(LOOK_EVERY).await;
     }
 }
 
 impl Slot {
-    fn new(spec: InstanceSpec, logs: &Path) -> Result<Self, StartError> {
+    fn new(spec: InstanceSpec, logs: &Path, cookie: String) -> Result<Self, StartError> {
         let wrong = |what: String| StartError::Spec {
             name: spec.name.clone(),
             what,
@@ -529,6 +719,7 @@ impl Slot {
             .map_err(|error| wrong(format!("cannot write its log {}: {error}", log.display())))?;
         Ok(Self {
             name: spec.name.as_str().into(),
+            cookie,
             look,
             stop_signal,
             output,
@@ -540,6 +731,27 @@ impl Slot {
     fn is_running(&self) -> bool {
         let running = self.process.lock();
         running.as_ref().is_some_and(|running| running.is_alive())
+    }
+
+    /// Signals the group, and whoever belongs to the instance and left the group, each once;
+    /// returns who they were. Who left is looked for first, while their parents show whose they
+    /// are.
+    fn signal_everybody(&self, group: Group, signal: Signal) -> rustix::io::Result<Vec<Process>> {
+        let everybody = group.everybody(&self.cookie, &[]);
+        group.signal(signal)?;
+        for stray in everybody.iter().filter(|one| one.group != group.pid) {
+            stray.signal(signal);
+        }
+        Ok(everybody)
+    }
+
+    fn unmoved(&self, still: &'static str, who: &[Process]) -> SignalError {
+        SignalError::Unmoved {
+            name: self.spec.name.clone(),
+            still,
+            pids: who.iter().map(|process| process.pid).collect(),
+            within: GONE_WITHIN,
+        }
     }
 
     fn wrong(&self, what: &str) -> StartError {
@@ -572,7 +784,7 @@ impl Slot {
             .args(arguments)
             .env_remove(TOKEN)
             .envs(&self.spec.env)
-            .env(COOKIE, nested(cookie))
+            .env(COOKIE, nested(&format!("{cookie}:{}", self.cookie)))
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

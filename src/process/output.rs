@@ -3,6 +3,7 @@
 //! Standard output and error share the log, line by line as they arrive. Whatever goes wrong with
 //! the file, reading goes on: an instance must not stall because our disk is full.
 
+use crate::input::line_without_secrets;
 use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
@@ -60,11 +61,13 @@ impl Output {
         self.kept.lock().ring.clear();
     }
 
-    /// The last lines, oldest first; at most 50 are kept, each cut at 500 bytes.
+    /// The last lines, oldest first; at most 50 are kept, each cut at 500 bytes. They are shown to people
+    /// and kept in histories, so that what they call after a secret is left out; the log has all of it.
     pub fn last(&self, lines: usize) -> Vec<String> {
         let kept = self.kept.lock();
         let skipped = kept.ring.len().saturating_sub(lines);
-        kept.ring.iter().skip(skipped).cloned().collect()
+        let last = kept.ring.iter().skip(skipped);
+        last.map(|line| line_without_secrets(line)).collect()
     }
 
     /// Reads a stream to its end.
@@ -163,6 +166,14 @@ mod tests {
         let (lines, log) = pumped(&[b"one\ntw", b"o\r\nlast"], 1 << 20).await;
         assert_eq!(lines, ["one", "two", "last"]);
         assert_eq!(log, "one\ntwo\r\nlast\n");
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_give_out_no_secret() {
+        let printed = b"using redis://:hunter2@cache:1\npassword=hunter2\n";
+        let (lines, log) = pumped(&[printed], 1 << 20).await;
+        assert_eq!(lines, ["using redis://:***@cache:1", "password=***"]);
+        assert_eq!(log.as_bytes(), printed, "the log is the program's own");
     }
 
     #[tokio::test]

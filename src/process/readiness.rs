@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::Uri;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
@@ -17,11 +17,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The time that one look may take; a look that hangs must not be the last.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
+/// The time in which whoever listens accepts.
+const CONNECT_WITHIN: Duration = Duration::from_millis(500);
+
 /// How to look, checked once.
 #[derive(Debug, Clone)]
 pub(super) enum Look {
     Http { authority: String, request: String },
-    Port(SocketAddr),
+    Port(String),
     None,
 }
 
@@ -30,7 +33,10 @@ impl Look {
     pub fn new(ready: &Readiness) -> Result<Self, String> {
         match ready {
             Readiness::Immediately => Ok(Self::None),
-            Readiness::Port { addr } => Ok(Self::Port(*addr)),
+            Readiness::Port { address } => match has_host_and_port(address) {
+                true => Ok(Self::Port(address.clone())),
+                false => Err(format!("`{address}` has no host and port to be ready at")),
+            },
             Readiness::Http { url } => {
                 let wrong = || format!("`{url}` is not an http:// URL to be ready at");
                 let uri: Uri = url.parse().map_err(|_| wrong())?;
@@ -45,6 +51,15 @@ impl Look {
                         .map_or_else(|| "/".to_owned(), ToString::to_string),
                 })
             }
+        }
+    }
+
+    /// Where it looks, `HOST:PORT`.
+    pub fn address(&self) -> Option<&str> {
+        match self {
+            Self::Http { authority, .. } => Some(authority),
+            Self::Port(address) => Some(address),
+            Self::None => None,
         }
     }
 
@@ -68,13 +83,25 @@ impl Look {
     async fn once(&self) -> Result<(), String> {
         match self {
             Self::None => Ok(()),
-            Self::Port(addr) => TcpStream::connect(addr)
+            Self::Port(address) => TcpStream::connect(address)
                 .await
                 .map(drop)
                 .map_err(|error| in_words(&error)),
             Self::Http { authority, request } => get(authority, request).await,
         }
     }
+}
+
+/// Whether somebody accepts connections at an address just now; `None` where nothing is heard: there
+/// is no such host, or whoever listens has no room left.
+pub(super) async fn accepts(address: &str) -> Option<bool> {
+    let connected = timeout(CONNECT_WITHIN, TcpStream::connect(address)).await;
+    connected.ok().map(|connected| connected.is_ok())
+}
+
+fn has_host_and_port(address: &str) -> bool {
+    let parts = address.rsplit_once(':');
+    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// One GET on a connection of its own.
@@ -117,6 +144,7 @@ fn in_words(error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -163,7 +191,10 @@ mod tests {
     async fn a_port_is_ready_when_it_accepts_and_not_before() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let look = Look::new(&Readiness::Port { addr }).unwrap();
+        let look = Look::new(&Readiness::Port {
+            address: format!("localhost:{}", addr.port()),
+        });
+        let look = look.unwrap();
         look.until_ready(Duration::from_secs(5)).await.unwrap();
         drop(listener);
         let seen = look.until_ready(Duration::from_millis(120)).await;
@@ -177,6 +208,10 @@ mod tests {
                 url: url.to_owned(),
             };
             assert!(Look::new(&ready).is_err(), "{url}");
+        }
+        for address in ["web", "web:", ":80", "web:http"] {
+            let address = address.to_owned();
+            assert!(Look::new(&Readiness::Port { address }).is_err());
         }
     }
 }

@@ -1,9 +1,7 @@
 //! What an instance is, and why it could not be started or signalled.
 
 use crate::units::format_duration;
-use std::{
-    collections::BTreeMap, fmt::Write as _, io, net::SocketAddr, path::PathBuf, time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write as _, io, path::PathBuf, time::Duration};
 
 /// One instance as it is to be started, with every placeholder filled.
 #[derive(Debug, Clone)]
@@ -35,13 +33,32 @@ pub enum Readiness {
         /// The URL.
         url: String,
     },
-    /// When this address accepts a connection.
+    /// When a connection to this address is accepted.
     Port {
-        /// The address.
-        addr: SocketAddr,
+        /// `HOST:PORT`; of a host with several addresses any one.
+        address: String,
     },
     /// As soon as it was started.
     Immediately,
+}
+
+impl Readiness {
+    /// When what has this URL accepts a connection: at its port, or the one that its scheme has.
+    pub fn of_url(url: &str) -> Self {
+        let address = || {
+            let uri: http::Uri = url.parse().ok()?;
+            let usual = match uri.scheme_str() {
+                Some("http") => Some(80),
+                Some("https") => Some(443),
+                _ => None,
+            };
+            Some(format!("{}:{}", uri.host()?, uri.port_u16().or(usual)?))
+        };
+        // One without is told when the instance is to be started, as every other bad URL is.
+        Self::Port {
+            address: address().unwrap_or_else(|| url.to_owned()),
+        }
+    }
 }
 
 /// Why an instance was not started, or is not ready. The text holds its last output.
@@ -90,6 +107,17 @@ pub enum StartError {
         /// Its last 20 lines of output.
         output: Vec<String>,
     },
+    /// Somebody else listens at its address, and would be taken for it.
+    #[error(
+        "instance `{name}`: somebody else listens at {address} already and would be taken for it; \
+         end that program, or let Brownout choose the port: `{{port.{name}}}` in `command` and `url`"
+    )]
+    Taken {
+        /// The instance.
+        name: String,
+        /// Its address.
+        address: String,
+    },
     /// It is running already.
     #[error("instance `{0}` is running already")]
     AlreadyRunning(String),
@@ -118,6 +146,32 @@ pub enum SignalError {
     /// It is not running.
     #[error("instance `{0}` is not running")]
     NotRunning(String),
+    /// Some of its processes did not do what the signal asks of them.
+    #[error(
+        "instance `{name}`: {} of its processes {still} {} after the signal (process {})",
+        .pids.len(), format_duration(*.within), listed(.pids)
+    )]
+    Unmoved {
+        /// The instance.
+        name: String,
+        /// What they do: "still run".
+        still: &'static str,
+        /// Which.
+        pids: Vec<i32>,
+        /// The time that they had.
+        within: Duration,
+    },
+    /// Its processes are gone, and somebody goes on to serve at its address.
+    #[error(
+        "instance `{name}`: all its processes are gone, and {address} still accepts connections: \
+         what serves there is none of them"
+    )]
+    StillServed {
+        /// The instance.
+        name: String,
+        /// Its address.
+        address: String,
+    },
     /// The operating system refused.
     #[error("instance `{name}` cannot be signalled: {error}")]
     Refused {
@@ -126,6 +180,16 @@ pub enum SignalError {
         /// Why.
         error: io::Error,
     },
+}
+
+/// `12, 13 and 14`.
+fn listed(pids: &[i32]) -> String {
+    let words: Vec<String> = pids.iter().map(i32::to_string).collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
 }
 
 /// Output lines as the end of an error text.
@@ -138,4 +202,25 @@ fn quoted(lines: &[String]) -> String {
         let _ = write!(text, "\n  | {line}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_url_is_ready_at_its_port_whatever_its_host_is_called() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8080/api", "127.0.0.1:8080"),
+            ("http://localhost:8080", "localhost:8080"),
+            ("http://[::1]:8080", "[::1]:8080"),
+            ("http://web", "web:80"),
+            ("https://web", "web:443"),
+            // No port to look at: refused when it is to be started.
+            ("web", "web"),
+        ] {
+            let address = expected.to_owned();
+            assert_eq!(Readiness::of_url(url), Readiness::Port { address }, "{url}");
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use rustix::{
     io,
-    process::{Pid, Signal, kill_process_group},
+    process::{Pid, Signal, kill_process, kill_process_group},
 };
 
 /// The environment variable by which everything that a run started is known, whatever group or
@@ -76,6 +76,21 @@ impl Group {
         strays
     }
 
+    /// Everybody who belongs to what was started as this group, whatever group or session they moved
+    /// to: the members, those `known` of old, whoever was started with this cookie, and the
+    /// descendants of all these. Who does not run is left out. Off Linux nobody is known.
+    pub fn everybody(self, cookie: &str, known: &[Process]) -> Vec<Process> {
+        let is_ours = self.is_ours();
+        let me = i32::try_from(std::process::id()).unwrap_or(0);
+        let mut everybody = with_descendants(&processes(), |process| {
+            (is_ours && process.group == self.pid)
+                || known.iter().any(|one| one.is_same(process))
+                || carries(process.pid, cookie)
+        });
+        everybody.retain(|one| one.is_running() && one.pid > 1 && one.pid != me);
+        everybody
+    }
+
     /// The leader, if anybody in the group can still be signalled.
     #[cfg(not(target_os = "linux"))]
     pub fn members(self) -> Vec<i32> {
@@ -106,6 +121,26 @@ impl Process {
     /// Whether it can still do anything.
     pub fn is_running(&self) -> bool {
         !matches!(self.state, 'Z' | 'X' | 'x')
+    }
+
+    /// Whether it stands still: by SIGSTOP, or as it is traced.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+
+    /// Whether it is the same process: its number may have been given to another since.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.pid, self.start) == (other.pid, other.start)
+    }
+
+    /// Sends it a signal, unless its number was given to another since the table was read. Who has
+    /// gone is no error, nor is who may not be signalled: whoever asks looks again.
+    pub fn signal(&self, signal: Signal) {
+        if process(self.pid).is_some_and(|now| now.is_same(self))
+            && let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.pid > 1)
+        {
+            let _ = kill_process(pid, signal);
+        }
     }
 
     /// Parses `/proc/PID/stat`. The name, second, stands in brackets and may hold anything, so

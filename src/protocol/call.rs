@@ -207,7 +207,8 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
         let mut ends = Vec::with_capacity(48);
         for (name, value) in headers {
             let start = text.len();
-            text.extend(name.chars().map(|letter| letter.to_ascii_lowercase()));
+            text.push_str(name);
+            text[start..].make_ascii_lowercase();
             let name_end = text.len();
             text.push_str(value);
             let (Ok(name_end), Ok(end)) = (u32::try_from(name_end), u32::try_from(text.len()))

@@ -1,5 +1,6 @@
 //! What a SQL text asks, seen without parsing it: the kind of its first statement and the first
-//! table that this statement names.
+//! table that this statement names. Where that one only reads, or begins a transaction, and another
+//! of the text writes, that is the one that counts: nobody looks for a write under `BEGIN`.
 //!
 //! It reads words, names, strings and comments, and knows after which words a table stands. It
 //! refuses nothing and never fails: what it does not know is `OTHER`, what names no table has none.
@@ -93,17 +94,92 @@ const NAME_BYTES_MAX: usize = 256;
 /// The most names of a `WITH` that are told from tables.
 const CTES_MAX: usize = 64;
 
-/// The first statement of a text. Its key is its table.
+/// The first statement of a text, or the write that it stands before. Its key is its table.
 pub fn recognise(text: &[u8], dialect: Dialect) -> Recognised {
     let text = bounded_text(text);
-    let mut reader = Reader::new(&text, dialect);
-    let kind = reader.read();
-    let table: Arc<str> = reader.table().into();
+    let (mut kind, mut table) = first(&text, dialect);
+    if BEFORE_WRITES.contains(&kind)
+        && let Some(write) = hidden_write(&text, dialect)
+    {
+        (kind, table) = first(write, dialect);
+    }
     Recognised {
         operation: shared_kind(kind),
         key: Arc::clone(&table),
         table: table.into(),
         text: text.into(),
+    }
+}
+
+/// Kind and table of the first statement.
+fn first(text: &str, dialect: Dialect) -> (&'static str, Arc<str>) {
+    let mut reader = Reader::new(text, dialect);
+    let kind = reader.read();
+    (kind, reader.table().into())
+}
+
+/// Whether the first statement of a text begins a transaction, whatever comes behind it.
+pub fn begins_transaction(text: &str, dialect: Dialect) -> bool {
+    first(text, dialect).0 == "BEGIN"
+}
+
+/// The kinds of statements that a write of the same text outweighs. What ends a transaction is
+/// none of them, nor what makes or drops something.
+const BEFORE_WRITES: &[&str] = &[
+    "SELECT", "VALUES", "TABLE", "WITH", "BEGIN", "SET", "SHOW", "LOCK", "LISTEN",
+];
+
+/// The verbs with which a statement that changes rows begins.
+const WRITES: &[&str] = &[
+    "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "COPY", "LOAD", "CALL",
+];
+
+/// The same of a statement that begins with `WITH`, and of its queries.
+const WRITES_OF_WITH: &[&str] = &["INSERT", "UPDATE", "DELETE", "MERGE"];
+
+/// A text from its first write on that is not its first word: a later statement, or, in PostgreSQL,
+/// a query of a `WITH`.
+fn hidden_write(text: &str, dialect: Dialect) -> Option<&str> {
+    let is_end = |letter: char| letter == ';' || letter.is_whitespace();
+    let is_several = text.trim_end_matches(is_end).contains(';');
+    let queries_write = dialect == Dialect::Postgres;
+    let may_hide = is_several || queries_write && begins_with_queries(text, dialect);
+    if !may_hide {
+        return None;
+    }
+    let mut tokens = Tokens {
+        text,
+        at: 0,
+        dialect,
+    };
+    // Whether a statement begins here; whether it began with a `WITH` whose main verb is to come.
+    let (mut begins, mut in_with) = (true, false);
+    let mut depth = 0_u32;
+    let mut last = [Token::Semicolon; 2];
+    loop {
+        let at = tokens.at;
+        let token = tokens.next()?;
+        let [before, previous] = last;
+        let is_name = previous.is_one_of(&["WITH", "RECURSIVE"]) || previous == Token::Comma;
+        let is_main = in_with && depth == 0 && !is_name && token.is_one_of(MAIN_VERBS);
+        let is_query = in_with
+            && queries_write
+            && previous == Token::Open
+            && before.is_one_of(&["AS", "MATERIALIZED"]);
+        if begins && token.is_one_of(WRITES)
+            || (is_main || is_query) && token.is_one_of(WRITES_OF_WITH)
+        {
+            return text.get(at..);
+        }
+        match token {
+            Token::Open => depth = depth.saturating_add(1),
+            Token::Close => depth = depth.saturating_sub(1),
+            Token::Semicolon => depth = 0,
+            _ => {}
+        }
+        in_with = (in_with && !is_main || begins && token.is("WITH")) && token != Token::Semicolon;
+        begins = token == Token::Semicolon || begins && token == Token::Open;
+        last = [previous, token];
     }
 }
 
@@ -804,11 +880,10 @@ mod tests {
             "INSERT",
             "target",
         );
-        both(
-            "WITH gone AS (DELETE FROM a RETURNING *) SELECT * FROM gone JOIN b USING (id)",
-            "SELECT",
-            "b",
-        );
+        let gone = "WITH gone AS (DELETE FROM a RETURNING *) SELECT * FROM gone JOIN b USING (id)";
+        assert_eq!(postgres(gone), ("DELETE".into(), "a".into()));
+        // Of MySQL's only the statement itself writes.
+        assert_eq!(mysql(gone), ("SELECT".into(), "b".into()));
         both("WITH x AS (SELECT 1", "WITH", "");
     }
 
@@ -884,6 +959,44 @@ mod tests {
     fn the_first_statement_of_several_counts() {
         both("BEGIN; SELECT * FROM t; COMMIT", "BEGIN", "");
         both(";; SELECT 1; SELECT * FROM t", "SELECT", "");
+    }
+
+    #[test]
+    fn a_write_counts_before_what_only_reads_or_begins() {
+        both("BEGIN; INSERT INTO t VALUES (1); COMMIT", "INSERT", "t");
+        both("set a = 1; select 1; UPDATE t SET a = 1", "UPDATE", "t");
+        both("; (SELECT 1); delete from t;", "DELETE", "t");
+        let behind = "BEGIN; WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a; COMMIT";
+        both(behind, "INSERT", "t");
+        let within = "WITH a AS (INSERT INTO t VALUES (1) RETURNING b) SELECT * FROM a";
+        assert_eq!(postgres(within), ("INSERT".into(), "t".into()));
+        let within = "WITH a AS (SELECT 1), b AS MATERIALIZED (UPDATE t SET c = 1) SELECT 1";
+        assert_eq!(postgres(within), ("UPDATE".into(), "t".into()));
+    }
+
+    #[test]
+    fn what_only_looks_like_a_write_is_none() {
+        both("SELECT 'a; INSERT INTO b'; SELECT 1", "SELECT", "");
+        both("BEGIN /* ; INSERT INTO b */; SELECT 1", "BEGIN", "");
+        both("SELECT a FROM t FOR UPDATE; COMMIT", "SELECT", "t");
+        both(
+            "WITH a AS (SELECT 1) SELECT * FROM t FOR UPDATE; SELECT 1",
+            "SELECT",
+            "t",
+        );
+        both(
+            "WITH delete AS (SELECT b FROM t) SELECT (delete(b)) FROM delete",
+            "SELECT",
+            "t",
+        );
+        both(
+            "WITH a AS (SELECT (update(1))) SELECT 1; SELECT 1",
+            "SELECT",
+            "",
+        );
+        // What these do to a transaction is more.
+        both("ROLLBACK; INSERT INTO t VALUES (1)", "ROLLBACK", "");
+        both("COMMIT; INSERT INTO t VALUES (1)", "COMMIT", "");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One accepted connection, from its acceptance to its observation.
 
 use super::{
-    Config, Counts,
+    Config, Counts, UnderWay,
     conduct::{Conductor, Farewell},
     door::Turned,
     http, mysql, postgres, redis, relay,
@@ -10,7 +10,7 @@ use super::{
     station::Station,
     tls::{Front, FrontAlpn, Plain},
     upstream::{Connector, UpstreamStream},
-    wire::{Socket, Wire, WireStream},
+    wire::{Place, Socket, Wire, WireStream},
 };
 use crate::{
     fault::{Closing, FaultId, Reply, Switch},
@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::Range,
     pin::Pin,
     sync::{
         Arc,
@@ -182,9 +183,27 @@ impl Counters {
             let (up, down) = life.wire.bytes();
             counts.bytes_up += up;
             counts.bytes_down += down;
-            counts.under_way += life.under_way.load(Ordering::Relaxed);
+            counts.under_way += life.under_way.lock().count;
         }
         counts
+    }
+
+    /// The requests under way, the oldest first, at most so many.
+    pub(super) fn under_way(&self, most: usize) -> Vec<UnderWay> {
+        let flow = self.flow.lock();
+        let mut all: Vec<UnderWay> = Vec::new();
+        let oldest = |all: &mut Vec<UnderWay>| {
+            all.sort_by_key(|one| (one.began, one.connection, one.number));
+            all.truncate(most);
+        };
+        for (connection, life) in &flow.open {
+            all.extend(life.under_way.lock().listed(*connection));
+            if all.len() > 2 * most + UNDER_WAY_LISTED {
+                oldest(&mut all);
+            }
+        }
+        oldest(&mut all);
+        all
     }
 
     /// The connection is over; what its wire has counted by now stays.
@@ -226,14 +245,73 @@ pub(crate) struct Life {
     shared: Arc<Shared>,
     dependency: Arc<str>,
     how: Mutex<Option<String>>,
-    faults: Mutex<BTreeSet<FaultId>>,
+    /// Which faults acted on it as a whole, and which on its bytes.
+    whole: Mutex<BTreeSet<FaultId>>,
+    on_bytes: Mutex<BTreeSet<FaultId>>,
     farewell: Mutex<Option<Farewell>>,
     held_by: watch::Sender<Vec<FaultId>>,
     refusal: Mutex<Option<Refusal>>,
     dismissal: Mutex<Option<Reply>>,
     last_code: Mutex<Option<Arc<str>>>,
     dismissed: Notify,
-    under_way: AtomicU64,
+    under_way: Mutex<Requests>,
+    /// Whether the client was found to be gone after so many bytes to it.
+    reset_after: Mutex<Option<(u64, bool)>>,
+}
+
+/// The most requests under way that are listed of a connection; those beyond are counted alone.
+const UNDER_WAY_LISTED: usize = 64;
+
+/// The requests of a connection that have no answer yet.
+#[derive(Debug, Default)]
+struct Requests {
+    /// How many there are.
+    count: u64,
+    /// How many have begun so far.
+    begun: u64,
+    /// At most [`UNDER_WAY_LISTED`] of them, in the order in which they began.
+    listed: Vec<Request>,
+}
+
+#[derive(Debug)]
+struct Request {
+    number: u64,
+    began: Micros,
+    operation: Arc<str>,
+    key: Arc<str>,
+}
+
+impl Requests {
+    fn began(&mut self, at: Micros, operation: &Arc<str>, key: &Arc<str>) -> u64 {
+        self.count += 1;
+        self.begun += 1;
+        if self.listed.len() < UNDER_WAY_LISTED {
+            self.listed.push(Request {
+                number: self.begun,
+                began: at,
+                operation: Arc::clone(operation),
+                key: Arc::clone(key),
+            });
+        }
+        self.begun
+    }
+
+    fn over(&mut self, number: u64) {
+        self.count = self.count.saturating_sub(1);
+        if let Some(place) = self.listed.iter().position(|one| one.number == number) {
+            self.listed.remove(place);
+        }
+    }
+
+    fn listed(&self, connection: u64) -> impl Iterator<Item = UnderWay> {
+        self.listed.iter().map(move |one| UnderWay {
+            connection,
+            number: one.number,
+            began: one.began,
+            operation: Arc::clone(&one.operation),
+            key: Arc::clone(&one.key),
+        })
+    }
 }
 
 /// A connection for which the dependency has no room: every request on it is answered so.
@@ -243,6 +321,96 @@ pub(crate) struct Refusal {
     pub(crate) reply: Reply,
     /// Who refuses.
     pub(crate) faults: Vec<FaultId>,
+}
+
+/// When something of the client's came, and where among the bytes of its connection it begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    /// When its first byte reached us: faults on bytes may have held it back since.
+    pub(crate) at: Micros,
+    /// When it was read from the connection: delays of requests count from here.
+    pub(crate) read: Micros,
+    /// `None` where no bytes of the client's began it.
+    place: Option<Place>,
+}
+
+impl Arrival {
+    /// The same bytes with more behind them, which all count as come when the last did.
+    pub(crate) fn with_later(self, later: Self) -> Self {
+        Self {
+            place: self.place,
+            ..later
+        }
+    }
+}
+
+impl From<Micros> for Arrival {
+    fn from(at: Micros) -> Self {
+        Self {
+            at,
+            read: at,
+            place: None,
+        }
+    }
+}
+
+/// The bytes of a request and of its answer, as far as faults may act on them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stretch {
+    /// Those from the client.
+    up: Option<Range<u64>>,
+    /// Those to the client.
+    down: Option<Range<u64>>,
+}
+
+impl From<Arrival> for Stretch {
+    fn from(arrival: Arrival) -> Self {
+        Self {
+            up: arrival.place.map(|place| place.up..u64::MAX),
+            down: None,
+        }
+    }
+}
+
+impl Stretch {
+    /// The answer has what was written since the request came.
+    pub(crate) fn answered_since(&mut self, arrival: Arrival) {
+        self.down = arrival.place.map(|place| place.down..u64::MAX);
+    }
+
+    /// The request has no more bytes than were read by now.
+    pub(crate) fn has_all_up(&mut self, life: &Life) {
+        if let Some(up) = &mut self.up {
+            up.end = life.wire.carried().0;
+        }
+    }
+
+    /// The answer begins here, unless it has begun.
+    pub(crate) fn begins_down(&mut self, life: &Life) {
+        if self.down.is_none() {
+            self.down = Some(life.wire.carried().1..u64::MAX);
+        }
+    }
+
+    /// The answer has no more bytes than were written by now.
+    pub(crate) fn has_all_down(&mut self, life: &Life) {
+        if let Some(down) = self.down.as_mut().filter(|down| down.end == u64::MAX) {
+            down.end = life.wire.carried().1;
+        }
+    }
+
+    /// Whether anything of the answer has left for the client.
+    pub(crate) fn has_begun_to_leave(&self, life: &Life) -> bool {
+        let down = self.down.as_ref();
+        down.is_none_or(|down| life.wire.is_out(down.start + 1))
+    }
+
+    /// Comes back when something of the answer has left for the client, or never will.
+    pub(crate) async fn begins_to_leave(&self, life: &Life) {
+        if let Some(down) = &self.down {
+            life.wire.out(down.start + 1).await;
+        }
+    }
 }
 
 /// While it lives, a connection is refused.
@@ -270,14 +438,16 @@ impl Life {
             shared: Arc::clone(shared),
             dependency: Arc::from(&*shared.config.dependency),
             how: Mutex::default(),
-            faults: Mutex::default(),
+            whole: Mutex::default(),
+            on_bytes: Mutex::default(),
             farewell: Mutex::default(),
             held_by: watch::Sender::default(),
             refusal: Mutex::default(),
             dismissal: Mutex::default(),
             last_code: Mutex::default(),
             dismissed: Notify::new(),
-            under_way: AtomicU64::new(0),
+            under_way: Mutex::default(),
+            reset_after: Mutex::default(),
         }
     }
 
@@ -292,14 +462,15 @@ impl Life {
         &self.dependency
     }
 
-    /// A request has begun. Each is over once: see [`Life::request_over`].
-    pub(crate) fn request_began(&self) {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
+    /// A request has begun; gives its number on the connection. Each is over once: see
+    /// [`Life::request_over`].
+    pub(crate) fn request_began(&self, at: Micros, operation: &Arc<str>, key: &Arc<str>) -> u64 {
+        self.under_way.lock().began(at, operation, key)
     }
 
-    /// A request has its answer, or will have none.
-    pub(crate) fn request_over(&self) {
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
+    /// The request of this number has its answer, or will have none.
+    pub(crate) fn request_over(&self, number: u64) {
+        self.under_way.lock().over(number);
     }
 
     /// Notes how the connection is left, before the engine's future is dropped.
@@ -395,16 +566,92 @@ impl Life {
         self.wire.client_left().await
     }
 
+    /// When that came which was read last, and where it begins.
+    pub(crate) fn arrival(&self) -> Arrival {
+        let place = self.wire.place();
+        let read = place.read.map(|at| self.moment(at));
+        let read = read.unwrap_or_else(|| self.shared.now());
+        Arrival {
+            at: place.arrived.map_or(read, |at| self.moment(at)),
+            read,
+            place: Some(place),
+        }
+    }
+
+    /// A moment on the run's clock.
+    fn moment(&self, at: Instant) -> Micros {
+        let began = self.shared.recorder.instant(Micros(0));
+        at.saturating_duration_since(began).into()
+    }
+
+    /// Which faults acted on any of these bytes.
+    pub(crate) fn acted_on(&self, stretch: &Stretch) -> Vec<FaultId> {
+        let range = |range: &Option<Range<u64>>| range.clone().unwrap_or(0..0);
+        self.wire.acted_on(range(&stretch.up), range(&stretch.down))
+    }
+
+    /// When the client was seen to close its direction, or to be gone: now, unless faults on bytes
+    /// held that back.
+    pub(crate) fn left_at(&self) -> Micros {
+        self.seen_leaving().unwrap_or_else(|| self.shared.now())
+    }
+
+    /// The same, where faults on bytes held it back.
+    pub(crate) fn seen_leaving(&self) -> Option<Micros> {
+        self.wire.left_at().map(|at| self.moment(at))
+    }
+
+    /// When the client left, if that was before all had left for it that was written, and it is
+    /// gone.
+    pub(crate) async fn gone_early(&self) -> Option<Micros> {
+        let at = self.wire.left_early()?;
+        // Of many answers that left together it is found out once.
+        let sent = self.wire.bytes().1;
+        let known = self.reset_after.lock().filter(|(after, _)| *after == sent);
+        let is_reset = match known {
+            Some((_, is_reset)) => is_reset,
+            None => self.is_client_reset().await,
+        };
+        *self.reset_after.lock() = Some((sent, is_reset));
+        is_reset.then(|| self.moment(at))
+    }
+
+    /// When a fault cut the connection behind bytes of the client's, if it did, and was not too
+    /// late to matter to a client that had `left`.
+    pub(crate) fn cut_at(&self, left: Option<Micros>) -> Option<Micros> {
+        let at = self.moment(self.wire.cut_at()?);
+        left.is_none_or(|left| left >= at).then_some(at)
+    }
+
+    /// Whether a fault cut the connection behind bytes of the client's.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.wire.cut_at().is_some()
+    }
+
+    /// When the client was told the end of its answers, if part of the answer with these bytes was
+    /// thrown away for it.
+    pub(crate) fn swallowed(&self, stretch: &Stretch) -> Option<Micros> {
+        let at = self.wire.swallowed(stretch.down.as_ref()?)?;
+        Some(self.moment(at))
+    }
+
+    /// Who cut the connection, or acted on it as a whole.
+    pub(crate) fn cut_by(&self) -> Vec<FaultId> {
+        let mut cut_by: Vec<FaultId> = self.whole.lock().iter().copied().collect();
+        cut_by.extend(self.wire.cut_by());
+        cut_by
+    }
+
+    /// Who kept the client waiting, or acted on the connection as a whole.
+    pub(crate) fn stalled_by(&self) -> Vec<FaultId> {
+        let mut stalled_by: Vec<FaultId> = self.whole.lock().iter().copied().collect();
+        stalled_by.extend(self.wire.stalled_by());
+        stalled_by
+    }
+
     /// When the byte after the mark left.
     pub(crate) fn marked(&self) -> Option<Instant> {
         self.wire.marked()
-    }
-
-    /// Which faults acted on the connection's bytes since this was last asked.
-    pub(crate) fn acted_on_bytes(&self) -> Vec<FaultId> {
-        let acted = self.wire.take_acted();
-        self.acted(acted.iter().copied());
-        acted
     }
 
     /// Says how the connection ended; the first to say so is believed.
@@ -414,13 +661,14 @@ impl Life {
 
     /// Notes that faults acted on the connection as a whole.
     pub(crate) fn acted(&self, faults: impl IntoIterator<Item = FaultId>) {
-        self.faults.lock().extend(faults);
+        self.whole.lock().extend(faults);
     }
 
     /// Which faults acted so far on the connection as a whole or on its bytes.
     pub(crate) fn faults(&self) -> Vec<FaultId> {
-        self.acted(self.wire.take_acted());
-        self.faults.lock().iter().copied().collect()
+        let mut on_bytes = self.on_bytes.lock();
+        on_bytes.extend(self.wire.take_acted());
+        on_bytes.union(&self.whole.lock()).copied().collect()
     }
 
     /// Closes the connection as a fault wants it, in order behind what was written (and flushed,
@@ -584,7 +832,7 @@ async fn serve(
     let mut conducting = std::pin::pin!(conductor.conduct());
     let engine = async {
         conductor.started().await;
-        Box::pin(engine(wire, connection, life, shared)).await;
+        engine(wire, connection, life, shared).await;
     };
     match take_turns(wire, conducting.as_mut(), engine).await {
         Some(farewell) => farewell,
@@ -622,12 +870,13 @@ async fn take_turns(
 }
 
 async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Arc<Shared>) {
-    let spoken = match shared.config.protocol {
+    let stream = WireStream::new(wire);
+    let spoken = match (shared.config.protocol, &shared.config.tls) {
         // TLS begins within the protocol.
-        Protocol::Mysql | Protocol::Postgres => {
-            Ok((ClientStream::Plain(WireStream::new(wire)), None, None))
+        (Protocol::Mysql | Protocol::Postgres, _) | (_, None) => {
+            Ok((ClientStream::Plain(stream), None, None))
         }
-        _ => handshake(wire, shared).await,
+        (_, Some(front)) => Box::pin(shake(stream, front, || wire.is_clear(), shared)).await,
     };
     let (stream, alpn, server_name) = match spoken {
         Ok(parts) => parts,
@@ -641,12 +890,13 @@ async fn engine(wire: &Arc<Wire>, connection: u64, life: &Arc<Life>, shared: &Ar
         life: Arc::clone(life),
         shared: Arc::clone(shared),
     };
+    // Each of its own size, so that a connection takes no more memory than its protocol needs.
     match shared.config.protocol {
-        Protocol::Tcp => relay::serve(accepted).await,
-        Protocol::Http | Protocol::S3 | Protocol::Pusher => http::serve(accepted).await,
-        Protocol::Redis => redis::serve(accepted).await,
-        Protocol::Mysql => mysql::serve(accepted).await,
-        Protocol::Postgres => postgres::serve(accepted).await,
+        Protocol::Tcp => Box::pin(relay::serve(accepted)).await,
+        Protocol::Http | Protocol::S3 | Protocol::Pusher => Box::pin(http::serve(accepted)).await,
+        Protocol::Redis => Box::pin(redis::serve(accepted)).await,
+        Protocol::Mysql => Box::pin(mysql::serve(accepted)).await,
+        Protocol::Postgres => Box::pin(postgres::serve(accepted)).await,
     }
 }
 
@@ -661,14 +911,6 @@ async fn first_byte(stream: &mut WireStream) -> io::Result<Vec<u8>> {
 }
 
 pub(super) type Spoken = (ClientStream, Option<Vec<u8>>, Option<String>);
-
-async fn handshake(wire: &Arc<Wire>, shared: &Shared) -> io::Result<Spoken> {
-    let stream = WireStream::new(wire);
-    match &shared.config.tls {
-        None => Ok((ClientStream::Plain(stream), None, None)),
-        Some(front) => shake(stream, front, || wire.is_clear(), shared).await,
-    }
-}
 
 /// Speaks TLS with a client. The time of the client does not run while the wire is not clear.
 pub(super) async fn shake(
@@ -711,7 +953,7 @@ fn record(connection: u64, opened: Micros, life: &Life, shared: &Shared) {
     shared
         .recorder
         .record(Observation::Connection(history::Connection {
-            dependency: Arc::clone(&shared.config.dependency),
+            dependency: Arc::clone(life.dependency()),
             connection,
             opened,
             closed: shared.now(),
@@ -720,4 +962,41 @@ fn record(connection: u64, opened: Micros, life: &Life, shared: &Shared) {
             bytes_up,
             bytes_down,
         }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_requests_are_counted_and_some_of_them_listed() {
+        let mut requests = Requests::default();
+        let (get, key): (Arc<str>, Arc<str>) = ("GET".into(), "/a".into());
+        let most = UNDER_WAY_LISTED as u64;
+        for nth in 1..=most + 10 {
+            assert_eq!(requests.began(Micros(nth), &get, &key), nth);
+        }
+        let numbers = |requests: &Requests| -> Vec<u64> {
+            requests.listed(3).map(|one| one.number).collect()
+        };
+        assert_eq!(
+            (requests.count, numbers(&requests)),
+            (most + 10, (1..=most).collect())
+        );
+        // One that is listed makes room for the next that begins; one that is not is counted alone.
+        requests.over(2);
+        requests.over(most + 1);
+        let next = requests.began(Micros(7), &get, &key);
+        assert_eq!(requests.count, most + 9);
+        let first = requests.listed(3).next().expect("it is listed");
+        assert_eq!(
+            (first.connection, first.number, first.began),
+            (3, 1, Micros(1))
+        );
+        assert_eq!(numbers(&requests).last(), Some(&next));
+        for number in 1..=next {
+            requests.over(number);
+        }
+        assert!(requests.listed.is_empty());
+    }
 }

@@ -48,6 +48,10 @@ pub(super) trait Asked: Send {
     /// Now, on the run's clock.
     fn now(&self) -> Micros;
 
+    /// When the request had come, from where its delays count: those of several that came together
+    /// run side by side.
+    fn came(&self) -> Micros;
+
     /// The request as faults see it; `None` where no fault can act.
     fn call(&self) -> Option<&Call>;
 
@@ -100,6 +104,7 @@ pub(super) async fn decide(
 ) -> Verdict {
     let mut holding = asked.held_by();
     let mut is_served = false;
+    let mut since = asked.came();
     loop {
         if let Some(Refusal {
             reply,
@@ -112,7 +117,7 @@ pub(super) async fn decide(
             asked.acted(&refusing);
             return Verdict::Reply(reply);
         }
-        let verdict = decide_alone(asked, faults, client, &mut is_served).await;
+        let verdict = decide_alone(asked, faults, client, &mut is_served, &mut since).await;
         let (Verdict::Forward(_), Some(holding)) = (&verdict, &mut holding) else {
             return verdict;
         };
@@ -127,6 +132,7 @@ pub(super) async fn decide(
             _ = holding.wait_for(Vec::is_empty) => {}
         }
         asked.released();
+        since = asked.now();
         if client.has_spilled() {
             return Verdict::Spilled;
         }
@@ -134,16 +140,24 @@ pub(super) async fn decide(
     }
 }
 
-/// `is_served`: it has had its turn in the dependency's queue, and gets no other.
+/// `is_served`: it has had its turn in the dependency's queue, and gets no other. `since`: from when
+/// its delay counts.
 async fn decide_alone(
     asked: &mut impl Asked,
     faults: &mut watch::Receiver<Arc<FaultSet>>,
     client: &mut impl Client,
     is_served: &mut bool,
+    since: &mut Micros,
 ) -> Verdict {
     loop {
-        let set = Arc::clone(&faults.borrow_and_update());
-        let Some(call) = asked.call().filter(|_| set.acts_on_requests()) else {
+        let set = {
+            let set = faults.borrow_and_update();
+            if !set.acts_on_requests() {
+                return Verdict::Forward(None);
+            }
+            Arc::clone(&set)
+        };
+        let Some(call) = asked.call() else {
             return Verdict::Forward(None);
         };
         let decision = set.request(call, asked.now());
@@ -158,7 +172,9 @@ async fn decide_alone(
         }
         let mut held = Held::Elapsed;
         if !decision.delay.is_zero() {
-            let delay = Some(decision.delay);
+            // A request that waited before the fault came into force has had nothing of its delay.
+            let gone_by = asked.now().since(*since).min(set.in_force_for());
+            let delay = Some(decision.delay.saturating_sub(gone_by));
             held = hold(faults, client.gone(), &decision.acted, delay).await;
         }
         let who = decision.acted.last().copied();
@@ -174,7 +190,10 @@ async fn decide_alone(
                 }
             }
             match turned {
-                Some(Turned::Served) if is_stale => continue,
+                Some(Turned::Served) if is_stale => {
+                    *since = asked.now();
+                    continue;
+                }
                 Some(Turned::Served) => asked.acted(after_turn),
                 Some(Turned::Refused) => return refused(refusal),
                 Some(Turned::Lifted) => held = Held::Lifted,
@@ -217,6 +236,7 @@ async fn decide_alone(
             return Verdict::GaveUp;
         }
         asked.released();
+        *since = asked.now();
         if client.has_spilled() {
             return Verdict::Spilled;
         }

@@ -3,7 +3,7 @@
 //! Bounded: a full inlet reads nothing more, so that a peer who sends faster than we pass on is
 //! held back by its own socket. Bytes are moved only when room runs out.
 
-use super::decide::Client;
+use super::{decide::Client, scratch};
 use std::{
     future::poll_fn,
     io,
@@ -16,7 +16,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 pub(in crate::proxy) const ROOM_FIRST: usize = 16 * 1024;
 
 /// The bytes of an inlet that streams.
-pub(in crate::proxy) const ROOM_MAX: usize = 64 * 1024;
+pub(in crate::proxy) const ROOM_MAX: usize = scratch::BYTES;
+
+/// The bytes of memory that an inlet keeps while it waits with nothing in it.
+const KEPT_MAX: usize = 2 * 1024;
 
 /// Bytes that are read and thrown away, at most, to notice when a client goes away.
 const SPILL_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -30,6 +33,7 @@ pub(in crate::proxy) struct Inlet<R> {
     end: usize,
     room_max: usize,
     spilled: usize,
+    used: u64,
 }
 
 impl<R: AsyncRead + Unpin> Inlet<R> {
@@ -47,6 +51,7 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
             buffer: first,
             room_max: ROOM_MAX,
             spilled: 0,
+            used: 0,
         }
     }
 
@@ -58,6 +63,7 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     /// Counts the first `len` bytes as used.
     pub(in crate::proxy) fn consume(&mut self, len: usize) {
         self.start += len;
+        self.used += len as u64;
         debug_assert!(self.start <= self.end, "only bytes that are there are used");
         if self.start == self.end {
             self.start = 0;
@@ -66,6 +72,11 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
                 self.buffer = Vec::new();
             }
         }
+    }
+
+    /// How many bytes were used so far.
+    pub(in crate::proxy) fn used(&self) -> u64 {
+        self.used
     }
 
     /// Its reader, and what was read and not used.
@@ -112,6 +123,9 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         if !self.has_room() {
             return Poll::Pending;
         }
+        if self.start == self.end {
+            return self.poll_fill_empty(cx);
+        }
         self.make_room();
         let limit = self.buffer.len().min(self.start + self.room_max);
         let mut free = ReadBuf::new(&mut self.buffer[self.end..limit]);
@@ -126,6 +140,27 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         }
     }
 
+    /// Reads into memory that all inlets of a thread share. Of a little that comes a copy is kept; where
+    /// much comes, the memory itself.
+    fn poll_fill_empty(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut memory = scratch::take();
+        let limit = memory.len().min(self.room_max);
+        let mut free = ReadBuf::new(&mut memory[..limit]);
+        let polled = Pin::new(&mut self.source).poll_read(cx, &mut free);
+        let len = free.filled().len();
+        if len > KEPT_MAX {
+            std::mem::swap(&mut self.buffer, &mut memory);
+        } else if len > 0 {
+            self.buffer.clear();
+            self.buffer.extend_from_slice(&memory[..len]);
+        } else if self.buffer.capacity() > KEPT_MAX {
+            scratch::give_back(std::mem::take(&mut self.buffer));
+        }
+        scratch::give_back(memory);
+        (self.start, self.end) = (0, len);
+        polled.map_ok(|()| len)
+    }
+
     fn make_room(&mut self) {
         if self.end < self.buffer.len() {
             return;
@@ -134,7 +169,8 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
-        } else {
+        }
+        if self.end == self.buffer.len() || self.buffer.len() < ROOM_FIRST {
             let room = (self.buffer.len() * 2).clamp(ROOM_FIRST, self.room_max);
             self.buffer.resize(room, 0);
         }
@@ -149,7 +185,27 @@ pub(super) async fn gone<R: AsyncRead + Unpin>(client: &mut Inlet<R>) {
 /// As [`gone`], but goes on reading when there is no more room, and throws that away; never of the
 /// first `keep` bytes.
 pub(super) async fn gone_spilling<R: AsyncRead + Unpin>(client: &mut Inlet<R>, keep: usize) {
-    while matches!(client.fill().await, Ok(1..)) {
+    gone_spilling_with(client, keep, |_, _| {}).await;
+}
+
+/// As [`gone`]; `note` is told of every piece that comes, and how many bytes it has.
+pub(super) async fn gone_with<R: AsyncRead + Unpin>(
+    client: &mut Inlet<R>,
+    mut note: impl FnMut(&Inlet<R>, usize),
+) {
+    while let Ok(count @ 1..) = client.fill().await {
+        note(client, count);
+    }
+}
+
+/// As [`gone_spilling`]; `note` is told of every piece that comes, and how many bytes it has.
+pub(super) async fn gone_spilling_with<R: AsyncRead + Unpin>(
+    client: &mut Inlet<R>,
+    keep: usize,
+    mut note: impl FnMut(&Inlet<R>, usize),
+) {
+    while let Ok(count @ 1..) = client.fill().await {
+        note(client, count);
         if !client.has_room() && client.spilled() < SPILL_BYTES_MAX {
             client.spill(keep);
         }
@@ -181,6 +237,7 @@ impl<R: AsyncRead + Unpin + Send> Client for Waiting<'_, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use tokio::io::AsyncWriteExt;
 
     #[tokio::test]
@@ -215,5 +272,24 @@ mod tests {
         inlet.set_room_max(2 * ROOM_MAX);
         assert_eq!(inlet.fill().await.unwrap(), 9);
         assert_eq!(inlet.bytes().len(), ROOM_MAX + 9);
+    }
+
+    #[tokio::test]
+    async fn an_inlet_that_waits_with_nothing_in_it_keeps_little_memory() {
+        let (mut writer, reader) = tokio::io::duplex(1 << 20);
+        let mut inlet = Inlet::new(reader);
+        for size in [10, ROOM_FIRST, 3 * ROOM_MAX] {
+            let sent: Vec<u8> = (0..size).map(|n| (n ^ (n >> 8)) as u8).collect();
+            writer.write_all(&sent).await.unwrap();
+            let mut got = Vec::new();
+            while got.len() < size {
+                assert!(inlet.fill().await.unwrap() > 0);
+                got.extend_from_slice(inlet.bytes());
+                inlet.consume(inlet.bytes().len());
+            }
+            assert!(got == sent, "{size} bytes in order");
+            assert!(inlet.fill().now_or_never().is_none(), "there is no more");
+            assert!(inlet.buffer.capacity() <= KEPT_MAX, "after {size} bytes");
+        }
     }
 }

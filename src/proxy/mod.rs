@@ -9,7 +9,8 @@
 //! [`ForwardProxy`] leads connections for hosts that are wired into libraries to the doors of their
 //! dependencies.
 //!
-//! With no fault in force a plain tcp connection is spliced in the kernel.
+//! With no fault in force the bytes of a plain tcp connection are spliced in the kernel, where many come
+//! at once.
 
 mod conduct;
 mod connection;
@@ -25,6 +26,7 @@ mod redis;
 mod relay;
 mod replayed;
 mod reserve;
+mod scratch;
 mod shape;
 mod sockets;
 #[cfg(target_os = "linux")]
@@ -46,6 +48,7 @@ use crate::{
     protocol::Protocol,
     scenario::{Capture, KeyFrom},
     seed::Seed,
+    units::Micros,
 };
 use connection::Shared;
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -133,6 +136,21 @@ pub struct Counts {
     pub upstream_failures: u64,
 }
 
+/// A request that has no answer yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderWay {
+    /// The proxy's number of its connection.
+    pub connection: u64,
+    /// Which request of its connection it is, from 1.
+    pub number: u64,
+    /// When its first byte came, on the run's clock.
+    pub began: Micros,
+    /// What is asked, as its observation will say.
+    pub operation: Arc<str>,
+    /// What it is asked of; empty where that is nothing.
+    pub key: Arc<str>,
+}
+
 /// A running proxy in front of one dependency. Dropping it closes everything without waiting;
 /// [`Proxy::stop`] waits until all observations are recorded.
 #[derive(Debug)]
@@ -208,6 +226,12 @@ impl Proxy {
     /// What went through so far.
     pub fn counters(&self) -> Counts {
         self.shared.counters.snapshot()
+    }
+
+    /// The requests that have no answer yet, the oldest first, at most so many; of each connection at
+    /// most 64.
+    pub fn under_way(&self, most: usize) -> Vec<UnderWay> {
+        self.shared.counters.under_way(most)
     }
 
     /// How many requests came so far, where the protocol shows them: each is in the history, or is

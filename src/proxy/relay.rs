@@ -1,9 +1,9 @@
 //! Passes bytes between the client and the dependency, whatever they mean. Each direction has its
 //! own end: half-close is kept.
 //!
-//! Between two plain sockets on Linux, with a clear wire, bytes are spliced in the kernel; as soon
-//! as a fault acts they take the way through memory and the wire's shapers, and go back to the
-//! kernel when it is lifted.
+//! Between two plain sockets on Linux, with a clear wire, bytes are spliced in the kernel where many
+//! come at once; a few take the way through memory, by one read and one write. As soon as a fault acts
+//! all take that way, through the wire's shapers, and go back to the kernel when it is lifted.
 
 use super::{
     connection::{Accepted, Alpn, ClientStream, Life, Shared},
@@ -67,19 +67,19 @@ pub(super) async fn pass(
             plain::pass(client, upstream, shared, done).await
         }
         (ClientStream::Plain(client), UpstreamStream::Tls(upstream)) => {
-            copy_both(client, *upstream, |tls| tls.get_ref().0, done).await
+            Box::pin(copy_both(client, *upstream, |tls| tls.get_ref().0, done)).await
         }
         (ClientStream::Told(client), UpstreamStream::Plain(upstream)) => {
-            copy_both(client, upstream, |tcp| tcp, done).await
+            Box::pin(copy_both(client, upstream, |tcp| tcp, done)).await
         }
         (ClientStream::Told(client), UpstreamStream::Tls(upstream)) => {
-            copy_both(client, *upstream, |tls| tls.get_ref().0, done).await
+            Box::pin(copy_both(client, *upstream, |tls| tls.get_ref().0, done)).await
         }
         (ClientStream::Tls(client), UpstreamStream::Plain(upstream)) => {
-            copy_both(*client, upstream, |tcp| tcp, done).await
+            Box::pin(copy_both(*client, upstream, |tcp| tcp, done)).await
         }
         (ClientStream::Tls(client), UpstreamStream::Tls(upstream)) => {
-            copy_both(*client, *upstream, |tls| tls.get_ref().0, done).await
+            Box::pin(copy_both(*client, *upstream, |tls| tls.get_ref().0, done)).await
         }
     };
     match broken {
@@ -213,21 +213,28 @@ mod plain {
 /// Two plain sockets on Linux.
 #[cfg(target_os = "linux")]
 mod plain {
-    use super::{
-        Broken, CHUNK, Shared, TcpStream, copy_down, copy_up, io, reset, write_down, write_up,
-    };
+    use super::{Broken, CHUNK, Shared, TcpStream, io, reset, write_down, write_up};
     use crate::proxy::{
+        scratch,
         splice::{Lease, Pipes},
         wire::{Direct, Wire, WireStream, poll_take},
     };
     use std::{
         future::poll_fn,
+        pin::Pin,
         task::{Poll, ready},
     };
     use tokio::{
-        io::Interest,
+        io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
         net::tcp::{ReadHalf, WriteHalf},
     };
+
+    /// A read of so many bytes is taken for a part of more, which the kernel then moves. Of less, a read
+    /// and a write cost less than the kernel's own way, which does not say that a socket is empty.
+    const SPLICE_FROM: usize = CHUNK / 2;
+
+    /// The kernel moves bytes as long as so many come at once.
+    const SPLICE_ON: usize = CHUNK / 4;
 
     /// Why splicing ended.
     enum Left {
@@ -235,8 +242,16 @@ mod plain {
         Ended,
         /// A fault acts.
         NotClear,
+        /// Little comes at once.
+        Little,
         /// There is no pipe to be had.
         NoPipe,
+    }
+
+    /// Which side failed.
+    enum Failed {
+        Reading(io::Error),
+        Writing(io::Error),
     }
 
     pub(super) async fn pass(
@@ -264,13 +279,51 @@ mod plain {
         result
     }
 
+    /// Passes what one read brings, through memory that all connections of a thread share: what the
+    /// writer does not take at once is copied. How much it was; 0 at the end of the stream.
+    async fn pass_once(
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<usize, Failed> {
+        let mut rest = Vec::new();
+        let passing = poll_fn(|cx| {
+            let mut memory = scratch::take();
+            let mut read = ReadBuf::new(&mut memory);
+            let polled = match Pin::new(&mut *from).poll_read(cx, &mut read) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Failed::Reading(error))),
+                Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Ok(0)),
+                Poll::Ready(Ok(())) => {
+                    let bytes = read.filled();
+                    match Pin::new(&mut *to).poll_write(cx, bytes) {
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(Failed::Writing(error))),
+                        Poll::Ready(Ok(written)) => {
+                            rest = bytes[written..].to_vec();
+                            Poll::Ready(Ok(bytes.len()))
+                        }
+                        Poll::Pending => {
+                            rest = bytes.to_vec();
+                            Poll::Ready(Ok(bytes.len()))
+                        }
+                    }
+                }
+            };
+            scratch::give_back(memory);
+            polled
+        });
+        let count = passing.await?;
+        if !rest.is_empty() {
+            to.write_all(&rest).await.map_err(Failed::Writing)?;
+        }
+        Ok(count)
+    }
+
     async fn up(
         mut client: WireStream,
         wire: &Wire,
         mut upstream: WriteHalf<'_>,
         pipes: &Pipes,
     ) -> Result<(), Broken> {
-        let mut buf = Vec::new();
         let mut can_splice = true;
         loop {
             if !wire.is_clear() {
@@ -281,24 +334,25 @@ mod plain {
                 }
                 continue;
             }
-            if can_splice && wire.is_clear() {
-                // Memory for the other way is not kept while it is not taken.
-                buf = Vec::new();
+            let count = match pass_once(&mut client, &mut upstream).await {
+                Ok(0) => return end_up(upstream.as_ref()),
+                Ok(count) => count,
+                Err(Failed::Reading(_)) => return Err(Broken::Client),
+                Err(Failed::Writing(error)) => return Err(Broken::Upstream(error)),
+            };
+            if can_splice && count >= SPLICE_FROM && wire.is_clear() {
                 match splice_up(wire, upstream.as_ref(), pipes).await? {
                     Left::Ended => return end_up(upstream.as_ref()),
-                    Left::NotClear => {}
+                    Left::NotClear | Left::Little => {}
                     Left::NoPipe => can_splice = false,
                 }
-            }
-            buf.resize(CHUNK, 0);
-            if !copy_up(&mut client, &mut upstream, &mut buf).await? {
-                return Ok(());
             }
         }
     }
 
     fn end_up(upstream: &TcpStream) -> Result<(), Broken> {
         match socket2::SockRef::from(upstream).shutdown(std::net::Shutdown::Write) {
+            // A dependency that closed before the client did.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                 Err(Broken::Upstream(error))
             }
@@ -316,13 +370,13 @@ mod plain {
                 }
                 polled
             });
-            match filled.await {
+            let count = match filled.await {
                 Ok(Direct::Done(0)) => return Ok(Left::Ended),
-                Ok(Direct::Done(_)) => {}
+                Ok(Direct::Done(count)) => count,
                 Ok(Direct::NotClear) => return Ok(Left::NotClear),
                 Err(_) if lease.is_refused() => return Ok(Left::NoPipe),
                 Err(_) => return Err(Broken::Client),
-            }
+            };
             // Towards the dependency nothing is shaped any more: what the pipe holds goes on.
             while lease.held() > 0 {
                 let drained = poll_fn(|cx| {
@@ -336,6 +390,9 @@ mod plain {
                 });
                 drained.await.map_err(Broken::Upstream)?;
             }
+            if count < SPLICE_ON {
+                return Ok(Left::Little);
+            }
         }
     }
 
@@ -345,7 +402,6 @@ mod plain {
         mut upstream: ReadHalf<'_>,
         pipes: &Pipes,
     ) -> Result<(), Broken> {
-        let mut buf = Vec::new();
         let mut can_splice = true;
         loop {
             if !wire.is_clear() {
@@ -358,17 +414,18 @@ mod plain {
                 client.give(bytes).await.map_err(|_| Broken::Client)?;
                 continue;
             }
-            if can_splice && wire.is_clear() {
-                buf = Vec::new();
+            let count = match pass_once(&mut upstream, &mut client).await {
+                Ok(0) => return write_down(&mut client, &[]).await,
+                Ok(count) => count,
+                Err(Failed::Reading(error)) => return Err(Broken::Upstream(error)),
+                Err(Failed::Writing(_)) => return Err(Broken::Client),
+            };
+            if can_splice && count >= SPLICE_FROM && wire.is_clear() {
                 match splice_down(&mut client, wire, upstream.as_ref(), pipes).await? {
                     Left::Ended => return write_down(&mut client, &[]).await,
-                    Left::NotClear => {}
+                    Left::NotClear | Left::Little => {}
                     Left::NoPipe => can_splice = false,
                 }
-            }
-            buf.resize(CHUNK, 0);
-            if !copy_down(&mut upstream, &mut client, &mut buf).await? {
-                return Ok(());
             }
         }
     }
@@ -393,12 +450,12 @@ mod plain {
                     }
                 }
             });
-            match filled.await {
+            let count = match filled.await {
                 Ok(0) => return Ok(Left::Ended),
-                Ok(_) => {}
+                Ok(count) => count,
                 Err(_) if lease.is_refused() => return Ok(Left::NoPipe),
                 Err(error) => return Err(Broken::Upstream(error)),
-            }
+            };
             while lease.held() > 0 {
                 let drained = poll_fn(|cx| wire.poll_direct_write(cx, |tcp| lease.drain(tcp)));
                 match drained.await.map_err(|_| Broken::Client)? {
@@ -410,6 +467,52 @@ mod plain {
                     }
                 }
             }
+            if count < SPLICE_ON {
+                return Ok(Left::Little);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use tokio::io::{AsyncReadExt, duplex};
+
+        #[tokio::test]
+        async fn what_a_writer_does_not_take_at_once_follows_in_order() {
+            let (mut sender, mut from) = duplex(1 << 20);
+            let (mut to, mut receiver) = duplex(1000);
+            let sent: Vec<u8> = (0..=scratch::BYTES).map(|n| (n ^ (n >> 8)) as u8).collect();
+            sender.write_all(&sent).await.unwrap();
+            drop(sender);
+            let passing = async {
+                let mut counts = Vec::new();
+                while counts.last() != Some(&0) {
+                    let count = pass_once(&mut from, &mut to).await;
+                    counts.push(count.unwrap_or_else(|_| panic!("nobody broke off")));
+                }
+                drop(to);
+                counts
+            };
+            let mut came = Vec::new();
+            let (counts, read) = tokio::join!(passing, receiver.read_to_end(&mut came));
+            read.unwrap();
+            assert_eq!(
+                counts,
+                [scratch::BYTES, 1, 0],
+                "filled exactly, more, the end"
+            );
+            assert!(came == sent, "in order");
+        }
+
+        #[tokio::test]
+        async fn a_writer_that_is_gone_is_not_taken_for_the_reader() {
+            let (mut sender, mut from) = duplex(1000);
+            let (mut to, receiver) = duplex(1000);
+            drop(receiver);
+            sender.write_all(b"some").await.unwrap();
+            let passed = pass_once(&mut from, &mut to).await;
+            assert!(matches!(passed, Err(Failed::Writing(_))));
         }
     }
 }

@@ -26,6 +26,10 @@ const QUANTUM: Duration = Duration::from_millis(2);
 
 const NANOS: u128 = 1_000_000_000;
 
+/// How many stretches of bytes are remembered on which faults acted; of more the oldest are
+/// forgotten. Whoever asks for them asks for bytes that were pushed a moment ago.
+const ACTS_MAX: usize = 256;
+
 /// What comes next out of a shaper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
@@ -48,6 +52,44 @@ pub(super) struct Shaper {
     cost: usize,
     released_last: Option<Instant>,
     acted: Vec<FaultId>,
+    /// How many bytes were pushed so far and not thrown away, and how many of them have passed.
+    pushed: u64,
+    passed: u64,
+    /// When those arrived that passed last.
+    arrived_last: Option<Instant>,
+    acts: Acts,
+    /// Who closed the connection.
+    cut_by: Option<FaultId>,
+}
+
+/// On which bytes faults acted: held them back, cut them in pieces or damaged them. Bytes are
+/// counted as they were pushed.
+#[derive(Debug, Default)]
+struct Acts(VecDeque<Act>);
+
+#[derive(Debug)]
+struct Act {
+    fault: FaultId,
+    from: u64,
+    to: u64,
+}
+
+impl Acts {
+    fn note(&mut self, fault: FaultId, from: u64, to: u64) {
+        if from >= to {
+            return;
+        }
+        let last = self.0.iter_mut().rev().find(|act| act.fault == fault);
+        if let Some(last) = last.filter(|last| from <= last.to) {
+            last.from = last.from.min(from);
+            last.to = last.to.max(to);
+            return;
+        }
+        if self.0.len() == ACTS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(Act { fault, from, to });
+    }
 }
 
 #[derive(Debug)]
@@ -96,7 +138,47 @@ impl Shaper {
             cost: 0,
             released_last: None,
             acted: Vec::new(),
+            pushed: 0,
+            passed: 0,
+            arrived_last: None,
+            acts: Acts::default(),
+            cut_by: None,
         }
+    }
+
+    /// How many bytes were pushed so far and not thrown away.
+    pub(super) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// How many of the bytes that were pushed have passed so far.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// Counts bytes that went by it, while it held nothing.
+    pub(super) fn went_by(&mut self, count: usize) {
+        self.pushed += count as u64;
+        self.passed += count as u64;
+    }
+
+    /// When the bytes arrived that passed last.
+    pub(super) fn arrived_last(&self) -> Option<Instant> {
+        self.arrived_last
+    }
+
+    /// Adds who acted on any of these bytes, counted as they were pushed.
+    pub(super) fn acted_on(&self, from: u64, to: u64, acted: &mut Vec<FaultId>) {
+        for act in &self.acts.0 {
+            if act.from < to && from < act.to && !acted.contains(&act.fault) {
+                acted.push(act.fault);
+            }
+        }
+    }
+
+    /// Who closed the connection, if a fault did.
+    pub(super) fn cut_by(&self) -> Option<FaultId> {
+        self.cut_by
     }
 
     /// Whether it would pass everything through untouched and holds nothing.
@@ -151,11 +233,17 @@ impl Shaper {
 
     /// Whether it holds something back until the effects change.
     pub(super) fn is_stalled_for_good(&self) -> bool {
-        !self.queue.is_empty()
-            && self.effects.iter().any(|effect| {
-                matches!(effect.state, State::Stall(Stall::Since(_)))
-                    && matches!(effect.spec.shape, StreamShape::Stall { pause: None, .. })
-            })
+        self.stalled_by().is_some()
+    }
+
+    /// Who holds something back until the effects change.
+    pub(super) fn stalled_by(&self) -> Option<FaultId> {
+        let stalls = |effect: &&Effect| {
+            matches!(effect.state, State::Stall(Stall::Since(_)))
+                && matches!(effect.spec.shape, StreamShape::Stall { pause: None, .. })
+        };
+        let effect = self.effects.iter().find(stalls)?;
+        (!self.queue.is_empty()).then_some(effect.spec.fault)
     }
 
     /// Which faults acted since this was last asked.
@@ -177,13 +265,16 @@ impl Shaper {
 
     /// Throws away what it holds.
     pub(super) fn discard(&mut self) {
+        self.pushed -= self.held();
         self.queue.clear();
         self.cost = 0;
     }
 
     fn hold(&mut self, bytes: Option<Bytes>, now: Instant) {
-        self.cost += ENTRY_BYTES + bytes.as_ref().map_or(0, Bytes::len);
-        let release = self.release(now);
+        let (from, count) = (self.pushed, bytes.as_ref().map_or(0, Bytes::len));
+        self.cost += ENTRY_BYTES + count;
+        self.pushed += count as u64;
+        let release = self.release(now, from, self.pushed);
         self.queue.push_back(Held {
             bytes,
             arrived: now,
@@ -191,8 +282,9 @@ impl Shaper {
         });
     }
 
-    /// When something that arrived at `arrived` may leave: never before what came before it.
-    fn release(&mut self, arrived: Instant) -> Instant {
+    /// When these bytes, which arrived at `arrived`, may leave: never before what came before
+    /// them.
+    fn release(&mut self, arrived: Instant, from: u64, to: u64) -> Instant {
         let mut release = arrived;
         for effect in &mut self.effects {
             if let (StreamShape::Latency(latency), State::Draws(random)) =
@@ -204,13 +296,18 @@ impl Shaper {
         }
         let release = self.released_last.map_or(release, |last| last.max(release));
         self.released_last = Some(release);
+        if release > arrived {
+            for effect in self.effects.iter().filter(|effect| effect.is_latency()) {
+                self.acts.note(effect.spec.fault, from, to);
+            }
+        }
         release
     }
 
     fn latencies(&self) -> Vec<FaultId> {
         self.effects
             .iter()
-            .filter(|effect| matches!(effect.spec.shape, StreamShape::Latency(_)))
+            .filter(|effect| effect.is_latency())
             .map(|effect| effect.spec.fault)
             .collect()
     }
@@ -218,13 +315,21 @@ impl Shaper {
     /// Other latencies are in force: what is held gets its delay from them.
     fn reschedule(&mut self, now: Instant) {
         self.released_last = None;
+        let mut from = self.passed;
         for at in 0..self.queue.len() {
-            let release = self.release(self.queue[at].arrived);
+            let to = from + self.queue[at].len();
+            let release = self.release(self.queue[at].arrived, from, to);
             self.queue[at].release = release;
+            from = to;
         }
         if self.queue.is_empty() {
             self.released_last = Some(now);
         }
+    }
+
+    /// How many bytes it holds.
+    fn held(&self) -> u64 {
+        self.queue.iter().map(Held::len).sum()
     }
 
     /// What comes next at `now`; what is passed is out of the queue.
@@ -245,13 +350,20 @@ impl Shaper {
         if front.release > now {
             return wait(Some(front.release));
         }
-        let available = front.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let mut allowed = available;
+        let mut allowed = front.len();
         for effect in &mut self.effects {
             match effect.allows(allowed, now) {
-                Allowed::Bytes(most) => allowed = allowed.min(most),
+                Allowed::Bytes(most) => {
+                    if most < allowed && effect.cuts_in_pieces() {
+                        let to = self.passed + allowed;
+                        self.acts.note(effect.spec.fault, self.passed, to);
+                    }
+                    allowed = allowed.min(most);
+                }
                 Allowed::NotBefore(at) => {
                     effect.act(&mut self.acted);
+                    // What stands behind it waits too.
+                    self.acts.note(effect.spec.fault, self.passed, self.pushed);
                     return wait(at);
                 }
             }
@@ -278,11 +390,14 @@ impl Shaper {
         if front.release > now {
             return Some(front.release);
         }
-        let mut allowed = front.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let mut allowed = front.len();
         for effect in &mut self.effects {
             match effect.allows(allowed, now) {
                 Allowed::Bytes(most) => allowed = allowed.min(most),
-                Allowed::NotBefore(at) => return at,
+                Allowed::NotBefore(at) => {
+                    self.acts.note(effect.spec.fault, self.passed, self.pushed);
+                    return at;
+                }
             }
         }
         Some(now)
@@ -300,14 +415,23 @@ impl Shaper {
         let count = usize::try_from(allowed).unwrap_or(usize::MAX);
         let mut passed = bytes.split_to(count.min(bytes.len()));
         let is_spent = bytes.is_empty();
+        self.arrived_last = Some(front.arrived);
         self.cost -= passed.len();
         if is_spent {
             self.cost -= ENTRY_BYTES;
             self.queue.pop_front();
         }
+        let count = passed.len() as u64;
         for effect in &mut self.effects {
-            passed = effect.account(passed, now, &mut self.acted);
+            let damaged;
+            (passed, damaged) = effect.account(passed, now, &mut self.acted);
+            if let Some((first, last)) = damaged {
+                let from = self.passed + first;
+                self.acts
+                    .note(effect.spec.fault, from, self.passed + last + 1);
+            }
         }
+        self.passed += count;
         Next::Pass(passed)
     }
 
@@ -322,6 +446,7 @@ impl Shaper {
                 _ => continue,
             };
             effect.act(&mut self.acted);
+            self.cut_by = Some(effect.spec.fault);
             return Some(closing);
         }
         None
@@ -335,6 +460,13 @@ impl Shaper {
                 _ => None,
             })
             .min()
+    }
+}
+
+impl Held {
+    /// How many bytes it has; none is the end of the stream.
+    fn len(&self) -> u64 {
+        self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)
     }
 }
 
@@ -376,6 +508,14 @@ impl Effect {
 
     fn is_like(&self, shape: &StreamShape) -> bool {
         std::mem::discriminant(&self.spec.shape) == std::mem::discriminant(shape)
+    }
+
+    fn is_latency(&self) -> bool {
+        matches!(self.spec.shape, StreamShape::Latency(_))
+    }
+
+    fn cuts_in_pieces(&self) -> bool {
+        matches!(self.spec.shape, StreamShape::Slice { .. })
     }
 
     /// Notes that it acted, once.
@@ -420,8 +560,14 @@ impl Effect {
         }
     }
 
-    /// Counts bytes that pass, and damages them where that is the effect.
-    fn account(&mut self, bytes: Bytes, now: Instant, acted: &mut Vec<FaultId>) -> Bytes {
+    /// Counts bytes that pass, and damages them where that is the effect: which of them is the
+    /// first so damaged, and which the last.
+    fn account(
+        &mut self,
+        bytes: Bytes,
+        now: Instant,
+        acted: &mut Vec<FaultId>,
+    ) -> (Bytes, Option<(u64, u64)>) {
         let count = bytes.len() as u64;
         self.passed += count;
         match (&self.spec.shape, &mut self.state) {
@@ -439,15 +585,15 @@ impl Effect {
                 *stall = Stall::Since(now);
             }
             (StreamShape::Corrupt { share, .. }, State::Corruption(corruption)) => {
-                let (bytes, touched) = corruption.damage(bytes, *share);
-                if touched {
+                let (bytes, damaged) = corruption.damage(bytes, *share);
+                if damaged.is_some() {
                     self.act(acted);
                 }
-                return bytes;
+                return (bytes, damaged);
             }
             _ => {}
         }
-        bytes
+        (bytes, None)
     }
 }
 
@@ -505,26 +651,29 @@ impl Corruption {
         (unit.ln() / (-share).ln_1p()) as u64
     }
 
-    fn damage(&mut self, bytes: Bytes, share: Share) -> (Bytes, bool) {
+    /// The damaged bytes, and which of them are the first and the last with damage.
+    fn damage(&mut self, bytes: Bytes, share: Share) -> (Bytes, Option<(u64, u64)>) {
         let count = bytes.len() as u64;
         if self.spared >= count {
             self.spared -= count;
-            return (bytes, false);
+            return (bytes, None);
         }
         let mut bytes = BytesMut::from(bytes);
-        let mut at = 0;
+        let (mut at, first) = (0, self.spared);
+        let mut last = first;
         while self.spared < count - at {
             at += self.spared;
             let bit = self.random.next_u32() % 8;
             bytes[at as usize] ^= 1 << bit;
+            last = at;
             at += 1;
             self.spared = self.distance(share);
             if at == count {
-                return (bytes.freeze(), true);
+                return (bytes.freeze(), Some((first, last)));
             }
         }
         self.spared -= count - at;
-        (bytes.freeze(), true)
+        (bytes.freeze(), Some((first, last)))
     }
 }
 
@@ -883,6 +1032,90 @@ mod tests {
         shaper.set(&[], later);
         assert_eq!(shaper.next(later), Next::Pass(Bytes::from_static(b"abc")));
         assert_eq!(shaper.next(later), Next::End);
+    }
+
+    fn acted_on(shaper: &Shaper, from: u64, to: u64) -> Vec<FaultId> {
+        let mut acted = Vec::new();
+        shaper.acted_on(from, to, &mut acted);
+        acted
+    }
+
+    #[test]
+    fn each_chunk_that_is_delayed_is_put_down_to_its_latency_also_when_that_is_lifted() {
+        let began = Instant::now();
+        let mut shaper = shaper(&[latency(1, MS * 10)], began);
+        for nth in 0..3 {
+            shaper.push(Bytes::from_static(b"four"), began + MS * 100 * nth);
+            let (out, _, _) = run(&mut shaper, began + MS * 100 * nth);
+            assert_eq!(out.len(), 1);
+            let from = 4 * u64::from(nth);
+            assert_eq!(acted_on(&shaper, from, from + 4), [FaultId(1)]);
+            assert_eq!(acted_on(&shaper, from + 4, from + 8), []);
+        }
+        shaper.push(Bytes::from_static(b"held"), began + MS * 300);
+        shaper.set(&[], began + MS * 301);
+        assert!(matches!(shaper.next(began + MS * 301), Next::Pass(_)));
+        assert_eq!(acted_on(&shaper, 12, 16), [FaultId(1)]);
+        shaper.push(Bytes::from_static(b"free"), began + MS * 302);
+        assert!(matches!(shaper.next(began + MS * 302), Next::Pass(_)));
+        assert_eq!(acted_on(&shaper, 16, 20), []);
+    }
+
+    #[test]
+    fn a_bandwidth_acts_on_what_waits_for_it_and_on_no_other_bytes() {
+        let began = Instant::now();
+        let mut shaper = shaper(&[bandwidth(3, 1000)], began);
+        let later = began + Duration::from_secs(1);
+        shaper.push(Bytes::from(vec![0; 50]), later);
+        let (_, _, ended) = run(&mut shaper, later);
+        assert_eq!(acted_on(&shaper, 0, 50), [], "it had saved as much");
+        shaper.push(Bytes::from(vec![0; 5]), ended);
+        shaper.push(Bytes::from(vec![0; 5]), ended);
+        run(&mut shaper, ended);
+        assert_eq!(acted_on(&shaper, 50, 55), [FaultId(3)]);
+        assert_eq!(acted_on(&shaper, 55, 60), [FaultId(3)]);
+    }
+
+    #[test]
+    fn a_stall_acts_on_what_stands_behind_it_and_slices_on_what_they_cut() {
+        let began = Instant::now();
+        let mut stalled = shaper(&[stall(5, 3, None)], began);
+        stalled.push(Bytes::from_static(b"abcd"), began);
+        let (_, _, _) = run(&mut stalled, began);
+        stalled.push(Bytes::from_static(b"next"), began + MS);
+        assert_eq!(stalled.due(began + MS), None);
+        assert_eq!(stalled.stalled_by(), Some(FaultId(5)));
+        assert_eq!(acted_on(&stalled, 0, 3), []);
+        assert_eq!(acted_on(&stalled, 3, 4), [FaultId(5)]);
+        assert_eq!(acted_on(&stalled, 4, 8), [FaultId(5)]);
+        let mut sliced = shaper(&[slice(4, 3, Duration::ZERO)], began);
+        sliced.push(Bytes::from_static(b"abc"), began);
+        sliced.push(Bytes::from_static(b"abcd"), began);
+        run(&mut sliced, began);
+        assert_eq!(acted_on(&sliced, 0, 3), []);
+        assert_eq!(acted_on(&sliced, 3, 7), [FaultId(4)]);
+    }
+
+    #[test]
+    fn damage_is_put_down_to_the_bytes_that_have_it_and_a_cut_to_whoever_made_it() {
+        let began = Instant::now();
+        let share = Share::new(0.001).expect("a share");
+        let stream = (Seed(3), 5, 8);
+        let mut shaper = shaper(&[effect(1, StreamShape::Corrupt { share, stream })], began);
+        for _ in 0..100 {
+            shaper.push(Bytes::from(vec![0; 100]), began);
+        }
+        let out = joined(&run(&mut shaper, began).0);
+        let is_hit = |chunk: &[u8]| chunk.iter().any(|byte| *byte != 0);
+        let hit = out.chunks(100).map(is_hit);
+        let blamed = (0..100).map(|nth| !acted_on(&shaper, nth * 100, nth * 100 + 100).is_empty());
+        assert!(hit.clone().any(|is| is) && hit.clone().any(|is| !is));
+        assert!(hit.eq(blamed));
+        shaper.set(&[truncate(9, 10)], began);
+        shaper.push(Bytes::from(vec![0; 100]), began);
+        assert_eq!(shaper.cut_by(), None);
+        run(&mut shaper, began);
+        assert_eq!(shaper.cut_by(), Some(FaultId(9)));
     }
 
     #[test]

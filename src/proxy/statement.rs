@@ -6,7 +6,7 @@
 
 use super::{
     conduct::Farewell,
-    connection::{Life, Refusal, Shared},
+    connection::{Arrival, Life, Refusal, Shared, Stretch},
     decide::Asked,
     station::Station,
 };
@@ -18,7 +18,7 @@ use crate::{
     units::Micros,
 };
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 /// What became of the copies that a fault had sent of a statement.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +40,9 @@ pub(super) struct Statement {
     life: Arc<Life>,
     call: Call,
     began: Micros,
+    came: Micros,
+    /// Its number on the connection.
+    number: u64,
     first_byte: Option<Micros>,
     code: Option<Arc<str>>,
     bytes_up: u64,
@@ -49,6 +52,8 @@ pub(super) struct Statement {
     answer: Option<Applied>,
     /// How many rows it changed, where its answer says so.
     rows: Option<u64>,
+    /// Whether it may have found its row where it changed none.
+    perhaps_held: bool,
     /// Copies of it that were sent besides.
     copies: Copies,
     faults: Vec<FaultId>,
@@ -60,6 +65,10 @@ pub(super) struct Statement {
     /// When it was over, where that is known before what became of it.
     ended: Option<Micros>,
     captured: BTreeMap<String, String>,
+    /// Its bytes, on which faults may act.
+    stretch: Stretch,
+    /// The client was gone before all of its answer had left for it.
+    is_gone: bool,
     /// The client has its answer; only what became of the statement is not known, to us or to it.
     is_withheld: bool,
     /// When its transaction was over without an answer that says how.
@@ -68,20 +77,23 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// Begins to observe a statement whose first byte reached us at `began`.
+    /// Begins to observe a statement whose first byte reached us when it `began`.
     pub(super) fn new(
         shared: &Arc<Shared>,
         life: &Arc<Life>,
         connection: u64,
         recognised: Recognised,
-        began: Micros,
+        began: impl Into<Arrival>,
     ) -> Self {
+        let began = began.into();
         let call = Call::statement(recognised, connection, &mut shared.calls.lock());
-        life.request_began();
+        let number = life.request_began(began.at, &call.operation, &call.key);
         Self {
             life: Arc::clone(life),
             call,
-            began,
+            began: began.at,
+            came: began.read,
+            number,
             first_byte: None,
             code: None,
             bytes_up: 0,
@@ -89,6 +101,7 @@ impl Statement {
             is_sent: false,
             answer: None,
             rows: None,
+            perhaps_held: false,
             copies: Copies::default(),
             faults: Vec::new(),
             decided_by: None,
@@ -97,6 +110,8 @@ impl Statement {
             left: None,
             ended: None,
             captured: BTreeMap::new(),
+            stretch: began.into(),
+            is_gone: false,
             is_withheld: false,
             untold: None,
             is_recorded: false,
@@ -126,7 +141,9 @@ impl Statement {
 
     /// It is over now for the client, and what became of it is yet to be known.
     pub(super) fn over(&mut self) {
-        self.ended = Some(self.life.shared().now());
+        self.stretch.has_all_down(&self.life);
+        let left = self.left.filter(|_| self.is_gone);
+        self.ended = Some(left.unwrap_or_else(|| self.life.shared().now()));
     }
 
     /// The client gave up, when it closed its direction or now.
@@ -145,11 +162,14 @@ impl Statement {
         if bytes > 0 && self.first_byte.is_none() {
             self.first_byte = Some(self.life.shared().now());
         }
-        self.bytes_down += bytes as u64;
+        self.count_down(bytes);
     }
 
     /// Counts bytes to the client that leave with the next write: see [`Statement::leaves`].
     pub(super) fn count_down(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.stretch.begins_down(&self.life);
+        }
         self.bytes_down += bytes as u64;
     }
 
@@ -162,6 +182,7 @@ impl Statement {
 
     /// The dependency was sent the whole statement.
     pub(super) fn sent_whole(&mut self) {
+        self.stretch.has_all_up(&self.life);
         self.is_sent = true;
     }
 
@@ -198,6 +219,11 @@ impl Statement {
     /// text the numbers add up.
     pub(super) fn changed(&mut self, rows: u64) {
         self.rows = Some(self.rows.unwrap_or(0).saturating_add(rows));
+    }
+
+    /// It may have found its row where it changed none: the answer counts those that it changed.
+    pub(super) fn perhaps_held(&mut self) {
+        self.perhaps_held = true;
     }
 
     /// The protocol's error code in what the client is sent: SQLSTATE, errno, the first word of a
@@ -285,20 +311,49 @@ impl Statement {
     }
 
     /// Waits until the client was sent what was written, as faults on the wire may hold it back:
-    /// only then it has its answer. Whoever acted meanwhile acted on this statement. What was over
-    /// before is not concerned.
+    /// only then it has its answer. One that is gone by then gave up when it left; of one that
+    /// closed its direction and reads no more for the time of a linger the same is taken. What was
+    /// over before is not concerned.
     pub(super) async fn settle(&mut self) {
-        if self.is_over() || self.life.is_clear() {
+        if self.is_over() {
+            return;
+        }
+        self.stretch.has_all_down(&self.life);
+        if self.life.is_clear() {
             return;
         }
         let held_by = self.life.held_by().borrow().clone();
         self.acted(&held_by);
-        self.life.sent().await;
+        let life = Arc::clone(&self.life);
+        let is_reset = tokio::select! {
+            biased;
+            () = self.leave() => false,
+            is_reset = life.client_left() => {
+                self.left(life.left_at());
+                is_reset
+            }
+        };
+        let linger = life.shared().config.limits.linger;
+        self.is_gone =
+            is_reset || self.left.is_some() && timeout(linger, self.leave()).await.is_err();
+        if let Some(at) = life.gone_early().await {
+            self.left(at);
+            self.is_gone = true;
+        }
         if !held_by.is_empty() {
             self.released();
         }
-        let acted = self.life.acted_on_bytes();
-        self.acted(&acted);
+    }
+
+    /// Waits until what was written has left for the client.
+    async fn leave(&mut self) {
+        if !self.stretch.has_begun_to_leave(&self.life) {
+            self.stretch.begins_to_leave(&self.life).await;
+            if self.stretch.has_begun_to_leave(&self.life) {
+                self.first_byte = Some(self.life.shared().now());
+            }
+        }
+        self.life.sent().await;
     }
 
     /// Comes back when there is room to record more, or soon after.
@@ -317,8 +372,9 @@ impl Statement {
             return;
         }
         self.is_recorded = true;
-        self.life.request_over();
+        self.life.request_over(self.number);
         self.settle_answer();
+        let (end, at) = self.seen_by_client(end, at);
         let bytes = self.bytes_up + self.bytes_down;
         self.life
             .shared()
@@ -328,6 +384,49 @@ impl Statement {
             .shared()
             .recorder
             .record(Observation::Attempt(attempt));
+    }
+
+    /// How it ended for the client, and when: faults on bytes may have hidden that from the engine.
+    /// They are noted.
+    fn seen_by_client(&mut self, end: AttemptEnd, at: Micros) -> (AttemptEnd, Micros) {
+        let acted = self.life.acted_on(&self.stretch);
+        self.acted(&acted);
+        let end = match end {
+            AttemptEnd::Answered if self.is_gone => AttemptEnd::GaveUp,
+            end => end,
+        };
+        let swallowed = self.life.swallowed(&self.stretch);
+        let swallowed = swallowed.filter(|_| end == AttemptEnd::Answered);
+        let end = swallowed.map_or(end, |_| AttemptEnd::Cut);
+        let is_heard = !matches!(end, AttemptEnd::GaveUp | AttemptEnd::Cut)
+            || self.stretch.has_begun_to_leave(&self.life);
+        if !is_heard {
+            self.unheard();
+        }
+        if let Some(cut_at) = swallowed {
+            let cut_by = self.life.cut_by();
+            self.acted(&cut_by);
+            self.ended = None;
+            return (end, cut_at.max(self.began));
+        }
+        if end != AttemptEnd::GaveUp {
+            return (end, at);
+        }
+        let left = self.seen_leaving();
+        if let Some(cut_at) = self.life.cut_at(left) {
+            let cut_by = self.life.cut_by();
+            self.acted(&cut_by);
+            self.ended = None;
+            return (AttemptEnd::Cut, cut_at.max(self.began));
+        }
+        self.ended = self.ended.or(left);
+        (end, at)
+    }
+
+    /// When the client left, if it was seen to.
+    fn seen_leaving(&self) -> Option<Micros> {
+        let left = self.left.or_else(|| self.life.seen_leaving());
+        left.filter(|left| *left >= self.began)
     }
 
     fn take_captured(&mut self) -> BTreeMap<String, String> {
@@ -402,6 +501,7 @@ impl Statement {
             repeated,
             repeated_unknown,
             rows,
+            perhaps_held: self.perhaps_held && rows == Some(0),
             // What was taken back is what a client expects that was told nothing.
             untold: self.untold.filter(|_| applied != Applied::No),
             faults: std::mem::take(&mut self.faults),
@@ -418,6 +518,10 @@ impl Statement {
 impl Asked for Statement {
     fn now(&self) -> Micros {
         self.life.shared().now()
+    }
+
+    fn came(&self) -> Micros {
+        self.came
     }
 
     fn call(&self) -> Option<&Call> {
@@ -476,17 +580,15 @@ impl Drop for Statement {
             return self.finish(AttemptEnd::Answered);
         }
         if let Some(code) = self.life.last_code() {
-            let faults = self.life.faults();
+            let faults = self.life.cut_by();
             self.acted(&faults);
             self.code(code);
             return self.finish(AttemptEnd::Answered);
         }
-        if self.left.is_some() {
-            return self.gave_up();
-        }
         let (end, faults) = match self.life.farewell() {
-            Some(Farewell::Reset | Farewell::Fin) => (AttemptEnd::Cut, self.life.faults()),
-            Some(Farewell::ClientGone) => (AttemptEnd::GaveUp, self.life.faults()),
+            Some(Farewell::ClientGone) => (AttemptEnd::GaveUp, self.life.stalled_by()),
+            _ if self.seen_leaving().is_some() => (AttemptEnd::GaveUp, Vec::new()),
+            Some(Farewell::Reset | Farewell::Fin) => (AttemptEnd::Cut, self.life.cut_by()),
             Some(Farewell::Done | Farewell::Drop) | None => (AttemptEnd::Unfinished, Vec::new()),
         };
         self.acted(&faults);

@@ -286,12 +286,48 @@ async fn bytes_are_spliced_while_no_fault_acts_and_an_idle_connection_keeps_no_p
     let mut client = rig.pooled().await;
     assert_eq!(pipes(), 0, "through memory");
     rig.switch.heal();
+    // What is small costs less through memory.
+    exchange(&mut client, b"small").await;
+    assert_eq!(pipes(), 0, "one read and one write");
+    let sent = pattern(2_000_000);
     soon(async {
         while pipes() == 0 {
-            exchange(&mut client, b"through the kernel").await;
+            exchange_much(&mut client, &sent).await;
         }
     })
     .await;
+}
+
+/// Sends all of it, and reads as much back meanwhile.
+async fn exchange_much(client: &mut TcpStream, sent: &[u8]) {
+    let (mut read, mut write) = client.split();
+    let mut answer = vec![0; sent.len()];
+    let both = async { tokio::join!(write.write_all(sent), read.read_exact(&mut answer)) };
+    let (written, answered) = soon(both).await;
+    written.expect("written");
+    answered.expect("answered");
+    assert!(answer == sent, "the same bytes in the same order");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn little_and_much_in_turns_take_their_ways_and_every_byte_counts() {
+    let mut rig = Rig::in_front_of_echo().await;
+    let mut client = rig.connect().await;
+    let (mut sum, mut spliced) = (0, false);
+    for _ in 0..10 {
+        for size in [1, 3_000_000, 10, 32_767, 32_768, 1_000_000, 65_536, 65_537] {
+            exchange_much(&mut client, &pattern(size)).await;
+            sum += size as u64;
+        }
+        spliced |= rig.proxy.shared.pipes.spare() > 0;
+    }
+    assert!(spliced, "some of it went through the kernel");
+    // In the midst of much the stream ends.
+    exchange_all(client, pattern(5_000_000), async {}).await;
+    let connection = rig.connection().await;
+    let sums = (connection.bytes_up, connection.bytes_down);
+    assert_eq!(sums, (sum + 5_000_000, sum + 5_000_000));
 }
 
 #[tokio::test]

@@ -183,6 +183,49 @@ pub fn client_config(extra_roots_pem: &[&str]) -> io::Result<Arc<rustls::ClientC
             return Err(io::Error::other("no certificate in the extra roots"));
         }
     }
+    trusting(roots)
+}
+
+/// As [`client_config`] where TLS is spoken to the dependency. Elsewhere it trusts nobody: the system's
+/// roots take longer to read than all else that a proxy does before it listens.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn client_config_if(speaks_tls: bool) -> io::Result<Arc<rustls::ClientConfig>> {
+    if speaks_tls {
+        client_config(&[])
+    } else {
+        trusting(RootCertStore::empty())
+    }
+}
+
+/// Whom the proxies of one run trust towards their dependencies. The system's roots are read once, and
+/// only where a dependency speaks TLS.
+#[derive(Debug, Default)]
+pub struct Trust {
+    system: Option<Arc<rustls::ClientConfig>>,
+    nobody: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl Trust {
+    /// What a proxy trusts whose dependency speaks TLS, or does not.
+    ///
+    /// # Errors
+    /// As [`client_config`].
+    pub fn towards(&mut self, speaks_tls: bool) -> io::Result<Arc<rustls::ClientConfig>> {
+        let known = if speaks_tls {
+            &mut self.system
+        } else {
+            &mut self.nobody
+        };
+        if let Some(config) = known {
+            return Ok(Arc::clone(config));
+        }
+        Ok(Arc::clone(known.insert(client_config_if(speaks_tls)?)))
+    }
+}
+
+fn trusting(roots: RootCertStore) -> io::Result<Arc<rustls::ClientConfig>> {
     let config = rustls::ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
@@ -280,6 +323,17 @@ impl FrontAlpn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roots_are_read_once_and_only_for_those_who_speak_tls() {
+        let mut trust = Trust::default();
+        let nobody = trust.towards(false).expect("a configuration");
+        assert!(trust.system.is_none(), "nobody has asked for the roots");
+        let system = trust.towards(true).expect("a configuration");
+        assert!(Arc::ptr_eq(&system, &trust.towards(true).expect("known")));
+        assert!(Arc::ptr_eq(&nobody, &trust.towards(false).expect("known")));
+        assert!(!Arc::ptr_eq(&system, &nobody));
+    }
 
     #[test]
     fn a_bundle_holds_our_authority_and_reads_back() {

@@ -134,7 +134,7 @@ impl Connector {
         let name = ServerName::try_from(name.unwrap_or(&self.address.host).to_owned())
             .map_err(io::Error::other)?;
         let connector = TlsConnector::from(Arc::clone(&self.tls[alpn as usize]));
-        let stream = connector.connect(name, stream).await?;
+        let stream = Box::pin(connector.connect(name, stream)).await?;
         Ok(UpstreamStream::Tls(Box::new(stream)))
     }
 
@@ -145,7 +145,7 @@ impl Connector {
         };
         let name = ServerName::try_from(self.address.host.clone()).map_err(io::Error::other)?;
         let connector = TlsConnector::from(Arc::clone(&self.tls[Alpn::None as usize]));
-        let connecting = connector.connect(name, stream);
+        let connecting = Box::pin(connector.connect(name, stream));
         match tokio::time::timeout(self.connect_limit, connecting).await {
             Ok(stream) => Ok(UpstreamStream::Tls(Box::new(stream?))),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),

@@ -23,10 +23,11 @@ use socket2::SockRef;
 use std::{
     io,
     net::Shutdown,
+    ops::Range,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -57,7 +58,22 @@ pub(crate) struct Wire {
     held_bytes: usize,
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
+    /// Whether it was ever not clear: before that there is nothing to tell of its bytes.
+    was_shaped: AtomicBool,
     state: Mutex<State>,
+}
+
+/// Where in the bytes of a wire something of the client's begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// When it arrived; `None`: when the engine read it.
+    pub(super) arrived: Option<Instant>,
+    /// When the engine read it, unless nothing was read yet.
+    pub(super) read: Option<Instant>,
+    /// The bytes that the engine had read before it.
+    pub(super) up: u64,
+    /// The bytes that the engine had written by then.
+    pub(super) down: u64,
 }
 
 /// What a wire ends in.
@@ -97,8 +113,14 @@ struct State {
     read: Read,
     /// Towards the client: a FIN was sent, or stands in the queue.
     end_is_queued: bool,
+    /// Towards the client: a FIN was sent.
+    is_shut: bool,
+    /// The socket was read to the client's FIN.
+    is_read_out: bool,
     /// Towards the client: what is written is thrown away.
     is_deaf: bool,
+    /// Since when it is, and how many of the bytes that the engine wrote had gone out by then.
+    deaf_since: Option<(Instant, u64)>,
     /// Nothing goes any more.
     is_dead: bool,
     engine_is_gone: bool,
@@ -110,6 +132,17 @@ struct State {
     closing: Option<Closing>,
     /// A shaper closed the connection behind bytes towards the dependency.
     cut: Option<(Closing, Instant)>,
+    /// When it did.
+    cut_at: Option<Instant>,
+    /// When the client was seen to close its direction, or to be gone, by the driver.
+    left_at: Option<Instant>,
+    /// When bytes went out last.
+    went_out_at: Option<Instant>,
+    /// Where the bytes begin that the engine read last, when it did, and when they had arrived
+    /// where a shaper held them.
+    read_from: u64,
+    read_at: Option<Instant>,
+    arrived: Option<Instant>,
     /// When the driver next looks at the shaper towards the dependency by itself.
     up_due: Option<Instant>,
     /// Bytes that the engine wrote so far.
@@ -166,18 +199,27 @@ impl Wire {
             hold: Hold::Free,
             read: Read::Open,
             end_is_queued: false,
+            is_shut: false,
+            is_read_out: false,
             up_due: None,
             written: 0,
             mark: None,
             marked: None,
             sent: Vec::new(),
             is_deaf: false,
+            deaf_since: None,
             is_dead: false,
             engine_is_gone: false,
             takes_turns: false,
             is_drivers_turn: false,
             closing: None,
             cut: None,
+            cut_at: None,
+            left_at: None,
+            went_out_at: None,
+            read_from: 0,
+            read_at: None,
+            arrived: None,
             engine_reads: None,
             engine_writes: None,
             driver: None,
@@ -187,6 +229,7 @@ impl Wire {
             held_bytes,
             bytes_up: AtomicU64::new(0),
             bytes_down: AtomicU64::new(0),
+            was_shaped: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -207,6 +250,9 @@ impl Wire {
         state.down.set(&plan.effects, now);
         state.hold = hold;
         state.settle();
+        if !state.clear {
+            self.was_shaped.store(true, Ordering::Relaxed);
+        }
         state.wake_all();
     }
 
@@ -216,6 +262,97 @@ impl Wire {
         let mut acted = state.up.take_acted();
         acted.extend(state.down.take_acted());
         acted
+    }
+
+    /// Where that begins which the engine has read last.
+    pub(super) fn place(&self) -> Place {
+        let state = self.state.lock();
+        Place {
+            arrived: state.arrived,
+            read: state.read_at,
+            up: state.read_from,
+            down: state.down.pushed(),
+        }
+    }
+
+    /// How many bytes the engine has read, and written.
+    pub(super) fn carried(&self) -> (u64, u64) {
+        if !self.was_shaped.load(Ordering::Relaxed) {
+            return self.bytes();
+        }
+        let state = self.state.lock();
+        (state.read_up(), state.down.pushed())
+    }
+
+    /// When the client was told the end of what it is sent, if that was before all of these bytes
+    /// had gone out that the engine wrote: the others were thrown away.
+    pub(super) fn swallowed(&self, down: &Range<u64>) -> Option<Instant> {
+        let state = self.state.lock();
+        let (since, out) = state.deaf_since?;
+        let end = down.end.min(state.down.pushed());
+        (end > down.start && end > out).then_some(since)
+    }
+
+    /// Who acted on any of these bytes: of those that the engine read, and of those that it wrote.
+    pub(super) fn acted_on(&self, up: Range<u64>, down: Range<u64>) -> Vec<FaultId> {
+        let mut acted = Vec::new();
+        if self.was_shaped.load(Ordering::Relaxed) {
+            let state = self.state.lock();
+            let up_end = up.end.min(state.read_up());
+            state.up.acted_on(up.start, up_end, &mut acted);
+            state.down.acted_on(down.start, down.end, &mut acted);
+        }
+        acted
+    }
+
+    /// Whether the first so many bytes that the engine wrote have gone out.
+    pub(super) fn is_out(&self, count: u64) -> bool {
+        !self.was_shaped.load(Ordering::Relaxed) || self.state.lock().out() >= count
+    }
+
+    /// Comes back when they have, or never will.
+    pub(super) async fn out(&self, count: u64) {
+        std::future::poll_fn(|cx| {
+            let mut state = self.state.lock();
+            let is_over = state.clear || state.is_deaf || state.is_dead;
+            if is_over || state.out() >= count || state.down.pushed() < count {
+                return Poll::Ready(());
+            }
+            state.awaits_sent(cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// When the client was seen to leave while the wire was not clear.
+    pub(super) fn left_at(&self) -> Option<Instant> {
+        self.state.lock().left_at
+    }
+
+    /// The same, if it left before what was written had gone out.
+    pub(super) fn left_early(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        let left = state.left_at?;
+        state.went_out_at.is_none_or(|at| left < at).then_some(left)
+    }
+
+    /// When a fault cut the connection behind bytes of the client's, if one did.
+    pub(super) fn cut_at(&self) -> Option<Instant> {
+        self.state.lock().cut_at
+    }
+
+    /// Which faults have cut the connection at a byte.
+    pub(super) fn cut_by(&self) -> Vec<FaultId> {
+        let state = self.state.lock();
+        let cut_by = [state.up.cut_by(), state.down.cut_by()];
+        cut_by.into_iter().flatten().collect()
+    }
+
+    /// Which faults keep the client waiting until they are lifted.
+    pub(super) fn stalled_by(&self) -> Vec<FaultId> {
+        let state = self.state.lock();
+        let stalled_by = [state.up.stalled_by(), state.down.stalled_by()];
+        stalled_by.into_iter().flatten().collect()
     }
 
     /// Comes back when all that the engine has written until now went over the socket, or never
@@ -229,9 +366,7 @@ impl Wire {
             if is_over || self.bytes_down.load(Ordering::Relaxed) >= wanted {
                 return Poll::Ready(());
             }
-            if !state.sent.iter().any(|waker| waker.will_wake(cx.waker())) {
-                state.sent.push(cx.waker().clone());
-            }
+            state.awaits_sent(cx);
             Poll::Pending
         })
         .await;
@@ -272,6 +407,7 @@ impl Wire {
     pub(super) fn half_close(&self) {
         let mut state = self.state.lock();
         state.deafen(&self.socket);
+        self.was_shaped.store(true, Ordering::Relaxed);
         state.settle();
         state.wake_all();
     }
@@ -302,10 +438,16 @@ impl Wire {
     }
 
     /// FIN, then reads and discards until the client closes too, at most for `linger`: closing a
-    /// socket with unread bytes would send RST.
+    /// socket with unread bytes would send RST. Where the client has closed, nothing is left to do.
     pub(super) async fn finish(&self, linger: Duration) {
-        self.state.lock().is_dead = true;
-        self.socket.shut();
+        {
+            let mut state = self.state.lock();
+            state.is_dead = true;
+            state.shut(&self.socket);
+            if state.is_read_out {
+                return;
+            }
+        }
         let draining = std::future::poll_fn(|cx| {
             let mut scratch = [0; 4096];
             loop {
@@ -375,6 +517,7 @@ impl Wire {
             }
             match tcp.try_io(tokio::io::Interest::READABLE, || work(tcp)) {
                 Ok(count) => {
+                    state.is_read_out |= count == 0;
                     self.bytes_up.fetch_add(count as u64, Ordering::Relaxed);
                     return Poll::Ready(Ok(Direct::Done(count)));
                 }
@@ -443,7 +586,11 @@ impl Wire {
                 Err(ending) => return Driven::Ended(ending),
             }
         };
-        if let Some(ending) = state.ending(&self.socket) {
+        let ending = state.ending(&self.socket);
+        if state.is_deaf {
+            self.was_shaped.store(true, Ordering::Relaxed);
+        }
+        if let Some(ending) = ending {
             return Driven::Ended(ending);
         }
         if !state.clear {
@@ -498,7 +645,7 @@ impl Wire {
             }
             match state.down.next(now) {
                 Next::Pass(bytes) => state.down_ready = bytes,
-                Next::End => self.socket.shut(),
+                Next::End => state.shut(&self.socket),
                 Next::Wait(due) => break due,
                 Next::Close(Closing::HalfClose) => state.deafen(&self.socket),
                 Next::Close(closing) => return Err(Ending::Close(closing)),
@@ -541,6 +688,7 @@ impl Wire {
         if let Some(closing) = state.up.closes(now) {
             let at = now + CUT_GRACE;
             state.cut = Some((closing, at));
+            state.cut_at = Some(now);
             wake(&mut state.engine_reads);
             return Ok(Some(at));
         }
@@ -565,7 +713,9 @@ impl Wire {
             match self.socket.poll_take(cx, room) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(bytes)) if bytes.is_empty() => {
+                    state.is_read_out = true;
                     state.read = Read::Ended;
+                    state.left_at = Some(now);
                     state.up.push_end(now);
                 }
                 Poll::Ready(Ok(bytes)) => {
@@ -573,7 +723,10 @@ impl Wire {
                         .fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     state.up.push(bytes, now);
                 }
-                Poll::Ready(Err(error)) => state.read = Read::Failed(error.kind()),
+                Poll::Ready(Err(error)) => {
+                    state.read = Read::Failed(error.kind());
+                    state.left_at = Some(now);
+                }
             }
         }
     }
@@ -584,12 +737,18 @@ impl Wire {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         if state.clear {
-            let before = buf.filled().len();
+            let (before, room) = (buf.filled().len(), buf.remaining());
             let result = self.socket.poll_read(cx, buf);
-            if result.is_pending() {
-                keep(&mut state.engine_reads, cx);
-            }
             let count = buf.filled().len() - before;
+            match &result {
+                Poll::Pending => keep(&mut state.engine_reads, cx),
+                Poll::Ready(Ok(())) => {
+                    state.is_read_out |= count == 0 && room > 0;
+                    state.is_being_read(None);
+                    state.up.went_by(count);
+                }
+                Poll::Ready(Err(_)) => {}
+            }
             self.bytes_up.fetch_add(count as u64, Ordering::Relaxed);
             return result;
         }
@@ -600,6 +759,8 @@ impl Wire {
         if state.up_ready.is_empty() {
             ready!(self.poll_pass_up(&mut state, cx))?;
         }
+        let arrived = state.up.arrived_last();
+        state.is_being_read(arrived);
         let count = state.up_ready.len().min(buf.remaining());
         buf.put_slice(&state.up_ready.split_to(count));
         Poll::Ready(Ok(()))
@@ -617,6 +778,7 @@ impl Wire {
             match &result {
                 Poll::Pending => keep(&mut state.engine_reads, cx),
                 Poll::Ready(Ok(bytes)) => {
+                    state.is_read_out |= bytes.is_empty();
                     self.bytes_up
                         .fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 }
@@ -651,6 +813,7 @@ impl Wire {
             Next::End => Poll::Ready(Ok(())),
             Next::Close(closing) => {
                 state.cut = Some((closing, now));
+                state.cut_at.get_or_insert(now);
                 wake(&mut state.driver);
                 Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
             }
@@ -720,7 +883,11 @@ impl Wire {
             let reset = io::ErrorKind::ConnectionReset;
             return Some(Poll::Ready(Err(reset.into())));
         }
-        if state.is_deaf || state.closing.is_some() {
+        if state.is_deaf {
+            state.down.went_by(buf.len());
+            return Some(Poll::Ready(Ok(buf.len())));
+        }
+        if state.closing.is_some() {
             return Some(Poll::Ready(Ok(buf.len())));
         }
         if !state.clear {
@@ -732,6 +899,7 @@ impl Wire {
             Poll::Ready(Ok(count)) => {
                 self.bytes_down.fetch_add(*count as u64, Ordering::Relaxed);
                 state.written += *count as u64;
+                state.down.went_by(*count);
             }
             Poll::Ready(Err(_)) => {}
         }
@@ -744,7 +912,7 @@ impl Wire {
             return;
         }
         if state.clear {
-            self.socket.shut();
+            state.shut(&self.socket);
         } else {
             state.down.push_end(Instant::now());
             wake(&mut state.driver);
@@ -809,6 +977,33 @@ impl State {
         self.down_reserved.shrink(beyond(&self.down));
     }
 
+    /// How many bytes the engine has read.
+    fn read_up(&self) -> u64 {
+        self.up.passed() - self.up_ready.len() as u64
+    }
+
+    /// The engine reads bytes now which came at this moment, or have come just now.
+    fn is_being_read(&mut self, arrived: Option<Instant>) {
+        self.read_from = self.read_up();
+        self.read_at = Some(Instant::now());
+        self.arrived = arrived;
+    }
+
+    /// How many of the bytes that the engine wrote have gone out.
+    fn out(&self) -> u64 {
+        match self.deaf_since {
+            Some((_, out)) => out,
+            None => self.down.passed() - self.down_ready.len() as u64,
+        }
+    }
+
+    /// Wakes this task when more bytes have gone out.
+    fn awaits_sent(&mut self, cx: &Context<'_>) {
+        if !self.sent.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.sent.push(cx.waker().clone());
+        }
+    }
+
     /// Takes in what the engine wrote.
     fn hold_down(&mut self, bytes: Bytes, cx: &Context<'_>, now: Instant) {
         self.written += bytes.len() as u64;
@@ -855,13 +1050,24 @@ impl State {
         self.hold != Hold::Free || self.up.is_stalled_for_good() || self.down.is_stalled_for_good()
     }
 
-    fn deafen(&mut self, socket: &Socket) {
-        if !self.is_deaf {
-            self.is_deaf = true;
+    /// FIN towards the client, once.
+    fn shut(&mut self, socket: &Socket) {
+        if !std::mem::replace(&mut self.is_shut, true) {
             socket.shut();
         }
+    }
+
+    fn deafen(&mut self, socket: &Socket) {
+        self.deaf_since = self.deaf_since.or(Some((Instant::now(), self.out())));
+        self.is_deaf = true;
+        self.shut(socket);
+        let written = self.down.pushed();
         self.down.discard();
         self.down_ready.clear();
+        // They were written, and later ones have their places behind them.
+        let thrown_away = written - self.down.pushed();
+        self.down
+            .went_by(usize::try_from(thrown_away).unwrap_or(usize::MAX));
     }
 
     fn wake_engine(&mut self) {
@@ -873,6 +1079,7 @@ impl State {
     /// So many bytes have gone out by now.
     fn went_out(&mut self, bytes: u64, now: Instant) {
         self.sent.drain(..).for_each(Waker::wake);
+        self.went_out_at = Some(now);
         if self.mark.is_some_and(|mark| bytes > mark) {
             self.mark = None;
             self.marked = Some(now);
@@ -1204,6 +1411,62 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_was_held_on_its_way_up_came_when_it_came_and_is_put_down_to_its_fault() {
+        let mut echo = Echo::start(1 << 20);
+        echo.exchange(b"before").await;
+        assert_eq!(echo.wire.place().arrived, None, "when it was read");
+        echo.set(vec![latency(Direction::Up, MS * 5000)], Hold::Free);
+        for nth in 1..3 {
+            let came = Instant::now();
+            echo.exchange(b"123456").await;
+            let place = echo.wire.place();
+            assert_eq!(place.arrived, Some(came));
+            assert_eq!((place.up, place.down), (nth * 6, nth * 6 + 6));
+            let acted = echo.wire.acted_on(place.up..u64::MAX, 0..0);
+            assert_eq!(acted, [FaultId(0)]);
+            assert_eq!(echo.wire.acted_on(0..6, 0..u64::MAX), []);
+        }
+        assert_eq!(echo.wire.carried(), (18, 18));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_that_is_held_is_put_down_to_its_fault() {
+        let mut echo = Echo::start(1 << 20);
+        echo.exchange(b"before").await;
+        echo.set(vec![latency(Direction::Down, MS * 50)], Hold::Free);
+        for _ in 0..2 {
+            let (_, written) = echo.wire.carried();
+            echo.client.write_all(b"123456").await.expect("written");
+            tokio::time::sleep(MS).await;
+            assert!(!echo.wire.is_out(written + 1));
+            echo.wire.out(written + 6).await;
+            let acted = echo.wire.acted_on(0..0, written..u64::MAX);
+            assert_eq!(acted, [FaultId(0)]);
+            let mut answer = [0; 6];
+            echo.client.read_exact(&mut answer).await.expect("an echo");
+        }
+        echo.set(Vec::new(), Hold::Free);
+        let (_, written) = echo.wire.carried();
+        echo.exchange(b"after!").await;
+        assert!(echo.wire.is_out(written + 6));
+        assert_eq!(echo.wire.acted_on(0..0, written..u64::MAX), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_seen_to_leave_when_it_does_though_its_bytes_are_held() {
+        let mut echo = Echo::start(1 << 20);
+        echo.set(vec![latency(Direction::Up, MS * 3000)], Hold::Free);
+        echo.client.write_all(b"asked").await.expect("written");
+        tokio::time::sleep(MS * 500).await;
+        assert_eq!(echo.wire.left_at(), None);
+        let left = Instant::now();
+        echo.client.shutdown().await.expect("closed");
+        assert_eq!(echo.driving.await.expect("it ends"), Ending::Done);
+        assert_eq!(echo.wire.left_at(), Some(left));
+        assert_eq!(echo.wire.left_early(), Some(left));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn latency_does_not_throttle_a_stream() {
         let mut echo = Echo::start(8 << 20);
         echo.set(vec![latency(Direction::Down, MS * 500)], Hold::Free);
@@ -1297,8 +1560,11 @@ mod tests {
         let mut answer = [0; 4];
         echo.client.read_exact(&mut answer).await.expect("4 bytes");
         assert_eq!(&answer, b"abcd");
+        let cut = Instant::now();
         let ending = echo.driving.await.expect("it ends");
         assert_eq!(ending, Ending::Close(Closing::Reset));
+        assert_eq!(echo.wire.cut_by(), [FaultId(0)]);
+        assert_eq!(echo.wire.cut_at(), Some(cut));
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use crate::{
     fault::{Active, FaultId, FaultSet, Memory, Switch, default_by},
     history::Recorder,
     protocol::Protocol,
-    proxy::{Config, Limits, UpstreamAddress, tls::client_config},
+    proxy::{Config, Limits, UpstreamAddress, tls::client_config_if},
     scenario::{Upstream, parse_upstream},
     seed::Seed,
     units::Micros,
@@ -220,6 +220,7 @@ struct Board {
 impl House {
     fn build(builder: Builder) -> Result<Self, Error> {
         let upstream = builder.upstream()?;
+        let is_tls = upstream.tls;
         let failed = |error: io::Error| Error::Start {
             dependency: Arc::clone(&builder.name),
             error,
@@ -230,7 +231,7 @@ impl House {
             listen: builder.listen,
             tls: None,
             upstream,
-            upstream_tls: client_config(&[]).map_err(failed)?,
+            upstream_tls: client_config_if(is_tls).map_err(failed)?,
             virtual_host: None,
             capture: BTreeMap::new(),
             key: None,

@@ -51,7 +51,9 @@ impl Client {
     }
 
     fn ask(&mut self, path: &str) {
-        write!(self.0, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+        // In one write: what comes in pieces waits for the acknowledgement of the first.
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        self.0.write_all(head.as_bytes()).expect("it reads");
     }
 
     /// Asks, and reads the whole answer; its status.

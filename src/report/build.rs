@@ -7,6 +7,7 @@ use super::{
     POLICIES_VERSION, PhaseReport, PoliciesReport, RecoveryReport, ScenarioReport, Timeline,
     Trouble, TroubleKind, UnlistedHostReport,
     digests::digests,
+    side::{both, each},
     spread::{calls, lost_clumping, spread},
     traces,
     writes::writes,
@@ -58,15 +59,19 @@ pub fn build(material: Material<'_>) -> ScenarioReport {
     let trouble = trouble.or_else(|| trouble_of(history));
     let doubts = run_doubts(history, scenario, system);
     let view = View::new(history, scenario, system);
-    let timeline = Timeline::of(&view);
+    // The policies take about as long as all the rest.
+    let (policies, (timeline, traces, writes)) = both(
+        || policies(&view),
+        || (Timeline::of(&view), traces(&view, &verdicts), writes(&view)),
+    );
     ScenarioReport {
         status: ScenarioReport::merged(&verdicts, trouble.as_ref(), &doubts),
         trouble,
         doubts,
-        traces: traces(&view, &verdicts),
+        traces,
         detected: detected(&timeline),
         ledgers: ledgers(&view, &timeline),
-        writes: writes(&view),
+        writes,
         timeline,
         verdicts,
         faults: faults(scenario, history),
@@ -74,7 +79,7 @@ pub fn build(material: Material<'_>) -> ScenarioReport {
         dependencies: dependencies(system, history, &phases),
         phases,
         unlisted_hosts: unlisted_hosts(history),
-        policies: policies(&view),
+        policies,
         recovery: recovery(history, scenario, system),
         history: file,
         duration_us: history.end.0,
@@ -109,8 +114,9 @@ fn unlisted_hosts(history: &History) -> Vec<UnlistedHostReport> {
 /// What clients did, where anything can be said of it.
 fn policies(view: &View<'_>) -> Option<PoliciesReport> {
     let (mut claims, mut declared) = (Vec::new(), Vec::new());
-    for dependency in &view.system.dependencies {
-        let own = infer_of(view, &dependency.name);
+    let dependencies = &view.system.dependencies;
+    let inferred = each(dependencies, |one| infer_of(view, &one.name));
+    for (dependency, own) in dependencies.iter().zip(inferred) {
         let policy = dependency.policy.as_ref();
         let answers = policy.map_or_else(Vec::new, |policy| {
             policy.hold(view, &own, &calls_of(view, &dependency.name))

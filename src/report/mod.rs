@@ -20,6 +20,7 @@ pub(crate) mod sample;
 mod schema;
 pub mod selftest;
 pub mod series;
+mod side;
 mod spread;
 mod summary;
 mod template;

@@ -508,7 +508,9 @@ impl LedgerReport {
 ///
 /// - 2: bounds, breakers, hedges, fallbacks and late calls are told more carefully than in 1, and a
 ///   retry that came before the end of the first attempt was noted belongs to its call.
-pub const POLICIES_VERSION: u32 = 2;
+/// - 3: of calls that may be several requests of their own no attempts, pauses and repetitions are
+///   claimed.
+pub const POLICIES_VERSION: u32 = 3;
 
 /// What the system's clients did, as inferred from the wire.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use crate::{
     policy::{Aspect, BackOff, Basis, Cause, Claim, Finding, Jitter, Law, Standing},
     units::Micros,
 };
+use std::collections::BTreeMap;
 
 /// A scenario with a pass, a fail and an inconclusive verdict, and one whose system did not start.
 pub fn suite() -> SuiteReport {
@@ -132,6 +133,21 @@ fn policies() -> PoliciesReport {
                 },
                 2,
             ),
+            Claim {
+                dependency: "pager".into(),
+                operation: Some("POST".into()),
+                cause: Some(Cause::Error),
+                basis: Basis::Grouped,
+                ..claim(
+                    Aspect::Attempts,
+                    Finding::Count {
+                        value: 4,
+                        low: 4,
+                        high: 4,
+                    },
+                    6,
+                )
+            },
         ],
         declared: vec![DeclaredReport {
             dependency: "s3".to_owned(),
@@ -343,6 +359,7 @@ fn writes() -> WritesReport {
         absent: 0,
         doubled: 0,
         indeterminate: 0,
+        clumping: BTreeMap::new(),
         examples: Vec::new(),
     };
     let example = |what: &str, fate: &str| WriteExampleReport {
@@ -360,6 +377,7 @@ fn writes() -> WritesReport {
                 absent: 3,
                 doubled: 3,
                 indeterminate: 2,
+                clumping: BTreeMap::from([("lost".to_owned(), 2.4)]),
                 examples: vec![
                     example("model-17", "acknowledged, lost"),
                     example("model-23", "doubled"),

@@ -45,10 +45,20 @@ pub fn is_markup(name: &str) -> bool {
 /// # Errors
 /// It is no template, names what is not there, or goes beyond its bounds.
 pub fn fill(report: &SuiteReport, template: &str, markup: bool) -> Result<Vec<u8>, TemplateError> {
+    fill_within(STEPS_MAX, report, template, markup)
+}
+
+/// As [`fill`], in so many steps at most.
+fn fill_within(
+    steps_max: u64,
+    report: &SuiteReport,
+    template: &str,
+    markup: bool,
+) -> Result<Vec<u8>, TemplateError> {
     let mut environment = Environment::new();
     environment.set_debug(true);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_fuel(Some(STEPS_MAX));
+    environment.set_fuel(Some(steps_max));
     environment.set_auto_escape_callback(move |_| {
         if markup {
             AutoEscape::Html
@@ -59,21 +69,21 @@ pub fn fill(report: &SuiteReport, template: &str, markup: bool) -> Result<Vec<u8
     environment.add_filter("duration", span);
     let template = environment
         .template_from_named_str("template", template)
-        .map_err(|error| explained(&error))?;
+        .map_err(|error| explained(&error, steps_max))?;
     let mut out = Bounded(Vec::new());
     template
         .render_captured_to(Serde(report), &mut out)
-        .map_err(|error| explained(&error))?;
+        .map_err(|error| explained(&error, steps_max))?;
     Ok(out.0)
 }
 
-fn explained(error: &Error) -> TemplateError {
+fn explained(error: &Error, steps_max: u64) -> TemplateError {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
     let message = match error.kind() {
-        ErrorKind::OutOfFuel => format!("the template takes more than {STEPS_MAX} steps"),
+        ErrorKind::OutOfFuel => format!("the template takes more than {steps_max} steps"),
         ErrorKind::WriteFailure => innermost.to_string(),
         kind => match error.detail() {
             Some(detail) => format!("{kind}: {detail}"),
@@ -183,8 +193,8 @@ mod tests {
     #[test]
     fn a_template_that_does_not_end_is_ended() {
         let many = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}";
-        let error = filled(many, false).unwrap_err();
-        assert!(error.message.contains("steps"), "{error:?}");
+        let error = fill_within(1_000_000, &sample::suite(), many, false).unwrap_err();
+        assert!(error.message.contains("1000000 steps"), "{error:?}");
         let much = format!(
             "{{% for a in range(90000) %}}{}{{% endfor %}}",
             "x".repeat(1_000)

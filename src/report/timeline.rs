@@ -375,7 +375,7 @@ fn state_after(event: &str) -> Option<State> {
         "not-ready" => State::NotReady,
         "paused" => State::Paused,
         "stopping" => State::Stopping,
-        "killed" | "stopped" | "exited" => State::Gone,
+        "killed" | "stopped" | "exited" | "not-started" => State::Gone,
         _ => return None,
     })
 }

@@ -103,8 +103,7 @@ pub fn conduct(claims: &[Claim]) -> Vec<String> {
     for claim in claims.iter().filter(|claim| claim.is_remarkable()) {
         let own = subjects.entry(claim.subject()).or_default();
         own.0 = own.0.max(claim.samples);
-        let text = format!("{} {}", claim.heading(), claim.finding);
-        own.1.push(text);
+        own.1.push(claim.said());
     }
     let mut lines: Vec<(u64, String)> = subjects
         .into_iter()

@@ -1,14 +1,16 @@
 //! What became of the writes of a run, fault window by fault window.
 
+use super::clumps::Blocks;
 use crate::{
-    history::{View, Witness, WriteAccount, WriteFate, WriteWindow},
+    history::{View, Window, Witness, WriteAccount, WriteFate, WriteWindow},
     units::Micros,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The writes that one witness knows of. The witness of name `name` is a ledger (`ledger`), a load
 /// that reads back what it wrote (`read-back`), or the proxy in front of a dependency (`wire`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WritesReport {
     /// `ledger`, `read-back` or `wire`.
@@ -22,7 +24,7 @@ pub struct WritesReport {
 
 /// The writes of one fault window: those on which the fault acted, or that were in flight while it
 /// was in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WriteWindowReport {
     /// The fault's number in the file, from 0; none for writes in no window.
@@ -49,6 +51,10 @@ pub struct WriteWindowReport {
     pub doubled: u64,
     /// Nobody knows.
     pub indeterminate: u64,
+    /// By how much those that met a fate clump, by its name: `kept`, `lost` … Those that clump no more
+    /// than chance has it are left out. A comparison needs it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clumping: BTreeMap<String, f64>,
     /// The first few of each sort but the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<WriteExampleReport>,
@@ -123,6 +129,7 @@ fn window(view: &View<'_>, window: &WriteWindow) -> WriteWindowReport {
         absent: window.count(WriteFate::Absent),
         doubled: window.count(WriteFate::Doubled),
         indeterminate: window.count(WriteFate::Indeterminate),
+        clumping: clumping(window),
         examples: examples
             .map(|one| WriteExampleReport {
                 what: one.what.clone(),
@@ -133,7 +140,38 @@ fn window(view: &View<'_>, window: &WriteWindow) -> WriteWindowReport {
     }
 }
 
+/// By how much the writes of each fate clump, where they do.
+fn clumping(window: &WriteWindow) -> BTreeMap<String, f64> {
+    let named = [
+        ("kept", WriteFate::Kept),
+        ("lost", WriteFate::Lost),
+        ("recovered", WriteFate::Recovered),
+        ("doubled", WriteFate::Doubled),
+        ("indeterminate", WriteFate::Indeterminate),
+    ];
+    let times = || window.moments.iter().map(|(at, _)| *at);
+    let from = times().min().unwrap_or_default();
+    let to = times().max().unwrap_or_default();
+    let factor = |fate: WriteFate| {
+        let mut blocks = Blocks::of(Window::new(from, to));
+        for (at, met) in &window.moments {
+            blocks.add(*at, u64::from(*met == fate), 1);
+        }
+        blocks.of_share()
+    };
+    let told = named.into_iter();
+    told.filter(|(_, fate)| window.count(*fate) > 0)
+        .map(|(name, fate)| (name.to_owned(), factor(fate)))
+        .filter(|(_, factor)| *factor > 1.0)
+        .collect()
+}
+
 impl WriteWindowReport {
+    /// How many writes there were.
+    pub(super) fn total(&self) -> u64 {
+        self.counts().iter().map(|(_, count)| count).sum()
+    }
+
     /// How many met each fate, in the order of [`WriteFate::ALL`].
     fn counts(&self) -> [(WriteFate, u64); 6] {
         [
@@ -251,6 +289,7 @@ mod tests {
             absent: 2,
             doubled: 0,
             indeterminate: 0,
+            clumping: BTreeMap::new(),
             examples: Vec::new(),
         };
         let mut windows: Vec<_> = (0..8).map(|nth| window(nth, 0, 1)).collect();

@@ -17,6 +17,7 @@ pub mod ports;
 mod probes;
 mod scribe;
 mod stage;
+mod stall;
 mod standing;
 mod watch;
 
@@ -39,6 +40,7 @@ use crate::{
 use faults::Board;
 use scribe::Scribe;
 use stage::Stage;
+use stall::Pulse;
 use std::{
     fs::File,
     io,
@@ -72,7 +74,7 @@ pub struct Options {
 /// How a run that could be started ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// All phases were walked through.
+    /// All phases were walked through, the last answers awaited and the ledgers watched.
     Completed,
     /// Somebody asked it to stop; the history up to there is saved.
     Interrupted,
@@ -317,6 +319,7 @@ impl Conductor<'_> {
     /// All phases with the load going on beside them.
     async fn walk(&mut self, cancel: &CancellationToken) -> Result<Ending, RunError> {
         let began = self.recorder.now();
+        let _pulse = Pulse::start(self.recorder.clone());
         let load = self.stage.drive(
             self.system,
             &self.timeline,
@@ -329,7 +332,14 @@ impl Conductor<'_> {
         let outcome = self.phases(began, cancel).await;
         let at = self.recorder.now();
         self.recorder.record(Observation::PhasesOver { at });
-        probes.stop().await;
+        if matches!(outcome, Ok(Ending::Completed)) {
+            probes.finish(cancel).await;
+        } else {
+            // Nobody who asks for the end waits with a fault in force for what a probe may take.
+            self.board.heal(at);
+            load.stop();
+            drop(probes);
+        }
         let lifted = self.recorder.now();
         self.board.heal(lifted);
         self.events
@@ -341,7 +351,11 @@ impl Conductor<'_> {
             let at = self.recorder.now();
             self.recorder.record(Observation::Watched { at });
         }
-        outcome
+        // Whoever asked for the end meanwhile has not let it be watched to its own.
+        outcome.map(|ending| match cancel.is_cancelled() {
+            true => Ending::Interrupted,
+            false => ending,
+        })
     }
 
     /// Gives the ledgers their time to settle, at most [`SETTLE_WITHIN`]; whether there are any
@@ -383,10 +397,10 @@ impl Conductor<'_> {
             let ends_at = at + self.timeline.phases[index].lasts();
             self.begin(index, at, ends_at).await;
             let ending = self.dwell(phase, ends_at, cancel).await?;
-            self.undo_process_faults(phase).await;
             if ending == Ending::Interrupted {
                 return Ok(Ending::Interrupted);
             }
+            self.undo_process_faults(phase).await;
             // The next phase begins when it should, not when this loop got round to it, unless
             // the recovery ended early.
             at = match phase.lasts {
@@ -452,7 +466,9 @@ impl Conductor<'_> {
                 last_tick = now;
                 next_tick = now + TICK_EVERY;
             }
+            // Who was started again belongs to what is to be steady.
             let steady = matches!(phase.lasts, Lasts::UntilSteady { .. })
+                && !self.stage.is_any_starting()
                 && self
                     .scribe
                     .steady_for(self.scenario.hold, self.recorder.now());
@@ -484,7 +500,15 @@ impl Conductor<'_> {
                     what: format!("instance {instance} {what}"),
                 }));
             }
-            Err(reason) => self.events.note(at, format!("{}: {reason}", fault.label)),
+            Err(reason) => {
+                self.events.note(at, format!("{}: {reason}", fault.label));
+                self.recorder.record(Observation::Acted(Intervention {
+                    at,
+                    fault: fault.id,
+                    count: 0,
+                    what: format!("did not act: {reason}"),
+                }));
+            }
         }
     }
 

@@ -1,22 +1,26 @@
 //! Makes the probes that expectations ask for, while the run goes on.
 //!
-//! Every probe is made from before the first fault until after the last, at its own pace; which of
-//! its samples count is the expectation's business. A probe that cannot be made is a sample too,
-//! one that says so.
+//! Every probe is made from before the first fault until after the last, at its own pace, whether or
+//! not the one before has ended: a system that hangs for half of the time so fails half of its
+//! samples. Which of them count is the expectation's business. A probe that cannot be made is a
+//! sample too, one that says so.
 
 use super::places::Places;
 use crate::{
-    expectation::{ProbeAsk, ProbeSpec},
+    expectation::{PROBES_UNDER_WAY_MAX, ProbeAsk, ProbeSpec},
     history::{Observation, ProbeSample, Recorder},
+    load,
     scenario::{Answer, BODY_BYTES_MAX, Rule, Scenario},
+    units::Micros,
 };
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use std::{ffi::OsString, process::Stdio, sync::Arc, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::TcpStream,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
@@ -56,11 +60,15 @@ impl Probes {
         Self { stop, tasks }
     }
 
-    /// Ends the probes; a probe under way is waited for, within its own time-out.
-    pub async fn stop(mut self) {
+    /// Begins no more probes and waits for those under way, within their own time-out, unless
+    /// somebody does not want to wait.
+    pub async fn finish(mut self, cancel: &CancellationToken) {
         self.stop.cancel();
-        for task in self.tasks.drain(..) {
-            let _ = task.await;
+        for task in &mut self.tasks {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = task => {}
+            }
         }
     }
 }
@@ -140,30 +148,50 @@ impl Finding {
 }
 
 impl Probe {
+    /// Begins one at each beat until it is to stop, and waits for those under way. As each ends with
+    /// its time-out, no more are under way than the file allows, and one: where a machine is so
+    /// busy that they are, the next is not made.
     async fn repeat(self, recorder: Recorder, stop: CancellationToken) {
-        let mut pace = tokio::time::interval(self.every);
+        let probe = Arc::new(self);
+        let mut pace = tokio::time::interval(probe.every);
         pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut under_way = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 _ = pace.tick() => {}
             }
+            while under_way.try_join_next().is_some() {}
             let at = recorder.now();
-            let Finding {
-                held,
-                answered,
-                seen,
-            } = self.once().await;
-            recorder.record(Observation::Probe(ProbeSample {
-                at,
-                ended: recorder.now(),
-                probe: Arc::clone(&self.id),
-                held,
-                answered,
-                seen,
-            }));
+            if under_way.len() <= PROBES_UNDER_WAY_MAX as usize {
+                under_way.spawn(Arc::clone(&probe).sample(at, recorder.clone()));
+            } else {
+                let count = under_way.len();
+                probe.record(
+                    at,
+                    Finding::unmade(&format!("{count} are under way")),
+                    &recorder,
+                );
+            }
         }
+        while under_way.join_next().await.is_some() {}
+    }
+
+    async fn sample(self: Arc<Self>, at: Micros, recorder: Recorder) {
+        let finding = self.once().await;
+        self.record(at, finding, &recorder);
+    }
+
+    fn record(&self, at: Micros, finding: Finding, recorder: &Recorder) {
+        recorder.record(Observation::Probe(ProbeSample {
+            at,
+            ended: recorder.now(),
+            probe: Arc::clone(&self.id),
+            held: finding.held,
+            answered: finding.answered,
+            seen: finding.seen,
+        }));
     }
 
     async fn once(&self) -> Finding {
@@ -179,14 +207,19 @@ impl Probe {
     }
 }
 
-/// GETs a URL and holds the answer against the rule. An answer that never comes does not hold; a
-/// URL that makes no sense could not be asked at all.
+/// GETs a URL and holds the answer against the rule, of a long body its beginning. An answer that never
+/// comes does not hold; where it is we who cannot ask, nobody was asked.
 async fn get(url: &str, rule: &Rule) -> Finding {
     let Ok(uri) = url.parse::<http::Uri>() else {
         return Finding::unmade(&format!("{url:?} is no URL"));
     };
     match fetch(&uri, BODY_BYTES_MAX).await {
-        Ok((status, headers, body)) => {
+        Ok(Page {
+            status,
+            headers,
+            body,
+            ..
+        }) => {
             let headers: Vec<(&str, &[u8])> = headers
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_bytes()))
@@ -203,38 +236,108 @@ async fn get(url: &str, rule: &Rule) -> Finding {
                 Finding::not_held(&format!("status {status}, {body}"))
             }
         }
-        Err(error) => Finding::no_answer(&error.to_string()),
+        Err(NoAnswer::Unasked(why)) => Finding::unmade(&why),
+        Err(NoAnswer::Theirs(why)) => Finding::no_answer(&why),
     }
 }
 
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// Its status code.
+    pub status: u16,
+    /// Its headers.
+    pub headers: http::HeaderMap,
+    /// Its body, or the beginning of that.
+    pub body: Vec<u8>,
+    /// Whether that is all of the body.
+    pub is_whole: bool,
+}
 
-/// GETs a URL on a connection of its own, with a body of at most `limit` bytes.
-pub(super) async fn fetch(
-    uri: &http::Uri,
-    limit: usize,
-) -> Result<(u16, http::HeaderMap, Vec<u8>), BoxError> {
-    let host = uri.host().ok_or("no host in the URL")?;
-    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
+/// Why there is no answer, in words.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// Nobody was asked: it was we who could not.
+    Unasked(String),
+    /// Whoever was asked did not answer, or not to the end.
+    Theirs(String),
+}
+
+impl NoAnswer {
+    fn theirs(error: impl std::fmt::Display) -> Self {
+        Self::Theirs(error.to_string())
+    }
+
+    /// Of a connection that did not come about.
+    fn of_dialling(error: &std::io::Error) -> Self {
+        match load::ran_out(error) {
+            true => Self::Unasked(format!("there was no socket left to ask with: {error}")),
+            false => Self::theirs(error),
+        }
+    }
+
+    /// The words.
+    pub fn into_words(self) -> String {
+        match self {
+            Self::Unasked(why) | Self::Theirs(why) => why,
+        }
+    }
+}
+
+/// GETs a URL on a connection of its own, which ends with the call. Of a longer body the first `limit`
+/// bytes are kept and the rest is read, as far as the load reads one, and thrown away.
+pub(super) async fn fetch(uri: &http::Uri, limit: usize) -> Result<Page, NoAnswer> {
+    let unasked = |why: &str| NoAnswer::Unasked(why.to_owned());
+    let host = uri.host().ok_or_else(|| unasked("no host in the URL"))?;
+    let place = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+    let found = tokio::net::lookup_host(&place).await;
+    let found = found.map_err(|error| unasked(&format!("{host} cannot be looked up: {error}")))?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    let stream = TcpStream::connect(&addresses[..])
+        .await
+        .map_err(|error| NoAnswer::of_dialling(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(NoAnswer::theirs)?;
+    let mut background = JoinSet::new();
+    background.spawn(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = http::Request::get(path)
         .header(
             "host",
             uri.authority().map_or(host, |authority| authority.as_str()),
         )
-        .body(Empty::<bytes::Bytes>::new())?;
-    let answer = sender.send_request(request).await?;
-    let (head, body) = answer.into_parts();
-    let body = Limited::new(body, limit)
-        .collect()
-        .await?
-        .to_bytes()
-        .to_vec();
-    connection.abort();
-    Ok((head.status.as_u16(), head.headers, body))
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| unasked(&error.to_string()))?;
+    let answer = sender.send_request(request).await;
+    let (head, body) = answer.map_err(NoAnswer::theirs)?.into_parts();
+    let (body, is_whole) = beginning_of_body(body, limit).await?;
+    Ok(Page {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body,
+        is_whole,
+    })
+}
+
+/// The first `limit` bytes of a body that is read to its end, and whether they are all.
+async fn beginning_of_body(mut body: Incoming, limit: usize) -> Result<(Vec<u8>, bool), NoAnswer> {
+    let (mut kept, mut read) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| NoAnswer::Theirs(format!("in the middle of the answer: {error}")))?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        let room = limit - kept.len();
+        kept.extend_from_slice(&data[..data.len().min(room)]);
+        read += data.len() as u64;
+        if read > load::DRAIN_BYTES_MAX {
+            break;
+        }
+    }
+    let is_whole = read == kept.len() as u64;
+    Ok((kept, is_whole))
 }
 
 /// Runs a program in a process group of its own, which ends with the probe; exit status 0 holds.
@@ -315,4 +418,90 @@ impl Drop for Group {
 
 pub(super) fn shortened(text: &str) -> String {
     text.chars().take(SEEN_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    /// A server that gives this answer to each connection, and its URL.
+    async fn answering(answer: String) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 1024];
+                let _ = stream.read(&mut head).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_holds_by_its_status() {
+        let long = 2 * BODY_BYTES_MAX;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {long}\r\n\r\n");
+        let url = answering(head + &"x".repeat(long)).await;
+        let finding = get(&url, &Rule::default()).await;
+        assert_eq!((finding.held, finding.answered), (Some(true), true));
+        let page = fetch(&url.parse().unwrap(), 10).await.unwrap();
+        assert_eq!((&page.body[..], page.is_whole), (&b"xxxxxxxxxx"[..], false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hang_takes_one_sample_of_each_beat_and_not_one_of_each_time_out() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let probe = Probe {
+            id: "P".into(),
+            mark: ("BROWNOUT_RUN", OsString::new()),
+            ask: Ask::Http {
+                url,
+                rule: Rule::default(),
+            },
+            every: Duration::from_millis(200),
+            timeout: Duration::from_secs(2),
+        };
+        let (recorder, mut queue) = Recorder::channel(1_000);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(probe.repeat(recorder, stop.clone()));
+        tokio::time::sleep(Duration::from_millis(9_900)).await;
+        stop.cancel();
+        task.await.unwrap();
+        let mut begun = Vec::new();
+        while let Some(Observation::Probe(sample)) = queue.recv().await {
+            assert_eq!(sample.held, Some(false));
+            assert!(sample.ended.since(sample.at) >= Duration::from_secs(2));
+            begun.push(sample.at);
+        }
+        // Five time-outs fit into it, and fifty beats.
+        assert_eq!(begun.len(), 50);
+        assert!(
+            begun
+                .windows(2)
+                .all(|two| two[1].since(two[0]) >= Duration::from_millis(150))
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_does_not_hold() {
+        let url = answering("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nx".to_owned()).await;
+        let finding = get(&url, &Rule::default()).await;
+        assert_eq!((finding.held, finding.answered), (Some(false), false));
+    }
+
+    #[tokio::test]
+    async fn who_ran_out_of_sockets_has_asked_nobody() {
+        use rustix::io::Errno;
+        let dialling = |errno: Errno| {
+            NoAnswer::of_dialling(&std::io::Error::from_raw_os_error(errno.raw_os_error()))
+        };
+        assert!(matches!(dialling(Errno::MFILE), NoAnswer::Unasked(_)));
+        assert!(matches!(dialling(Errno::CONNREFUSED), NoAnswer::Theirs(_)));
+        let finding = get("/healthz", &Rule::default()).await;
+        assert_eq!(finding.held, None, "there is nobody to ask");
+    }
 }

@@ -12,14 +12,14 @@ use crate::{
     proxy::{
         self, ForwardProxy, Proxy, Route, UpstreamAddress,
         http::Ingress,
-        tls::{Authority, Front, Plain, client_config},
+        tls::{Authority, Front, Plain, Trust},
     },
     scenario::{Dependency, Instance, Load, Scenario, Start, System, Timeline, Upstream},
     seed::Seed,
     units::{Micros, format_duration},
 };
 use futures_util::future::{join_all, try_join_all};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -56,9 +56,14 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// Sends nothing more.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Sends nothing more and waits, for a bounded time, for the answers still due.
     pub async fn finish(self) {
-        self.stop.cancel();
+        self.stop();
         if let Some(driver) = self.driver {
             driver.join().await;
         }
@@ -130,8 +135,7 @@ impl Stage {
             .set_environment(system, &|name| std::env::var(name).ok())
             .map_err(|names| RunError::Unset { names })?;
         let authority = self.authority(system, &ca_path)?;
-        let upstream_tls =
-            client_config(&[]).map_err(|error| listening("TLS towards dependencies", error))?;
+        let mut trust = Trust::default();
         for (index, dependency) in system.dependencies.iter().enumerate() {
             self.put_proxy(
                 index,
@@ -140,7 +144,7 @@ impl Stage {
                 system,
                 options,
                 authority.as_ref(),
-                &upstream_tls,
+                &mut trust,
                 recorder,
             )?;
         }
@@ -188,11 +192,14 @@ impl Stage {
         system: &System,
         options: &Options,
         authority: Option<&Arc<Authority>>,
-        upstream_tls: &Arc<rustls::ClientConfig>,
+        trust: &mut Trust,
         recorder: &Recorder,
     ) -> Result<(), RunError> {
         let what = format!("dependency `{}`", dependency.name);
         let upstream = self.upstream(dependency, system, recorder)?;
+        let upstream_tls = trust
+            .towards(upstream.tls)
+            .map_err(|error| listening("TLS towards dependencies", error))?;
         let tls = authority.and_then(|authority| front(dependency, authority));
         let config = proxy::Config {
             dependency: Arc::clone(&dependency.name),
@@ -200,7 +207,7 @@ impl Stage {
             listen: dependency.listen,
             tls,
             upstream,
-            upstream_tls: Arc::clone(upstream_tls),
+            upstream_tls,
             virtual_host: dependency.virtual_host.clone(),
             capture: dependency.capture.clone(),
             key: dependency.key,
@@ -355,10 +362,8 @@ impl Stage {
             (Some(path), Some(url)) => Readiness::Http {
                 url: format!("{}{path}", url.trim_end_matches('/')),
             },
-            (None, Some(url)) => {
-                socket_of(&url).map_or(Readiness::Immediately, |addr| Readiness::Port { addr })
-            }
-            _ => Readiness::Immediately,
+            (None, Some(url)) => Readiness::of_url(&url),
+            (_, None) => Readiness::Immediately,
         };
         InstanceSpec {
             name: instance.name.to_string(),
@@ -516,6 +521,11 @@ impl Stage {
         Watch::start(system, &self.url, &self.keeper.meter(), recorder)
     }
 
+    /// Whether an instance was started that may yet become ready.
+    pub fn is_any_starting(&self) -> bool {
+        self.keeper.is_any_starting()
+    }
+
     /// Does to an instance what a process fault says; what was done, in a word.
     ///
     /// # Errors
@@ -525,12 +535,14 @@ impl Stage {
             ProcessAction::Kill { .. } => (
                 self.keeper
                     .kill(instance)
+                    .await
                     .map_err(|error| error.to_string()),
                 "killed",
             ),
             ProcessAction::Pause { .. } => (
                 self.keeper
                     .pause(instance)
+                    .await
                     .map_err(|error| error.to_string()),
                 "paused",
             ),
@@ -627,7 +639,7 @@ fn app(dependency: &Dependency, places: &Places) -> crate::embedded::App {
 
 /// Where an embedded server is.
 #[cfg(feature = "demo")]
-pub(super) fn on_loopback(address: SocketAddr) -> UpstreamAddress {
+pub(super) fn on_loopback(address: std::net::SocketAddr) -> UpstreamAddress {
     UpstreamAddress {
         host: address.ip().to_string(),
         port: address.port(),
@@ -677,11 +689,6 @@ fn instances(system: &System) -> &[Instance] {
         Start::Instances(instances) => instances,
         Start::External => &[],
     }
-}
-
-fn socket_of(url: &str) -> Option<SocketAddr> {
-    let uri: http::Uri = url.parse().ok()?;
-    format!("{}:{}", uri.host()?, uri.port_u16()?).parse().ok()
 }
 
 pub(super) fn listening(what: &str, error: std::io::Error) -> RunError {

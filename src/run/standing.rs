@@ -6,8 +6,8 @@ use crate::{
     fault::Switch,
     history::Recorder,
     proxy::{
-        self, Counts, Proxy, UpstreamAddress,
-        tls::{Authority, client_config},
+        self, Counts, Proxy, UnderWay, UpstreamAddress,
+        tls::{Authority, client_config_if},
     },
     scenario::{Dependency, Start, System, Template, Upstream},
     seed::Seed,
@@ -55,7 +55,7 @@ impl Standing {
         let mut behind = Behind::default();
         let upstream = behind.upstream(dependency, system, ground)?;
         let what = format!("dependency `{}`", dependency.name);
-        let upstream_tls = client_config(&[])
+        let upstream_tls = client_config_if(upstream.tls)
             .map_err(|error| stage::listening("TLS towards dependencies", error))?;
         let authority = ground.authority.as_ref();
         let config = proxy::Config {
@@ -96,6 +96,11 @@ impl Standing {
     /// What went through so far.
     pub fn counters(&self) -> Counts {
         self.proxy.counters()
+    }
+
+    /// The requests that have no answer yet, the oldest first, at most so many.
+    pub fn under_way(&self, most: usize) -> Vec<UnderWay> {
+        self.proxy.under_way(most)
     }
 
     /// Closes every connection, waits until their observations are recorded, and frees the ports.

@@ -4,7 +4,7 @@
 //! A look that fails is recorded too, with its reason. When the load has ended everything is looked
 //! at once more, so that the history holds how it all ended. Nothing is judged here.
 
-use super::probes::{BoxError, fetch, shortened};
+use super::probes::{NoAnswer, fetch, shortened};
 use crate::{
     history::{Gauge, Listing, Measure, Observation, Reading, Recorder},
     process::Meter,
@@ -228,12 +228,15 @@ async fn document(url: &str) -> Result<Value, String> {
     let uri: http::Uri = url.parse().map_err(|_| format!("{url:?} is no URL"))?;
     let fetched = tokio::time::timeout(WITHIN, fetch(&uri, BODY_MAX))
         .await
-        .unwrap_or_else(|_| Err("no answer in time".into()));
-    let (status, _, body) = fetched.map_err(|error: BoxError| shortened(&error.to_string()))?;
-    if !(200..300).contains(&status) {
-        return Err(format!("status {status}"));
+        .unwrap_or_else(|_| Err(NoAnswer::Theirs("no answer in time".to_owned())));
+    let page = fetched.map_err(|error| shortened(&error.into_words()))?;
+    if !(200..300).contains(&page.status) {
+        return Err(format!("status {}", page.status));
     }
-    serde_json::from_slice(&body).map_err(|error| shortened(&format!("no JSON: {error}")))
+    if !page.is_whole {
+        return Err(format!("the answer is longer than {BODY_MAX} bytes"));
+    }
+    serde_json::from_slice(&page.body).map_err(|error| shortened(&format!("no JSON: {error}")))
 }
 
 async fn ids(url: &str, spec: &ReadSpec) -> Result<Vec<String>, String> {

@@ -302,6 +302,11 @@ pub(super) const LOAD: &[Key] = &[
         "what counts as a fallback's answer; asked before `ok`",
     ),
     Key::optional(
+        "usually_degraded",
+        Shape::Share,
+        "the greatest share that fallbacks may answer in the steady phases (10%)",
+    ),
+    Key::optional(
         "again",
         Shape::Table(AGAIN),
         "which refusals are answered by the same request again, as by a client with a key for it",
@@ -439,6 +444,11 @@ pub(super) const INGRESS: &[Key] = &[
         "degraded",
         Shape::Table(RULE),
         "what counts as a fallback's answer; asked before `ok`",
+    ),
+    Key::optional(
+        "usually_degraded",
+        Shape::Share,
+        "the greatest share that fallbacks may answer in the steady phases (10%)",
     ),
     Key::optional(
         "timeout",

@@ -8,9 +8,9 @@ const HOW_MANY: &[&str] = &[
     "kind", "on", "share", "one_of", "first", "every", "after", "ramp", "min_hits",
 ];
 
-/// A fault's kind with all that its table says but [`HOW_MANY`], in the order of the keys' names.
+/// A fault's kind with all that its table says but how many it hits, in the order of the keys' names.
 /// A list of one is the same as that one.
-pub(super) fn likeness(def: &FaultDef, table: &DeTable<'_>) -> String {
+pub fn likeness(def: &FaultDef, table: &DeTable<'_>) -> String {
     let mut text = def.name.to_owned();
     entries(table, &mut text, |key| !HOW_MANY.contains(&key));
     text

@@ -30,6 +30,7 @@ pub use hosts::HostPattern;
 pub use keys::{EXPECT as EXPECT_KEYS, RULE, SCENARIO_FILE, SYSTEM_FILE};
 pub use label::label as fault_label;
 pub use ledger::{Delivered, Dropped, GaugeSpec, IdPath, Ledger, ReadSpec};
+pub use likeness::likeness as fault_likeness;
 pub use model::{
     Again, Arrivals, Capture, Dependency, Expect, FaultSpec, Follow, Incident, Ingress, Instance,
     KeyFrom, Lasts, Load, Outcomes, Phase, PusherApp, Ready, RequestTemplate, Rule, Scenario,

@@ -7,7 +7,7 @@ use crate::{
     input::{Source, Span},
     policy::Declared,
     protocol::Protocol,
-    units::Rate,
+    units::{Rate, Share},
 };
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -297,6 +297,9 @@ pub struct Outcomes {
     pub ok: Rule,
     /// What is a fallback's answer.
     pub degraded: Option<Rule>,
+    /// The greatest share that fallbacks may answer while all is well; `None`: as many as are few (see
+    /// `expectation::judge`).
+    pub usually_degraded: Option<Share>,
 }
 
 /// A rule over an answer; all parts must hold.

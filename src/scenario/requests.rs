@@ -350,15 +350,9 @@ fn json_template(
 ) {
     match value.get_ref() {
         DeValue::String(text) => json_text(text, json),
-        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) => json.push_str(&number.to_string()),
-            Err(_) => not_json(value, fields, problems),
-        },
-        DeValue::Float(number) => match number.as_str().replace('_', "").parse::<f64>() {
-            Ok(number) if number.is_finite() => {
-                json.push_str(&serde_json::Value::from(number).to_string());
-            }
-            _ => not_json(value, fields, problems),
+        DeValue::Integer(_) | DeValue::Float(_) => match json_number(value.get_ref()) {
+            Some(number) => json.push_str(&number),
+            None => not_json(value, fields, problems),
         },
         DeValue::Boolean(truth) => json.push_str(&truth.to_string()),
         DeValue::Datetime(moment) => json_text(&moment.to_string(), json),
@@ -380,6 +374,22 @@ fn json_template(
             }
             json.push_str("}}");
         }
+    }
+}
+
+/// A number of TOML as JSON writes it: `0x10` is 16. `None` of what JSON has not.
+fn json_number(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::Integer(number) => {
+            let number = i64::from_str_radix(number.as_str(), number.radix());
+            number.ok().map(|number| number.to_string())
+        }
+        DeValue::Float(number) => {
+            let number = number.as_str().replace('_', "").parse::<f64>().ok();
+            let number = number.filter(|number| number.is_finite())?;
+            Some(serde_json::Value::from(number).to_string())
+        }
+        _ => None,
     }
 }
 
@@ -441,7 +451,7 @@ fn follow(table: &Fields<'_>, scope: &LoadScope, problems: &mut Problems) -> Opt
     })
 }
 
-/// Reads `ok` and `degraded`.
+/// Reads `ok`, `degraded` and `usually_degraded`.
 pub(super) fn outcomes(table: &Fields<'_>, scope: &LoadScope, problems: &mut Problems) -> Outcomes {
     let degraded = rule(table, "degraded", scope, problems);
     if degraded.is_some() {
@@ -452,9 +462,20 @@ pub(super) fn outcomes(table: &Fields<'_>, scope: &LoadScope, problems: &mut Pro
             problems,
         );
     }
+    let usually_degraded = table.share("usually_degraded", problems);
+    if usually_degraded.is_some() && !table.has("degraded") {
+        table.problem(
+            problems,
+            "usually_degraded",
+            "`usually_degraded` without `degraded`: nothing is a fallback's answer",
+            "say what one looks like: `degraded = { header = { x-answered-from = \"cache\" } }`"
+                .to_owned(),
+        );
+    }
     Outcomes {
         ok: rule(table, "ok", scope, problems).unwrap_or_default(),
         degraded,
+        usually_degraded,
     }
 }
 
@@ -548,9 +569,14 @@ fn json_rules(
         }
         let text = match value.get_ref() {
             DeValue::String(text) => text.to_string(),
-            DeValue::Integer(number) => number.to_string(),
-            DeValue::Float(number) => number.to_string(),
             DeValue::Boolean(truth) => truth.to_string(),
+            number @ (DeValue::Integer(_) | DeValue::Float(_)) => {
+                let Some(number) = json_number(number) else {
+                    not_json(value, fields, problems);
+                    continue;
+                };
+                number
+            }
             _ => {
                 problems.error(
                     fields.source,
@@ -588,7 +614,8 @@ fn value_match(
         })
         .unwrap_or(("=", &text.value));
     let ordered = !matches!(comparison, "=" | "!=");
-    if ordered && !value.contains('{') && value.parse::<f64>().is_err() {
+    let is_number = value.parse::<f64>().is_ok_and(f64::is_finite);
+    if ordered && !value.contains('{') && !is_number {
         problems.error(
             fields.source,
             text.span.clone(),

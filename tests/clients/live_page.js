@@ -147,6 +147,20 @@ async function saved(page) {
   seen.saved = { file: download.suggestedFilename(), text: fs.readFileSync(path.join(folder, "by-hand.toml"), "utf8"), copied };
 }
 
+/** A request without an answer is listed, and grows older; once it is given up it is so no more. */
+async function waiting(page) {
+  const switched = (method, path, body) => page.evaluate(async ([method, path, body]) => {
+    const { ask } = await import("/page/api.js");
+    return ask(method, path, body);
+  }, [method, path, body]);
+  const fault = await switched("POST", "/faults", { on: "prices", kind: "hang", ttl: "1m" });
+  const open = page.locator(".calls .open", { hasText: "so far" }).first();
+  await open.waitFor();
+  seen.waiting = await open.innerText();
+  await switched("DELETE", `/faults/${fault.id}`);
+  await open.waitFor({ state: "detached" });
+}
+
 /** Every button of every protocol is something that the server takes. */
 async function presets(page) {
   seen.presets = await page.evaluate(async () => {
@@ -289,7 +303,7 @@ async function first(browser) {
     await step();
     seen.steps.push(`${name}: ${Date.now() - began} ms`);
   };
-  for (const step of [byClick, byKeys, hostile, saved, presets, scenario]) await taken(step.name, () => step(page));
+  for (const step of [byClick, byKeys, hostile, saved, waiting, presets, scenario]) await taken(step.name, () => step(page));
   await taken("everywhere", () => everywhere(browser, page));
   await taken("first", () => first(browser));
   // What was complained of until here; a connection that is lost is complained of by the browser itself.

@@ -107,7 +107,8 @@ impl Bench {
     /// The history of a scenario, as JSON lines.
     pub fn history(&self, stem: &str) -> Vec<Value> {
         let path = self.history_path(stem);
-        let text = std::fs::read_to_string(&path).expect("there is a history");
+        let history = brownout::history::open(&path).expect("there is a history");
+        let text = std::io::read_to_string(history).expect("it is text");
         text.lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()

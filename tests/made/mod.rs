@@ -385,6 +385,8 @@ fn the_rules_in_words_say_what_the_code_does() {
     let few = judge("MISSED_FEW");
     let missed = percent(&judge("MISSED_SHARE_MAX"));
     let answered = percent(&judge("STEADY_ANSWERED_MIN"));
+    let degraded = percent(&judge("STEADY_DEGRADED_MAX"));
+    assert_eq!(judge("DEGRADED_FEW"), "2");
     let least = number("src/policy/samples.rs", "SAMPLES_MIN");
     let hanging = number("src/history/view.rs", "HANGING_MIN");
     assert_eq!(hanging, "1 s");
@@ -397,8 +399,9 @@ fn the_rules_in_words_say_what_the_code_does() {
             "by more than {missed} of its operations, and more than {}",
             word(&few)
         ),
+        format!("at least {answered} of them were answered, at most {degraded} of them (or two,"),
         format!(
-            "at least {answered} of them were answered and at most {missed} (or {}) missed",
+            "by a fallback, and at most {missed} (or {}) missed",
             word(&few)
         ),
         format!("fewer than {} accepted operations", word(&least)),

@@ -56,6 +56,11 @@ def by_urllib(client, key):
     urllib.request.urlopen(peer(client) + "/" + key).read()
 
 
+def by_once(client, key):
+    """Tries once, and asks for the same thing each time."""
+    get(client, "prices", timeout=1.0)
+
+
 def address(client):
     host, port = peer(client).rsplit(":", 1)
     return host, int(port)
@@ -89,7 +94,7 @@ def by_pool(client, key):
 
 
 CLIENTS = {name: by_tenacity for name in WAITS}
-CLIENTS |= {"stamina": by_stamina, "openai": by_openai, "patient": by_urllib}
+CLIENTS |= {"stamina": by_stamina, "openai": by_openai, "patient": by_urllib, "once": by_once}
 CLIENTS |= {"redis": by_redis, "pool": by_pool}
 
 

@@ -232,7 +232,10 @@ request  = {{ method = \"GET\", path = {} }}
 timeout  = \"{}\"
 ok       = {{ status = \"2xx,3xx\" }}
 # The honest answer of a system that cannot serve now; it counts as an answer, but as a lesser one.
-# Any other status, 500 for one, says that the failure was not foreseen.
+# Any other status, 500 for one, says that the failure was not foreseen. While all is well at most
+# one in ten may be answered so: else the rehearsal shows nothing, and is inconclusive. Where the page
+# needs what an embedded database is without, say its tables (`schema`) or lead to a server of your own
+# (`upstream`), or ask for another `path`.
 degraded = {{ status = 503 }}
 ",
             quoted(&self.rate.to_string()),

@@ -65,8 +65,6 @@ pub(crate) struct Asked {
     pub(crate) ttl: Option<Duration>,
     pub(crate) lease: Option<Duration>,
     pub(crate) toml: Arc<str>,
-    /// What it draws by where that lasts beyond it: its table.
-    likeness: String,
 }
 
 /// A fault in force.
@@ -144,7 +142,6 @@ impl Asked {
         Ok(Self {
             kind: def.name,
             label: label.unwrap_or_else(|| described(def, &said, &keys)),
-            likeness: table(def, "", &keys).text().to_owned(),
             on,
             ttl,
             lease,
@@ -162,12 +159,17 @@ impl Asked {
         memory: &mut Memory,
     ) -> Placed {
         let mut active = Vec::new();
-        for (name, protocol, said::Read { behaviour, gate }) in self.on {
+        for (name, protocol, read) in self.on {
+            let said::Read {
+                behaviour,
+                gate,
+                likeness,
+            } = read;
             let behaviour = behaviour.armed(memory, &name, now).unwrap_or(behaviour);
             let by = gate.by.clone().unwrap_or_else(|| default_by(protocol));
             // The rows that cannot be read now cannot be read when the same is switched on again.
             let draw = match by {
-                By::Key | By::Header(_) => self.likeness.clone(),
+                By::Key | By::Header(_) => likeness,
                 _ => id.to_string(),
             };
             let names = ["fault by hand", &*draw, &*name];
@@ -409,6 +411,7 @@ fn described(def: &FaultDef, on: &[&str], keys: &[(String, Node)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::{FaultSet, sample};
 
     fn targets() -> Vec<Target> {
         let target = |name: &str, role: Option<&str>, protocol| Target {
@@ -504,6 +507,31 @@ mod tests {
         let asked = read(said).expect("it is right");
         let now = Micros::from_secs(100);
         asked.place((1, FaultId(1)), now, Seed(1), &mut Memory::default())
+    }
+
+    #[test]
+    fn who_is_hit_at_a_share_is_hit_at_a_greater_one_too() {
+        let hit = |share: &str| -> Vec<bool> {
+            let said = format!(
+                r#"{{"on":"s3","kind":"error","ttl":"1s","error":"SlowDown","by":"key","share":"{share}"}}"#
+            );
+            let active = placed(&said).active.into_iter().map(|(_, active)| active);
+            let set = FaultSet::new(active.collect());
+            let keys = (0..200).map(|nth| format!("/bucket/{nth}"));
+            let calls = keys.map(|key| sample::call(Protocol::S3, "GET", &key));
+            calls
+                .map(|call| !set.request(&call, Micros(0)).is_pass())
+                .collect()
+        };
+        let (half, most) = (hit("50%"), hit("80%"));
+        let count = |hit: &[bool]| hit.iter().filter(|hit| **hit).count();
+        assert!((60..140).contains(&count(&half)), "{half:?}");
+        assert!(count(&most) > count(&half), "{most:?}");
+        let spared = half
+            .iter()
+            .zip(&most)
+            .filter(|(half, most)| **half && !**most);
+        assert_eq!(spared.count(), 0);
     }
 
     #[test]

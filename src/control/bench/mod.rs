@@ -21,7 +21,7 @@ use crate::{
     fault::{Active, FaultId, FaultSet, Memory, Switch},
     history::{Observation, Recorder},
     protocol::Protocol,
-    proxy::{ForwardProxy, Route, tls::Authority},
+    proxy::{ForwardProxy, Route, UnderWay, tls::Authority},
     run::{Ground, RunError, Standing},
     scenario::{self, System, Upstream},
     seed::Seed,
@@ -628,6 +628,24 @@ impl Bench {
     /// Everything that is kept of what was observed.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.window.lock().entries()
+    }
+
+    /// The requests without an answer of one dependency, or of all: of each the oldest, at most so many.
+    pub(crate) fn under_way(
+        &self,
+        dependency: Option<&str>,
+        most: usize,
+    ) -> Vec<(Arc<str>, UnderWay)> {
+        let state = self.state.lock();
+        let each = state.dependencies.iter();
+        let wanted = each.filter(|(name, _)| dependency.is_none_or(|wanted| wanted == &***name));
+        let of = |(name, one): (&Arc<str>, &Dependency)| {
+            let standing = one.standing.as_ref();
+            let open = standing.map_or_else(Vec::new, |standing| standing.under_way(most));
+            let name = Arc::clone(name);
+            open.into_iter().map(move |one| (Arc::clone(&name), one))
+        };
+        wanted.flat_map(of).collect()
     }
 
     /// The newest calls, of which an attempt ended that has this number or a later one.

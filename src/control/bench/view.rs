@@ -8,6 +8,7 @@ use super::{
 use crate::{
     fault::FaultId,
     history::{Attempt, AttemptEnd},
+    proxy::UnderWay,
     units::Micros,
 };
 use serde::Serialize;
@@ -155,6 +156,43 @@ pub(crate) struct CallView {
     pub(crate) attempts: Vec<AttemptView>,
     /// Whether the attempts were put together by time and not by the client's own id.
     pub(crate) heuristic: bool,
+}
+
+/// A request that has no answer yet.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct UnderWayView {
+    /// The same as long as it has none.
+    pub(crate) id: String,
+    pub(crate) dependency: String,
+    pub(crate) operation: String,
+    pub(crate) key: Option<String>,
+    pub(crate) at_ms: f64,
+    pub(crate) age_ms: f64,
+}
+
+impl UnderWayView {
+    /// The oldest of these, at most so many, the oldest first.
+    pub(crate) fn oldest(
+        mut all: Vec<(Arc<str>, UnderWay)>,
+        now: Micros,
+        most: usize,
+    ) -> Vec<Self> {
+        all.sort_by_key(|(_, one)| one.began);
+        let shown = all.iter().take(most);
+        shown.map(|(name, one)| Self::of(name, one, now)).collect()
+    }
+
+    fn of(dependency: &str, one: &UnderWay, now: Micros) -> Self {
+        let short = |text: &str| text.chars().take(KEY_MAX).collect::<String>();
+        Self {
+            id: format!("{dependency}/{}.{}", one.connection, one.number),
+            dependency: dependency.to_owned(),
+            operation: short(&one.operation),
+            key: Some(short(&one.key)).filter(|key| !key.is_empty()),
+            at_ms: millis(one.began),
+            age_ms: millis_of(now.since(one.began)),
+        }
+    }
 }
 
 /// One attempt of a call.

@@ -19,7 +19,7 @@ use super::{
         fault::TTL_MAX,
         log,
         problem::{Failure, Why},
-        view::{Dependency, Of, millis},
+        view::{Dependency, Of, UnderWayView, millis},
         window,
     },
     page,
@@ -28,7 +28,7 @@ use super::{
     toxiproxy::{self, Seen, json::Node},
 };
 use crate::{
-    history::{HISTORY_VERSION, Observation, Run},
+    history::{self, HISTORY_VERSION, Observation, Run},
     seed::Seed,
 };
 use bytes::Bytes;
@@ -43,12 +43,22 @@ use http::{
 use routes::{Does, Found, Led, Parameter, Shape};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::{path::Path, sync::Arc};
+use std::{
+    io::{self, BufRead, Read},
+    path::Path,
+    sync::Arc,
+};
 use stream::Outlet;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    task::spawn_blocking,
+};
 
 /// The header that whatever changes something must bear.
 const SHOWN: &str = "x-brownout";
+
+/// The most requests without an answer that are listed, the oldest; the others are counted.
+const UNDER_WAY_MAX: usize = 50;
 
 /// How many calls are listed unless said.
 const CALLS: usize = 50;
@@ -276,7 +286,8 @@ impl Api {
                 let query = query(asked, found.route.query)?;
                 let limit = query[1].as_ref().and_then(|limit| limit.parse().ok());
                 let calls = bench.calls(query[0].as_deref(), 0, limit.unwrap_or(CALLS));
-                answer::json(200, &json!({ "calls": calls }))
+                let open = self.under_way(query[0].as_deref()).await;
+                answer::json(200, &json!({ "calls": calls, "under_way": open }))
             }
             Does::Stream => self.outlet.answer(self),
             Does::ListScenarios => {
@@ -414,8 +425,17 @@ impl Api {
         }
     }
 
-    /// What changes by itself.
-    pub(super) fn tick(&self, seen: &[Seen]) -> Value {
+    /// The oldest requests that have no answer yet, of one dependency or of all.
+    pub(super) async fn under_way(&self, dependency: Option<&str>) -> Vec<UnderWayView> {
+        let mut all = self.bench.under_way(dependency, UNDER_WAY_MAX);
+        let others = self.proxies.proxies().under_way(UNDER_WAY_MAX).await;
+        let is_meant = |name: &str| dependency.is_none_or(|wanted| wanted == name);
+        all.extend(others.into_iter().filter(|(name, _)| is_meant(name)));
+        UnderWayView::oldest(all, self.bench.now(), UNDER_WAY_MAX)
+    }
+
+    /// What changes by itself, beside these requests without an answer.
+    pub(super) fn tick(&self, seen: &[Seen], under_way: &[UnderWayView]) -> Value {
         let mut live: Vec<Value> = Vec::new();
         for (name, one) in self.bench.live() {
             live.push(json!({ "name": name, "live": one }));
@@ -429,6 +449,7 @@ impl Api {
             "at_ms": millis(self.bench.now()),
             "dependencies": live,
             "faults": self.bench.faults_now(),
+            "under_way": under_way,
             "run": self.runs.last().map(|run| run.shown()),
         })
     }
@@ -701,21 +722,43 @@ async fn file(path: &Path, bytes_max: u64, kind: &str) -> Result<Response<Body>,
     Ok(with(200, kind, answer::flowing(read(rest))))
 }
 
-/// The history of a run, as far as it is written; its first line holds the texts of files.
+/// The history of a run, as far as it is written, unpacked where it is packed; its first line holds the
+/// texts of files.
 async fn history(path: &Path) -> Result<Response<Body>, Failure> {
-    let file = tokio::fs::File::open(path).await.map_err(gone)?;
-    let length = file.metadata().await.map_err(gone)?.len();
-    let mut all = BufReader::new(file.take(length));
-    let mut head = Vec::new();
-    let mut first = (&mut all).take(head::HEAD_BYTES_MAX);
-    first.read_until(b'\n', &mut head).await.map_err(gone)?;
+    let path = path.to_owned();
+    let opened = spawn_blocking(move || {
+        let mut all = history::open(&path)?;
+        let mut head = Vec::new();
+        let mut first = (&mut all).take(head::HEAD_BYTES_MAX);
+        first.read_until(b'\n', &mut head)?;
+        Ok((head, all))
+    });
+    let (head, all) = opened
+        .await
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(gone)?;
     // A head that goes on would come as the rest, with all that is in it.
     let is_whole = head.ends_with(b"\n");
     let head = head::without_texts(&head);
     let head = pieces::once(async { Bytes::from(head) });
-    let rest = read(all.take(if is_whole { u64::MAX } else { 0 }));
+    let rest = unpacked(all.take(if is_whole { u64::MAX } else { 0 }));
     let flowing = futures_util::StreamExt::chain(head, rest);
     Ok(with(200, "application/jsonl", answer::flowing(flowing)))
+}
+
+/// What is left to be read, piece by piece, on threads that may wait: unpacking keeps one busy.
+fn unpacked<R: Read + Send + 'static>(rest: R) -> impl futures_util::Stream<Item = Bytes> + Send {
+    pieces::unfold(rest, |mut rest| async {
+        let piece = spawn_blocking(move || {
+            let mut chunk = vec![0; CHUNK];
+            // What cannot be read any more ends it.
+            let count = rest.read(&mut chunk).unwrap_or(0);
+            chunk.truncate(count);
+            (count > 0).then(|| (Bytes::from(chunk), rest))
+        });
+        piece.await.ok().flatten()
+    })
 }
 
 /// What is left to be read, piece by piece.

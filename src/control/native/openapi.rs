@@ -377,7 +377,15 @@ fn faults() -> Value {
 
 fn calls() -> Value {
     json!({
-        "Calls": object(json!({ "calls": list("Call") })),
+        "Calls": object(json!({ "calls": list("Call"), "under_way": list("UnderWay") })),
+        "UnderWay": object(json!({
+            "id": text(),
+            "dependency": text(),
+            "operation": text(),
+            "key": or_null("string"),
+            "at_ms": number(),
+            "age_ms": number(),
+        })),
         "Call": object(json!({
             "id": text(),
             "dependency": text(),

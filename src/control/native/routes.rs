@@ -254,7 +254,7 @@ pub(crate) const ROUTES: &[Route] = &[
         ..post("/api/v1/faults/{id}/renew", Does::RenewFault, "renewFault")
     },
     Route {
-        about: "The last calls with their attempts, the newest first.",
+        about: "The last calls with their attempts, the newest first; and the requests that have no answer yet, the 50 oldest, the oldest first.",
         query: &[DEPENDENCY, LIMIT],
         failures: &[400],
         ..get(

@@ -186,7 +186,8 @@ impl Told {
             let state = api.state().await;
             api.outlet.send(event("changed", &state));
         }
-        api.outlet.send(event("tick", &api.tick(&seen)));
+        let under_way = api.under_way(None).await;
+        api.outlet.send(event("tick", &api.tick(&seen, &under_way)));
         self.calls(api);
     }
 

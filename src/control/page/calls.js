@@ -7,6 +7,8 @@ const KEPT = 300;
 const SHOWN = 25;
 /** On a telephone, where each takes more of the screen. */
 const SHOWN_NARROW = 8;
+/** This share of what is shown may still wait for an answer. */
+const SHARE_WAITING = 0.5;
 const narrow = matchMedia("(max-width: 40rem)");
 
 const WORDS = { ok: ["✓", "ok"], refused: ["!", "refused"], failed: ["✕", "failed"], unfinished: ["?", "no answer"] };
@@ -15,13 +17,14 @@ export class Calls {
   constructor(world) {
     this.world = world;
     this.calls = new Map();
+    this.waiting = [];
     this.held = null;
     this.body = el("tbody");
     this.scale = el("span", { class: "scale" });
     this.table = el(
       "table",
       { class: "calls" },
-      el("caption", { class: "visually-hidden" }, "The last calls, newest first"),
+      el("caption", { class: "visually-hidden" }, "Calls that wait for an answer, oldest first; then the last calls, newest first"),
       el("thead", {}, el("tr", {}, ...["When", "What was asked", "How it ended", "Took"].map((words) => el("th", { scope: "col" }, words)), el("th", { scope: "col" }, "Attempts ", this.scale))),
       this.body,
     );
@@ -44,6 +47,12 @@ export class Calls {
     this.calls.clear();
   }
 
+  /** Those that have no answer yet, the oldest first: all of them, each time. */
+  waitFor(requests) {
+    const attempt = ({ at_ms }) => ({ at_ms, took_ms: null, end: "unfinished", faults: [] });
+    this.waiting = requests.map((one) => ({ ...one, id: `waiting ${one.id}`, took_ms: null, outcome: "unfinished", attempts: [attempt(one)] }));
+  }
+
   take(calls) {
     for (const call of calls) this.calls.set(call.id, call);
     if (this.calls.size > KEPT) {
@@ -54,17 +63,21 @@ export class Calls {
 
   picked() {
     const of = $("of").value;
-    const wanted = [...this.calls.values()].filter((call) => (of === "" || call.dependency === of) && (!$("bad").checked || call.outcome !== "ok"));
-    return wanted.sort((one, other) => other.at_ms - one.at_ms).slice(0, narrow.matches ? SHOWN_NARROW : SHOWN);
+    const isWanted = (call) => (of === "" || call.dependency === of) && (!$("bad").checked || call.outcome !== "ok");
+    const wanted = [...this.calls.values()].filter(isWanted).sort((one, other) => other.at_ms - one.at_ms);
+    const shown = narrow.matches ? SHOWN_NARROW : SHOWN;
+    const waiting = this.waiting.filter(isWanted).slice(0, shown * SHARE_WAITING);
+    return [...waiting, ...wanted].slice(0, shown);
   }
 
   draw() {
     const calls = this.held ?? this.picked();
-    show($("calls-tools"), this.calls.size > 0);
-    show($("calls-what"), this.calls.size > 0);
+    const any = this.calls.size > 0 || this.waiting.length > 0;
+    show($("calls-tools"), any);
+    show($("calls-what"), any);
     show(this.table, calls.length > 0);
     show(this.empty, calls.length === 0);
-    say(this.empty, this.calls.size > 0 ? "None of the calls that are kept is one of these." : "No calls yet. As soon as your program asks a dependency for something, it is listed here.");
+    say(this.empty, any ? "None of the calls that are kept is one of these." : "No calls yet. As soon as your program asks a dependency for something, it is listed here.");
     this.options();
     const longest = Math.max(1, ...calls.map((call) => length(call, this.world.now)));
     say(this.scale, calls.length > 0 ? `0 to ${time(longest)}` : "");

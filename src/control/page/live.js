@@ -122,8 +122,9 @@ const hear = {
   state(state) {
     whole(state);
     calls.clear();
-    ask("GET", "/calls?limit=100").then(({ calls: known }) => {
+    ask("GET", "/calls?limit=100").then(({ calls: known, under_way: waiting }) => {
       calls.take(known);
+      calls.waitFor(waiting ?? []);
       calls.draw();
     }, () => {});
   },
@@ -143,6 +144,8 @@ const hear = {
     run.show(tick.run ?? null);
     guests();
     draw();
+    calls.waitFor(tick.under_way ?? []);
+    calls.draw();
   },
   calls({ calls: changes }) {
     calls.take(changes);

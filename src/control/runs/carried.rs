@@ -3,7 +3,7 @@
 use super::{Running, Stage, VerdictView, tail::Tail};
 use crate::{
     expectation::{self, Status},
-    history::History,
+    history::{self, History},
     report::{self, Material, REPORTS, SuiteReport, quoted},
     run::{self, Ending, Event, Events, Options},
     units::Micros,
@@ -117,7 +117,9 @@ impl Carried {
     fn finish(&self, ended: Result<Ending, String>) {
         let running = &self.running;
         running.change(|so_far| so_far.stage = Stage::Judging);
-        let judged = History::read(&running.history()).map(|history| self.judged(&history));
+        let is_in_order = matches!(ended, Ok(Ending::Completed));
+        let judged =
+            History::read(&running.history()).map(|history| self.judged(&history, is_in_order));
         running.change(|so_far| {
             so_far.phase = None;
             match judged {
@@ -140,7 +142,7 @@ impl Carried {
         });
     }
 
-    fn judged(&self, history: &History) -> (Status, Vec<VerdictView>) {
+    fn judged(&self, history: &History, is_in_order: bool) -> (Status, Vec<VerdictView>) {
         let Running {
             scenario, system, ..
         } = &*self.running;
@@ -151,6 +153,11 @@ impl Carried {
             expectation::judge(history, scenario, system)
         };
         let shown = verdicts.iter().map(VerdictView::of).collect();
+        let plain = self.running.history();
+        let may_be_packed = is_in_order && history.completed();
+        // Where it cannot be packed it is kept as it is, and nothing is lost but room.
+        let packed = may_be_packed.then(|| history::pack(&plain).ok()).flatten();
+        let file = packed.unwrap_or(plain);
         let report = report::build(Material {
             history,
             scenario,
@@ -158,7 +165,7 @@ impl Carried {
             verdicts,
             trouble: None,
             repeat: self.repeat(),
-            file: Some(self.running.history().display().to_string()),
+            file: Some(file.display().to_string()),
         });
         let began = report.began.clone();
         let suite = SuiteReport::new(began, self.options.seed.0, vec![report]);

@@ -145,7 +145,7 @@ pub fn scenario(
     let mut stretches = stretches::stretches(&faults, &mut notes);
     let spoken = |name: &str| known.spoken(name, dependencies);
     stretches::go_on(&mut faults, &mut stretches, &spoken, &mut notes);
-    stretches::remember(&mut faults, &stretches, &mut notes);
+    stretches::remember(&mut faults, &stretches, &spoken, &mut notes);
     let hit = hit(&faults, &stretches);
     let title = title(name, &faults, &stretches);
     let system_name = known.system_name();

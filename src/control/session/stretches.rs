@@ -42,6 +42,8 @@ pub(super) struct Placed {
     pub keys: toml::Table,
     /// The key whose count begins anew in each phase, where it is in force in several.
     pub forgets: Option<&'static str>,
+    /// Its share falls on other connections in each phase, where it is in force in several.
+    pub redraws: bool,
     /// It is what was left of one that began in an earlier phase.
     pub is_rest: bool,
     from: Micros,
@@ -93,6 +95,7 @@ pub(super) fn faults(
                 acts_on,
                 keys,
                 forgets: None,
+                redraws: false,
                 is_rest: false,
                 from: action.at,
                 to,
@@ -272,8 +275,15 @@ fn left(
 }
 
 /// What counts on through a fault by hand begins anew in each phase of a scenario. Where a fault is in
-/// force in several, a quota is given a name, by which its use is remembered; of others it is noted.
-pub(super) fn remember(faults: &mut [Placed], stretches: &[Stretch], notes: &mut Vec<String>) {
+/// force in several, a quota is given a name, by which its use is remembered; of others it is noted. So it is
+/// of a share of the connections, which is drawn anew. (A share of the keys is the same in each phase, and
+/// one of the requests is drawn for each.) `spoken` says the protocol of a dependency.
+pub(super) fn remember(
+    faults: &mut [Placed],
+    stretches: &[Stretch],
+    spoken: &dyn Fn(&str) -> Option<Protocol>,
+    notes: &mut Vec<String>,
+) {
     for (index, fault) in faults.iter_mut().enumerate() {
         let phases = stretches.iter().filter(|one| one.faults.contains(&index));
         if phases.count() < 2 {
@@ -293,6 +303,14 @@ pub(super) fn remember(faults: &mut [Placed], stretches: &[Stretch], notes: &mut
                 fault.forgets = Some("limit");
             }
         }
+        fault.redraws = is_of_connections(fault, spoken);
+        if fault.redraws {
+            notes.push(format!(
+                "the share of {} on {} falls on other connections in each phase of the scenario; by hand it fell on the same",
+                fault.kind,
+                super::one_line(&fault.on)
+            ));
+        }
         if let Some(key) = fault.forgets {
             let on = super::one_line(&fault.on);
             notes.push(format!(
@@ -302,6 +320,16 @@ pub(super) fn remember(faults: &mut [Placed], stretches: &[Stretch], notes: &mut
         }
     }
     notes.dedup();
+}
+
+/// Whether it acts on a share of the connections.
+fn is_of_connections(fault: &Placed, spoken: &dyn Fn(&str) -> Option<Protocol>) -> bool {
+    let has_messages = |name: &String| spoken(name).is_none_or(Protocol::has_messages);
+    let is_so = match fault.keys.get("by").and_then(toml::Value::as_str) {
+        Some(by) => by == "connection",
+        None => !fault.acts_on.iter().all(has_messages),
+    };
+    is_so && fault.keys.contains_key("share")
 }
 
 /// How long the baseline is: as long as it was quiet between the first action and the first fault.

@@ -387,6 +387,28 @@ fn what_counts_anew_in_each_phase_is_said() {
 }
 
 #[test]
+fn a_share_of_the_connections_is_said_to_be_drawn_anew_and_one_of_keys_or_requests_is_not() {
+    let error = "kind = \"error\"\nstatus = 503\nshare = \"30%\"";
+    for (keys, expected) in [
+        (format!("{error}\nby = \"connection\""), 1),
+        (format!("{error}\nby = \"key\""), 0),
+        (error.to_owned(), 0),
+    ] {
+        let saved = interrupted("s3", &keys, error);
+        let said = "share of error on s3 falls on other connections in each phase";
+        let notes = saved.notes.iter().filter(|note| note.contains(said));
+        assert_eq!(notes.count(), expected, "{keys}: {:?}", saved.notes);
+        let said = "# By hand its share fell on the same connections as in the phase before";
+        assert_eq!(
+            saved.toml.matches(said).count(),
+            2 * expected,
+            "{}",
+            saved.toml
+        );
+    }
+}
+
+#[test]
 fn a_quota_keeps_its_use_while_something_else_changes() {
     let quota =
         "kind = \"quota\"\ncounts = \"requests\"\nlimit = 5\nwindow = \"1m\"\nrefusal = \"close\"";

@@ -134,6 +134,11 @@ steady = true
                     "  # By hand `{key}` counted on from the phase before; here it begins anew.\n"
                 ));
             }
+            if fault.redraws && goes_on {
+                out.push_str(
+                    "  # By hand its share fell on the same connections as in the phase before; here it is drawn anew.\n",
+                );
+            }
             if fault.is_rest {
                 out.push_str(
                     "  # By hand it was one restart with that of the phase before: what was left of it.\n",

@@ -6,7 +6,7 @@ use crate::{
     fault::{Active, FaultSet, Switch},
     history::Recorder,
     protocol::Protocol,
-    proxy::{Config, Limits, Proxy, UpstreamAddress, tls::client_config},
+    proxy::{Config, Limits, Proxy, UnderWay, UpstreamAddress, tls::client_config_if},
     seed::Seed,
 };
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
@@ -37,7 +37,7 @@ impl Engine {
             listen: None,
             tls: None,
             upstream,
-            upstream_tls: client_config(&[]).map_err(failed)?,
+            upstream_tls: client_config_if(false).map_err(failed)?,
             virtual_host: None,
             capture: BTreeMap::new(),
             key: None,
@@ -57,6 +57,11 @@ impl Engine {
     pub(super) fn in_flight(&self) -> Option<u64> {
         let counts = self.proxy.counters();
         self.protocol.has_messages().then_some(counts.under_way)
+    }
+
+    /// These requests, the oldest first, at most so many.
+    pub(super) fn under_way(&self, most: usize) -> Vec<UnderWay> {
+        self.proxy.under_way(most)
     }
 
     /// Where the proxy's connections lead now.

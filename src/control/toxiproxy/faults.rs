@@ -244,7 +244,10 @@ impl Fault {
         if let Some(words) = in_words(&problems) {
             return Err(Failure::bad_body(words));
         }
-        let Some(said::Read { behaviour, gate }) = read else {
+        let Some(said::Read {
+            behaviour, gate, ..
+        }) = read
+        else {
             return Err(Failure::bad_body(format_args!("no `{}`", self.kind_said)));
         };
         if self.toxicity <= 0.0 {

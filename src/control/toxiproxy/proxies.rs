@@ -21,6 +21,7 @@ use crate::{
     fault,
     history::Recorder,
     protocol::{PROTOCOLS, Protocol},
+    proxy::UnderWay,
     seed::Seed,
 };
 use futures_util::{FutureExt, future::join_all};
@@ -590,6 +591,19 @@ impl Proxies {
             counters: Arc::clone(&proxy.counters),
         };
         all.proxies.values().map(seen).collect()
+    }
+
+    /// The requests without an answer that engines see, each with what its observations are of: of each
+    /// proxy the oldest, at most so many.
+    pub(crate) async fn under_way(&self, most: usize) -> Vec<(Arc<str>, UnderWay)> {
+        let all = self.all.lock().await;
+        let of = |proxy: &Proxy| {
+            let name = observed_as(&proxy.name);
+            let engine = proxy.engine.as_ref();
+            let open = engine.map_or_else(Vec::new, |engine| engine.under_way(most));
+            open.into_iter().map(move |one| (Arc::clone(&name), one))
+        };
+        all.proxies.values().flat_map(of).collect()
     }
 
     /// Closes everything.

@@ -21,12 +21,15 @@ pub use capacity::{Bound, Capacity, Order, WAITING_MAX};
 pub use model::{Ended, Fate, Model, Sample, Ticket};
 
 use super::{
-    Acts, Behaviour, ConnectionEvent, Context, Decision, End, FaultDef, Group, Turn, keys,
+    Acts, Behaviour, ConnectionEvent, Context, Decision, End, FaultDef, Group, Reply, Turn, keys,
     refusal::{self, REFUSAL},
 };
 use crate::{
     input::{About, Fields, Key, Problems, Shape},
-    protocol::{Call, Protocol},
+    protocol::{
+        CONNECT, Call, Protocol,
+        mysql::{self, Meets},
+    },
     units::parse_duration,
 };
 use std::{sync::Arc, time::Duration};
@@ -173,6 +176,8 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     ("redis", "close", "max-clients"),
     // Who waits for longer than its `statement_timeout` is cancelled, and keeps its session.
     ("postgres", "57014", "53300"),
+    // The same of `max_statement_time`.
+    ("mysql", "1969", "1040"),
 ];
 
 /// How a request and how a connection is refused.
@@ -181,22 +186,36 @@ fn refusals(
     protocol: Protocol,
     problems: &mut Problems,
 ) -> Option<(End, End)> {
-    if fields.has("refusal") {
-        let end = refusal::parse(fields, protocol, problems)?;
-        return Some((end.clone(), refusal::closes(end)));
-    }
     let name = protocol.def().name;
     let known = REFUSALS.iter().find(|(known, _, _)| *known == name);
     let ends = known.and_then(|(_, full, refused)| {
         let full = refusal::named(full, protocol).ok()?;
         Some((full, refusal::named(refused, protocol).ok()?))
     });
+    if fields.has("refusal") {
+        let end = refusal::parse(fields, protocol, problems)?;
+        let refused = match ends {
+            Some((_, refused)) if !meets_connections(&end) => refused,
+            _ => end.clone(),
+        };
+        return Some((end, refusal::closes(refused)));
+    }
     if ends.is_none() && protocol.has_messages() {
         let message = format!("{} has no `refusal`", fields.name());
         let hint = format!("say how {protocol} refuses: an error of it, \"close\" or \"reset\"");
         problems.error(fields.source, fields.span.clone(), message, hint);
     }
     ends.map(|(full, refused)| (full, refusal::closes(refused)))
+}
+
+/// Whether a server refuses a connection so, and not a statement alone.
+fn meets_connections(end: &End) -> bool {
+    match end {
+        End::Reply(Reply::Postgres(error)) => error.severity.ends_session(),
+        End::Reply(Reply::Mysql { errno, .. }) => mysql::find_error(&errno.to_string())
+            .is_some_and(|def| matches!(def.meets, Meets::Connect | Meets::Login)),
+        _ => true,
+    }
 }
 
 fn capacity(fields: &Fields<'_>, problems: &mut Problems) -> Option<Capacity> {
@@ -317,8 +336,14 @@ impl Behaviour for Overload {
         too_many.then(|| Decision::end(self.refused.clone()))
     }
 
-    fn request(&self, _: &Call, context: &Context) -> Option<Decision> {
-        let turn = Turn::new(self.work(context), self.full.clone());
+    fn request(&self, call: &Call, context: &Context) -> Option<Decision> {
+        // Who connects to a database waits as a statement does, and is told otherwise.
+        let refusal = if *call.operation == *CONNECT {
+            &self.refused
+        } else {
+            &self.full
+        };
+        let turn = Turn::new(self.work(context), refusal.clone());
         Some(Decision::turn(turn))
     }
 

@@ -50,6 +50,9 @@ use Header::{
     XRateLimitReset,
 };
 
+/// The header that AWS's SDKs read.
+const AMZ_RETRY_AFTER: &str = "x-amz-retry-after";
+
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const AMZ_JSON: &str = "application/x-amz-json-1.0";
@@ -85,7 +88,7 @@ impl Refusal {
     /// The refusal of something for which nothing is left.
     pub fn end(&self, over: &Over) -> End {
         match self {
-            Self::Fixed(end) => end.clone(),
+            Self::Fixed(end) => slowed_down(end.clone(), over),
             Self::Dialect(dialect) => End::Reply(dialect.reply(over)),
         }
     }
@@ -97,6 +100,19 @@ impl Refusal {
             _ => End::Close(Closing::Fin),
         }
     }
+}
+
+/// What S3's throttling says of the time, unless the file says it.
+fn slowed_down(mut end: End, over: &Over) -> End {
+    if let End::Reply(Reply::S3 { code, headers, .. }) = &mut end
+        && code == "SlowDown"
+        && !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case(AMZ_RETRY_AFTER))
+    {
+        Amz.write(over, headers);
+    }
+    end
 }
 
 /// The dialect of this name.
@@ -139,7 +155,7 @@ impl Header {
             (RetryAfter, Some(wait)) => add("Retry-After", seconds(wait).to_string()),
             (RetryAfterExact, Some(wait)) => add("Retry-After", wait.as_secs_f64().to_string()),
             (RetryAfterMs, Some(wait)) => add("retry-after-ms", wait.as_millis().to_string()),
-            (Amz, Some(wait)) => add("x-amz-retry-after", wait.as_millis().to_string()),
+            (Amz, Some(wait)) => add(AMZ_RETRY_AFTER, wait.as_millis().to_string()),
             (XRateLimitReset, Some(wait)) => add("X-RateLimit-Reset", seconds(wait).to_string()),
             (XRateLimit, _) => {
                 add("X-RateLimit-Limit", limit.to_string());
@@ -221,6 +237,34 @@ mod tests {
     #[test]
     fn each_provider_refuses_in_its_own_words() {
         insta::assert_snapshot!("quota_dialects", shown(&OVER));
+    }
+
+    #[test]
+    fn s3_says_when_to_come_back_unless_the_file_does() {
+        let headers = |own: &[(&str, &str)], code: &str, over: &Over| {
+            let own = own
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into()));
+            let fixed = Refusal::Fixed(End::Reply(Reply::S3 {
+                code: code.to_owned(),
+                status: None,
+                headers: own.collect(),
+                in_200: false,
+                close: None,
+            }));
+            let End::Reply(Reply::S3 { headers, .. }) = fixed.end(over) else {
+                panic!("no answer of S3")
+            };
+            let headers = headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}"));
+            headers.collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(headers(&[], "SlowDown", &OVER), "x-amz-retry-after: 22500");
+        let own = [("x-amz-retry-after", "7")];
+        assert_eq!(headers(&own, "SlowDown", &OVER), "x-amz-retry-after: 7");
+        assert_eq!(headers(&[], "SlowDown", &NEVER), "");
+        assert_eq!(headers(&[], "AccessDenied", &OVER), "");
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct Answer {
     status: Option<u16>,
     affected: Option<u64>,
     prepared: Option<(u32, u16)>,
+    /// A whole result has come, and another follows.
+    has_result: bool,
 }
 
 impl Answer {
@@ -83,12 +85,19 @@ impl Answer {
             status: None,
             affected: None,
             prepared: None,
+            has_result: false,
         }
     }
 
     /// The number of the error that ended it.
     pub fn error(&self) -> Option<u16> {
         self.error
+    }
+
+    /// Whether something was carried out, of a text of several statements or a procedure, before the
+    /// error that ended it.
+    pub fn failed_halfway(&self) -> bool {
+        self.error.is_some() && self.has_result
     }
 
     /// Whether it left a transaction open, where it says so.
@@ -269,6 +278,7 @@ impl Answer {
         self.status = status.or(self.status);
         if status.is_some_and(|status| status & MORE_RESULTS != 0) {
             self.expects = Expects::Result;
+            self.has_result = true;
             return Step::GoesOn;
         }
         Step::Over
@@ -363,6 +373,16 @@ mod tests {
     #[test]
     fn errors_transactions_and_prepared_statements_are_told() {
         assert_eq!(follow(Shape::Results, false, &[ERROR]).error(), Some(1213));
+        for (packets, halfway) in [
+            (&[ERROR][..], false),
+            (&[b"\x01", COLUMN, EOF, ERROR], false),
+            (&[OK_MORE, ERROR], true),
+            (&[b"\x01", COLUMN, EOF, EOF_MORE, ERROR], true),
+            (&[OK_MORE, OK], false),
+        ] {
+            let answer = follow(Shape::Results, false, packets);
+            assert_eq!(answer.failed_halfway(), halfway, "{packets:?}");
+        }
         let open = follow(Shape::Results, false, &[OK_OPEN]);
         assert_eq!((open.error(), open.is_in_transaction()), (None, Some(true)));
         let open = follow(Shape::Results, true, &[b"\x01", COLUMN, OK_AS_EOF]);

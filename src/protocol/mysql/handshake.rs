@@ -8,6 +8,8 @@ use super::packet::{Broken, long, short};
 
 /// `CLIENT_COMPRESS` and `CLIENT_ZSTD_COMPRESSION_ALGORITHM`.
 const COMPRESSES: u32 = 1 << 5 | 1 << 26;
+/// `CLIENT_FOUND_ROWS`.
+const FOUND_ROWS: u32 = 1 << 1;
 /// `CLIENT_PROTOCOL_41`.
 const PROTOCOL_41: u32 = 1 << 9;
 /// `CLIENT_SSL`.
@@ -92,6 +94,8 @@ pub struct Asked {
     pub wants_tls: bool,
     /// Result sets end with OK packets rather than EOF packets.
     pub deprecates_eof: bool,
+    /// Of an `UPDATE` the rows are counted that it found, and not those alone that it changed.
+    pub counts_found: bool,
 }
 
 /// What a client's first packet, or the first after TLS began, asks.
@@ -109,6 +113,7 @@ pub fn asked(payload: &[u8]) -> Result<Asked, Broken> {
     Ok(Asked {
         wants_tls: flags & TLS != 0 && payload.len() == TLS_REQUEST_BYTES,
         deprecates_eof: flags & DEPRECATE_EOF != 0,
+        counts_found: flags & FOUND_ROWS != 0,
     })
 }
 
@@ -152,8 +157,12 @@ mod tests {
         let plain = Asked {
             wants_tls: false,
             deprecates_eof: true,
+            counts_found: false,
         };
         assert_eq!(asked(&answer), Ok(plain));
+        answer[0] = 2;
+        assert!(asked(&answer).expect("an answer").counts_found);
+        answer[0] = 0;
         set_tls(&mut answer, true);
         assert_eq!(
             asked(&answer),

@@ -232,10 +232,10 @@ pub struct Parse<'a> {
 }
 
 impl<'a> Parse<'a> {
-    /// Reads a body, of which at least name and text must be there.
+    /// Reads a body, of which at least the name must be there: the text is as much of it as is.
     pub fn read(body: &'a [u8]) -> Option<Self> {
         let (name, rest) = text(body)?;
-        let (statement, rest) = text(rest)?;
+        let (statement, rest) = text(rest).unwrap_or((rest, &[]));
         Some(Self {
             name,
             text: statement,
@@ -554,7 +554,9 @@ mod tests {
         let read = Parse::read(&body).expect("a parse");
         assert_eq!((read.name, read.text), (&b"s1"[..], &b"SELECT $1"[..]));
         assert_eq!((read.declared(1), read.declared(2)), (23, 0));
-        assert_eq!(Parse::read(b"s1\0SELECT"), None);
+        let begun = Parse::read(b"s1\0SELECT").expect("what is there of a parse");
+        assert_eq!((begun.name, begun.text), (&b"s1"[..], &b"SELECT"[..]));
+        assert_eq!(Parse::read(b"s1"), None);
     }
 
     #[test]

@@ -16,7 +16,6 @@ use super::{
     desk::{Desk, captured_of},
     exchange::Exchange,
     http1::Over,
-    inlet::Inlet,
 };
 use crate::{
     fault::{Closing, Direction, End, FaultId, FaultSet, Reply, Then},
@@ -27,8 +26,9 @@ use crate::{
         websocket::{self, BadFrame, Head, Opcode, close_code, read_head, server_frame, unmask},
     },
     proxy::{
-        connection::{Life, Shared},
+        connection::{Arrival, Life, Shared},
         decide::{Asked, Held, hold, lifted},
+        inlet::Inlet,
         sockets::Entered,
         statement::Statement,
     },
@@ -62,7 +62,7 @@ enum Item {
         raw: Bytes,
         payload: Option<Bytes>,
         arrived: Instant,
-        began: Micros,
+        began: Arrival,
         /// Whether all of it is here; the rest of one that passes unseen follows.
         is_whole: bool,
     },
@@ -228,7 +228,7 @@ async fn watch_faults(
 
 impl Socket {
     /// An observation of a message.
-    fn statement(&self, recognised: Recognised, began: Micros) -> Statement {
+    fn statement(&self, recognised: Recognised, began: impl Into<Arrival>) -> Statement {
         Statement::new(&self.shared, &self.life, self.connection, recognised, began)
     }
 
@@ -273,7 +273,10 @@ async fn read<R: AsyncRead + Unpin>(
                 let Some(mut item) = item else { continue };
                 if let Item::Message { arrived, began, .. } = &mut item {
                     *arrived = Instant::now();
-                    *began = socket.shared.now();
+                    *began = match direction {
+                        Direction::Up => socket.life.arrival(),
+                        Direction::Down => socket.shared.now().into(),
+                    };
                 }
                 if to.send(item).await.is_err() {
                     return;
@@ -367,7 +370,7 @@ impl Reader {
                 raw,
                 payload: None,
                 arrived: Instant::now(),
-                began: Micros(0),
+                began: Micros(0).into(),
                 is_whole: self.is_between(),
             }
         } else {
@@ -402,7 +405,7 @@ impl Reader {
             raw: parts.raw.freeze(),
             payload: parts.is_text.then(|| parts.payload.freeze()),
             arrived: Instant::now(),
-            began: Micros(0),
+            began: Micros(0).into(),
             is_whole: true,
         });
         Ok(Some((len, item)))
@@ -554,7 +557,7 @@ impl<W: AsyncWrite + Unpin> Up<'_, W> {
         raw: &[u8],
         payload: Option<&[u8]>,
         arrived: Instant,
-        began: Micros,
+        began: Arrival,
     ) -> Result<Next, Over> {
         let text = payload.unwrap_or_default();
         let recognised = pusher::recognise_message(Direction::Up, text);
@@ -718,7 +721,7 @@ impl<W: AsyncWrite + Unpin> Down<'_, W> {
         raw: &[u8],
         payload: Option<&[u8]>,
         arrived: Instant,
-        began: Micros,
+        began: Arrival,
     ) -> Result<Next, Over> {
         let text = payload.unwrap_or_default();
         let recognised = pusher::recognise_message(Direction::Down, text);
@@ -746,8 +749,8 @@ impl<W: AsyncWrite + Unpin> Down<'_, W> {
             Fate::Close(closing) => Err(cut(&mut statement, closing)),
             Fate::Reply(reply) => self.reply(&mut statement, reply).await,
             Fate::Pass(then) => {
-                self.write(raw).await?;
                 statement.add_down(raw.len());
+                self.write(raw).await?;
                 statement.upstream_answered(if code.is_some() {
                     Applied::No
                 } else {

@@ -12,7 +12,7 @@ use crate::{
     },
     proxy::{
         conduct::Farewell,
-        connection::{Life, Refusal, Shared},
+        connection::{Arrival, Life, Refusal, Shared},
         sockets::Sockets,
         station::Station,
     },
@@ -119,7 +119,7 @@ impl Desk {
         method: &str,
         target: &str,
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
-        began: Micros,
+        began: Arrival,
     ) -> Exchange {
         let subject = match &**self {
             Self::Dependency {
@@ -164,8 +164,8 @@ impl Desk {
             return (AttemptEnd::Unfinished, Vec::new());
         };
         match life.farewell() {
-            Some(Farewell::Reset | Farewell::Fin) => (AttemptEnd::Cut, life.faults()),
-            Some(Farewell::ClientGone) => (AttemptEnd::GaveUp, life.faults()),
+            Some(Farewell::Reset | Farewell::Fin) => (AttemptEnd::Cut, life.cut_by()),
+            Some(Farewell::ClientGone) => (AttemptEnd::GaveUp, life.stalled_by()),
             Some(Farewell::Done | Farewell::Drop) | None => (AttemptEnd::Unfinished, Vec::new()),
         }
     }
@@ -251,18 +251,38 @@ impl Desk {
         }
     }
 
-    /// Which faults acted on the connection's bytes since this was last asked.
-    pub(super) fn acted_on_bytes(&self) -> Vec<FaultId> {
+    /// The connection's life, where faults act on its bytes.
+    pub(super) fn life(&self) -> Option<&Arc<Life>> {
         match self {
-            Self::Dependency { life, .. } => life.acted_on_bytes(),
-            Self::Door(_) => Vec::new(),
+            Self::Dependency { life, .. } => Some(life),
+            Self::Door(_) => None,
         }
     }
 
-    /// An exchange has begun, which is recorded once.
-    pub(super) fn began(&self) {
-        if let Self::Dependency { life, .. } = self {
-            life.request_began();
+    /// When that came which was read last.
+    pub(super) fn arrival(&self) -> Arrival {
+        match self {
+            Self::Dependency { life, .. } => life.arrival(),
+            Self::Door(_) => self.now().into(),
+        }
+    }
+
+    /// When the client was seen to leave: now, unless faults on bytes held that back.
+    pub(super) fn left_at(&self) -> Micros {
+        self.life()
+            .map_or_else(|| self.now(), |life| life.left_at())
+    }
+
+    /// An exchange has begun, which is recorded once; gives its number on the connection.
+    pub(super) fn began(&self, subject: &Subject, at: Micros) -> u64 {
+        match (self, subject) {
+            (Self::Dependency { life, .. }, Subject::Attempt(call)) => {
+                life.request_began(at, &call.operation, &call.key)
+            }
+            (Self::Dependency { life, .. }, _) => {
+                life.request_began(at, &MALFORMED.into(), &"".into())
+            }
+            (Self::Door(_), _) => 0,
         }
     }
 
@@ -322,8 +342,8 @@ impl Desk {
                 shared,
                 life,
             } => {
-                life.request_over();
-                let attempt = attempt(exchange, *connection, shared, end, at);
+                life.request_over(exchange.number);
+                let attempt = attempt(exchange, *connection, life, shared, end, at);
                 if let Subject::Attempt(call) = &exchange.subject {
                     let bytes = attempt.bytes_up + attempt.bytes_down;
                     shared.request_ended(call, &attempt.faults, bytes);
@@ -348,6 +368,9 @@ impl Desk {
     }
 }
 
+/// The operation of what is no request.
+const MALFORMED: &str = "malformed";
+
 /// Whether a header of an answer asks its client to wait.
 fn names_a_wait(header: &str) -> bool {
     let mut names = RETRY_HEADERS.iter();
@@ -371,6 +394,7 @@ fn path(target: &str) -> &str {
 fn attempt(
     exchange: &Exchange,
     connection: u64,
+    life: &Life,
     shared: &Shared,
     end: AttemptEnd,
     ended: Micros,
@@ -380,15 +404,15 @@ fn attempt(
     // Who gave up before anything of the answer left was sent nothing, whatever left then.
     let first_byte = tally.first_byte().filter(|at| *at <= ended);
     let is_sent = first_byte == tally.first_byte();
-    let blank = Attempt {
-        dependency: Arc::clone(&shared.config.dependency),
+    let named = |call: Arc<str>, operation: Arc<str>, key: Arc<str>| Attempt {
+        dependency: Arc::clone(life.dependency()),
         connection,
-        call: "".into(),
+        call,
         by_sdk_id: false,
         attempt: 1,
         declared_max: None,
-        operation: "malformed".into(),
-        key: "".into(),
+        operation,
+        key,
         table: None,
         began: exchange.began,
         first_byte,
@@ -404,6 +428,7 @@ fn attempt(
         released: exchange.released,
         bytes_up: tally.up.load(Ordering::Relaxed),
         rows: None,
+        perhaps_held: false,
         untold: None,
         bytes_down: tally.down.load(Ordering::Relaxed),
         captured: BTreeMap::new(),
@@ -411,12 +436,9 @@ fn attempt(
     };
     match &exchange.subject {
         Subject::Attempt(call) => Attempt {
-            call: Arc::clone(&call.id),
             by_sdk_id: call.sdk_id.is_some(),
             attempt: call.attempt,
             declared_max: call.declared_max,
-            operation: Arc::clone(&call.operation),
-            key: Arc::clone(&call.key),
             code: match shared.config.protocol {
                 _ if !is_sent => None,
                 Protocol::S3 => s3_code(&exchange.sample.bytes),
@@ -425,18 +447,22 @@ fn attempt(
             // A WebSocket that was accepted and refused with a code was refused.
             applied: match exchange.code {
                 Some(_) => Applied::No,
-                None => within_200(exchange, shared).unwrap_or(blank.applied),
+                None => within_200(exchange, shared).unwrap_or(applied),
             },
             captured: captured(exchange, call, &shared.config.capture),
             trace: call.headers.get(TRACE_HEADER).and_then(TraceParent::parse),
-            ..blank
+            ..named(
+                Arc::clone(&call.id),
+                Arc::clone(&call.operation),
+                Arc::clone(&call.key),
+            )
         },
-        Subject::Refused(bad) => Attempt {
-            call: format!("malformed request on connection {connection}").into(),
-            key: bad.to_string().into(),
-            ..blank
-        },
-        Subject::Operation { .. } => blank,
+        Subject::Refused(bad) => named(
+            format!("malformed request on connection {connection}").into(),
+            MALFORMED.into(),
+            bad.to_string().into(),
+        ),
+        Subject::Operation { .. } => named("".into(), MALFORMED.into(), "".into()),
     }
 }
 

@@ -9,7 +9,12 @@ use crate::{
     fault::{FaultId, FaultSet},
     history::AttemptEnd,
     protocol::{Applied, Call, RetryAfter, retry_after},
-    proxy::{connection::Refusal, decide::Asked, sockets::Entered, station::Station},
+    proxy::{
+        connection::{Arrival, Refusal, Stretch},
+        decide::Asked,
+        sockets::Entered,
+        station::Station,
+    },
     units::Micros,
 };
 use parking_lot::Mutex;
@@ -99,6 +104,13 @@ impl Tally {
         if self.status().is_some() {
             self.first_byte.store(at.0 + 1, Ordering::Relaxed);
         }
+    }
+
+    /// Nothing of what was written has left for the client.
+    fn unheard(&self) {
+        self.first_byte.store(0, Ordering::Relaxed);
+        self.status.store(0, Ordering::Relaxed);
+        self.down.store(0, Ordering::Relaxed);
     }
 
     /// The dependency gave its final answer.
@@ -235,6 +247,10 @@ pub(super) struct Exchange {
     pub(super) subject: Subject,
     /// When its first byte reached us.
     pub(super) began: Micros,
+    /// When that was read.
+    came: Micros,
+    /// Its number on the connection.
+    pub(super) number: u64,
     /// The counts of both directions.
     pub(super) tally: Arc<Tally>,
     /// The beginning of the answer's body.
@@ -257,22 +273,28 @@ pub(super) struct Exchange {
     pub(super) released: Option<Micros>,
     /// Who is to act on the dependency's answer once it comes.
     acts_on_answer: Option<FaultId>,
+    /// Its bytes, on which faults may act.
+    stretch: Stretch,
     is_recorded: bool,
 }
 
 impl Exchange {
     /// Begins to observe a request.
-    pub(super) fn new(desk: Arc<Desk>, subject: Subject, began: Micros) -> Self {
+    pub(super) fn new(desk: Arc<Desk>, subject: Subject, began: Arrival) -> Self {
         let is_post = match &subject {
             Subject::Attempt(call) => *call.method == *"POST",
             Subject::Operation { .. } | Subject::Refused(_) => false,
         };
         let tally = Tally::keeping(desk.request_bytes(), is_post);
-        desk.began();
+        let number = desk.began(&subject, began.at);
+        let mut stretch = Stretch::from(began);
+        stretch.answered_since(began);
         Self {
             desk,
             subject,
-            began,
+            began: began.at,
+            came: began.read,
+            number,
             tally: Arc::new(tally),
             sample: Sample::default(),
             is_sample_its_own: false,
@@ -284,6 +306,7 @@ impl Exchange {
             decided_by: None,
             released: None,
             acts_on_answer: None,
+            stretch,
             is_recorded: false,
         }
     }
@@ -335,7 +358,7 @@ impl Exchange {
     }
 
     /// Waits until the client was sent what was written, as faults on the wire may hold it back:
-    /// only then it has its answer. Whoever acted meanwhile acted on this exchange.
+    /// only then it has its answer.
     pub(super) async fn settle(&mut self) {
         if !self.desk.is_held_back() {
             return;
@@ -347,10 +370,6 @@ impl Exchange {
         if !held_by.is_empty() {
             self.released = Some(self.desk.now());
         }
-        if let Some(at) = self.desk.marked() {
-            self.tally.left(at);
-        }
-        self.acted(&self.desk.acted_on_bytes());
     }
 
     /// Ends it now.
@@ -363,15 +382,62 @@ impl Exchange {
         if !self.is_recorded {
             self.is_recorded = true;
             self.settle_answer();
+            let (end, at) = self.seen_by_client(end, at);
             let desk = Arc::clone(&self.desk);
             desk.record(self, end, at);
         }
+    }
+
+    /// When the client left, if it was seen to.
+    fn seen_leaving(&self) -> Option<Micros> {
+        let life = self.desk.life();
+        let left = self.tally.half_closed_at();
+        let left = left.or_else(|| life.and_then(|life| life.seen_leaving()));
+        left.filter(|left| *left >= self.began)
+    }
+
+    /// How it ended for the client, and when: faults on bytes may have hidden that from the engine.
+    /// They are noted.
+    fn seen_by_client(&mut self, end: AttemptEnd, at: Micros) -> (AttemptEnd, Micros) {
+        let desk = Arc::clone(&self.desk);
+        let Some(life) = desk.life() else {
+            return (end, at);
+        };
+        self.acted(&life.acted_on(&self.stretch));
+        if let Some(at) = desk.marked() {
+            self.tally.left(at);
+        }
+        let swallowed = life.swallowed(&self.stretch);
+        let swallowed = swallowed.filter(|_| end == AttemptEnd::Answered);
+        let end = swallowed.map_or(end, |_| AttemptEnd::Cut);
+        let is_heard = !matches!(end, AttemptEnd::GaveUp | AttemptEnd::Cut)
+            || self.stretch.has_begun_to_leave(life);
+        if !is_heard {
+            self.tally.unheard();
+        }
+        if let Some(cut_at) = swallowed {
+            self.acted(&life.cut_by());
+            return (end, cut_at.max(self.began));
+        }
+        if end != AttemptEnd::GaveUp {
+            return (end, at);
+        }
+        let left = self.seen_leaving();
+        if let Some(cut_at) = life.cut_at(left) {
+            self.acted(&life.cut_by());
+            return (AttemptEnd::Cut, cut_at.max(self.began));
+        }
+        (end, left.map_or(at, |left| left.min(at)))
     }
 }
 
 impl Asked for Exchange {
     fn now(&self) -> Micros {
         self.desk.now()
+    }
+
+    fn came(&self) -> Micros {
+        self.came
     }
 
     fn call(&self) -> Option<&Call> {
@@ -427,13 +493,12 @@ impl Drop for Exchange {
         if self.is_recorded {
             return;
         }
-        if let Some(at) = self.tally.half_closed_at() {
-            self.finish_at(AttemptEnd::GaveUp, at);
-            return;
-        }
         let (end, faults) = self.desk.dropped();
-        self.acted(&faults);
-        self.finish(end);
+        if end == AttemptEnd::GaveUp || self.seen_leaving().is_none() {
+            self.acted(&faults);
+            return self.finish(end);
+        }
+        self.finish(AttemptEnd::GaveUp);
     }
 }
 

@@ -4,6 +4,8 @@
 //! sockets here; an incomplete head is a normal answer. Framing that two parsers could read in
 //! two ways is refused, because a proxy in the middle must not decide which of them is right.
 
+use std::mem::MaybeUninit;
+
 /// The most bytes of a head.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
@@ -96,9 +98,14 @@ pub fn read_request<T>(
     bytes: &[u8],
     look: impl FnOnce(&httparse::Request<'_, '_>, RequestFacts) -> T,
 ) -> Result<Option<T>, BadHead> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut headers);
-    let Some(len) = completed(request.parse(bytes), bytes)? else {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    // They are many, and mostly few are there: none is made before it is needed.
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    let parsed = request.parse_with_uninit_headers(bytes, &mut headers);
+    let Some(len) = completed(parsed, bytes)? else {
         return Ok(None);
     };
     let method = request.method.unwrap_or_default();
@@ -118,6 +125,24 @@ pub fn read_request<T>(
     Ok(Some(look(&request, facts)))
 }
 
+/// Hands the first line and the headers that are whole of a request's head that broke off to `look`.
+///
+/// # Errors
+/// Not even the first line is there, or what is there is malformed.
+pub fn read_beginning<T>(
+    bytes: &[u8],
+    look: impl FnOnce(&httparse::Request<'_, '_>) -> T,
+) -> Result<T, BadHead> {
+    let broke_off = BadHead::Malformed("first line");
+    let lines = bytes.windows(2).rposition(|end| end == b"\r\n");
+    let lines = lines.ok_or(broke_off)? + 2;
+    let whole = [&bytes[..lines], b"\r\n"].concat();
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    completed(request.parse(&whole), &whole)?.ok_or(broke_off)?;
+    Ok(look(&request))
+}
+
 /// Reads an answer's head and hands it to `look`. Old line folding and spaces before a colon are
 /// let through, as the client is to judge them. `Ok(None)`: more bytes are needed.
 ///
@@ -128,13 +153,16 @@ pub fn read_response<T>(
     to: &RequestFacts,
     look: impl FnOnce(&httparse::Response<'_, '_>, ResponseFacts) -> T,
 ) -> Result<Option<T>, BadHead> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut []);
     let mut config = httparse::ParserConfig::default();
     config
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true);
-    let parsed = config.parse_response(&mut response, bytes);
+    let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, &mut headers);
     let Some(len) = completed(parsed, bytes)? else {
         return Ok(None);
     };

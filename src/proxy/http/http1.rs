@@ -20,17 +20,17 @@ use super::{
         Answered, ClientEnd, Download, Failure, KeptRequest, Repeat, repeats, send, tunnel,
         write_reply,
     },
-    head::{BadHead, RequestFacts, read_request},
+    head::{BadHead, RequestFacts, read_beginning, read_request},
 };
 use crate::{
     fault::{Closing, FaultId, FaultSet, Reply, Then},
     history::AttemptEnd,
     proxy::{
+        connection::Arrival,
         decide::{Held, Verdict, decide, hold},
         inlet::{Inlet, ROOM_MAX, Waiting, gone, gone_spilling},
         upstream::Alpn,
     },
-    units::Micros,
 };
 use futures_util::FutureExt;
 use std::{
@@ -193,7 +193,7 @@ where
     }
 
     async fn next_request(&mut self) -> Result<(RequestFacts, Exchange), Over> {
-        let mut began = self.desk.now();
+        let mut began = self.desk.arrival();
         loop {
             let is_idle = self.client.bytes().is_empty();
             let desk = &self.desk;
@@ -214,12 +214,42 @@ where
             }
             match self.read_client(is_idle).await {
                 Ok(0) if is_idle => return Err(Over::left("client closed")),
-                Ok(0) => return Err(Over::left("client closed within a request's head")),
-                Ok(_) if is_idle => began = self.desk.now(),
+                Ok(0) => {
+                    self.cut_off(began);
+                    return Err(Over::left("client closed within a request's head"));
+                }
+                Ok(_) if is_idle => began = self.desk.arrival(),
                 Ok(_) => {}
-                Err(error) => return Err(Over::left(&format!("client broke off: {error}"))),
+                Err(error) => {
+                    self.cut_off(began);
+                    return Err(Over::left(&format!("client broke off: {error}")));
+                }
             }
         }
+    }
+
+    /// Records the request of which only the beginning came, as a fault cut the connection behind
+    /// it.
+    fn cut_off(&self, began: Arrival) {
+        let is_cut = self.desk.life().is_some_and(|life| life.is_cut());
+        if !is_cut || self.client.bytes().is_empty() {
+            return;
+        }
+        let desk = &self.desk;
+        let exchange = read_beginning(self.client.bytes(), |request| {
+            let headers = request.headers.iter();
+            desk.begin(
+                request.method.unwrap_or_default(),
+                request.path.unwrap_or_default(),
+                headers.map(|header| (header.name, header.value)),
+                began,
+            )
+        });
+        let mut exchange = exchange.unwrap_or_else(|bad| {
+            let subject = Subject::Refused(bad);
+            Exchange::new(Arc::clone(desk), subject, began)
+        });
+        exchange.finish(AttemptEnd::GaveUp);
     }
 
     /// Reads from the client; a dependency's connection that fails while all are idle is dropped.
@@ -234,7 +264,7 @@ where
         self.client.fill().await
     }
 
-    async fn refuse(&mut self, bad: BadHead, began: Micros) -> Over {
+    async fn refuse(&mut self, bad: BadHead, began: Arrival) -> Over {
         let (status, reason) = bad.status();
         let subject = Subject::Refused(bad);
         let mut exchange = Exchange::new(Arc::clone(&self.desk), subject, began);
@@ -516,7 +546,7 @@ where
                     Ok(1..) => {}
                     Ok(0) if !client.bytes().is_empty() => pending().await,
                     Ok(0) if may_half_close => {
-                        tally.half_closed(desk.now());
+                        tally.half_closed(desk.left_at());
                         // The answer, or its absence, tells more than a failure here.
                         let _ = writer.shutdown().await;
                         pending().await
@@ -554,7 +584,7 @@ where
                 }
             };
             if end.is_ok() && (may_read || !client.bytes().is_empty()) {
-                tally.half_closed(desk.now());
+                tally.half_closed(desk.left_at());
                 pending().await
             }
         };
@@ -676,7 +706,7 @@ async fn gave_up_early<R: AsyncRead + Unpin>(
         && (seen < rest.len() || may_half_close)
     {
         if seen == rest.len() {
-            exchange.tally.half_closed(exchange.desk.now());
+            exchange.tally.half_closed(exchange.desk.left_at());
         }
         pending().await
     }
@@ -687,7 +717,7 @@ async fn gave_up_early<R: AsyncRead + Unpin>(
 async fn left(desk: &Desk, tally: &Tally) {
     let is_reset = desk.client_left().await;
     if !is_reset {
-        tally.half_closed(desk.now());
+        tally.half_closed(desk.left_at());
         pending().await
     }
 }

@@ -12,7 +12,9 @@
 //!
 //! Resets pass both ways with their reasons, and so does the reason of a GOAWAY that ends the
 //! dependency's connection. The windows are so wide that no stream waits for another whose owner
-//! does not read: as without us, that is for the two ends to arrange.
+//! does not read: as without us, that is for the two ends to arrange. Beyond some dozens of connections
+//! they become narrower, so that all of them together are bounded; then streams that nobody reads may
+//! hold up others of their connection.
 //!
 //! Bounded: streams at a time, heads, and the data in flight by both sides' windows; data is
 //! taken from one side only as far as the other side has room for it.
@@ -31,6 +33,7 @@ use crate::{
     protocol::http::Made,
     proxy::{
         decide::{Asked, Client, Held, Verdict, decide, hold},
+        reserve::Window,
         upstream::Alpn,
     },
 };
@@ -63,7 +66,8 @@ const STREAMS_MAX: u32 = 256;
 const STREAM_WINDOW: u32 = 65_535;
 
 /// The window of a whole connection, in bytes: as much as all its streams together, so that those
-/// whose data nobody takes hold up none of the others.
+/// whose data nobody takes hold up none of the others. All connections share what that is beyond the
+/// window of a stream, and when little is left further ones have less.
 const CONNECTION_WINDOW: u32 = STREAMS_MAX * STREAM_WINDOW;
 
 /// The time that a connection's last frames have.
@@ -199,11 +203,12 @@ where
     C: AsyncRead + AsyncWrite + Unpin + Send,
     D: Dial<Stream: 'static>,
 {
+    let window = Window::new(CONNECTION_WINDOW, STREAM_WINDOW);
     let mut builder = server::Builder::new();
     builder
         .max_concurrent_streams(STREAMS_MAX)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(window.bytes())
         .max_header_list_size(HEAD_BYTES_MAX as u32);
     let mut client = match builder.handshake::<_, Bytes>(client).await {
         Ok(client) => client,
@@ -270,7 +275,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
         request: Request<RecvStream>,
         mut respond: server::SendResponse<Bytes>,
     ) {
-        let began = self.desk.now();
+        let began = self.desk.arrival();
         let authority = request
             .uri()
             .authority()
@@ -581,11 +586,12 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
             return Ok((Arc::clone(upstream), false));
         }
         let stream = self.dial.dial(Alpn::Http2).await?;
+        let window = Window::new(CONNECTION_WINDOW, STREAM_WINDOW);
         let mut builder = client::Builder::new();
         builder
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(window.bytes())
             .max_header_list_size(HEAD_BYTES_MAX as u32);
         let shaken = builder.handshake::<_, Bytes>(stream).await;
         let (requests, running) = shaken.map_err(|error| refusal(&error))?;
@@ -597,6 +603,7 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
                 _ => None,
             };
             let reason = reason.filter(|reason| *reason != Reason::NO_ERROR);
+            drop(window);
             said.send_replace(Farewell::Said(reason));
         });
         let made = Arc::new(Upstream {

@@ -130,7 +130,7 @@ fn connector(system_url: &str) -> io::Result<Connector> {
         port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
         tls: is_tls,
     };
-    let config = tls::client_config(&[])?;
+    let config = tls::client_config_if(is_tls)?;
     Ok(Connector::new(
         address,
         &config,
@@ -246,6 +246,7 @@ mod tests {
             outcomes: Outcomes {
                 ok: whole,
                 degraded: Some(cached),
+                usually_degraded: None,
             },
             timeout: time,
             name: "visitors".into(),

@@ -27,15 +27,15 @@ pub(super) use memory::Memory;
 
 use super::{
     connection::{Accepted, Alpn, Shared},
-    inlet,
     replayed::Replayed,
+    scratch,
     upstream::UpstreamStream,
 };
 use crate::fault::Closing;
 use desk::Desk;
 use http1::{Dial, Http1, Over};
 use std::{io, sync::Arc};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Connects to a dependency as the client connected to us.
 struct ToDependency {
@@ -122,9 +122,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Reads a client's first bytes until they tell whether it speaks HTTP/2.
 async fn preface(client: &mut (impl AsyncRead + Unpin)) -> io::Result<(Vec<u8>, bool)> {
-    let mut first = Vec::with_capacity(inlet::ROOM_FIRST);
+    let mut first = Vec::new();
     loop {
-        let read = client.read_buf(&mut first).await?;
+        let read = scratch::read_to(client, &mut first).await?;
         if first.starts_with(PREFACE) {
             return Ok((first, true));
         }

@@ -1,6 +1,7 @@
 //! What a client and a dependency see of each other through the proxy, byte for byte, over real
 //! sockets; and what is observed meanwhile.
 
+mod bytes;
 mod channels;
 mod conformance;
 mod http2;

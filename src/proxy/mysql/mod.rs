@@ -23,7 +23,10 @@ use super::{
 use crate::{
     fault::{Closing, Reply},
     history::AttemptEnd,
-    protocol::mysql::{ErrorDef, Leaves, error::error_packet, find_error, packet::Broken},
+    protocol::mysql::{
+        ErrorDef, Leaves, error::error_packet, find_error, handshake::Asked as Wanted,
+        packet::Broken,
+    },
 };
 use bytes::Bytes;
 use opening::open;
@@ -78,7 +81,7 @@ impl Over {
 struct Open {
     client: ClientStream,
     upstream: UpstreamStream,
-    deprecates_eof: bool,
+    wanted: Wanted,
 }
 
 /// An answer of ours.

@@ -7,7 +7,9 @@ use crate::{
     protocol::{
         Applied, CONNECT,
         mysql::{
-            handshake::{TLS, TLS_REQUEST_BYTES, asked, capabilities, offer, set_tls},
+            handshake::{
+                Asked as Wanted, TLS, TLS_REQUEST_BYTES, asked, capabilities, offer, set_tls,
+            },
             packet::{AUTH_BYTES_MAX, Broken, HEADER_BYTES, packet, short},
             recognise_command,
         },
@@ -82,10 +84,10 @@ pub(super) async fn open(desk: &Desk, client: ClientStream) -> Result<Open, Over
         statement,
         client,
     };
-    opening.run().await.map(|(upstream, deprecates_eof)| Open {
+    opening.run().await.map(|(upstream, wanted)| Open {
         client: opening.client,
         upstream,
-        deprecates_eof,
+        wanted,
     })
 }
 
@@ -97,7 +99,7 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    async fn run(&mut self) -> Result<(UpstreamStream, bool), Over> {
+    async fn run(&mut self) -> Result<(UpstreamStream, Wanted), Over> {
         let life = &self.desk.life;
         let mut silent = Silent(life);
         let verdict = decide(&mut self.statement, &mut self.faults, &mut silent).await;
@@ -110,7 +112,7 @@ impl Opening<'_> {
         };
         let mut upstream = self.connect().await?;
         let server = self.greet(&mut upstream).await?;
-        let (mut answer, deprecates_eof) = self.answered().await?;
+        let (mut answer, wanted) = self.answered().await?;
         if let Some(reply) = refusal {
             let sequence = answer.sequence.wrapping_add(1);
             return Err(self.refuse(&reply, sequence, false).await);
@@ -123,7 +125,7 @@ impl Opening<'_> {
         let shift = answer.sequence.wrapping_sub(1 + u8::from(is_tls));
         self.authenticate(&mut upstream, answer, shift, then)
             .await?;
-        Ok((upstream, deprecates_eof))
+        Ok((upstream, wanted))
     }
 
     async fn connect(&mut self) -> Result<UpstreamStream, Over> {
@@ -160,19 +162,19 @@ impl Opening<'_> {
     }
 
     /// The client's answer to the greeting, after TLS has begun where it wants that.
-    async fn answered(&mut self) -> Result<(Packet, bool), Over> {
+    async fn answered(&mut self) -> Result<(Packet, Wanted), Over> {
         let answer = self.ours().await?;
         let wanted = match asked(&answer.payload) {
             Ok(wanted) => wanted,
             Err(broken) => return Err(self.client_broke(broken)),
         };
         if !wanted.wants_tls {
-            return Ok((answer, wanted.deprecates_eof));
+            return Ok((answer, wanted));
         }
         self.begin_tls().await?;
         let answer = self.ours().await?;
         match asked(&answer.payload) {
-            Ok(wanted) if !(wanted.wants_tls) => Ok((answer, wanted.deprecates_eof)),
+            Ok(wanted) if !wanted.wants_tls => Ok((answer, wanted)),
             Ok(_) => Err(self.client_broke(Broken::Handshake)),
             Err(broken) => Err(self.client_broke(broken)),
         }

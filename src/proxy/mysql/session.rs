@@ -20,7 +20,7 @@ use crate::{
     },
     proxy::{
         Config,
-        connection::ClientStream,
+        connection::{Arrival, ClientStream},
         decide::{Asked as _, Held, Verdict, decide, hold},
         inlet::{Inlet, ROOM_MAX, Waiting, gone},
         relay,
@@ -28,7 +28,6 @@ use crate::{
         upstream::UpstreamStream,
     },
     scenario::{Capture, KeyFrom},
-    units::Micros,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,9 +49,16 @@ const LAST_PREPARED: u32 = u32::MAX;
 /// The kinds of statements of whose rows the server says how many they changed.
 const CHANGING: [&str; 4] = ["INSERT", "REPLACE", "UPDATE", "DELETE"];
 
+/// Those of them that change nothing where a row is as it was to be (`ON DUPLICATE KEY UPDATE`).
+const HOLDING: [&str; 2] = ["INSERT", "UPDATE"];
+
 /// The kinds of statements that no fault has carried out several times: the first ends a
 /// transaction, the second asks the client for a file.
 const NOT_REPEATED: [&str; 2] = ["COMMIT", "LOAD"];
+
+/// The errors with which a procedure is not begun: no database, no such procedure, other arguments
+/// than it has, no right to call it.
+const NOT_BEGUN: [u16; 4] = [1046, 1305, 1318, 1370];
 
 /// A prepared statement.
 struct Prepared {
@@ -73,6 +79,7 @@ pub(super) struct Session<'a> {
     upstream: Inlet<ReadHalf<UpstreamStream>>,
     to_upstream: WriteHalf<UpstreamStream>,
     deprecates_eof: bool,
+    counts_found: bool,
     prepared: BTreeMap<u32, Prepared>,
     /// The parameters that keys and captures come from, up to this one.
     parameters_max: usize,
@@ -83,7 +90,7 @@ pub(super) struct Session<'a> {
 /// A command whose beginning is there.
 struct Asked {
     command: Command,
-    began: Micros,
+    began: Arrival,
     /// The length of its first packet's payload.
     len: usize,
     /// The bytes of it that are there.
@@ -109,7 +116,8 @@ impl<'a> Session<'a> {
             to_client,
             upstream: Inlet::new(upstream),
             to_upstream,
-            deprecates_eof: open.deprecates_eof,
+            deprecates_eof: open.wanted.deprecates_eof,
+            counts_found: open.wanted.counts_found,
             prepared: BTreeMap::new(),
             parameters_max: parameters_max(&desk.shared.config),
             last_prepared: None,
@@ -166,7 +174,7 @@ impl<'a> Session<'a> {
 
     /// Waits for the next command.
     async fn next(&mut self) -> Result<Asked, Over> {
-        let mut began = self.desk.shared.now();
+        let mut began = self.desk.life.arrival();
         loop {
             // Each command begins with a packet of number 0 that says something.
             if let Some(header) = self.client.bytes().get(..HEADER_BYTES)
@@ -188,9 +196,12 @@ impl<'a> Session<'a> {
             tokio::select! {
                 biased;
                 read = self.client.fill() => match read {
-                    Ok(1..) if was_empty => began = self.desk.shared.now(),
+                    Ok(1..) if was_empty => began = self.desk.life.arrival(),
                     Ok(1..) => {}
-                    _ => return Err(Over::client_gone()),
+                    _ => {
+                        self.cut_off(began);
+                        return Err(Over::client_gone());
+                    }
                 },
                 read = self.upstream.fill() => match read {
                     Ok(1..) => self.unasked().await?,
@@ -201,6 +212,33 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Records the command of which only the beginning came, as a fault cut the connection behind
+    /// it.
+    fn cut_off(&self, began: Arrival) {
+        if !self.desk.life.is_cut() || self.client.bytes().is_empty() {
+            return;
+        }
+        let payload = self.client.bytes().get(HEADER_BYTES..).unwrap_or_default();
+        let asked = Asked {
+            command: Command::of(payload),
+            began,
+            len: payload.len(),
+            here: payload.len(),
+        };
+        let recognised = if payload.is_empty() {
+            recognise_command("COMMAND")
+        } else {
+            match self.recognised(&asked) {
+                Some(recognised) => recognised,
+                // Nobody waits for an answer.
+                None => return,
+            }
+        };
+        let mut statement = self.statement(recognised, began);
+        statement.add_up(self.client.bytes().len());
+        statement.finish(AttemptEnd::GaveUp);
+    }
+
     /// A server may say why it closes a connection that is idle.
     async fn unasked(&mut self) -> Result<(), Over> {
         let written = write(&mut self.to_client, self.upstream.bytes()).await;
@@ -209,7 +247,7 @@ impl<'a> Session<'a> {
     }
 
     /// Refuses what is no command, as a server does, and closes.
-    async fn refuse(&mut self, began: Micros) -> Over {
+    async fn refuse(&mut self, began: Arrival) -> Over {
         let mut statement = self.statement(recognise_command("malformed"), began);
         statement.code("1156");
         let bytes = packet(1, b"\xff\x84\x04#08S01Got packets out of order");
@@ -220,7 +258,7 @@ impl<'a> Session<'a> {
         Over::cut("refused: packets out of order", Closing::Fin)
     }
 
-    fn statement(&self, recognised: Recognised, began: Micros) -> Statement {
+    fn statement(&self, recognised: Recognised, began: Arrival) -> Statement {
         let Desk {
             shared,
             life,
@@ -583,8 +621,8 @@ impl<'a> Session<'a> {
         Err(Over::client_gone())
     }
 
-    /// Passes an answer, or throws it away: what it said, the sequence number of the last packet
-    /// that was thrown away, and what is to be done in its stead.
+    /// Passes an answer, or throws it away: what it said, the sequence number of the first packet
+    /// that was thrown away, in whose place another answer comes, and what is to be done.
     async fn answer(
         &mut self,
         shape: Shape,
@@ -594,7 +632,7 @@ impl<'a> Session<'a> {
         let mut answer = Answer::new(shape, self.deprecates_eof);
         let mut fate = None;
         let mut then = then;
-        let (mut taken, mut sequence) = (0, 1);
+        let (mut taken, mut sequence) = (0, None);
         loop {
             let Some(packet) = Packet::begin(&self.upstream.bytes()[taken..]) else {
                 self.tell(&mut taken).await?;
@@ -619,7 +657,7 @@ impl<'a> Session<'a> {
             } else {
                 self.tell(&mut taken).await?;
                 self.drop_bytes(size, statement).await?;
-                sequence = number;
+                sequence.get_or_insert(number);
             }
             match step {
                 Step::GoesOn => {}
@@ -629,7 +667,8 @@ impl<'a> Session<'a> {
                 }
                 Step::Over => {
                     self.tell(&mut taken).await?;
-                    return Ok((answer, sequence, fate.unwrap_or(Fate::Pass)));
+                    let fate = fate.unwrap_or(Fate::Pass);
+                    return Ok((answer, sequence.unwrap_or(number), fate));
                 }
             }
         }
@@ -675,7 +714,7 @@ impl<'a> Session<'a> {
             Ok((answer, sequence, fate)) => {
                 match answer.error() {
                     Some(errno) => {
-                        statement.upstream_answered(Applied::No);
+                        statement.upstream_answered(failed(&answer, errno, statement));
                         if !matches!(fate, Fate::Unheard) {
                             statement.code(errno.to_string());
                         }
@@ -687,6 +726,10 @@ impl<'a> Session<'a> {
                     && CHANGING.contains(&&**statement.operation())
                 {
                     statement.changed(rows);
+                    // Nor does it find a row where it deletes none or puts one in its place.
+                    if !self.counts_found && HOLDING.contains(&&**statement.operation()) {
+                        statement.perhaps_held();
+                    }
                 }
                 Ok((answer, sequence, fate))
             }
@@ -948,6 +991,18 @@ impl<'a> Session<'a> {
         }
         statement.finish(AttemptEnd::Cut);
         Over::cut(cut_words(closing), closing)
+    }
+}
+
+/// What a statement did that was answered with an error. What came before the error in a text of
+/// several statements stays, and so does what a procedure did before it, of which only that it was
+/// never begun is told.
+fn failed(answer: &Answer, errno: u16, statement: &Statement) -> Applied {
+    let is_begun = **statement.operation() == *"CALL" && !NOT_BEGUN.contains(&errno);
+    if answer.failed_halfway() || is_begun {
+        Applied::Unknown
+    } else {
+        Applied::No
     }
 }
 

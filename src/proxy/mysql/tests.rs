@@ -1,8 +1,10 @@
 //! What a client and a server see of each other through the proxy, byte for byte, over real
 //! sockets; and what is observed meanwhile. The server is played by the tests.
 
+mod limits;
+
 use crate::{
-    fault::{FaultSet, Switch, sample},
+    fault::{Active, FaultSet, Switch, sample},
     history::{Attempt, AttemptEnd, Observation, Recorder},
     protocol::{
         Applied, Protocol,
@@ -12,7 +14,7 @@ use crate::{
     seed::Seed,
 };
 use proptest::prelude::*;
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -252,7 +254,12 @@ async fn how_many_rows_a_statement_changed_is_kept() {
         ask(&mut client, &mut server, text, answer).await;
         let seen = rig.attempt().await;
         assert_eq!((seen.rows, seen.applied), (rows, Applied::Yes), "{text}");
+        // The client did not ask for the rows that it found.
+        assert_eq!(seen.perhaps_held, rows == Some(0), "{text}");
     }
+    ask(&mut client, &mut server, "delete from t", &none).await;
+    let seen = rig.attempt().await;
+    assert_eq!((seen.rows, seen.perhaps_held), (Some(0), false));
 }
 
 #[tokio::test]
@@ -389,6 +396,32 @@ async fn a_deadlock_is_rolled_back_at_the_server_and_a_lock_wait_is_not() {
     assert_eq!(codes, wanted.map(|code| code.map(str::to_owned)));
 }
 
+#[tokio::test]
+async fn a_transaction_that_begins_within_a_text_commits_the_one_before() {
+    const MORE_OPEN: &[u8] = b"\0\x01\0\x0b\0\0\0";
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "begin", &packet(1, OK_OPEN)).await;
+    let first = "insert into t values (1)";
+    ask(&mut client, &mut server, first, &packet(1, OK_OPEN)).await;
+    let answer = [packet(1, MORE_OPEN), packet(2, OK_OPEN)].concat();
+    let second = "begin; insert into u values (2)";
+    ask(&mut client, &mut server, second, &answer).await;
+    ask(&mut client, &mut server, "rollback", &packet(1, OK)).await;
+    let mut inserts = Vec::new();
+    for _ in 0..4 {
+        let seen = rig.attempt().await;
+        if *seen.operation == *"INSERT" {
+            inserts.push((seen.key.to_string(), seen.applied));
+        }
+    }
+    let wanted = [("t", Applied::Yes), ("u", Applied::No)];
+    assert_eq!(
+        inserts,
+        wanted.map(|(key, applied)| (key.to_owned(), applied))
+    );
+}
+
 /// A session whose server was asked to roll back, for a client that is to be told of a deadlock.
 async fn rolling_back(rig: &mut Rig) -> (Peer, Peer) {
     let (mut client, mut server) = rig.pair().await;
@@ -446,7 +479,7 @@ async fn an_error_after_the_statement_was_applied_takes_the_place_of_its_answer(
     server.send(rows()).await;
     client
         .expect(packet(
-            5,
+            1,
             b"\xff\x25\x05#70100Query execution was interrupted",
         ))
         .await;
@@ -457,6 +490,35 @@ async fn an_error_after_the_statement_was_applied_takes_the_place_of_its_answer(
     );
     rig.lift();
     ask(&mut client, &mut server, "select 1", &rows()).await;
+}
+
+#[tokio::test]
+async fn what_failed_halfway_may_have_done_its_first_half() {
+    const OK_MORE: &[u8] = b"\0\x01\0\x0a\0\0\0";
+    const NO_PROCEDURE: &[u8] = b"\xff\x19\x05#42000PROCEDURE d.p does not exist";
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let failed = packet(1, LOCK_WAIT);
+    let halfway = [packet(1, OK_MORE), packet(2, LOCK_WAIT)].concat();
+    for (text, answer, applied) in [
+        ("insert into t values (1)", failed.clone(), Applied::No),
+        (
+            "insert into t values (1); insert into u values (1)",
+            failed.clone(),
+            Applied::No,
+        ),
+        (
+            "insert into t values (1); insert into u values (1)",
+            halfway,
+            Applied::Unknown,
+        ),
+        // A procedure says nothing of what it did before its error.
+        ("call p()", failed, Applied::Unknown),
+        ("call p()", packet(1, NO_PROCEDURE), Applied::No),
+    ] {
+        ask(&mut client, &mut server, text, &answer).await;
+        assert_eq!(rig.attempt().await.applied, applied, "{text}");
+    }
 }
 
 #[tokio::test]
@@ -886,5 +948,76 @@ proptest! {
             assert_eq!(whole.len(), conversation().len());
             assert_eq!(observed_in(&up, &down).await, whole);
         });
+    }
+}
+
+/// Waits until the fault has acted on bytes.
+async fn acts(fault: &Active) {
+    let acting = async {
+        while fault.hits() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("an act", acting).await;
+}
+
+#[tokio::test]
+async fn each_statement_takes_the_delay_of_its_bytes_and_is_put_down_to_it() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    for direction in ["up", "down"] {
+        let keys = format!("kind = 'latency'\ndelay = '60ms'\ndirection = '{direction}'");
+        rig.arm(&keys);
+        for _ in 0..3 {
+            ask(&mut client, &mut server, "select a from t", &rows()).await;
+            let seen = rig.attempt().await;
+            assert_eq!(seen.faults.len(), 1, "{direction}");
+            assert!(seen.duration() >= Duration::from_millis(59), "{seen:?}");
+        }
+    }
+    rig.lift();
+    ask(&mut client, &mut server, "select a from t", &rows()).await;
+    assert_eq!(rig.attempt().await.faults, []);
+}
+
+#[tokio::test]
+async fn who_leaves_while_the_answer_is_held_gave_up_then() {
+    let limits = Limits {
+        linger: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let mut rig = Rig::with(limits).await;
+    for answer in [rows(), packet(1, DEADLOCK)] {
+        let (mut client, mut server) = rig.pair().await;
+        let set = sample::set("on = 'x'\nkind = 'latency'\ndelay = '15s'", Protocol::Mysql);
+        let fault = Arc::clone(&set.faults()[0]);
+        rig.switch.set(set);
+        client.send(query("select a from t")).await;
+        server.expect(query("select a from t")).await;
+        server.send(answer).await;
+        acts(&fault).await;
+        drop(client);
+        let seen = rig.attempt().await;
+        assert_eq!((seen.end, seen.faults.len()), (AttemptEnd::GaveUp, 1));
+        assert_eq!((seen.first_byte, seen.code.clone()), (None, None));
+        assert!(seen.duration() < Duration::from_secs(8), "{seen:?}");
+        rig.lift();
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_is_cut_on_its_way_up_is_cut_by_its_fault() {
+    let asked = query("insert into t values (1)");
+    for (kept, operation) in [(asked.len() - 3, "INSERT"), (4, "COMMAND")] {
+        let mut rig = Rig::new().await;
+        let (mut client, _server) = rig.pair().await;
+        rig.arm(&format!(
+            "kind = 'truncate'\ndirection = 'up'\nafter_bytes = '{kept}B'"
+        ));
+        client.send(&asked).await;
+        let seen = rig.attempt().await;
+        assert_eq!(&*seen.operation, operation);
+        assert_eq!((seen.end, seen.applied), (AttemptEnd::Cut, Applied::No));
+        assert_eq!(seen.faults.len(), 1);
     }
 }

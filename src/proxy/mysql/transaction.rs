@@ -5,7 +5,11 @@
 use super::Statement;
 use crate::{
     history::AttemptEnd,
-    protocol::{Applied, TEXT_BYTES_MAX, mysql::COMMANDS},
+    protocol::{
+        Applied, TEXT_BYTES_MAX,
+        mysql::COMMANDS,
+        sql::{Dialect, begins_transaction},
+    },
 };
 use std::collections::VecDeque;
 
@@ -75,12 +79,18 @@ impl Transaction {
         is_open: Option<bool>,
     ) {
         self.may_commit = false;
+        // A transaction that is open when another begins is committed.
+        let begins_another =
+            !self.unsettled.is_empty() && begins_transaction(statement.text(), Dialect::Mysql);
         match (error, &**statement.operation()) {
-            (Some(DEADLOCK), _) | (None, "ROLLBACK") => self.taken_back(),
+            (Some(DEADLOCK), _) if !begins_another => self.taken_back(),
+            (None, "ROLLBACK") => self.taken_back(),
+            // Whether it came as far as that.
+            (Some(_), _) if begins_another => self.settle(Applied::Unknown),
             (Some(_), _) => {}
             (None, "ROLLBACK TO" | "XA") => self.settle(Applied::Unknown),
-            // A transaction that is open when another begins is committed.
             (None, "COMMIT" | "BEGIN") => self.settle(Applied::Yes),
+            (None, _) if begins_another => self.settle(Applied::Yes),
             (None, _) if is_open == Some(false) => self.settle(Applied::Yes),
             (None, _) => {}
         }

@@ -41,7 +41,8 @@ impl Drop for AtReady {
     /// good what it carried out.
     fn drop(&mut self) {
         let own = self.statement.as_deref_mut().into_iter();
-        for statement in own.chain(&mut self.later) {
+        let own = own.filter(|_| !self.is_settled);
+        for statement in own.chain(self.later.iter_mut().skip(self.later_settled)) {
             if statement.is_applied() && may_be_undone(statement) {
                 statement.upstream_answered(Applied::Unknown);
             }
@@ -95,6 +96,10 @@ struct AtReady {
     statement: Option<Box<Statement>>,
     /// Later ones of its pipeline, whose answers are left out too.
     later: Vec<Statement>,
+    /// Whether the statement's transaction has ended, and in how many of the later ones that of
+    /// theirs: what became of them is known.
+    is_settled: bool,
+    later_settled: usize,
     /// Those that were answered before and ended with what is left out: the client is not told
     /// what became of them.
     untold: Vec<Statement>,
@@ -103,6 +108,32 @@ struct AtReady {
 }
 
 impl AtReady {
+    fn new(then: Then, fault: FaultId) -> Self {
+        Self {
+            then,
+            fault,
+            statement: None,
+            later: Vec::new(),
+            is_settled: false,
+            later_settled: 0,
+            untold: Vec::new(),
+            is_said: false,
+        }
+    }
+
+    /// The transaction of what is left out has ended so.
+    fn settles(&mut self, applied: Applied) {
+        let own = self.statement.as_deref_mut().into_iter();
+        let own = own.filter(|_| !self.is_settled);
+        for statement in own.chain(self.later.iter_mut().skip(self.later_settled)) {
+            if applied != Applied::Yes && statement.is_applied() && may_be_undone(statement) {
+                statement.upstream_answered(applied);
+            }
+        }
+        self.is_settled |= self.statement.is_some();
+        self.later_settled = self.later.len();
+    }
+
     /// The error that the client is told, where its session goes on.
     fn error(&self) -> Option<&ErrorReply> {
         match &self.then {
@@ -127,6 +158,7 @@ impl AtReady {
         self.later.push(*statement);
         if self.later.len() > LATER_MAX {
             self.later.remove(0).finish(AttemptEnd::Cut);
+            self.later_settled = self.later_settled.saturating_sub(1);
         }
     }
 
@@ -135,12 +167,15 @@ impl AtReady {
         self.error().map(|error| &*error.code)
     }
 
-    /// Ends the later statements with the session, without whose `Sync` or `COMMIT` the server
-    /// takes back what they did.
-    fn end_later(&mut self, end: AttemptEnd, is_taken_back: bool) {
-        for mut statement in self.later.drain(..) {
-            if is_taken_back && may_be_undone(&statement) {
-                statement.upstream_answered(Applied::No);
+    /// Ends the later statements with the session; `fate`: what becomes of those whose transaction
+    /// ends with it.
+    fn end_later(&mut self, end: AttemptEnd, fate: Option<Applied>) {
+        for (nth, mut statement) in self.later.drain(..).enumerate() {
+            if let Some(fate) = fate
+                && nth >= self.later_settled
+                && may_be_undone(&statement)
+            {
+                statement.upstream_answered(fate);
             }
             statement.finish(end);
         }
@@ -442,14 +477,7 @@ impl<'a> Down<'a> {
             match take_after(&mut state) {
                 Some((Then::Late(delay), fault)) => return Step::Late(delay, fault),
                 Some((then, fault)) => {
-                    self.at_ready = Some(AtReady {
-                        then,
-                        fault,
-                        statement: None,
-                        later: Vec::new(),
-                        untold: Vec::new(),
-                        is_said: false,
-                    });
+                    self.at_ready = Some(AtReady::new(then, fault));
                 }
                 None => {}
             }
@@ -518,8 +546,12 @@ impl<'a> Down<'a> {
     }
 
     /// The server has carried the statement out: does what was decided about its answer. `ready`:
-    /// the bytes of the `ReadyForQuery` that comes behind it, if the server is ready.
+    /// the bytes of the `ReadyForQuery` that comes behind it, if the server is ready. Where it was
+    /// asked for that already, it is waited for: only then is known what became of the statement.
     async fn act(&mut self, ready: Option<usize>) -> Result<(), Over> {
+        if ready.is_none() && self.queue.lock().ready_is_due() {
+            return Ok(());
+        }
         let Some(mut at_ready) = self.at_ready.take() else {
             return Ok(());
         };
@@ -540,15 +572,26 @@ impl<'a> Down<'a> {
             }
             return Ok(());
         }
-        let is_in_transaction = self.queue.lock().status != b'I';
-        let is_taken_back = is_in_transaction || ready.is_none();
-        if is_in_transaction || is_taken_back && may_be_undone(&statement) {
-            // What it belongs to ends with the session.
-            statement.upstream_answered(Applied::No);
+        let (is_in_transaction, fate) = self.begin_end(ready.is_some());
+        if let Some(fate) = fate
+            && !at_ready.is_settled
+            && (is_in_transaction || may_be_undone(&statement))
+        {
+            statement.upstream_answered(fate);
         }
         let (over, end) = self.end_session(&at_ready, statement).await;
-        at_ready.end_later(end, is_taken_back);
+        at_ready.end_later(end, fate);
         Err(over)
+    }
+
+    /// From now on the server is sent nothing more. Whether a transaction is open, and what becomes
+    /// of what ends with the session; nothing does if the server is ready and in no transaction.
+    fn begin_end(&self, is_ready: bool) -> (bool, Option<Applied>) {
+        let mut state = self.queue.lock();
+        state.ends = true;
+        let is_in_transaction = state.status != b'I';
+        let fate = (is_in_transaction || !is_ready).then(|| state.fate());
+        (is_in_transaction, fate)
     }
 
     /// Ends the session in place of a statement's answer; says how, and how later statements of
@@ -665,7 +708,7 @@ impl<'a> Down<'a> {
         let front = self.queue.lock().pop();
         let mut statement = front.and_then(|front| front.statement);
         if let Some(statement) = &mut statement {
-            statement.acted(&self.life.faults());
+            statement.acted(&self.life.cut_by());
         }
         self.say_farewell(statement, Farewell::Error(error), Closing::Fin)
             .await
@@ -720,6 +763,7 @@ fn complete(
     at_ready: &mut Option<AtReady>,
     all_done: &mut Vec<Statement>,
 ) {
+    let has_committed = state.has_committed;
     let Some(front) = state.front() else {
         return;
     };
@@ -737,21 +781,41 @@ fn complete(
         // takes back what its first statement did.
         let is_undone = body.starts_with(b"ROLLBACK\0")
             && (*operation == *"COMMIT" || may_be_undone(statement));
-        statement.upstream_answered(if is_undone { Applied::No } else { Applied::Yes });
+        statement.upstream_answered(match is_undone {
+            // Behind a `COMMIT` of the same text it takes back what came after that.
+            true if has_committed => Applied::Unknown,
+            true => Applied::No,
+            false => Applied::Yes,
+        });
         if let Some(rows) = rows_changed(body)
             && !begins_with_queries(statement.text(), Dialect::Postgres)
         {
             statement.changed(rows);
         }
     }
-    match (&*operation, body) {
-        ("ROLLBACK TO", _) => state.went_back(done),
-        ("SAVEPOINT", _) => state.has_savepoint(),
-        (_, body) if body.starts_with(b"COMMIT\0") => state.settle(Applied::Yes, done),
+    let fate = match (&*operation, body) {
+        ("ROLLBACK TO", _) => {
+            state.went_back(done);
+            Some(Applied::Unknown)
+        }
+        ("SAVEPOINT", _) => {
+            state.has_savepoint();
+            None
+        }
+        (_, body) if body.starts_with(b"COMMIT\0") => Some(Applied::Yes),
         // Who will commit it, and whether, does not show here.
-        (_, body) if body.starts_with(b"PREPARE TRANSAC") => state.settle(Applied::Unknown, done),
-        (_, body) if body.starts_with(b"ROLLBACK\0") => state.settle(Applied::No, done),
-        _ => {}
+        (_, body) if body.starts_with(b"PREPARE TRANSAC") => Some(Applied::Unknown),
+        (_, body) if body.starts_with(b"ROLLBACK\0") => Some(Applied::No),
+        _ => None,
+    };
+    if let Some(fate) = fate {
+        if &*operation != "ROLLBACK TO" {
+            state.settle(fate, done);
+            state.has_committed |= kind == Kind::Query && fate != Applied::No;
+        }
+        if let Some(at_ready) = at_ready {
+            at_ready.settles(fate);
+        }
     }
     match &*operation {
         "ROLLBACK TO" => {}
@@ -826,6 +890,7 @@ fn error(
     pid: u32,
 ) -> Option<Step> {
     state.batch_has_failed = true;
+    let has_committed = state.has_committed;
     let front = state.front()?;
     let kind = front.kind;
     if let Some(Plan::Fail(reply)) = &front.plan {
@@ -852,7 +917,12 @@ fn error(
         statement.did_not_act(fault);
     }
     if let Some(statement) = &mut front.statement {
-        statement.upstream_answered(Applied::No);
+        // A text of several statements of which a later one failed, behind a `COMMIT`.
+        statement.upstream_answered(if has_committed {
+            Applied::Unknown
+        } else {
+            Applied::No
+        });
         if let Some(code) = code {
             statement.code(code);
         }
@@ -892,6 +962,7 @@ fn ready(
     state.skip_executes(None, done);
     let is_local = |kind: Kind| kind == Kind::Local;
     state.awaits_flush = false;
+    state.has_committed = false;
     let Some(mut front) = state.pop_if(|front| !is_local(front.kind)) else {
         return Step::Pass;
     };
@@ -916,12 +987,11 @@ fn ready(
         }
     }
     let is_undone = status == b'I' && state.batch_has_failed;
-    if let Some(statement) = at_ready.as_mut().and_then(|at| at.statement.as_mut())
-        && is_undone
-        && may_be_undone(statement)
+    if let Some(at_ready) = at_ready
+        && status == b'I'
     {
-        // Something later in its pipeline failed in the server itself.
-        statement.upstream_answered(Applied::No);
+        // Something later in its pipeline may have failed in the server itself.
+        at_ready.settles(if is_undone { Applied::No } else { Applied::Yes });
     }
     over(state, front.statement.take(), at_ready, done);
     if status == b'I' {

@@ -8,17 +8,16 @@ use crate::{
     fault::{Closing, Reply, Then},
     history::AttemptEnd,
     protocol::{
-        Applied, Recognised,
+        Applied, CONNECT, Recognised,
         postgres::{Malformed, Moment, Opening, Session, connecting},
     },
     proxy::{
-        connection::{Alpn, ClientStream, Life, Shared, shake},
+        connection::{Alpn, Arrival, ClientStream, Life, Shared, shake},
         decide::{Asked, Verdict, decide, lifted},
         statement::Statement,
         upstream::UpstreamStream,
     },
     timer,
-    units::Micros,
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
@@ -44,7 +43,7 @@ pub(super) struct Opened {
 struct Packet {
     opening: Opening,
     bytes: Vec<u8>,
-    began: Micros,
+    began: Arrival,
 }
 
 /// Opens a session. `None` if the client wanted none, or left.
@@ -56,7 +55,11 @@ pub(super) async fn open(
 ) -> Result<Option<Opened>, Over> {
     let mut has_asked = [false; 2];
     loop {
-        let Some(packet) = first_packet(&mut client, life, shared).await? else {
+        let read = first_packet(&mut client, life).await;
+        if read.is_err() && life.is_cut() {
+            cut_off(connection, life, shared);
+        }
+        let Some(packet) = read? else {
             return Ok(None);
         };
         let asked = match packet.opening {
@@ -82,12 +85,8 @@ pub(super) async fn open(
 }
 
 /// The next packet; `None` if the client closes before it, or takes too long.
-async fn first_packet(
-    client: &mut ClientStream,
-    life: &Life,
-    shared: &Shared,
-) -> Result<Option<Packet>, Over> {
-    let mut reading = std::pin::pin!(read_packet(client, shared));
+async fn first_packet(client: &mut ClientStream, life: &Life) -> Result<Option<Packet>, Over> {
+    let mut reading = std::pin::pin!(read_packet(client, life));
     loop {
         tokio::select! {
             biased;
@@ -106,14 +105,14 @@ async fn first_packet(
     }
 }
 
-async fn read_packet(client: &mut ClientStream, shared: &Shared) -> Result<Option<Packet>, Over> {
+async fn read_packet(client: &mut ClientStream, life: &Life) -> Result<Option<Packet>, Over> {
     let mut prefix = [0; 4];
     match client.read(&mut prefix[..1]).await {
         Ok(0) => return Ok(None),
         Ok(_) => {}
         Err(_) => return Err(Over::ClientFailed),
     }
-    let began = shared.now();
+    let began = life.arrival();
     let failed = |_| Over::ClientFailed;
     client.read_exact(&mut prefix[1..]).await.map_err(failed)?;
     let length = Opening::length(prefix).map_err(Over::ClientMalformed)?;
@@ -126,6 +125,16 @@ async fn read_packet(client: &mut ClientStream, shared: &Shared) -> Result<Optio
         bytes,
         began,
     }))
+}
+
+/// Records the packet of which only the beginning came, as a fault cut the connection behind it.
+fn cut_off(connection: u64, life: &Arc<Life>, shared: &Arc<Shared>) {
+    let recognised = Recognised {
+        operation: CONNECT.into(),
+        ..Recognised::default()
+    };
+    let mut statement = Statement::new(shared, life, connection, recognised, life.arrival());
+    statement.finish(AttemptEnd::GaveUp);
 }
 
 async fn say(client: &mut ClientStream, bytes: &[u8]) -> Result<(), Over> {

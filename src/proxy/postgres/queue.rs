@@ -10,7 +10,7 @@ use crate::{
         postgres::{ErrorReply, code_of, rows_changed},
         sql::{Dialect, begins_with_queries},
     },
-    proxy::statement::Statement,
+    proxy::{reserve::Reserved, statement::Statement},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -19,6 +19,15 @@ use tokio::sync::Notify;
 
 /// The most requests whose answers are due; then nothing more is read from the client.
 pub(super) const LENGTH_MAX: usize = 10_000;
+
+/// What a request takes whose answer is due, in bytes, beside its statement, and what that takes
+/// beside its text.
+const PENDING_BYTES: usize = 64;
+const STATEMENT_BYTES: usize = 640;
+
+/// What those of one connection may take whatever those of others do, in bytes; what is beyond comes
+/// from what all connections share.
+const OWN_BYTES: usize = 1024 * 1024;
 
 /// The most statements of one transaction whose fate is waited for; of the oldest beyond it is
 /// said that it is unknown.
@@ -120,6 +129,9 @@ pub(super) struct Queue {
 /// See [`Queue`].
 pub(super) struct State {
     pub(super) pending: VecDeque<Pending>,
+    /// What they take, in bytes.
+    bytes: usize,
+    reserved: Reserved,
     /// Behind how many of them the client has asked for what was answered until then (`Flush`).
     flushed: usize,
     /// Whether something is decided about an answer that is done when the client next asks so.
@@ -134,18 +146,26 @@ pub(super) struct State {
     before_savepoint: Option<usize>,
     /// Whether the server has reported an error since it was ready last.
     pub(super) batch_has_failed: bool,
+    /// Whether the text under way has ended a transaction for good: what came before in it stays,
+    /// however the rest of it ends.
+    pub(super) has_committed: bool,
     /// The client sends the data of a `COPY`, in which the server ignores `Sync`.
     pub(super) copies_in: bool,
     /// What was said of the copy under way: whether it was carried out, and the rows it changed.
     copy: Option<(bool, Option<u64>)>,
     /// Whether what the client parsed and bound failed before the barrier.
     failed_before_barrier: bool,
+    /// A fault ends the session: the server is sent nothing more, so that what became of what it
+    /// carried out stays as it was said.
+    pub(super) ends: bool,
 }
 
 impl Queue {
     pub(super) fn new(first: Pending) -> Self {
         Self {
             state: Mutex::new(State {
+                bytes: first.bytes(),
+                reserved: Reserved::of_statements(),
                 pending: VecDeque::from([first]),
                 flushed: 0,
                 awaits_flush: false,
@@ -153,9 +173,11 @@ impl Queue {
                 unsettled: VecDeque::new(),
                 before_savepoint: None,
                 batch_has_failed: false,
+                has_committed: false,
                 copies_in: false,
                 copy: None,
                 failed_before_barrier: false,
+                ends: false,
             }),
             local: Notify::new(),
             room: Notify::new(),
@@ -169,7 +191,7 @@ impl Queue {
 
     /// Waits until there is room for one more.
     pub(super) async fn has_room(&self) {
-        while self.lock().pending.len() >= LENGTH_MAX {
+        while !self.lock().has_room() {
             self.room.notified().await;
         }
     }
@@ -178,12 +200,8 @@ impl Queue {
     pub(super) fn abandon(&self, over: &Over) {
         let mut state = self.lock();
         let mut pending = std::mem::take(&mut state.pending);
-        // Without its COMMIT the server takes a transaction back.
-        let fate = if pending.iter().any(Pending::may_commit) {
-            Applied::Unknown
-        } else {
-            Applied::No
-        };
+        state.bytes = 0;
+        let fate = fate(&pending, state.status);
         let mut undone = Vec::new();
         state.settle(fate, &mut undone);
         let is_in_transaction = state.status != b'I';
@@ -222,16 +240,53 @@ impl Queue {
 }
 
 impl Pending {
-    /// Whether it may have ended a transaction for good: an explicit one, or that of a pipeline.
-    /// A text may have a `COMMIT` behind its first statement.
-    fn may_commit(&self) -> bool {
+    /// What it takes, in bytes.
+    fn bytes(&self) -> usize {
+        let statement = self.statement.as_deref();
+        let own = statement.map_or(0, |statement| STATEMENT_BYTES + statement.text().len());
+        PENDING_BYTES + own
+    }
+
+    /// Whether it may have ended a transaction for good: an explicit one, or, outside of such a
+    /// block, that of a pipeline. A text may have a `COMMIT` behind its first statement.
+    fn may_commit(&self, is_in_block: bool) -> bool {
         let sent = self.statement.as_deref().filter(|one| one.is_sent());
-        self.kind == Kind::Sync
+        let ends_pipeline = match self.kind {
+            Kind::Sync | Kind::Barrier | Kind::Copy => true,
+            Kind::Query | Kind::Function => sent.is_some(),
+            Kind::Connect | Kind::Execute | Kind::Rebind | Kind::Local => false,
+        };
+        ends_pipeline && !is_in_block
             || sent.is_some_and(|statement| match &**statement.operation() {
                 // `PREPARE TRANSACTION` among them.
                 "COMMIT" | "PREPARE" | "OTHER" => true,
                 _ => self.kind == Kind::Query && may_be_several(statement.text()),
             })
+    }
+
+    /// Whether the server says that it is ready once it has done this.
+    fn ends_ready(&self) -> bool {
+        match self.kind {
+            Kind::Connect
+            | Kind::Query
+            | Kind::Function
+            | Kind::Sync
+            | Kind::Barrier
+            | Kind::Copy => true,
+            Kind::Execute | Kind::Rebind | Kind::Local => false,
+        }
+    }
+}
+
+/// What becomes of an open transaction when its session ends while these answers are due: without
+/// its `COMMIT`, or the `Sync` of its pipeline, the server takes it back. `status`: as in
+/// `ReadyForQuery`.
+fn fate(pending: &VecDeque<Pending>, status: u8) -> Applied {
+    let is_in_block = status != b'I';
+    if pending.iter().any(|one| one.may_commit(is_in_block)) {
+        Applied::Unknown
+    } else {
+        Applied::No
     }
 }
 
@@ -261,6 +316,20 @@ pub(super) fn may_be_undone(statement: &Statement) -> bool {
 }
 
 impl State {
+    /// A request is sent on, or about to be.
+    pub(super) fn push(&mut self, pending: Pending) {
+        self.bytes += pending.bytes();
+        self.pending.push_back(pending);
+    }
+
+    /// Whether another one may be sent on before an answer comes. Where the server was not asked to
+    /// answer yet, what is held back might be the `Sync` that asks it: only the number is bounded.
+    pub(super) fn has_room(&mut self) -> bool {
+        let is_unasked = self.pending.back().is_some_and(|last| !last.ends_ready());
+        self.pending.len() < LENGTH_MAX
+            && (self.reserved.holds(self.bytes, OWN_BYTES) || is_unasked)
+    }
+
     /// A statement's answer is whole. If the server carried it out, it is applied only once its
     /// transaction is.
     pub(super) fn keep(&mut self, mut statement: Box<Statement>, done: &mut Vec<Statement>) {
@@ -316,6 +385,17 @@ impl State {
         }
     }
 
+    /// What becomes of what was carried out and is not committed yet, if the session ends now.
+    pub(super) fn fate(&self) -> Applied {
+        fate(&self.pending, self.status)
+    }
+
+    /// Whether the server was asked already what makes it say that it is ready, and so how the
+    /// transaction of a pipeline ends.
+    pub(super) fn ready_is_due(&self) -> bool {
+        self.pending.iter().any(Pending::ends_ready)
+    }
+
     /// A savepoint was made.
     pub(super) fn has_savepoint(&mut self) {
         self.before_savepoint.get_or_insert(self.unsettled.len());
@@ -362,7 +442,12 @@ impl State {
     /// Takes out the first request whose answer is due.
     pub(super) fn pop(&mut self) -> Option<Pending> {
         self.flushed = self.flushed.saturating_sub(1);
-        self.pending.pop_front()
+        let front = self.pending.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(front.bytes());
+        if self.pending.is_empty() {
+            self.reserved.shrink(0);
+        }
+        Some(front)
     }
 
     /// As [`State::pop`], if it is such a one.
@@ -378,7 +463,8 @@ impl State {
             .get(1)
             .is_some_and(|next| next.kind == Kind::Sync)
         {
-            self.pending.remove(1);
+            let sync = self.pending.remove(1).map_or(0, |sync| sync.bytes());
+            self.bytes = self.bytes.saturating_sub(sync);
             if self.flushed > 1 {
                 self.flushed -= 1;
             }

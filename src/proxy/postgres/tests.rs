@@ -1,5 +1,7 @@
 //! The engine between a scripted client and a scripted server, over loopback.
 
+mod limits;
+
 use crate::{
     fault::{
         Active, Behaviour, By, Closing, Context, Decision, End, FaultId, FaultSet, Gate, Reply,
@@ -13,6 +15,7 @@ use crate::{
     proxy::{Config, Limits, Proxy, UpstreamAddress, tally::take_writes, tls},
     seed::Seed,
 };
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, io::ErrorKind, sync::Arc, time::Duration};
 use tokio::{
@@ -87,18 +90,26 @@ impl Rig {
     }
 
     fn put(&self, operation: &'static str, end: End) -> Arc<Active> {
-        let active = Arc::new(Active::new(
+        let active = self.active(operation, end);
+        self.switch.set(FaultSet::new(vec![Arc::clone(&active)]));
+        active
+    }
+
+    fn active(&self, operation: &'static str, end: End) -> Arc<Active> {
+        self.active_as(Arc::new(On(operation, end)))
+    }
+
+    fn active_as(&self, behaviour: Arc<dyn Behaviour>) -> Arc<Active> {
+        Arc::new(Active::new(
             FaultId(3),
             Gate::default(),
-            Arc::new(On(operation, end)),
+            behaviour,
             Seed(1),
             &["test"],
             self.recorder.now(),
             PATIENCE,
             By::Request,
-        ));
-        self.switch.set(FaultSet::new(vec![Arc::clone(&active)]));
-        active
+        ))
     }
 
     /// A session that was opened on both sides: client and server.
@@ -1421,6 +1432,352 @@ async fn a_fault_acts_on_one_answer_of_a_pipeline() {
     assert_eq!(active.hits(), 1);
 }
 
+/// What the client gets until its session ends.
+async fn rest(client: &mut TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    soon(client.read_to_end(&mut rest)).await.expect("an end");
+    rest
+}
+
+#[tokio::test]
+async fn a_session_that_ends_behind_a_flush_is_told_of_as_the_sync_behind_it_ended() {
+    for (then, last) in [
+        (Then::Close(Closing::Fin), Vec::new()),
+        (Then::Lose, Vec::new()),
+        (Then::Reply(error("57P01")), said("57P01", "INSERT", "t")),
+    ] {
+        for (ready, applied) in [
+            (message(b'Z', b"I"), Applied::Yes),
+            (failed(b'I'), Applied::No),
+        ] {
+            let mut rig = Rig::new().await;
+            let (mut client, mut server) = rig.session().await;
+            rig.put("INSERT", End::Forward(then.clone()));
+            let whole = [
+                execute("INSERT INTO t VALUES (1)"),
+                message(b'H', b""),
+                message(b'S', b""),
+            ];
+            both(&mut client, &mut server, &whole.concat()).await;
+            let answer = executed("INSERT 0 1");
+            server.write_all(&answer).await.expect("written");
+            // Told now, it would have been told before anybody knew.
+            let told = timeout(Duration::from_millis(50), client.read(&mut [0])).await;
+            assert!(told.is_err(), "{told:?}");
+            server.write_all(&ready).await.expect("written");
+            if matches!(then, Then::Lose) {
+                let told = timeout(Duration::from_millis(50), client.read(&mut [0])).await;
+                assert!(told.is_err(), "{told:?}");
+                rig.switch.heal();
+            }
+            assert_eq!(rest(&mut client).await, last);
+            let insert = rig.attempt("INSERT").await;
+            assert_eq!(insert.applied, applied, "{insert:?}");
+            assert_eq!(insert.faults, [FaultId(3)]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn while_a_lost_answer_holds_a_session_the_server_is_sent_nothing_more() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    rig.put("INSERT", End::Forward(Then::Lose));
+    let whole = [execute("INSERT INTO t VALUES (1)"), message(b'H', b"")].concat();
+    both(&mut client, &mut server, &whole).await;
+    // What the client gets before its answer is lost shows that the answer is there.
+    let parameter = message(b'S', b"TimeZone\0UTC\0");
+    let answer = [parameter.clone(), executed("INSERT 0 1")].concat();
+    server.write_all(&answer).await.expect("written");
+    expect(&mut client, &parameter).await;
+    client
+        .write_all(&message(b'S', b""))
+        .await
+        .expect("written");
+    let sent = timeout(Duration::from_millis(100), server.read(&mut [0])).await;
+    assert!(sent.is_err(), "its Sync would commit it: {sent:?}");
+    rig.switch.heal();
+    ends(&mut client).await;
+    let insert = rig.attempt("INSERT").await;
+    assert_eq!(insert.applied, Applied::No);
+}
+
+#[tokio::test]
+async fn what_was_committed_within_a_pipeline_stays_so_whatever_ends_its_session() {
+    for (end, applied) in [("COMMIT", Applied::Yes), ("ROLLBACK", Applied::No)] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        rig.put("INSERT", End::Forward(Then::Close(Closing::Fin)));
+        let insert = execute("INSERT INTO t VALUES (1)");
+        let whole = [execute("BEGIN"), insert, execute(end)].concat();
+        both(&mut client, &mut server, &whole).await;
+        both(&mut server, &mut client, &executed("BEGIN")).await;
+        let parameter = message(b'S', b"TimeZone\0UTC\0");
+        let answers = [executed("INSERT 0 1"), executed(end), parameter.clone()];
+        server.write_all(&answers.concat()).await.expect("written");
+        expect(&mut client, &parameter).await;
+        client
+            .write_all(&message(b'H', b""))
+            .await
+            .expect("written");
+        ends(&mut client).await;
+        assert_eq!(rig.attempt("INSERT").await.applied, applied, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_due_before_a_session_ends_within_a_pipeline_is_asked_for() {
+    let garbage = Bytes::from_static(b"garbage");
+    for (end, last) in [
+        (End::Close(Closing::Fin), Vec::new()),
+        (End::Reply(Reply::Garbage(garbage)), b"garbage".to_vec()),
+        (End::Reply(error("57P01")), said("57P01", "DELETE", "t")),
+    ] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        rig.put("DELETE", end);
+        let insert = execute("INSERT INTO t VALUES (1)");
+        let delete = execute("DELETE FROM t");
+        let whole = [insert.clone(), delete, message(b'S', b"")].concat();
+        client.write_all(&whole).await.expect("written");
+        // Without it a server keeps its answers until its buffer is full.
+        let flush = message(b'H', b"");
+        let begun = [parse("DELETE FROM t"), message(b'B', &[0; 8])].concat();
+        expect(&mut server, &[insert, begun, flush].concat()).await;
+        let begun = [message(b'1', b""), message(b'2', b"")].concat();
+        let answer = [executed("INSERT 0 1"), begun].concat();
+        both(&mut server, &mut client, &answer).await;
+        assert_eq!(rest(&mut client).await, last);
+        let insert = rig.attempt("INSERT").await;
+        assert_eq!(
+            (insert.applied, insert.end),
+            (Applied::No, AttemptEnd::Answered)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_before_a_session_ends_is_lost_all_the_same() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let faults = [
+        rig.active("INSERT", End::Forward(Then::Close(Closing::Fin))),
+        rig.active("DELETE", End::Close(Closing::Fin)),
+    ];
+    rig.switch.set(FaultSet::new(faults.to_vec()));
+    let insert = execute("INSERT INTO t VALUES (1)");
+    let whole = [insert.clone(), execute("DELETE FROM t")].concat();
+    client.write_all(&whole).await.expect("written");
+    let begun = [parse("DELETE FROM t"), message(b'B', &[0; 8])].concat();
+    expect(&mut server, &[insert, begun, message(b'H', b"")].concat()).await;
+    let answer = executed("INSERT 0 1");
+    server.write_all(&answer).await.expect("written");
+    ends(&mut client).await;
+    let insert = rig.attempt("INSERT").await;
+    assert_eq!((insert.applied, insert.end), (Applied::No, AttemptEnd::Cut));
+}
+
+#[tokio::test]
+async fn what_was_prepared_long_before_is_no_part_of_a_statement() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    for asks in [b'S', b'H'] {
+        let prepared = [parse("SELECT 1"), message(b'D', b"S\0"), message(asks, b"")].concat();
+        let described = [message(b'1', b""), message(b'n', b"")].concat();
+        let ready = match asks {
+            b'S' => message(b'Z', b"I"),
+            _ => Vec::new(),
+        };
+        both(&mut client, &mut server, &prepared).await;
+        both(&mut server, &mut client, &[described, ready].concat()).await;
+        let asked_at = rig.recorder.now();
+        let executes = [
+            message(b'B', &[0; 8]),
+            message(b'E', &[0; 5]),
+            message(b'S', b""),
+        ];
+        both(&mut client, &mut server, &executes.concat()).await;
+        let answers = [
+            message(b'2', b""),
+            message(b'C', b"SELECT 1\0"),
+            message(b'Z', b"I"),
+        ];
+        both(&mut server, &mut client, &answers.concat()).await;
+        let select = rig.attempt("SELECT").await;
+        assert!(select.began >= asked_at, "{asked_at:?} {select:?}");
+        if asks == b'S' {
+            let own = executes[0].len() + executes[1].len();
+            assert_eq!(select.bytes_up, own as u64);
+        }
+    }
+}
+
+/// Waits until a fault has acted.
+async fn acted(active: &Active) {
+    let waiting = async {
+        while active.hits() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(waiting).await;
+}
+
+#[tokio::test]
+async fn a_statement_behind_a_held_one_began_when_it_came() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let active = rig.put("INSERT", End::Hang);
+    let whole = [
+        query("INSERT INTO t VALUES (1)"),
+        query("DELETE FROM t"),
+        [execute("UPDATE t SET a = 1"), message(b'S', b"")].concat(),
+    ]
+    .concat();
+    client.write_all(&whole).await.expect("written");
+    acted(&active).await;
+    let held_at = rig.recorder.now();
+    rig.switch.heal();
+    expect(&mut server, &whole).await;
+    let answers = [
+        done("INSERT 0 1", b'I'),
+        done("DELETE 1", b'I'),
+        [executed("UPDATE 1"), message(b'Z', b"I")].concat(),
+    ];
+    both(&mut server, &mut client, &answers.concat()).await;
+    for operation in ["INSERT", "DELETE", "UPDATE"] {
+        let attempt = rig.attempt(operation).await;
+        assert!(attempt.began <= held_at, "{held_at:?} {attempt:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_statements_behind_one_that_hangs_leave_with_their_client() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let active = rig.put("INSERT", End::Hang);
+    let whole = [
+        query("INSERT INTO t VALUES (1)"),
+        query("DELETE FROM t"),
+        [execute("UPDATE t SET a = 1"), message(b'S', b"")].concat(),
+    ];
+    client.write_all(&whole.concat()).await.expect("written");
+    acted(&active).await;
+    drop(client);
+    ends(&mut server).await;
+    for operation in ["INSERT", "DELETE", "UPDATE"] {
+        let attempt = rig.attempt(operation).await;
+        assert_eq!(
+            (attempt.applied, attempt.end),
+            (Applied::No, AttemptEnd::GaveUp)
+        );
+        assert_eq!(attempt.faults, [FaultId(3)], "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn a_statement_with_more_text_than_is_looked_at_is_not_the_one_before_it() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let long = format!("INSERT INTO t VALUES ('{}')", "w".repeat(100_000));
+    for (text, tag) in [("SELECT 1", "SELECT 1"), (&*long, "INSERT 0 1")] {
+        let whole = [execute(text), message(b'S', b"")].concat();
+        both(&mut client, &mut server, &whole).await;
+        let answer = [executed(tag), message(b'Z', b"I")].concat();
+        both(&mut server, &mut client, &answer).await;
+    }
+    let insert = rig.attempt("INSERT").await;
+    assert_eq!((&*insert.key, insert.rows), ("t", Some(1)));
+}
+
+/// Decides the same about every statement with these words in its text.
+#[derive(Debug)]
+struct OnText(&'static str, End);
+
+impl Behaviour for OnText {
+    fn request(&self, call: &Call, _: &Context) -> Option<Decision> {
+        call.target
+            .contains(self.0)
+            .then(|| Decision::end(self.1.clone()))
+    }
+}
+
+#[tokio::test]
+async fn what_a_statement_says_is_known_however_many_were_prepared_before_it() {
+    // Whether those are closed again.
+    for closes in [true, false] {
+        let rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        let named = |name: &str, text: &str| {
+            let body = [name.as_bytes(), b"\0", text.as_bytes(), b"\0\0\0"].concat();
+            message(b'P', &body)
+        };
+        let long = format!("SELECT '{}'", "w".repeat(8_000));
+        for nth in 0..600 {
+            let name = format!("s{nth}");
+            let close = match closes {
+                true => message(b'C', format!("S{name}\0").as_bytes()),
+                false => Vec::new(),
+            };
+            let whole = [named(&name, &long), close, message(b'S', b"")].concat();
+            both(&mut client, &mut server, &whole).await;
+            both(&mut server, &mut client, &message(b'Z', b"I")).await;
+        }
+        let active = rig.active_as(Arc::new(OnText("marked", End::Close(Closing::Fin))));
+        rig.switch.set(FaultSet::new(vec![Arc::clone(&active)]));
+        let bind = message(b'B', b"\0m\0\0\0\0\0\0\0");
+        let whole = [
+            named("m", "SELECT 1 AS marked"),
+            bind,
+            message(b'E', &[0; 5]),
+        ];
+        client.write_all(&whole.concat()).await.expect("written");
+        ends(&mut client).await;
+        assert_eq!(active.hits(), 1, "closed: {closes}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_fails_behind_its_commit_may_have_done_what_it_says() {
+    let mut rig = Rig::new().await;
+    for (tags, applied) in [
+        (&["INSERT 0 1"][..], Applied::No),
+        (&["INSERT 0 1", "ROLLBACK"], Applied::No),
+        (&["INSERT 0 1", "COMMIT"], Applied::Unknown),
+        // The COMMIT of one text says nothing of the next.
+        (&["INSERT 0 1"], Applied::No),
+    ] {
+        let (mut client, mut server) = rig.session().await;
+        let text = format!("INSERT INTO t VALUES (1); {}; SELECT 1 / 0", tags.join(";"));
+        both(&mut client, &mut server, &query(&text)).await;
+        let tags = tags
+            .iter()
+            .map(|tag| message(b'C', &[tag.as_bytes(), b"\0"].concat()));
+        let answer = [tags.collect::<Vec<_>>().concat(), failed(b'I')].concat();
+        both(&mut server, &mut client, &answer).await;
+        let insert = rig.attempt("INSERT").await;
+        assert_eq!(insert.applied, applied, "{text}");
+        assert_eq!(insert.code.as_deref(), Some("42601"));
+    }
+    // Nor does a ROLLBACK take back what its text committed.
+    for (tags, applied) in [
+        (&["INSERT 0 1", "ROLLBACK"][..], Applied::No),
+        (
+            &["INSERT 0 1", "COMMIT", "INSERT 0 1", "ROLLBACK"],
+            Applied::Unknown,
+        ),
+    ] {
+        let (mut client, mut server) = rig.session().await;
+        let text = format!("INSERT INTO t VALUES (1); {}", tags[1..].join(";"));
+        both(&mut client, &mut server, &query(&text)).await;
+        let tags = tags
+            .iter()
+            .map(|tag| message(b'C', &[tag.as_bytes(), b"\0"].concat()));
+        let answer = [tags.collect::<Vec<_>>().concat(), message(b'Z', b"I")].concat();
+        both(&mut server, &mut client, &answer).await;
+        assert_eq!(rig.attempt("INSERT").await.applied, applied, "{text}");
+    }
+}
+
 /// What is asked, and what is answered: simple and extended queries, a pipeline, a COPY each way, an
 /// error, and values much larger than any buffer.
 fn conversation() -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -1531,4 +1888,87 @@ proptest! {
             assert_eq!(observed_in(&up, &down).await, whole);
         });
     }
+}
+
+/// Waits until the fault has acted on bytes.
+async fn acts(fault: &Active) {
+    soon(async {
+        while fault.hits() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+fn on_bytes(keys: &str) -> FaultSet {
+    sample::set(&format!("on = 'x'\n{keys}"), Protocol::Postgres)
+}
+
+#[tokio::test]
+async fn each_statement_takes_the_delay_of_its_bytes_and_is_put_down_to_it() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let one = [query("SELECT 1"), done("SELECT 1", b'I')];
+    for direction in ["up", "down"] {
+        let keys = format!("kind = 'latency'\ndelay = '60ms'\ndirection = '{direction}'");
+        rig.switch.set(on_bytes(&keys));
+        for _ in 0..3 {
+            both(&mut client, &mut server, &one[0]).await;
+            both(&mut server, &mut client, &one[1]).await;
+            let seen = rig.attempt("SELECT").await;
+            assert_eq!(seen.faults.len(), 1, "{direction}");
+            assert!(seen.duration() >= Duration::from_millis(59), "{seen:?}");
+        }
+    }
+    rig.switch.set(FaultSet::default());
+    both(&mut client, &mut server, &one[0]).await;
+    both(&mut server, &mut client, &one[1]).await;
+    assert_eq!(rig.attempt("SELECT").await.faults, []);
+}
+
+#[tokio::test]
+async fn who_leaves_while_the_answer_is_held_gave_up_then() {
+    for answer in [done("SELECT 1", b'I'), failed(b'I')] {
+        let mut rig = Rig::new().await;
+        let (mut client, mut server) = rig.session().await;
+        let set = on_bytes("kind = 'latency'\ndelay = '9s'");
+        let fault = Arc::clone(&set.faults()[0]);
+        rig.switch.set(set);
+        both(&mut client, &mut server, &query("SELECT 1")).await;
+        server.write_all(&answer).await.expect("written");
+        acts(&fault).await;
+        drop(client);
+        let seen = rig.attempt("SELECT").await;
+        assert_eq!((seen.end, seen.faults.len()), (AttemptEnd::GaveUp, 1));
+        assert_eq!((seen.first_byte, seen.code.clone()), (None, None));
+        assert!(seen.duration() < Duration::from_secs(6), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_is_cut_on_its_way_up_is_cut_by_its_fault() {
+    let text = "INSERT INTO t VALUES (1)";
+    let parse = message(b'P', format!("\0{text}\0\0\0").as_bytes());
+    let bind = message(b'B', &[b'x'; 60]);
+    for (asked, kept) in [
+        (query(text), query(text).len() - 3),
+        (parse.clone(), parse.len() - 1),
+        ([parse.clone(), bind].concat(), parse.len() + 12),
+    ] {
+        let mut rig = Rig::new().await;
+        let (mut client, _server) = rig.session().await;
+        let keys = format!("kind = 'truncate'\ndirection = 'up'\nafter_bytes = '{kept}B'");
+        rig.switch.set(on_bytes(&keys));
+        client.write_all(&asked).await.expect("written");
+        let seen = rig.attempt("INSERT").await;
+        assert_eq!((seen.end, seen.applied), (AttemptEnd::Cut, Applied::No));
+        assert_eq!(seen.faults.len(), 1);
+    }
+    let mut rig = Rig::new().await;
+    let keys = "kind = 'truncate'\ndirection = 'up'\nafter_bytes = '10B'";
+    rig.switch.set(on_bytes(keys));
+    let mut client = rig.connect().await;
+    client.write_all(&startup()).await.expect("written");
+    let seen = rig.attempt("CONNECT").await;
+    assert_eq!((seen.end, seen.faults.len()), (AttemptEnd::Cut, 1));
 }

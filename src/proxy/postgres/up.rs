@@ -15,14 +15,13 @@ use crate::{
         },
     },
     proxy::{
-        connection::{ClientStream, Life, Shared},
-        decide::{Verdict, decide},
+        connection::{Arrival, ClientStream, Life, Shared},
+        decide::{Asked, Verdict, decide},
         inlet::Inlet,
         statement::Statement,
         upstream::UpstreamStream,
     },
     scenario::{Capture, KeyFrom},
-    units::Micros,
 };
 use bytes::Bytes;
 use std::{collections::HashMap, sync::Arc};
@@ -39,8 +38,8 @@ const LOOK_BYTES: usize = 2 * TEXT_BYTES_MAX;
 /// forgotten, and what they execute is then of unknown kind.
 const NAMES_MAX: usize = 10_000;
 
-/// The most bytes of prepared statements' texts; beyond them texts are not remembered, only kinds
-/// and tables.
+/// The most bytes of prepared statements' texts; beyond them the texts of those that were prepared
+/// before are forgotten, and only their kinds and tables are known.
 const TEXTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A prepared statement.
@@ -78,9 +77,17 @@ pub(super) struct Up<'a> {
     /// again, and how many came.
     bound: Option<(Box<[u8]>, Bytes)>,
     binds: u32,
-    /// Bytes sent for the next `Execute`.
+    /// Bytes sent for the next `Execute` since the last `Sync`, and when the first of them came since
+    /// the client last asked for an answer.
     prelude_bytes: usize,
-    prelude_began: Option<Micros>,
+    prelude_began: Option<Arrival>,
+    /// When bytes were last read, when the first of a message came of which there is not enough
+    /// yet, and when those of the message did that is looked at.
+    read: Arrival,
+    part_since: Option<Arrival>,
+    came: Arrival,
+    /// Whether the client has gone: what it had sent goes nowhere.
+    is_left: bool,
     /// Parameters that keys and captures come from.
     wanted: Vec<usize>,
     statements: HashMap<Box<[u8]>, Prepared>,
@@ -131,6 +138,10 @@ impl<'a> Up<'a> {
             binds: 0,
             prelude_bytes: 0,
             prelude_began: None,
+            read: life.arrival(),
+            part_since: None,
+            came: life.arrival(),
+            is_left: false,
             wanted,
             statements: HashMap::new(),
             portals: HashMap::new(),
@@ -145,11 +156,53 @@ impl<'a> Up<'a> {
                 return over;
             }
             match self.client.fill().await {
-                Ok(0) => return self.client_closed().await,
-                Ok(_) => self.shared.room().await,
-                Err(_) => return Over::ClientFailed,
+                Ok(0) => {
+                    self.cut_off();
+                    return self.client_closed().await;
+                }
+                Ok(_) => {
+                    self.read = self.life.arrival();
+                    self.shared.room().await;
+                }
+                Err(_) => {
+                    self.cut_off();
+                    return Over::ClientFailed;
+                }
             }
         }
+    }
+
+    /// Records the statement of which only the beginning came, as a fault cut the connection behind
+    /// it.
+    fn cut_off(&mut self) {
+        if !self.life.is_cut() {
+            return;
+        }
+        let bytes = self.client.bytes();
+        let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        let known = |name: &[u8]| self.statements.get(name).map(|one| one.recognised.clone());
+        let bound = |name: &[u8]| self.portals.get(name).map(|one| one.recognised.clone());
+        let recognised = match bytes.first() {
+            Some(b'Q') if !body.is_empty() => Some(statement(leading_text(body))),
+            Some(b'P') => Parse::read(body).map(|parse| statement(parse.text)),
+            // Most are for the statement and the portal without a name.
+            Some(b'B') => known(Bind::read(body).map_or(b"", |bind| bind.statement)),
+            Some(b'E') => bound(leading_text(body)),
+            Some(b'Q' | b'F') => None,
+            _ if self.prelude_began.is_none() => return,
+            _ if self.binds > 0 => bound(b""),
+            _ => known(b""),
+        };
+        let recognised = recognised.unwrap_or_else(|| Recognised {
+            operation: "OTHER".into(),
+            ..Recognised::default()
+        });
+        let came = self.part_since.take().unwrap_or(self.read);
+        let began = self.prelude_began.take().unwrap_or(came);
+        let (shared, life) = (self.shared, self.life);
+        let mut statement = Statement::new(shared, life, self.connection, recognised, began);
+        statement.add_up(self.prelude_bytes + self.client.bytes().len());
+        statement.finish(AttemptEnd::GaveUp);
     }
 
     /// The server hears of it as it would from the client itself.
@@ -163,6 +216,9 @@ impl<'a> Up<'a> {
     async fn pass_on(&mut self) -> Result<(), Over> {
         let mut end = 0;
         loop {
+            if end == 0 {
+                self.unless_ended().await?;
+            }
             let there = self.client.bytes().len() - end;
             if self.passing > 0 {
                 let count = self.passing.min(there);
@@ -191,8 +247,12 @@ impl<'a> Up<'a> {
             let bytes = &self.client.bytes()[end..];
             let header = Header::read(bytes, Sender::Client).map_err(Over::ClientMalformed)?;
             let Some(header) = header.filter(|header| is_enough(*header, bytes)) else {
+                if !bytes.is_empty() {
+                    self.part_since.get_or_insert(self.read);
+                }
                 break;
             };
+            self.came = self.part_since.take().unwrap_or(self.read);
             match self.look(header, end) {
                 Step::Pass => {
                     self.passing = header.whole();
@@ -227,6 +287,15 @@ impl<'a> Up<'a> {
         Ok(())
     }
 
+    /// Where a fault ends the session, leaves its end to the other pump, which also sees the client
+    /// leave: nothing more is sent.
+    async fn unless_ended(&self) -> Result<(), Over> {
+        if !self.queue.lock().ends {
+            return Ok(());
+        }
+        std::future::pending().await
+    }
+
     async fn send_own(&mut self, bytes: &[u8]) -> Result<(), Over> {
         let sending = async {
             self.upstream.write_all(bytes).await?;
@@ -243,16 +312,14 @@ impl<'a> Up<'a> {
         match header.kind {
             b'Q' => {
                 let recognised = statement(leading_text(body));
-                let began = self.shared.now();
-                self.begin(Kind::Query, recognised, Vec::new(), began, whole)
+                self.begin(Kind::Query, recognised, Vec::new(), self.came, whole)
             }
             b'F' => {
                 let recognised = Recognised {
                     operation: "FUNCTION".into(),
                     ..Recognised::default()
                 };
-                let began = self.shared.now();
-                self.begin(Kind::Function, recognised, Vec::new(), began, whole)
+                self.begin(Kind::Function, recognised, Vec::new(), self.came, whole)
             }
             b'E' => {
                 let portal = self.portals.get(leading_text(body)).cloned();
@@ -260,8 +327,7 @@ impl<'a> Up<'a> {
                 if portal.recognised.operation.is_empty() {
                     portal.recognised.operation = "OTHER".into();
                 }
-                let began = self.prelude_began.take();
-                let began = began.unwrap_or_else(|| self.shared.now());
+                let began = self.prelude_began.take().unwrap_or(self.came);
                 let bytes = std::mem::take(&mut self.prelude_bytes) + whole;
                 self.begin(
                     Kind::Execute,
@@ -274,8 +340,10 @@ impl<'a> Up<'a> {
             b'P' => {
                 let prepared = self.prepare(body);
                 self.prelude(whole);
-                if let Some((name, prepared)) = prepared {
-                    self.remember(name, prepared);
+                match prepared {
+                    Some((name, prepared)) => self.remember(name, prepared),
+                    // Whatever it replaces, what is known may be wrong.
+                    None => self.forget_all(),
                 }
                 Step::Pass
             }
@@ -287,18 +355,16 @@ impl<'a> Up<'a> {
                     .filter(|_| there.len() >= whole && self.faults.borrow().acts_on_requests())
                     .map(|(portal, _)| (portal.clone(), Bytes::copy_from_slice(&there[..whole])));
                 self.prelude(whole);
-                if let Some((name, portal)) = bound {
-                    if self.portals.len() >= NAMES_MAX {
-                        self.portals.clear();
-                    }
-                    self.portals.insert(name, portal);
+                if bound.is_none() || self.portals.len() >= NAMES_MAX {
+                    self.portals.clear();
                 }
+                self.portals.extend(bound);
                 Step::Pass
             }
             b'C' => {
                 let name: Box<[u8]> = leading_text(body.get(1..).unwrap_or_default()).into();
                 match body.first() {
-                    Some(b'S') => drop(self.statements.remove(&name)),
+                    Some(b'S') => self.forget(&name),
                     Some(b'P') => drop(self.portals.remove(&name)),
                     _ => {}
                 }
@@ -310,12 +376,13 @@ impl<'a> Up<'a> {
             }
             b'S' => {
                 (self.bound, self.binds) = (None, 0);
+                (self.prelude_bytes, self.prelude_began) = (0, None);
                 let mut state = self.queue.lock();
                 if !state.copies_in {
-                    if state.pending.len() >= super::queue::LENGTH_MAX {
+                    if !state.has_room() {
                         return Step::Room;
                     }
-                    state.pending.push_back(Pending {
+                    state.push(Pending {
                         kind: Kind::Sync,
                         statement: None,
                         plan: None,
@@ -324,6 +391,7 @@ impl<'a> Up<'a> {
                 Step::Pass
             }
             b'H' => {
+                self.prelude_began = None;
                 if self.queue.lock().flush() {
                     self.queue.local.notify_one();
                 }
@@ -346,9 +414,7 @@ impl<'a> Up<'a> {
     /// Counts what belongs to the next `Execute`.
     fn prelude(&mut self, bytes: usize) {
         self.prelude_bytes += bytes;
-        if self.prelude_began.is_none() {
-            self.prelude_began = Some(self.shared.now());
-        }
+        self.prelude_began.get_or_insert(self.came);
     }
 
     fn prepare(&self, body: &[u8]) -> Option<(Box<[u8]>, Prepared)> {
@@ -361,19 +427,31 @@ impl<'a> Up<'a> {
         Some((parse.name.into(), prepared))
     }
 
-    fn remember(&mut self, name: Box<[u8]>, mut prepared: Prepared) {
+    fn remember(&mut self, name: Box<[u8]>, prepared: Prepared) {
+        self.forget(&name);
         if self.statements.len() >= NAMES_MAX {
-            self.statements.clear();
+            self.forget_all();
+        }
+        let bytes = prepared.recognised.text.len();
+        if self.texts_bytes + bytes > TEXTS_BYTES_MAX {
+            for earlier in self.statements.values_mut() {
+                earlier.recognised.text = "".into();
+            }
             self.texts_bytes = 0;
         }
-        // The unnamed statement is replaced by the next.
-        if !name.is_empty() {
-            self.texts_bytes += prepared.recognised.text.len();
-            if self.texts_bytes > TEXTS_BYTES_MAX {
-                prepared.recognised.text = "".into();
-            }
-        }
+        self.texts_bytes += bytes;
         self.statements.insert(name, prepared);
+    }
+
+    fn forget(&mut self, name: &[u8]) {
+        if let Some(forgotten) = self.statements.remove(name) {
+            self.texts_bytes -= forgotten.recognised.text.len();
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.statements.clear();
+        self.texts_bytes = 0;
     }
 
     fn bind(&self, body: &[u8]) -> Option<(Box<[u8]>, Portal)> {
@@ -409,7 +487,7 @@ impl<'a> Up<'a> {
         kind: Kind,
         recognised: Recognised,
         captured: Vec<(String, String)>,
-        began: Micros,
+        began: Arrival,
         bytes: usize,
     ) -> Step {
         let mut statement = Box::new(Statement::new(
@@ -421,15 +499,16 @@ impl<'a> Up<'a> {
         ));
         statement.add_up(bytes);
         statement.capture(captured);
-        let is_free = !self.faults.borrow().acts_on_requests()
+        let is_free = !self.is_left
+            && !self.faults.borrow().acts_on_requests()
             && self.held_by.borrow().is_empty()
             && !self.life.is_refused()
-            && self.queue.lock().pending.len() < super::queue::LENGTH_MAX;
+            && self.queue.lock().has_room();
         if !is_free {
             return Step::Ask(kind, statement);
         }
         statement.sent_whole();
-        self.queue.lock().pending.push_back(Pending {
+        self.queue.lock().push(Pending {
             kind,
             statement: Some(statement),
             plan: None,
@@ -447,6 +526,10 @@ impl<'a> Up<'a> {
         self.queue.has_room().await;
         let mut waiting = Waiting(self.life);
         let verdict = decide(&mut *statement, &mut self.faults, &mut waiting).await;
+        if self.queue.lock().ends {
+            self.push(Kind::Local, Some(statement), None);
+            return self.unless_ended().await;
+        }
         let plan = match verdict {
             Verdict::Forward(Some((Then::Repeat { times, then }, fault))) => {
                 return self
@@ -483,7 +566,9 @@ impl<'a> Up<'a> {
                 return self.end(statement, nothing, closing).await;
             }
             Verdict::GaveUp | Verdict::Spilled => {
+                let held_by = statement.faults().to_vec();
                 statement.finish(AttemptEnd::GaveUp);
+                self.give_up(header.whole(), &held_by);
                 return Err(Over::ClientClosed);
             }
         };
@@ -495,6 +580,24 @@ impl<'a> Up<'a> {
         self.is_last = false;
         self.push(kind, Some(statement), plan);
         Ok(())
+    }
+
+    /// The client has gone while a statement was held, and with it those that it had sent behind
+    /// that one, which begin at `at`.
+    fn give_up(&mut self, mut at: usize, held_by: &[FaultId]) {
+        self.is_left = true;
+        while let Some(bytes) = self.client.bytes().get(at..) {
+            let header = Header::read(bytes, Sender::Client).ok().flatten();
+            let Some(header) = header.filter(|header| is_enough(*header, bytes)) else {
+                return;
+            };
+            let is_of_statement = matches!(header.kind, b'Q' | b'F' | b'P' | b'B' | b'E');
+            if is_of_statement && let Step::Ask(_, mut statement) = self.look(header, at) {
+                statement.acted(held_by);
+                statement.finish(AttemptEnd::GaveUp);
+            }
+            at += header.whole();
+        }
     }
 
     /// Has the server carry out copies of a statement before itself, each in a transaction of its
@@ -614,7 +717,7 @@ impl<'a> Up<'a> {
     }
 
     /// The session ends with this statement: nothing more is passed on, and the other pump ends
-    /// it when all answers due before have come.
+    /// it when all answers due before have come. As no `Sync` follows, the server is asked for them.
     async fn end(
         &mut self,
         statement: Box<Statement>,
@@ -623,13 +726,21 @@ impl<'a> Up<'a> {
     ) -> Result<(), Over> {
         let plan = Some(Plan::End(farewell, closing));
         self.push(Kind::Local, Some(statement), plan);
+        let is_unsynced = {
+            let mut state = self.queue.lock();
+            state.flush();
+            state.pending.iter().any(|one| one.kind == Kind::Execute)
+        };
+        if is_unsynced {
+            self.send_own(&message(b'H', b"")).await?;
+        }
         self.queue.local.notify_one();
         self.life.client_left().await;
         Err(Over::ClientClosed)
     }
 
     fn push(&self, kind: Kind, statement: Option<Box<Statement>>, plan: Option<Plan>) {
-        self.queue.lock().pending.push_back(Pending {
+        self.queue.lock().push(Pending {
             kind,
             statement,
             plan,

@@ -268,7 +268,7 @@ impl<'a> Down<'a> {
             statement.code(code);
         }
         // The answer is there: a fault that acts on it has something to act on.
-        statement.upstream_answered(applied(&kind, said, then.as_ref()));
+        statement.upstream_answered(applied(&kind, said));
         self.hear(&kind, said);
         let fate = self.fate(&mut statement, then, &kind, said).await?;
         self.current = Some(Current {
@@ -690,13 +690,11 @@ impl Drop for Down<'_> {
 }
 
 /// What an answer says of the command that it answers.
-fn applied(kind: &Kind, said: Said, then: Option<&(Then, FaultId)>) -> Applied {
+fn applied(kind: &Kind, said: Said) -> Applied {
     match (kind, said) {
         (_, Said::Error) | (Kind::GivenUp(_), _) => Applied::No,
         // A watched key has changed.
         (Kind::Of(Meaning::Exec), Said::Null) => Applied::No,
-        // An error in place of its answer has the whole transaction given up.
-        (Kind::Queued, Said::Queued) if matches!(then, Some((Then::Reply(_), _))) => Applied::No,
         (Kind::Queued, Said::Queued) => Applied::Unknown,
         _ => Applied::Yes,
     }

@@ -10,6 +10,7 @@
 //! `EXEC`, so that both agree on what was done. After `MONITOR`, `SYNC` and `PSYNC` bytes pass
 //! unread.
 
+mod arrivals;
 mod down;
 mod queue;
 #[cfg(test)]

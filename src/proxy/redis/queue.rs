@@ -4,7 +4,7 @@ use crate::{
     fault::{Closing, FaultId, Then},
     history::AttemptEnd,
     protocol::redis::request::Meaning,
-    proxy::statement::Statement,
+    proxy::{reserve::Reserved, statement::Statement},
     units::Micros,
 };
 use bytes::Bytes;
@@ -16,6 +16,17 @@ use tokio_util::sync::CancellationToken;
 /// Commands of one connection that may wait for their answers; then no more are read. A server
 /// would read on, so it is more than clients pipeline.
 pub(super) const TURNS_MAX: usize = 65_536;
+
+/// Turns for which there stays room when all have been answered.
+const ROOM_KEPT: usize = 1_024;
+
+/// What a command takes that waits for its answer, in bytes, as measured: its observation with what
+/// it is called.
+const TURN_BYTES: usize = 704;
+
+/// What the commands of one connection may take whatever those of others do, in bytes; what is beyond
+/// comes from what all connections share.
+const OWN_BYTES: usize = 1_024 * TURN_BYTES;
 
 /// A command that was sent on.
 pub(super) struct Awaited {
@@ -84,12 +95,36 @@ pub(super) struct Queue {
     pub(super) gone: CancellationToken,
 }
 
-#[derive(Default)]
 struct Turns {
     waiting: VecDeque<Turn>,
     /// How many have had their turn.
     past: u64,
     left: Option<Micros>,
+    reserved: Reserved,
+    /// Whether somebody was told that there is no room.
+    is_full: bool,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            past: 0,
+            left: None,
+            reserved: Reserved::of_statements(),
+            is_full: false,
+        }
+    }
+}
+
+impl Turns {
+    /// Whether another turn may be added.
+    fn has_room(&mut self) -> bool {
+        let bytes = (self.waiting.len() + 1) * TURN_BYTES;
+        let has_room = self.waiting.len() < TURNS_MAX && self.reserved.holds(bytes, OWN_BYTES);
+        self.is_full = !has_room;
+        has_room
+    }
 }
 
 impl Queue {
@@ -118,14 +153,14 @@ impl Queue {
 
     /// Waits until there is room for another turn.
     pub(super) async fn room(&self) {
-        while self.turns.lock().waiting.len() >= TURNS_MAX {
+        while !self.has_room() {
             self.freed.notified().await;
         }
     }
 
     /// Whether there is room for another turn.
     pub(super) fn has_room(&self) -> bool {
-        self.turns.lock().waiting.len() < TURNS_MAX
+        self.turns.lock().has_room()
     }
 
     /// Comes back when a turn of ours was added.
@@ -192,8 +227,13 @@ impl Queue {
         if !queue.waiting.front().is_some_and(is_wanted) {
             return None;
         }
-        let was_full = queue.waiting.len() >= TURNS_MAX;
         let mut turn = queue.waiting.pop_front()?;
+        let was_full = std::mem::take(&mut queue.is_full);
+        if queue.waiting.is_empty() {
+            // A burst of commands is over: neither its room nor its share is kept.
+            queue.waiting.shrink_to(ROOM_KEPT);
+            queue.reserved.shrink(0);
+        }
         queue.past += 1;
         if let Some(at) = queue.left {
             turn.statement().left(at);
@@ -233,5 +273,41 @@ impl Drop for Queue {
                 turn.statement().left(at);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many turns a connection takes until it is told that there is no room.
+    fn turns_taken(turns: &mut Turns, most: usize) -> usize {
+        (0..most)
+            .find(|count| !holds(turns, count + 1))
+            .unwrap_or(most)
+    }
+
+    fn holds(turns: &mut Turns, count: usize) -> bool {
+        turns.reserved.holds(count * TURN_BYTES, OWN_BYTES)
+    }
+
+    #[test]
+    fn however_many_connections_pipeline_what_waits_is_bounded_and_each_has_its_own_share() {
+        let mut connections: Vec<Turns> = (0..200).map(|_| Turns::default()).collect();
+        let taken: Vec<usize> = connections
+            .iter_mut()
+            .map(|turns| turns_taken(turns, TURNS_MAX))
+            .collect();
+        let own = OWN_BYTES / TURN_BYTES;
+        assert!(taken.iter().all(|taken| *taken >= own), "{taken:?}");
+        let shared: usize = taken.iter().map(|taken| taken - own).sum();
+        assert!(shared * TURN_BYTES <= 64 * 1024 * 1024, "{shared}");
+        assert!(
+            taken[0] > 10 * own,
+            "the first may take a great deal: {taken:?}"
+        );
+        assert_eq!(taken[199], own, "nothing is left for the last: {taken:?}");
+        drop(connections);
+        assert!(turns_taken(&mut Turns::default(), TURNS_MAX) > 10 * own);
     }
 }

@@ -1,8 +1,10 @@
 //! What a client and a server see of each other through the proxy, byte for byte, over real
 //! sockets; and what is observed meanwhile. The server is played by the tests.
 
+mod limits;
+
 use crate::{
-    fault::{FaultSet, Switch, sample},
+    fault::{Active, FaultSet, Switch, sample},
     history::{Attempt, AttemptEnd, Connection, Observation, Recorder},
     protocol::{Applied, Protocol},
     proxy::{Config, Limits, Proxy, UpstreamAddress, tally::take_writes, tls},
@@ -11,7 +13,7 @@ use crate::{
     units::Micros,
 };
 use proptest::prelude::*;
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -504,6 +506,38 @@ async fn exec_that_is_turned_away_gives_up_its_transaction() {
     client
         .expect("-EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.\r\n")
         .await;
+}
+
+#[tokio::test]
+async fn an_error_in_place_of_the_answer_of_exec_leaves_what_it_did() {
+    for keys in [
+        "kind = 'error'\nerror = 'READONLY'\napplied = 'yes'\nwhen = { operation = 'EXEC' }",
+        "kind = 'ambiguous-write'\napplied = 'once'\nseen = 'error'\nerror = 'READONLY'",
+        "kind = 'ambiguous-write'\napplied = 'each'\nseen = 'error'\nerror = 'READONLY'",
+    ] {
+        let mut rig = Rig::under(keys).await;
+        let (mut client, mut server) = rig.pair().await;
+        ask(&mut client, &mut server, "MULTI", "+OK\r\n").await;
+        // What is queued cannot be carried out and told an error: it is left alone.
+        ask(&mut client, &mut server, "INCR k", "+QUEUED\r\n").await;
+        client.send(command("EXEC")).await;
+        server.expect(command("EXEC")).await;
+        server.send("*1\r\n:1\r\n").await;
+        client
+            .expect("-READONLY You can't write against a read only replica.\r\n")
+            .await;
+        let mut seen = BTreeMap::new();
+        for _ in 0..3 {
+            let attempt = rig.attempt().await;
+            seen.insert(attempt.operation.to_string(), attempt);
+        }
+        let (incr, exec) = (&seen["INCR"], &seen["EXEC"]);
+        assert_eq!((incr.applied, incr.faults.len()), (Applied::Yes, 0));
+        assert!(incr.code.is_none() && !incr.acknowledged(), "{incr:?}");
+        assert_eq!((exec.applied, exec.faults.len()), (Applied::Yes, 1));
+        assert_eq!(exec.code.as_deref(), Some("READONLY"));
+        ask(&mut client, &mut server, "GET k", "$1\r\n1\r\n").await;
+    }
 }
 
 #[tokio::test]
@@ -1047,7 +1081,8 @@ async fn a_server_that_is_not_there_is_told_by_a_reset() {
 
 #[tokio::test]
 async fn latency_comes_before_or_behind_a_command_and_pipelines_keep_their_order() {
-    for direction in ["up", "down"] {
+    // What comes together waits together; answers come one after the other.
+    for (direction, least) in [("up", 50), ("down", 150)] {
         let keys =
             format!("kind = 'latency'\nby = 'request'\ndelay = '50ms'\ndirection = '{direction}'");
         let rig = Rig::under(&keys).await;
@@ -1058,7 +1093,10 @@ async fn latency_comes_before_or_behind_a_command_and_pipelines_keep_their_order
         server.expect(&lines).await;
         server.send(":1\r\n:2\r\n:3\r\n").await;
         client.expect(":1\r\n:2\r\n:3\r\n").await;
-        assert!(began.elapsed() >= Duration::from_millis(150), "{direction}");
+        assert!(
+            began.elapsed() >= Duration::from_millis(least),
+            "{direction}"
+        );
     }
 }
 
@@ -1122,4 +1160,267 @@ async fn send_in_pieces(peer: &mut Peer, mut bytes: &[u8], pieces: &[usize]) {
         tokio::task::yield_now().await;
         bytes = later;
     }
+}
+
+/// Waits until the fault has acted on bytes.
+async fn acts(fault: &Active) {
+    let acting = async {
+        while fault.hits() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("an act", acting).await;
+}
+
+#[tokio::test]
+async fn each_command_takes_the_delay_of_its_bytes_and_is_put_down_to_it() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "PING", "+PONG\r\n").await;
+    rig.attempt().await;
+    for direction in ["up", "down"] {
+        let keys = format!("kind = 'latency'\ndelay = '60ms'\ndirection = '{direction}'");
+        rig.arm(&keys);
+        for _ in 0..2 {
+            ask(&mut client, &mut server, "PING", "+PONG\r\n").await;
+            let seen = rig.attempt().await;
+            assert_eq!(seen.faults.len(), 1, "{direction}");
+            assert!(seen.duration() >= Duration::from_millis(59), "{seen:?}");
+        }
+        let (asked, answers) = (command("GET k").repeat(3), "$1\r\nv\r\n".repeat(3));
+        client.send(&asked).await;
+        server.expect(&asked).await;
+        server.send(&answers).await;
+        client.expect(&answers).await;
+        for _ in 0..3 {
+            let seen = rig.attempt().await;
+            assert_eq!(seen.faults.len(), 1, "{direction}");
+            assert!(seen.duration() >= Duration::from_millis(59), "{seen:?}");
+        }
+    }
+    rig.lift();
+    ask(&mut client, &mut server, "PING", "+PONG\r\n").await;
+    assert_eq!(rig.attempt().await.faults, []);
+}
+
+#[tokio::test]
+async fn who_leaves_while_the_answer_is_held_gave_up_then() {
+    let mut rig = Rig::with(|config| config.limits.linger = Duration::from_millis(300)).await;
+    for is_error in [false, true] {
+        let (mut client, mut server) = rig.pair().await;
+        let set = sample::set("on = 'x'\nkind = 'latency'\ndelay = '15s'", Protocol::Redis);
+        let fault = Arc::clone(&set.faults()[0]);
+        rig.switch.set(set);
+        client.send(command("GET k")).await;
+        server.expect(command("GET k")).await;
+        let answer = if is_error {
+            "-ERR no\r\n"
+        } else {
+            "$1\r\nv\r\n"
+        };
+        server.send(answer).await;
+        acts(&fault).await;
+        drop(client);
+        let seen = rig.attempt().await;
+        assert_eq!((seen.end, seen.faults.len()), (AttemptEnd::GaveUp, 1));
+        assert_eq!((seen.first_byte, seen.code.clone()), (None, None));
+        assert!(seen.duration() < Duration::from_secs(8), "{seen:?}");
+        rig.lift();
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_is_cut_on_its_way_up_is_cut_by_its_fault() {
+    let asked = command("SET key value");
+    for (kept, operation, key) in [(asked.len() - 3, "SET", "key"), (6, "malformed", "")] {
+        let mut rig = Rig::new().await;
+        let (mut client, _server) = rig.pair().await;
+        rig.arm(&format!(
+            "kind = 'truncate'\ndirection = 'up'\nafter_bytes = '{kept}B'"
+        ));
+        client.send(&asked).await;
+        let seen = rig.attempt().await;
+        assert_eq!((&*seen.operation, &*seen.key), (operation, key));
+        assert_eq!((seen.end, seen.applied), (AttemptEnd::Cut, Applied::No));
+        assert_eq!(seen.faults.len(), 1);
+    }
+    // Behind a whole command that waits for its answer.
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let kept = asked.len();
+    rig.arm(&format!(
+        "kind = 'truncate'\ndirection = 'up'\nafter_bytes = '{kept}B'"
+    ));
+    client.send(&asked).await;
+    server.expect(&asked).await;
+    let seen = rig.attempt().await;
+    assert_eq!(
+        (seen.end, seen.applied),
+        (AttemptEnd::Cut, Applied::Unknown)
+    );
+    assert_eq!(seen.faults.len(), 1);
+}
+
+#[tokio::test]
+async fn the_delays_of_commands_that_come_together_run_side_by_side() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.arm("kind = 'latency'\nby = 'request'\ndelay = '300ms'");
+    let began = Instant::now();
+    let asked = command("GET k").repeat(10);
+    client.send(&asked).await;
+    server.expect(&asked).await;
+    assert!(began.elapsed() >= Duration::from_millis(299));
+    assert!(began.elapsed() < Duration::from_millis(1500));
+    let answers = "$1\r\nv\r\n".repeat(10);
+    server.send(&answers).await;
+    client.expect(&answers).await;
+    for _ in 0..10 {
+        let seen = rig.attempt().await;
+        assert!(seen.duration() >= Duration::from_millis(299), "{seen:?}");
+    }
+}
+
+/// What was observed of the connection until it was over, its acceptance aside.
+async fn until_closed(rig: &mut Rig) -> Vec<Attempt> {
+    let mut seen = Vec::new();
+    loop {
+        match soon("an observation", rig.observed.recv()).await {
+            Some(Observation::Attempt(attempt)) if &*attempt.operation != "CONNECT" => {
+                seen.push(attempt);
+            }
+            Some(Observation::Connection(_)) => return seen,
+            Some(_) => {}
+            None => panic!("the recorder is gone"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_is_held_while_its_connection_is_cut_is_observed_once() {
+    let mut rig = Rig::new().await;
+    let (mut client, _server) = rig.pair().await;
+    let (held, cut) = (command("SET key value"), command("GET key"));
+    for kept in [held.len(), held.len() + 5] {
+        let truncate =
+            format!("on = 'x'\nkind = 'truncate'\ndirection = 'up'\nafter_bytes = '{kept}B'");
+        let hang = "on = 'x'\nkind = 'hang'\nwhen = { operation = 'SET' }";
+        rig.switch
+            .set(sample::together(&[&truncate, hang], Protocol::Redis));
+        client.send([&held[..], &cut[..]].concat()).await;
+        let seen = until_closed(&mut rig).await;
+        let operations: Vec<&str> = seen.iter().map(|one| &*one.operation).collect();
+        assert_eq!(operations, ["SET"], "{kept} bytes are let through");
+        assert_eq!(
+            (seen[0].end, seen[0].applied),
+            (AttemptEnd::Cut, Applied::No)
+        );
+        rig.lift();
+        client = rig.client().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_direction_behind_more_than_fits_gets_all_answers() {
+    const COMMANDS: usize = 70_000;
+    let mut rig = Rig::with(|config| config.limits.linger = PATIENCE).await;
+    let (client, server) = rig.pair().await;
+    let observing = tokio::spawn(async move { while rig.observed.recv().await.is_some() {} });
+    let (mut answers, mut asking) = client.0.into_split();
+    let asks = tokio::spawn(async move {
+        asking
+            .write_all(&b"PING\r\n".repeat(COMMANDS))
+            .await
+            .unwrap();
+        asking.shutdown().await.unwrap();
+    });
+    let serves = tokio::spawn(async move {
+        let (mut reader, mut writer) = server.0.into_split();
+        let mut bytes = vec![0; 64 * 1024];
+        let (mut asked, mut answered) = (0, 0);
+        loop {
+            // No more come as long as nobody is answered.
+            let pause = Duration::from_millis(200);
+            match timeout(pause, reader.read(&mut bytes)).await {
+                Ok(read) => match read.unwrap() {
+                    0 => break,
+                    count => asked += count,
+                },
+                Err(_) => {
+                    let due = asked / 6 - answered;
+                    writer.write_all(&b"+PONG\r\n".repeat(due)).await.unwrap();
+                    answered += due;
+                }
+            }
+        }
+        let due = asked / 6 - answered;
+        writer.write_all(&b"+PONG\r\n".repeat(due)).await.unwrap();
+        (asked, reader, writer)
+    });
+    let mut got = vec![0; COMMANDS * 7];
+    let read = soon("all answers", answers.read_exact(&mut got)).await;
+    assert!(read.is_ok(), "{read:?}");
+    asks.await.unwrap();
+    assert_eq!(serves.await.unwrap().0, COMMANDS * 6);
+    observing.abort();
+}
+
+#[tokio::test]
+async fn an_answer_behind_a_half_close_is_cut_by_its_fault() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    ask(&mut client, &mut server, "GET a", "$1\r\nA\r\n").await;
+    let heard = rig.attempt().await;
+    assert_eq!((heard.end, heard.faults.len()), (AttemptEnd::Answered, 0));
+    client.send(command("GET b")).await;
+    server.expect(command("GET b")).await;
+    rig.arm("kind = 'close'\nhow = 'half'\nby = 'connection'");
+    client.expect_fin().await;
+    server.send("$1\r\nB\r\n").await;
+    let seen = rig.attempt().await;
+    assert_eq!((&*seen.operation, seen.end), ("GET", AttemptEnd::Cut));
+    assert_eq!((seen.applied, seen.faults.len()), (Applied::Yes, 1));
+    assert_eq!((seen.first_byte, seen.code), (None, None));
+}
+
+#[tokio::test]
+async fn a_command_that_comes_behind_a_delayed_one_takes_its_delay_from_then() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.arm("kind = 'latency'\nby = 'request'\ndelay = '400ms'");
+    let began = Instant::now();
+    client.send(command("GET a")).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    client.send(command("GET b")).await;
+    server.expect(command("GET a")).await;
+    server.expect(command("GET b")).await;
+    assert!(began.elapsed() >= Duration::from_millis(599));
+    server.send("$1\r\nA\r\n$1\r\nB\r\n").await;
+    client.expect("$1\r\nA\r\n$1\r\nB\r\n").await;
+    let (first, second) = (rig.attempt().await, rig.attempt().await);
+    assert!(second.began.since(first.began) >= Duration::from_millis(199));
+    assert!(
+        second.duration() >= Duration::from_millis(399),
+        "{second:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_command_that_came_before_a_delay_was_in_force_takes_it_whole() {
+    let rig = Rig::new().await;
+    let latency = "on = 'x'\nkind = 'latency'\nwhen = { operation = 'GET' }\ndelay = '140ms'";
+    let other = "on = 'x'\nkind = 'latency'\nwhen = { operation = 'PING' }\ndelay = '1ms'";
+    let hang = "on = 'x'\nkind = 'hang'\nwhen = { operation = 'SET' }";
+    // The second of them holds: it is gone when there is but one.
+    rig.switch
+        .set(sample::together(&[other, hang], Protocol::Redis));
+    let (mut client, mut server) = rig.pair().await;
+    let lines = ["SET a 1", "GET b"].map(command).concat();
+    client.send(&lines).await;
+    server.expect_silence().await;
+    let armed = Instant::now();
+    rig.switch
+        .set(sample::together(&[latency], Protocol::Redis));
+    server.expect(&lines).await;
+    assert!(armed.elapsed() >= Duration::from_millis(139));
 }

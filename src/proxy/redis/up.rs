@@ -1,7 +1,9 @@
 //! Commands, from the client to the dependency.
 
 use super::{
-    Client, Desk, make,
+    Client, Desk,
+    arrivals::Arrivals,
+    make,
     queue::{Awaited, Kind, Ours, Queue, Turn},
 };
 use crate::{
@@ -16,19 +18,20 @@ use crate::{
         },
     },
     proxy::{
-        decide::{Asked, Verdict, decide},
-        inlet::{ROOM_MAX, Waiting},
+        connection::Life,
+        decide::{self, Asked, Verdict, decide},
+        inlet::{ROOM_MAX, gone_spilling_with, gone_with},
         statement::Statement,
         upstream::UpstreamStream,
     },
     scenario::KeyFrom,
-    units::Micros,
 };
 use bytes::Bytes;
 use std::{io, sync::Arc};
 use tokio::{
     io::{AsyncWriteExt, WriteHalf},
     sync::watch,
+    time::timeout,
 };
 
 /// Commands whose turns are added at once.
@@ -83,10 +86,8 @@ pub(super) struct Up<'a> {
     batch: Vec<Turn>,
     /// The bytes of those commands.
     taken: usize,
-    /// When bytes were last read.
-    read_at: Micros,
-    /// When the first bytes of a command came of which the rest was missing.
-    part_since: Option<Micros>,
+    /// When the bytes came that are there.
+    arrivals: Arrivals,
 }
 
 /// A command that was recognised.
@@ -111,7 +112,7 @@ impl<'a> Up<'a> {
         Self {
             faults: desk.faults(),
             held_by: desk.life.held_by(),
-            read_at: desk.shared.now(),
+            arrivals: Arrivals::new(desk.life.arrival()),
             desk,
             queue,
             client,
@@ -122,7 +123,6 @@ impl<'a> Up<'a> {
             replies: Replies::On,
             batch: Vec::new(),
             taken: 0,
-            part_since: None,
         }
     }
 
@@ -138,21 +138,43 @@ impl<'a> Up<'a> {
             }
         };
         if end == UpEnd::ClientLeft {
-            self.queue.left(self.desk.shared.now());
+            self.queue.left(self.desk.life.left_at());
             // Whoever is gone at the other end as well needs no goodbye.
             let _ = self.upstream.shutdown().await;
         }
         end
     }
 
+    /// Records the command of which only the beginning came, as a fault cut the connection behind
+    /// it.
+    fn cut_off(&mut self) {
+        let bytes = &self.client.bytes()[self.taken..];
+        if bytes.is_empty() || !self.desk.life.is_cut() {
+            return;
+        }
+        let len = bytes.len();
+        let mut statement = match self.arguments.read(bytes) {
+            Ok(Read::Part) if self.arguments.get(bytes, 0).is_some() => {
+                self.begin(len, None).statement
+            }
+            Ok(Read::Part) | Err(_) => self.malformed(),
+            // Nothing of a command that began is missing.
+            Ok(Read::Whole(_) | Read::Nothing(_)) => return,
+        };
+        statement.finish(AttemptEnd::GaveUp);
+    }
+
     async fn read(&mut self) -> Step {
         match self.client.fill().await {
-            Ok(1..) => {
-                self.read_at = self.desk.shared.now();
+            Ok(count @ 1..) => {
+                note(&mut self.arrivals, &self.desk.life, self.client, count);
                 self.desk.shared.room().await;
                 Ok(())
             }
-            Ok(0) | Err(_) => Err(UpEnd::ClientLeft),
+            Ok(0) | Err(_) => {
+                self.cut_off();
+                Err(UpEnd::ClientLeft)
+            }
         }
     }
 
@@ -184,9 +206,6 @@ impl<'a> Up<'a> {
                 Ok(Read::Part) => {
                     self.flush().await?;
                     if self.client.has_room() {
-                        if !self.client.bytes().is_empty() {
-                            self.part_since.get_or_insert(self.read_at);
-                        }
                         return Ok(());
                     }
                     self.large().await?;
@@ -226,7 +245,7 @@ impl<'a> Up<'a> {
         };
         let recognised = self.names.recognise(&self.arguments, bytes, argument);
         let meaning = meaning(&recognised.operation, &self.arguments, bytes);
-        let began = self.part_since.take().unwrap_or(self.read_at);
+        let began = self.arrivals.of(self.client.used() + self.taken as u64);
         let (life, connection) = (&self.desk.life, self.desk.connection);
         let mut statement = Box::new(Statement::new(shared, life, connection, recognised, began));
         statement.add_up(len);
@@ -275,11 +294,17 @@ impl<'a> Up<'a> {
 
     /// What the answer of a command is like that is sent on now.
     fn kind(&self, meaning: Meaning) -> Kind {
-        let ends = matches!(meaning, Meaning::Exec | Meaning::Discard | Meaning::Reset);
-        match self.transaction {
-            Transaction::Open { .. } if !ends => Kind::Queued,
-            _ => Kind::Of(meaning),
+        if self.is_queued(meaning) {
+            Kind::Queued
+        } else {
+            Kind::Of(meaning)
         }
+    }
+
+    /// Whether the server only queues a command that is sent on now, until `EXEC` comes.
+    fn is_queued(&self, meaning: Meaning) -> bool {
+        let ends = matches!(meaning, Meaning::Exec | Meaning::Discard | Meaning::Reset);
+        matches!(self.transaction, Transaction::Open { .. }) && !ends
     }
 
     /// Follows what a command that was sent on means for the next.
@@ -314,12 +339,19 @@ impl<'a> Up<'a> {
             self.client.consume(taken);
             sent.map_err(|_| UpEnd::UpstreamBroke)?;
         }
-        if !self.queue.has_room() {
-            tokio::select! {
-                biased;
-                () = self.queue.room() => {}
-                _ = self.desk.life.client_left() => return Err(UpEnd::ClientLeft),
-            }
+        if self.queue.has_room() {
+            return Ok(());
+        }
+        let is_reset = tokio::select! {
+            biased;
+            () = self.queue.room() => return Ok(()),
+            is_reset = self.desk.life.client_left() => is_reset,
+        };
+        // One that merely closed its direction waits for the answers to all that it sent, as long
+        // as they go on coming.
+        let linger = self.desk.shared.config.limits.linger;
+        if is_reset || timeout(linger, self.queue.room()).await.is_err() {
+            return Err(UpEnd::ClientLeft);
         }
         Ok(())
     }
@@ -341,8 +373,10 @@ impl<'a> Up<'a> {
         self.client
             .set_room_max(self.desk.shared.config.limits.held_bytes);
         let mut waiting = Waiting {
-            inlet: &mut *self.client,
+            client: &mut *self.client,
             keep: command.len,
+            arrivals: &mut self.arrivals,
+            life: &self.desk.life,
         };
         let verdict = decide(&mut *command.statement, &mut self.faults, &mut waiting).await;
         self.client.set_room_max(ROOM_MAX);
@@ -354,7 +388,7 @@ impl<'a> Up<'a> {
                 Err(UpEnd::LastTurn)
             }
             Verdict::GaveUp => {
-                self.queue.left(self.desk.shared.now());
+                self.queue.left(self.desk.life.left_at());
                 command.statement.gave_up();
                 Err(UpEnd::ClientLeft)
             }
@@ -394,15 +428,17 @@ impl<'a> Up<'a> {
     }
 
     async fn forward(&mut self, mut command: Command, then: Option<(Then, FaultId)>) -> Step {
-        let (then, copies) = self.repeats(&mut command, then);
-        if let Some((Then::Reply(reply), _)) = &then {
+        let (mut then, copies) = self.repeats(&mut command, then);
+        if let Some((Then::Reply(reply), fault)) = &then {
             if changes_connection(command.meaning) {
                 // Forwarded, it would leave client and server with two opinions of the connection.
                 command.statement.upstream_answered(Applied::No);
                 return self.reply(command, reply).await;
             }
-            if let Transaction::Open { spoilt_by } = &mut self.transaction {
-                spoilt_by.extend(then.as_ref().map(|(_, fault)| *fault));
+            if self.is_queued(command.meaning) {
+                // Carried out it is with `EXEC` alone, and never after an error.
+                command.statement.did_not_act(*fault);
+                then = None;
             }
         }
         if command.meaning == Meaning::Exec
@@ -604,16 +640,21 @@ impl<'a> Up<'a> {
         }
     }
 
-    /// Refuses what is no command, as a server does, and closes.
-    fn refuse(&mut self, bad: BadCommand) -> UpEnd {
+    /// An observation of what is no command.
+    fn malformed(&mut self) -> Box<Statement> {
+        let began = self.arrivals.of(self.client.used() + self.taken as u64);
         let recognised = Recognised {
             operation: "malformed".into(),
             ..Recognised::default()
         };
         let (shared, life) = (&self.desk.shared, &self.desk.life);
         let connection = self.desk.connection;
-        let began = self.read_at;
-        let mut statement = Box::new(Statement::new(shared, life, connection, recognised, began));
+        Box::new(Statement::new(shared, life, connection, recognised, began))
+    }
+
+    /// Refuses what is no command, as a server does, and closes.
+    fn refuse(&mut self, bad: BadCommand) -> UpEnd {
+        let mut statement = self.malformed();
         statement.code("ERR");
         let ours = Ours::Answer {
             bytes: format!("-ERR Protocol error: {bad}\r\n").into(),
@@ -623,6 +664,42 @@ impl<'a> Up<'a> {
         self.desk.life.ended(format!("refused: {bad}"));
         self.last(statement, ours);
         UpEnd::LastTurn
+    }
+}
+
+/// Notes when a piece of so many bytes came, which is the last that is there.
+fn note(arrivals: &mut Arrivals, life: &Life, client: &Client, count: usize) {
+    let unused = client.bytes().len() - count;
+    let from = client.used() + unused as u64;
+    arrivals.note(from, unused > 0, life.arrival());
+}
+
+/// The client while a command of it is held; what it sends meanwhile is noted.
+struct Waiting<'a> {
+    client: &'a mut Client,
+    /// The bytes of the command, which must not be thrown away.
+    keep: usize,
+    arrivals: &'a mut Arrivals,
+    life: &'a Life,
+}
+
+impl decide::Client for Waiting<'_> {
+    async fn gone(&mut self) {
+        gone_with(self.client, |client, count| {
+            note(self.arrivals, self.life, client, count);
+        })
+        .await;
+    }
+
+    async fn gone_spilling(&mut self) {
+        gone_spilling_with(self.client, self.keep, |client, count| {
+            note(self.arrivals, self.life, client, count);
+        })
+        .await;
+    }
+
+    fn has_spilled(&self) -> bool {
+        self.client.spilled() > 0
     }
 }
 

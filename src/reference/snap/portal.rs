@@ -208,16 +208,11 @@ impl Portal {
         if !self.read.insert(id.to_owned()) {
             return;
         }
-        let line = json!({ "id": id, "agent": self.agent });
-        if let Ok(request) = post("/transcripts", &line) {
-            let kept = self.office.transcripts.ask(request, PATIENCE).await;
-            if let Err(failure) = kept {
-                eprintln!("agent {}: transcript of {id}: {failure}", self.agent);
-            }
-        }
-        let path = format!("/chats/{id}/read");
-        self.ask(Method::POST, &path, &json!({ "agent": self.agent }))
-            .await;
+        let (office, agent, id) = (Arc::clone(&self.office), self.agent, id.to_owned());
+        // What was begun goes on though the page is loaded anew meanwhile: the question was noted as
+        // read, and nobody would read it again.
+        let reading = tokio::spawn(async move { office.read(agent, &id).await });
+        let _ = reading.await;
     }
 
     async fn say_here(&mut self) {
@@ -237,9 +232,30 @@ impl Portal {
     }
 
     async fn ask(&self, method: Method, path: &str, body: &Value) -> Option<Value> {
+        self.office.ask(method, path, body).await
+    }
+}
+
+impl Office {
+    /// An agent reads a question: what was said is kept, and the server is told.
+    async fn read(&self, agent: u32, id: &str) {
+        let line = json!({ "id": id, "agent": agent });
+        if let Ok(request) = post("/transcripts", &line) {
+            let kept = self.transcripts.ask(request, PATIENCE).await;
+            if let Err(failure) = kept {
+                eprintln!("agent {agent}: transcript of {id}: {failure}");
+            }
+        }
+        let path = format!("/chats/{id}/read");
+        self.ask(Method::POST, &path, &json!({ "agent": agent }))
+            .await;
+    }
+
+    /// Asks the server.
+    async fn ask(&self, method: Method, path: &str, body: &Value) -> Option<Value> {
         let mut request = post(path, body).ok()?;
         *request.method_mut() = method;
-        let answer = self.office.server.ask(request, PATIENCE).await.ok()?;
+        let answer = self.server.ask(request, PATIENCE).await.ok()?;
         serde_json::from_slice(answer.body()).ok()
     }
 }
@@ -248,4 +264,40 @@ fn post(path: &str, body: &Value) -> http::Result<Request<Full<Bytes>>> {
     Request::post(path)
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+
+    /// A page that was loaded anew just then lost the question that it was reading.
+    #[tokio::test]
+    async fn what_is_being_read_is_read_though_the_page_is_loaded_anew() {
+        let transcripts = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = |address: std::net::SocketAddr| Endpoint::parse(&format!("http://{address}"));
+        let there = || to(transcripts.local_addr().unwrap()).unwrap();
+        let office = Arc::new(Office {
+            variant: Variant::Remedied,
+            app: App::parse("1:key:secret").unwrap(),
+            pusher: there(),
+            server: Pool::new(there()),
+            transcripts: Pool::new(there()),
+        });
+        let mut portal = Portal::new(office, 1);
+        let question = json!({ "id": "q1" });
+        assert!(portal.take(&question).now_or_never().is_none());
+        let came = async {
+            let (mut stream, _) = transcripts.accept().await?;
+            let mut came = vec![0; 4096];
+            let count = stream.read(&mut came).await?;
+            came.truncate(count);
+            Ok::<_, std::io::Error>(came)
+        };
+        let came = time::timeout(PATIENCE.answer, came).await;
+        let came = came.expect("it is sent").unwrap();
+        let came = String::from_utf8_lossy(&came);
+        assert!(came.starts_with("POST /transcripts"), "{came:?}");
+    }
 }

@@ -23,6 +23,7 @@ mod requirements;
 pub mod statistics;
 mod terminal;
 mod within;
+mod writes;
 
 pub use matrix::compare_matrices;
 pub use metastability::compare_searches;
@@ -65,6 +66,7 @@ const SECTIONS: &[SectionDef] = &[
     loads::LOADS,
     recovery::RECOVERY,
     ledgers::LEDGERS,
+    writes::WRITES,
     policies::POLICIES,
     dependencies::DEPENDENCIES,
 ];

@@ -109,7 +109,7 @@ fn row(claim: &Claim, old: String, new: String, verdict: Verdict) -> Found {
 /// What one run only shows: the other may have had no occasion for it. Of what is not known, or
 /// that a client does not do what few clients do, nothing is lost by its absence.
 fn alone(claim: &Claim, lacking: &str) -> Option<Found> {
-    let shown = claim.finding.to_string();
+    let shown = claim.shown();
     let (old, new) = match lacking {
         "old" => ("–".to_owned(), shown),
         _ => (shown, "–".to_owned()),
@@ -129,12 +129,7 @@ fn both(old: &Claim, new: &Claim, noise: f64, why: Option<&String>) -> Found {
         Standing::Other if NOTICED.contains(&new.aspect) => Verdict::Fact(Change::Changed, None),
         Standing::Other => Verdict::Fact(Change::Different, None),
     };
-    row(
-        new,
-        old.finding.to_string(),
-        new.finding.to_string(),
-        unless(why.cloned(), verdict),
-    )
+    row(new, old.shown(), new.shown(), unless(why.cloned(), verdict))
 }
 
 /// How two findings stand to each other.

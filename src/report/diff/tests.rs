@@ -282,6 +282,67 @@ fn a_worse_system_is_told_by_what_became_worse_and_the_other_way_round_by_what_i
 }
 
 #[test]
+fn what_became_of_writes_is_compared_by_witness_and_window() {
+    // In the old run every write was kept.
+    let mut old = run(USUAL, 1);
+    for window in old.writes.iter_mut().flat_map(|one| &mut one.windows) {
+        window.kept = window.total();
+        (window.lost, window.recovered, window.absent) = (0, 0, 0);
+        (window.doubled, window.indeterminate) = (0, 0);
+        window.clumping.clear();
+    }
+    let with = |lost: u64, doubled: u64| {
+        let mut new = old.clone();
+        for window in new.writes.iter_mut().flat_map(|one| &mut one.windows) {
+            window.kept -= lost + doubled;
+            window.lost += lost;
+            window.doubled += doubled;
+        }
+        new
+    };
+    let of_writes = |diff: &Diff, change| {
+        let mut found = rows(diff, change);
+        found.retain(|row| row.contains(": writes "));
+        found
+    };
+    let same = compared(old.clone(), with(0, 0));
+    assert_eq!(same.outcome, Outcome::NoRegression, "{}", in_short(&same));
+    for change in [Change::Worse, Change::Better, Change::CannotBeTold] {
+        assert_eq!(of_writes(&same, change), [""; 0], "{change}");
+    }
+    let worse = compared(old.clone(), with(40, 40));
+    assert_eq!(worse.outcome, Outcome::Regression);
+    let said = of_writes(&worse, Change::Worse);
+    for fate in ["lost", "doubled"] {
+        for witness in ["ledger work", "sent to s3"] {
+            let row = format!("{witness}, under `hang on object-store`: writes {fate}");
+            assert!(said.contains(&row), "{row} in {said:#?}");
+        }
+    }
+    for format in FORMATS {
+        let text = text(format.render, &worse);
+        assert!(text.contains("doubled"), "{}: {text}", format.name);
+    }
+    let back = compared(with(40, 40), old.clone());
+    assert_eq!(back.outcome, Outcome::NoRegression);
+    assert_eq!(of_writes(&back, Change::Better), said);
+    // One may be chance.
+    let once = compared(old.clone(), with(0, 1));
+    assert_eq!(of_writes(&once, Change::Worse), [""; 0]);
+    assert!(!of_writes(&once, Change::CannotBeTold).is_empty());
+    // And so may all that came at one time.
+    let mut together = with(0, 40);
+    for window in together.writes.iter_mut().flat_map(|one| &mut one.windows) {
+        window.clumping.insert("doubled".to_owned(), 40.0);
+    }
+    let together = of_writes(&compared(old, together), Change::Worse);
+    assert!(
+        !together.iter().any(|row| row.contains("doubled")),
+        "{together:#?}"
+    );
+}
+
+#[test]
 fn a_requirement_is_worse_once_it_passes_no_more() {
     use Status::{Fail, Inconclusive, Pass};
     let one = run(USUAL, 1);
@@ -692,6 +753,7 @@ fn a_scenario_that_is_missing_or_nothing_to_test_is_never_green() {
         loads: Vec::new(),
         dependencies: Vec::new(),
         ledgers: Vec::new(),
+        writes: Vec::new(),
         detected: None,
         recovery: None,
         ..one.clone()
