@@ -14,7 +14,7 @@ use super::{
     samples::{Quantile, samples_needed},
 };
 use crate::{
-    history::{Entry, Fate, View, Window},
+    history::{Entry, Fate, History, View, Window},
     input::{About, Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
 };
@@ -105,6 +105,16 @@ struct Wait<'b, 'a> {
     accepted: Micros,
     least: u64,
     delivered: bool,
+}
+
+impl Wait<'_, '_> {
+    /// What of it is the system's in any case: not longer than that was it kept from running by other
+    /// programs.
+    fn by_itself(&self, history: &History) -> u64 {
+        let until = self.accepted + Duration::from_micros(self.least);
+        let held_up = Micros::from(history.held_up(self.accepted, until)).0;
+        self.least.saturating_sub(held_up)
+    }
 }
 
 impl FreshFirst {
@@ -215,12 +225,22 @@ impl Expectation for FreshFirst {
         };
         let judgement = Judgement::new(window, count, measured);
         let needed = samples_needed(self.quantile.share());
+        let own = || {
+            let mut times: Vec<u64> = fresh
+                .iter()
+                .map(|one| one.by_itself(view.history))
+                .collect();
+            self.quantile.of(&mut times)
+        };
         let is_whole = fresh.iter().all(|wait| wait.delivered);
         let judgement = match (least, most) {
             _ if !is_whole && !account.blind.is_empty() => judgement.inconclusive(format!(
                 "fresh work may be delivered unseen: {}",
                 account.blind.join("; ")
             )),
+            (Some(least), _) if least > bound && own() <= Some(bound) => judgement.inconclusive(
+                "fresh work may have waited only for other programs, which kept the system from running",
+            ),
             (Some(least), _) if least > bound && count >= needed => {
                 judgement.fail(format!("{} is above {}", micros(least), micros(bound)))
             }
@@ -310,6 +330,11 @@ mod tests {
         let verdict = check(EXPECT, &story(1_000, true));
         assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
         assert!(verdict.evidence[0].what.ends_with("waited 1s"));
+        let tenths = (300..420).map(|tenth| tenth * 100);
+        let busy = tenths.fold(story(1_000, true), |story, from| {
+            story.held_up(from, from + 100, 90)
+        });
+        assert_eq!(check(EXPECT, &busy).status, Status::Inconclusive);
     }
 
     /// The same with every fifth fresh beside late work much slower, the late item 100 not delivered,

@@ -14,6 +14,7 @@
 //! | the run ended before a judged phase was over | inconclusive | stays: more of the same mends nothing |
 //! | the load missed its schedule by more than 1 % of its operations, and more than two | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
 //! | more than 10 % of its operations began late though there was room for them, and the expectation hangs on time | inconclusive | becomes inconclusive: the machine was too busy for us, and so it may have been for the system; stays where that brings no such failure about |
+//! | other programs may have kept the system or Brownout from running for more than half of what is judged, and the expectation hangs on time | stays | becomes inconclusive: the machine was too busy; stays where that brings no such failure about (latency, success-rate and fresh-first look at each operation themselves) |
 //! | Brownout itself stood still for a moment, and what `gives-up`, `cadence`, `at_most_rate` or `peak_rate` measured turns on when within it something happened | inconclusive | becomes inconclusive; stays where it was so in any case |
 //! | an instance had exited on its own account and was not running in a judged phase, or while ledgers were watched after it, and the expectation is about what the system does not do | inconclusive: who is dead obeys | stays |
 //! | no instance of concern ran for more than half of what is judged, or one did not and nothing at all was seen, whoever ended or paused it, and the expectation is about what the system does not do | inconclusive: the same | stays |
@@ -84,6 +85,10 @@ const MISSED_FEW: u64 = 2;
 /// With a greater share of a load's operations begun late by a machine that was too busy for us, the
 /// system may have been too slow for the same reason.
 const BUSY_SHARE_MAX: f64 = 0.1;
+
+/// Where other programs kept the system from running for a greater part of what is judged, it may have
+/// been too slow for that reason.
+const HELD_UP_SHARE_MAX: f64 = 0.5;
 
 /// Requests that we held up for less might as well have met a busy machine.
 const WAITED_MIN: Micros = Micros::from_millis(20);
@@ -289,6 +294,9 @@ fn doubts(
     doubts.extend(cut_short(view));
     let hangs_on_time = expectation.hangs_on_time() && !judgement.on_any_machine;
     doubts.extend(missed_schedule(expectation, hangs_on_time, view));
+    if hangs_on_time && judgement.status == Status::Fail {
+        doubts.extend(held_up(view));
+    }
     let absent = || absent(expectation, judgement, view);
     doubts.extend(dead(expectation, view).or_else(absent));
     doubts
@@ -425,6 +433,25 @@ fn missed_schedule(
             "{reason}; where so many begin late, the machine was too busy for the system as well"
         )),
         false => Doubt::weak(reason),
+    })
+}
+
+/// A system that had no processor for much of what is judged, because others had it.
+fn held_up(view: &View<'_>) -> Option<Doubt> {
+    let windows = view.windows();
+    let judged: Duration = windows.iter().map(|window| window.length()).sum();
+    let each = windows
+        .iter()
+        .map(|one| view.history.held_up(one.from, one.to));
+    let held_up: Duration = each.sum();
+    let is_much = held_up.as_secs_f64() > HELD_UP_SHARE_MAX * judged.as_secs_f64();
+    is_much.then(|| {
+        Doubt::grave(format!(
+            "other programs may have kept the system from running for {} of the {} judged: its threads \
+             and ours waited for a processor",
+            format_duration(held_up),
+            format_duration(judged)
+        ))
     })
 }
 
@@ -985,6 +1012,25 @@ mod tests {
         let alive = passing().process(0, "primary", "started", true);
         let verdict = check("kind = \"alive\"", &alive.waited(15, 90));
         assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
+    }
+
+    #[test]
+    fn a_system_that_had_no_processor_fails_nothing_that_hangs_on_time() {
+        let busy = |story: Story, millis| {
+            let tenths = (100..300).map(|tenth| tenth * 100);
+            tenths.fold(story, |story, from| story.held_up(from, from + 100, millis))
+        };
+        let reason =
+            "other programs may have kept the system from running for 10.2s of the 20s judged";
+        weighed(&busy(failing(), 51), Status::Inconclusive, reason);
+        weighed(&busy(failing(), 50), Status::Fail, "");
+        weighed(&busy(passing(), 51), Status::Pass, "");
+        // Before and after what is judged.
+        weighed(&failing().held_up(1_000, 9_000, 8_000), Status::Fail, "");
+        weighed(&failing().held_up(31_000, 39_000, 8_000), Status::Fail, "");
+        let exits = failing().process(15_000, "primary", "exited", false);
+        let verdict = check("kind = \"alive\"", &busy(exits, 51));
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     whose::{EXCEPT, HIT, SPARED, WHERE, Whose},
 };
 use crate::{
-    history::{Operation, View},
+    history::{History, Operation, View},
     input::{About, Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
 };
@@ -41,7 +41,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             `answered_only` leaves it out.",
         doubt: "\
             There are too few operations for the quantile (p99 needs a hundred), unless more of \
-            them took too long than chance has it; or so many were cut short that it lies among them.",
+            them took too long than chance has it; or so many were cut short that it lies among them; \
+            or it is too slow only by what other programs can have kept the system from running.",
         mistakes: &[
             "\
                 With `answered_only` alone a system that answers one in a hundred quickly passes: \
@@ -137,8 +138,12 @@ struct Measured {
 }
 
 impl Measured {
-    fn of(quantile: Quantile, operations: &[&Operation], unsent: u64, from: Start) -> Self {
-        let time = |one: &Operation| one.ended.0.saturating_sub(from.of(one).0);
+    fn of(
+        quantile: Quantile,
+        operations: &[&Operation],
+        unsent: u64,
+        time: impl Fn(&Operation) -> u64,
+    ) -> Self {
         let mut least: Vec<u64> = operations.iter().map(|one| time(one)).collect();
         let mut most: Vec<u64> = operations
             .iter()
@@ -152,20 +157,21 @@ impl Measured {
     }
 }
 
-/// From where latency counts.
-#[derive(Clone, Copy)]
-enum Start {
-    Intended,
-    Sent,
+/// How long an operation took from its intended start, in microseconds.
+fn from_intended(one: &Operation) -> u64 {
+    one.ended.0.saturating_sub(one.intended.0)
 }
 
-impl Start {
-    fn of(self, operation: &Operation) -> Micros {
-        match self {
-            Self::Intended => operation.intended,
-            Self::Sent => operation.began,
-        }
-    }
+/// What of its time, from when it was sent, was the system's in any case: not longer than that was it
+/// kept from running by other programs.
+fn by_itself(one: &Operation, history: &History) -> u64 {
+    let held_up = Micros::from(history.held_up(one.began, one.ended)).0;
+    from_sent(one).saturating_sub(held_up)
+}
+
+/// How long it took from when it was sent.
+fn from_sent(one: &Operation) -> u64 {
+    one.ended.0.saturating_sub(one.began.0)
 }
 
 impl Latency {
@@ -193,15 +199,25 @@ impl Latency {
     }
 
     /// `unsent`: how many operations the load generator did not send at all.
-    fn weigh(&self, operations: &[&Operation], unsent: u64, bound: u64) -> Judgement {
+    fn weigh(
+        &self,
+        operations: &[&Operation],
+        unsent: u64,
+        bound: u64,
+        history: &History,
+    ) -> Judgement {
         let count = operations.len() as u64;
-        let measured = Measured::of(self.quantile, operations, unsent, Start::Intended);
+        let measured = Measured::of(self.quantile, operations, unsent, from_intended);
         let text = measured.least.map_or("nothing".to_owned(), |least| {
             format!("{} {} of {count}", self.quantile, micros(least))
         });
         let judgement = Judgement::new(Default::default(), count, text);
         let needed = samples_needed(self.quantile.share());
-        let sent = || Measured::of(self.quantile, operations, 0, Start::Sent).least;
+        let least = |time: &dyn Fn(&Operation) -> u64| {
+            Measured::of(self.quantile, operations, 0, time).least
+        };
+        let sent = || least(&from_sent);
+        let own = || least(&|one| by_itself(one, history));
         match (measured.least, measured.most) {
             (None, _) | (_, None) => {
                 judgement.inconclusive(format!("load `{}` had no operation", self.load))
@@ -209,6 +225,10 @@ impl Latency {
             // However little that was, it is none of the system's.
             (Some(least), _) if least > bound && sent() <= Some(bound) => judgement
                 .inconclusive("it is too slow only by what the load generator itself was late"),
+            (Some(least), _) if least > bound && own() <= Some(bound) => judgement.inconclusive(
+                "it may be too slow only by what other programs kept the system from running: its processes \
+                 waited for a processor",
+            ),
             (Some(least), _) if least > bound && count < needed && self.is_chance(operations, bound) => {
                 judgement.inconclusive(format!(
                     "{} is above {}, but {count} operations cannot show {}: at least {needed} are needed",
@@ -260,7 +280,7 @@ impl Expectation for Latency {
             Ok(bound) => bound,
             Err(why) => return Judgement::new(window, 0, "nothing").inconclusive(why),
         };
-        let mut judgement = self.weigh(&operations, unsent, bound);
+        let mut judgement = self.weigh(&operations, unsent, bound, view.history);
         judgement.window = (window.from, window.to);
         if self.below_steady.is_some() {
             judgement.measured = format!("{}, bound {}", judgement.measured, micros(bound));
@@ -388,6 +408,26 @@ mod tests {
             begin_late(&mut late);
             assert_eq!(check(BELOW, &late).status, Status::Inconclusive);
         }
+    }
+
+    #[test]
+    fn what_other_programs_kept_the_system_from_running_is_not_held_against_it() {
+        // 20 of 400 take 900 ms, evenly over a second, ten times too long.
+        let told = |held_up: u64| {
+            let story = slow(Outcome::Ok, 900);
+            let tenths = (290..310).map(|tenth| tenth * 100);
+            let story = tenths.fold(story, |story, from| {
+                story.held_up(from, from + 100, held_up)
+            });
+            check(BELOW, &story).status
+        };
+        assert_eq!(told(0), Status::Fail);
+        // Ten stretches of 100 ms are touched, or nine.
+        assert_eq!(told(59), Status::Fail);
+        assert_eq!(told(67), Status::Inconclusive);
+        // Others may have kept it from running where it passes all the same.
+        let fast = slow(Outcome::Ok, 20).held_up(29_000, 30_000, 5_000);
+        assert_eq!(check(BELOW, &fast).status, Status::Pass);
     }
 
     /// The last second's operations begin half a second late.

@@ -26,7 +26,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             and `degraded` tell them apart.",
         doubt: "\
             There were too few operations to show the share: 99.9% needs a thousand, 95% needs \
-            twenty. So it is where the load missed its schedule.",
+            twenty. So it is where the load missed its schedule, and where other programs can have kept the \
+            system from running for most of the time of those that decide.",
         mistakes: &[
             "\
                 Without `degraded` an honest 503 is a failure; without a narrow `ok` a page that \
@@ -94,6 +95,18 @@ impl SuccessRate {
     }
 }
 
+/// Whether nobody answered within the load's own time-out, and other programs can have kept the system
+/// from running for most of it.
+fn is_held_up(one: &Operation, view: &View<'_>) -> bool {
+    let mut loads = view.system.loads.iter();
+    let timeout = loads.find(|load| load.name == one.load);
+    let took = one.ended.since(one.began);
+    let held_up = || view.history.held_up(one.began, one.ended);
+    one.status.is_none()
+        && timeout.is_some_and(|load| took >= load.timeout)
+        && held_up() * 2 >= took
+}
+
 impl Expectation for SuccessRate {
     fn judge(&self, everybody: &View<'_>) -> Judgement {
         let view = &self.whose.of(everybody);
@@ -112,8 +125,18 @@ impl Expectation for SuccessRate {
             measured.push_str(&format!(", of these {again} after a refusal"));
         }
         let judgement = Judgement::new(view.window(), count, measured);
+        let held_up = operations
+            .iter()
+            .filter(|one| !self.counts(one) && is_held_up(one, view))
+            .count() as u64;
         let judgement = if count == 0 {
             judgement.inconclusive(format!("load `{}` had no operation", self.load))
+        } else if !enough(count) && held_up > 0 && enough(count - held_up) {
+            judgement.inconclusive(format!(
+                "{} of {count} were not answered, but {held_up} of these were kept waiting for most of their \
+                 time by other programs, which had the processors",
+                count - good
+            ))
         } else if !enough(count) {
             judgement.fail(format!("{} of {count} were not answered", count - good))
         } else if count < needed {
@@ -239,6 +262,27 @@ mod tests {
     fn no_operation_at_all_shows_nothing() {
         let verdict = check(EXPECT, &Story::new().healthy(0..10));
         assert_eq!(verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn who_was_not_answered_because_others_had_the_processors_leaves_it_open() {
+        let told = |outcome, held_up: u64| {
+            let story = Story::new().load("ask", 10..29, 20, Outcome::Ok, 20);
+            let story = story.load("ask", 29..30, 20, outcome, 5_000).healthy(0..10);
+            let tenths = (290..350).map(|tenth| tenth * 100);
+            let story = tenths.fold(story, |story, from| {
+                story.held_up(from, from + 100, held_up)
+            });
+            check(EXPECT, &story).status
+        };
+        assert_eq!(told(Outcome::Indeterminate, 40), Status::Fail);
+        assert_eq!(told(Outcome::Indeterminate, 51), Status::Inconclusive);
+        // Who answered had time to.
+        assert_eq!(told(Outcome::Failed, 51), Status::Fail);
+        // Who was refused at once was not held up.
+        let refused = Story::new().load("ask", 10..30, 20, Outcome::Indeterminate, 1);
+        let refused = refused.healthy(0..10).held_up(10_000, 30_000, 9_000);
+        assert_eq!(check(EXPECT, &refused).status, Status::Fail);
     }
 
     #[test]

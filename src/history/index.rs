@@ -1,14 +1,15 @@
 //! A whole history in memory, indexed for those who judge and report.
 
 use super::{
-    Attempt, COMPLETED, Connection, Gauge, Intervention, LogicalCall, Message, Moment, Observation,
-    Operation, ProbeSample, ProcessEvent, QueueSample, Reading, Run, Stalled, Waited, call,
-    shared::Shared,
+    Attempt, COMPLETED, Connection, Gauge, HeldUp, Intervention, LogicalCall, Message, Moment,
+    Observation, Operation, ProbeSample, ProcessEvent, QueueSample, Reading, Run, Stalled, Waited,
+    Window, call, held_up, shared::Shared,
 };
 use crate::{fault::FaultId, units::Micros};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 /// Everything that was observed in one run.
@@ -55,6 +56,8 @@ pub struct History {
     pub waited: Vec<Waited>,
     /// When Brownout itself stood still, by time.
     pub stalled: Vec<Stalled>,
+    /// When the system or Brownout waited for a processor, by time.
+    pub held_up: Vec<HeldUp>,
     /// The entry that ended the run; `None` if the runner was killed.
     pub ended: Option<Moment>,
     /// The last moment of which anything is known.
@@ -152,6 +155,12 @@ impl History {
             .map_or("the runner was killed", |moment| &moment.how)
     }
 
+    /// The most that something can have been held up between two moments by other programs of the
+    /// machine, which had the processors; zero where that is not known.
+    pub fn held_up(&self, from: Micros, to: Micros) -> Duration {
+        held_up::at_most(&self.held_up, Window::new(from, to))
+    }
+
     /// When a fault was last lifted.
     pub fn lifted(&self, fault: FaultId) -> Option<Micros> {
         self.faults
@@ -208,6 +217,7 @@ impl Building {
             dropped: 0,
             waited: Vec::new(),
             stalled: Vec::new(),
+            held_up: Vec::new(),
             ended: None,
             end: Micros::default(),
         };
@@ -274,6 +284,7 @@ impl Building {
             Observation::Dropped { count, .. } => history.dropped += count,
             Observation::Waited(waited) => history.waited.push(waited),
             Observation::Stalled(stalled) => history.stalled.push(stalled),
+            Observation::HeldUp(held_up) => history.held_up.push(held_up),
             Observation::Acted(intervention) => history.interventions.push(intervention),
             Observation::Connection(connection) => history.connections.push(connection),
             Observation::Queue(sample) => history.queues.push(sample),
@@ -319,6 +330,7 @@ impl Building {
         history.gauges.sort_by_key(|gauge| gauge.at);
         history.readings.sort_by_key(|reading| reading.ended);
         history.stalled.sort_by_key(|stalled| stalled.from);
+        history.held_up.sort_by_key(|one| one.from);
     }
 
     fn close_phases(&mut self) {

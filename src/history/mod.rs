@@ -7,6 +7,7 @@
 mod backlog;
 mod call;
 mod error;
+mod held_up;
 mod index;
 mod ledger;
 mod line;
@@ -29,6 +30,7 @@ pub mod sample;
 pub use backlog::{BACKLOG_STEP, Drained};
 pub use call::{GAP_MAX, LogicalCall, NOTED_LATE, calls};
 pub use error::HistoryError;
+pub use held_up::HeldUp;
 pub use index::{FaultSpan, History, Missed, PhaseSpan, UNLISTED_MAX, UnlistedHost};
 pub use ledger::{Account, Counts, Curve, Entry, Fate, Progress};
 pub use packed::{PACK_BEYOND, open, pack, packed, place_of};

@@ -1,6 +1,6 @@
 //! The entries of a history.
 
-use super::{call::NOTED_LATE, stall::Stalled};
+use super::{call::NOTED_LATE, held_up::HeldUp, stall::Stalled};
 use crate::{
     fault::FaultId,
     protocol::{Applied, RetryAfter, TraceParent, asks_for_retry, speaks_of_data},
@@ -109,6 +109,8 @@ pub enum Observation {
     Waited(Waited),
     /// Brownout itself stood still: what came in meanwhile was noted at its end.
     Stalled(Stalled),
+    /// The system, or Brownout, was ready to run and had no processor.
+    HeldUp(HeldUp),
     /// The last phase is over: what follows is the answers still due, and the taking down.
     PhasesOver {
         /// When.
@@ -143,6 +145,7 @@ impl Observation {
             Self::Unlisted(unlisted) => unlisted.at,
             Self::Waited(waited) => waited.to,
             Self::Stalled(stalled) => stalled.to,
+            Self::HeldUp(held_up) => held_up.to,
             Self::Ended(moment) => moment.at,
         }
     }

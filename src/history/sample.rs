@@ -5,9 +5,9 @@
 //! `recovery` from 30 to 60 s. A test says what the system did in it.
 
 use super::{
-    Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, History, Intervention,
-    Listing, Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample, ProcessEvent,
-    Reading, Run, Source, Stalled, Waited,
+    Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, HeldUp, History,
+    Intervention, Listing, Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample,
+    ProcessEvent, Reading, Run, Source, Stalled, Waited,
 };
 use crate::{
     fault::{FaultId, Gate},
@@ -435,6 +435,19 @@ impl Story {
         let (from, to) = (Micros::from_millis(from), Micros::from_millis(to));
         let stalled = Stalled { from, to };
         self.observations.push(Observation::Stalled(stalled));
+        self
+    }
+
+    /// Between these milliseconds other programs kept the system from running for so long.
+    #[must_use]
+    pub fn held_up(mut self, from: u64, to: u64, millis: u64) -> Self {
+        let behind_others = Micros::from_millis(millis);
+        self.observations.push(Observation::HeldUp(HeldUp {
+            from: Micros::from_millis(from),
+            to: Micros::from_millis(to),
+            waited: behind_others,
+            behind_others,
+        }));
         self
     }
 

@@ -75,14 +75,21 @@ impl Meter {
     /// that they share counted for each; `None` if it is not running or the system does not tell. Reads the
     /// process table, which takes a few milliseconds.
     pub fn memory(&self, name: &str) -> Option<u64> {
-        let (_, running) = self.shared.alive(name).ok()?;
-        let strays = running.group.strays();
-        let strays = strays.into_iter().map(|stray| stray.pid);
-        let members = running.group.members().into_iter();
-        members
-            .chain(strays)
+        let processes = self.processes(name).into_iter();
+        processes
             .filter_map(resident_bytes)
             .reduce(|sum, bytes| sum + bytes)
+    }
+
+    /// The ids of the processes of an instance's group and of its members' descendants; none if it is
+    /// not running. Reads the process table, which takes a few milliseconds.
+    pub fn processes(&self, name: &str) -> Vec<i32> {
+        let Ok((_, running)) = self.shared.alive(name) else {
+            return Vec::new();
+        };
+        let strays = running.group.strays();
+        let strays = strays.into_iter().map(|stray| stray.pid);
+        running.group.members().into_iter().chain(strays).collect()
     }
 }
 

@@ -9,6 +9,7 @@
 //! [`ProcessEvent`](crate::history::ProcessEvent)s. It does not isolate: an instance runs with our
 //! rights, in our file system and network.
 
+mod delay;
 pub mod guard;
 mod keeper;
 mod output;
@@ -17,6 +18,7 @@ mod readiness;
 mod spec;
 mod table;
 
+pub use delay::{Delay, DelayMeter};
 pub use keeper::{Keeper, Meter};
 pub use spec::{InstanceSpec, Readiness, SignalError, StartError};
 

@@ -10,6 +10,7 @@
 mod environment;
 mod event;
 mod faults;
+mod held_up;
 mod machine;
 pub mod matrix;
 mod places;
@@ -320,6 +321,7 @@ impl Conductor<'_> {
     async fn walk(&mut self, cancel: &CancellationToken) -> Result<Ending, RunError> {
         let began = self.recorder.now();
         let _pulse = Pulse::start(self.recorder.clone());
+        let _held_ups = self.stage.held_ups(self.system, self.recorder);
         let load = self.stage.drive(
             self.system,
             &self.timeline,

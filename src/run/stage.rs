@@ -1,8 +1,8 @@
 //! Everything that has to stand before the first phase: embedded servers, proxies, the system.
 
 use super::{
-    Events, Options, RunError, environment, places::Places, probes::Probes, unwritable,
-    watch::Watch,
+    Events, Options, RunError, environment, held_up::HeldUps, places::Places, probes::Probes,
+    unwritable, watch::Watch,
 };
 use crate::{
     fault::{ProcessAction, Switch},
@@ -519,6 +519,11 @@ impl Stage {
     /// Starts looking at what ledgers and verdicts ask of the system itself.
     pub fn watch(&self, system: &System, recorder: &Recorder) -> Watch {
         Watch::start(system, &self.url, &self.keeper.meter(), recorder)
+    }
+
+    /// Starts looking at how long the system waits for a processor.
+    pub fn held_ups(&self, system: &System, recorder: &Recorder) -> HeldUps {
+        HeldUps::start(system, &self.keeper.meter(), recorder)
     }
 
     /// Whether an instance was started that may yet become ready.
