@@ -655,10 +655,11 @@ timeout = "5s"
         .file("outage.toml", ONE_OF_MANY);
     let left = bench.brownout(&["run", "outage.toml"]);
     left.assert_status(1);
-    assert_eq!(
-        (left.verdict("ALL"), left.verdict("SEVENTH")),
-        ("pass", "fail")
-    );
+    assert_eq!(left.verdict("SEVENTH"), "fail");
+    let all = left.verdict_of("ALL");
+    let why = all["reason"].as_str().unwrap_or_default();
+    let is_busy = all["status"] == "inconclusive" && why.contains("missed its schedule");
+    assert!(all["status"] == "pass" || is_busy, "{all}");
     let dependencies = left.report["scenarios"][0]["dependencies"].as_array();
     let dependencies = dependencies.expect("they are in the report");
     assert_eq!(dependencies.len(), COUNT);
