@@ -3,8 +3,9 @@
 //! shop that loses its leases is wedged, and its twin that gives them back is not; a shop that is sick
 //! without any fault is never called well; one that charges again when an answer is lost does so twice,
 //! and its twin with a key for each order does not. What is found is left as a scenario that fails again.
+//! Of every kind of trouble there is a system that bears it and one that does not, of pairs too.
 //!
-//! What is tried is kept to few kinds, because each takes as long as a fault lasts.
+//! What is tried is kept to few kinds at a time, because each takes as long as a fault lasts.
 
 #![cfg(feature = "demo")]
 
@@ -182,6 +183,70 @@ fn compared(was: &Value, is: &Value) {
     mixed.assert_status(64);
 }
 
+/// The same on all that it depends on, for as long as this: what tells most is tried first.
+fn ada_within(budget: &str, variant: &str) -> (Left, Value) {
+    let bench = Bench::new();
+    let system = format!("scenarios/systems/bot-platform-{variant}.toml");
+    let system = Path::new(env!("CARGO_MANIFEST_DIR")).join(system);
+    let arguments = [
+        "matrix",
+        "--system",
+        system.to_str().expect("a path"),
+        "--budget",
+        budget,
+        "--steady",
+        "2s",
+        "--recovery",
+        "8s",
+        "--jobs",
+        "2",
+    ];
+    run(&bench, &arguments)
+}
+
+#[test]
+fn that_ada_needed_s3_is_found_without_being_told_where_to_look() {
+    const BUDGET: &str = "45s";
+    let (was, is) = thread::scope(|scope| {
+        let was = scope.spawn(|| ada_within(BUDGET, "as-it-was"));
+        let is = scope.spawn(|| ada_within(BUDGET, "remedied"));
+        (was.join().expect("it ran"), is.join().expect("it ran"))
+    });
+    let needs_s3 = |matrix: &Value| -> bool {
+        let needs = matrix["needs"].as_array().expect("needs");
+        let mut needs = needs.iter();
+        needs.any(|one| (&one["load"], &one["dependency"]) == (&"train".into(), &"s3".into()))
+    };
+    for ((left, matrix), train, is_found) in [
+        (&was, "train s3 hang: failed", true),
+        (&is, "train s3 hang: answered", false),
+    ] {
+        let said = format!("{}\n{}", left.stdout, left.stderr);
+        left.assert_status(0);
+        let met = met(matrix);
+        for cell in [train, "ask s3 hang: does-not-use-it"] {
+            assert!(met.contains(cell), "{cell}\n{said}");
+        }
+        assert_eq!(needs_s3(matrix), is_found, "{said}");
+        assert_eq!(
+            left.stdout.contains("train cannot do without s3"),
+            is_found,
+            "{said}"
+        );
+        // S3 was not all that was looked at, and not everything that could have been.
+        assert!(
+            met.iter().any(|cell| cell.contains(" primary hang: ")),
+            "{said}"
+        );
+        let used_up = format!("left out: the budget of {BUDGET} was used up");
+        let mut trials = matrix["trials"].as_array().into_iter().flatten();
+        assert!(
+            trials.any(|trial| trial["state"]["why"] == *used_up),
+            "{said}"
+        );
+    }
+}
+
 /// A folder with the shop, started with this flag.
 fn shop(flag: &str) -> Bench {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/lease_app.py");
@@ -339,6 +404,227 @@ fn whoever_interrupts_a_matrix_keeps_what_was_done() {
     let trials = matrix["trials"].as_array().expect("trials");
     let not_tried = |trial: &&Value| trial["state"]["state"] == "not-tried";
     assert!(trials.iter().filter(not_tried).count() >= 2, "{matrix:#}");
+}
+
+/// A folder with the shop that asks for prices, started with these arguments and with this besides.
+/// Its file declares that it waits for a second.
+fn prices(arguments: &str, backup: &str) -> Bench {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/price_app.py");
+    let python = python::interpreter();
+    let url = match backup {
+        "" => "",
+        _ => r#", BACKUP_URL = "{dependency.backup.url}""#,
+    };
+    let system = format!(
+        r#"[system]
+name = "prices"
+command = [{python:?}, {program:?}, "--port", "{{port.shop}}", {arguments}]
+env = {{ PRICES_URL = "{{dependency.prices.url}}"{url} }}
+url = "http://127.0.0.1:{{port.shop}}"
+ready = {{ path = "/healthz", within = "60s" }}
+stop = {{ signal = "KILL", within = "5s" }}
+
+[dependency.prices]
+protocol = "http"
+upstream = "embedded:sink"
+policy = {{ timeout = "1s" }}
+{backup}
+[load.product]
+rate = "10/s"
+arrivals = "constant"
+request = {{ path = "/products" }}
+timeout = "4s"
+degraded = {{ header = {{ x-answered-from = "memory" }} }}
+"#
+    );
+    Bench::new().file("brownout.toml", &system)
+}
+
+/// A little more patience than is declared, and what it remembers; or half of it, and nothing.
+const BEARS: &str = r#""--deadline", "1.2", "--remembers""#;
+const BEARS_NOT: &str = r#""--deadline", "0.5""#;
+
+/// Two matrices side by side, of what bears the trouble and of what does not.
+fn twins(bears: &Bench, bears_not: &Bench, arguments: &[&str]) -> [(Left, Value); 2] {
+    thread::scope(|scope| {
+        let well = scope.spawn(|| run_whole(bears, arguments));
+        let ill = run_whole(bears_not, arguments);
+        [well.join().expect("it ran"), ill]
+    })
+}
+
+/// Makes one in which every trial shows something: again where a busy machine made a system sick before
+/// one, whatever was found in the others.
+fn run_whole(bench: &Bench, arguments: &[&str]) -> (Left, Value) {
+    let mut ran = run(bench, arguments);
+    for _ in 0..REPEATS_MAX {
+        let mut trials = ran.1["trials"].as_array().into_iter().flatten();
+        if !trials.any(|trial| trial["state"]["state"] == "unmeasured") {
+            break;
+        }
+        ran = run(bench, arguments);
+    }
+    ran
+}
+
+/// The trial of this kind.
+fn trial<'a>(matrix: &'a Value, kind: &str) -> &'a Value {
+    let mut trials = matrix["trials"].as_array().into_iter().flatten();
+    let found = trials.find(|one| one["kind"] == kind);
+    found.unwrap_or_else(|| panic!("no {kind} in {matrix:#}"))
+}
+
+#[test]
+fn every_kind_of_trouble_is_borne_by_one_shop_and_not_by_another() {
+    let (bears, bears_not) = (prices(BEARS, ""), prices(BEARS_NOT, ""));
+    let mut arguments = vec!["matrix"];
+    for kind in [
+        "too-slow",
+        "lost-reply",
+        "reset",
+        "restart",
+        "quota",
+        "slow",
+    ] {
+        arguments.extend(["--fault", kind]);
+    }
+    arguments.extend(["--steady", "2s", "--lasts", "4s", "--recovery", "6s"]);
+    arguments.extend(["--hold", "1s", "--seed", "7", "--jobs", "3"]);
+    arguments.extend(["--fail-on", "failed", "--fail-on", "wedged"]);
+    let [(left, matrix), (left_ill, ill)] = twins(&bears, &bears_not, &arguments);
+
+    left.assert_status(0);
+    assert_eq!(found(&matrix), set(&[]), "{}", left.stdout);
+    let borne = set(&[
+        "product prices lost-reply: degraded",
+        "product prices quota: degraded",
+        "product prices reset: degraded",
+        "product prices restart: degraded",
+        // What comes in time needs no memory.
+        "product prices slow: answered",
+        "product prices too-slow: degraded",
+    ]);
+    assert_eq!(met(&matrix), borne, "{}", left.stdout);
+    for (kind, late, chosen) in [
+        (
+            "slow",
+            800_000,
+            "80% of the time-out of 1s that was declared",
+        ),
+        (
+            "too-slow",
+            1_500_000,
+            "1.5 times the time-out of 1s that was declared",
+        ),
+    ] {
+        let delay = &trial(&matrix, kind)["delay"];
+        assert_eq!(
+            (&delay["us"], &delay["chosen"]),
+            (&late.into(), &chosen.into())
+        );
+    }
+    // It did wait for what came late.
+    let slow = &trial(&matrix, "slow")["state"]["cells"][0];
+    assert!(slow["p50_us"].as_u64() >= Some(800_000), "{slow:#}");
+    assert_eq!(matrix["needs"], Value::Array(Vec::new()));
+
+    left_ill.assert_status(1);
+    assert_eq!(found(&ill), set(&["failed"]), "{}", left_ill.stdout);
+    let failed: BTreeSet<String> = borne
+        .iter()
+        .filter_map(|cell| Some(format!("{}: failed", cell.split_once(':')?.0)))
+        .collect();
+    assert_eq!(met(&ill), failed, "{}", left_ill.stdout);
+    let need = &ill["needs"][0];
+    assert_eq!(need["tried"], 6, "{need:#}");
+    assert_eq!(need["fails"].as_array().map(Vec::len), Some(6), "{need:#}");
+    // What answers in time is too late for whoever waits for less than was said.
+    let slow = &trial(&ill, "slow")["state"]["cells"][0];
+    assert!(slow["p50_us"].as_u64() < Some(800_000), "{slow:#}");
+}
+
+#[test]
+fn a_second_trouble_is_tried_where_another_dependency_saved_the_first() {
+    const BACKUP: &str =
+        "\n[dependency.backup]\nprotocol = \"http\"\nupstream = \"embedded:sink\"\n";
+    let (bears, bears_not) = (prices(BEARS, BACKUP), prices(BEARS_NOT, BACKUP));
+    let arguments = [SHORT, &["--jobs", "2", "--fail-on", "failed"]].concat();
+    let [(left, matrix), (left_ill, ill)] = twins(&bears, &bears_not, &arguments);
+
+    let pairs = |matrix: &Value| -> BTreeSet<String> {
+        let trials = matrix["trials"].as_array().into_iter().flatten();
+        let pairs = trials.filter(|trial| trial["beside"].is_object());
+        pairs
+            .map(|trial| {
+                let [on, kind] = ["dependency", "kind"].map(|key| trial["beside"][key].clone());
+                let met = trial["state"]["cells"][0]["met"].as_str();
+                format!("{on} {kind}: {}", met.unwrap_or_default()).replace('"', "")
+            })
+            .collect()
+    };
+    // Alone it is borne by both, as the backup answers.
+    for (left, matrix) in [(&left, &matrix), (&left_ill, &ill)] {
+        let alone = &trial(matrix, "error")["state"];
+        assert_eq!(alone["cells"][0]["met"], "answered", "{}", left.stdout);
+        assert_eq!(alone["leant_on"][0], "backup", "{}", left.stdout);
+    }
+    left.assert_status(0);
+    let both = set(&["backup error: degraded", "backup hang: degraded"]);
+    assert_eq!(pairs(&matrix), both, "{}", left.stdout);
+    left_ill.assert_status(1);
+    let both = set(&["backup error: failed", "backup hang: failed"]);
+    assert_eq!(pairs(&ill), both, "{}", left_ill.stdout);
+    let words: Vec<&str> = left_ill.stdout.split_whitespace().collect();
+    let said = "while prices answers with an error and backup never answers";
+    assert!(words.join(" ").contains(said), "{}", left_ill.stdout);
+}
+
+/// A folder with the planted service behind a pool, in one of its twins.
+fn pool(twin: &str) -> Bench {
+    let system = include_str!("../src/reference/planted/files/pool.system.toml");
+    let bad = system.replace("\"good\"", &format!("{twin:?}"));
+    Bench::new().file("brownout.toml", &bad)
+}
+
+#[test]
+fn a_pool_that_leaks_is_wedged_by_a_database_that_restarts_refuses_or_resets_and_another_is_not() {
+    let mut arguments = vec!["matrix"];
+    for kind in ["reset", "restart", "quota"] {
+        arguments.extend(["--fault", kind]);
+    }
+    arguments.extend(["--steady", "2s", "--lasts", "4s", "--recovery", "6s"]);
+    arguments.extend(["--hold", "1s", "--seed", "7", "--jobs", "3"]);
+    arguments.extend(["--fail-on", "wedged"]);
+    let (bears, bears_not) = (pool("good"), pool("bad"));
+    let [(left, matrix), (left_ill, ill)] = twins(&bears, &bears_not, &arguments);
+    let failed = set(&[
+        "look database quota: failed",
+        "look database reset: failed",
+        "look database restart: failed",
+    ]);
+    let aftermath = |matrix: &Value| -> Vec<String> {
+        let trials = matrix["trials"].as_array().into_iter().flatten();
+        trials
+            .map(|trial| format!("{} {}", trial["kind"], trial["state"]["aftermath"]["is"]))
+            .map(|text| text.replace('"', ""))
+            .collect()
+    };
+    // Neither has another source; what tells them apart is what is left afterwards.
+    left.assert_status(0);
+    assert_eq!(met(&matrix), failed, "{}", left.stdout);
+    assert_eq!(found(&matrix), set(&["failed"]), "{}", left.stdout);
+    let well = ["reset steady", "restart steady", "quota steady"];
+    assert_eq!(aftermath(&matrix), well, "{}", left.stdout);
+    left_ill.assert_status(1);
+    assert_eq!(met(&ill), failed, "{}", left_ill.stdout);
+    assert_eq!(
+        found(&ill),
+        set(&["failed", "wedged"]),
+        "{}",
+        left_ill.stdout
+    );
+    let wedged = ["reset wedged", "restart wedged", "quota wedged"];
+    assert_eq!(aftermath(&ill), wedged, "{}", left_ill.stdout);
 }
 
 /// A folder with the shop that tries a charge again in this way.
