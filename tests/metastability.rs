@@ -1,6 +1,8 @@
 //! What would prove that the search for metastability finds what is there: a client that asks four
 //! times as often when its dependency is slow keeps a queue full that its retries filled, long after
-//! the trigger is gone; its twin that asks once comes back from the same trigger.
+//! the trigger is gone; its twin that asks once comes back from the same trigger. And that it finds where:
+//! a shop that has so many leases, and loses one with each error, is wedged by errors that last so long and
+//! not by shorter ones; its twin that gives them back by none.
 
 #![cfg(feature = "demo")]
 
@@ -167,4 +169,111 @@ fn a_client_that_retries_is_metastable_and_its_twin_comes_back() {
         .join("brownout-metastability/metastability.html");
     let page = fs::read_to_string(page).expect("the page");
     assert!(page.contains("<svg class=\"metastability\""), "{page}");
+}
+
+/// A shop with sixteen leases that is asked twenty times a second, started with this flag.
+fn leases(flag: &str) -> Bench {
+    let python = python::interpreter();
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/lease_app.py");
+    let system = format!(
+        r#"[system]
+command = [{python:?}, {program:?}, "--port", "{{port.shop}}"{flag}]
+env = {{ PRICES_URL = "{{dependency.prices.url}}" }}
+url = "http://127.0.0.1:{{port.shop}}"
+ready = {{ path = "/healthz", within = "60s" }}
+stop = {{ signal = "KILL", within = "5s" }}
+
+[dependency.prices]
+protocol = "http"
+upstream = "embedded:sink"
+
+[load.product]
+rate = "20/s"
+arrivals = "constant"
+request = {{ path = "/products" }}
+timeout = "500ms"
+"#
+    );
+    Bench::new().file("brownout.toml", &system)
+}
+
+/// Searches between errors that cost few leases and errors that would cost all of them several times.
+fn halved(bench: &Bench) -> Left {
+    let arguments = [
+        "metastability",
+        "brownout.toml",
+        "--on",
+        "prices",
+        "--trigger",
+        "error",
+        "--between",
+        "300ms..4s",
+        "--precision",
+        "100%",
+        "--repeats",
+        "3",
+        "--jobs",
+        "3",
+        "--baseline",
+        "2s",
+        "--watch",
+        "4s",
+        "--seed",
+        "7",
+    ];
+    let mut left = bench.brownout(&arguments);
+    for _ in 1..TRIES {
+        if !left.stdout.contains("missed its schedule") {
+            break;
+        }
+        left = bench.brownout(&arguments);
+    }
+    left
+}
+
+/// After so many seconds of errors the last lease is lost.
+const LEASES_LAST: f64 = 16.0 / 20.0;
+
+#[test]
+fn the_trigger_that_takes_the_last_lease_is_bracketed_and_none_does_where_they_are_given_back() {
+    let (leaks, twin) = (leases(r#", "--leaks""#), leases(""));
+    let (wedged, well) = std::thread::scope(|scope| {
+        let wedged = scope.spawn(|| halved(&leaks));
+        let well = halved(&twin);
+        (wedged.join().expect("it ends"), well)
+    });
+
+    wedged.assert_status(0);
+    let found = report(&leaks);
+    let search = &found["search"];
+    let boundary = &search["boundary"];
+    assert_eq!(boundary["kind"], "between", "{found:#}");
+    let [low, high] = ["low", "high"].map(|key| boundary[key].as_f64().expect("a size"));
+    assert!(low < LEASES_LAST && LEASES_LAST < high, "{boundary}");
+    // As closely as was asked for, from ends that were far apart.
+    assert!(high <= 2.0 * low, "{boundary}");
+    let points = search["points"].as_array().expect("points");
+    let of = |key: &str| -> Vec<&Value> { points.iter().map(|point| &point[key]).collect() };
+    let sides = ["recovers", "recovers", "wedges", "wedges"];
+    assert_eq!(of("side"), sides, "{found:#}");
+    let sizes: Vec<f64> = of("size").iter().filter_map(|size| size.as_f64()).collect();
+    assert_eq!((sizes[0], sizes[3]), (0.3, 4.0));
+    assert_eq!((sizes[1], sizes[2]), (low, high));
+    assert_eq!(search["monotone"], true, "{found:#}");
+    assert!(
+        !wedged.stdout.contains("not bracketed"),
+        "{}",
+        wedged.stdout
+    );
+
+    well.assert_status(0);
+    let found = report(&twin);
+    let boundary = &found["search"]["boundary"];
+    assert_eq!(boundary["kind"], "above", "{found:#}");
+    assert_eq!(boundary["size"], 4.0, "{found:#}");
+    assert!(
+        well.stdout.contains("not bracketed: above 4s"),
+        "{}",
+        well.stdout
+    );
 }
