@@ -1,7 +1,8 @@
 //! What would prove that Brownout does not lie when it is itself in trouble: stopped and continued, short
 //! of file descriptors, of room for files and of ports, in front of upstreams that vanish, dribble or
 //! never read, and of systems that will not go. After each nothing is left running, and the verdict is
-//! never a pass that was not measured. The same run without trouble passes, so that each can fail.
+//! never a pass that was not measured. The same run without trouble passes, so that each can fail. What was
+//! measured while it was itself stopped for a moment is neither passed nor failed where that decides.
 //!
 //! `tests/runs.rs` has those that kill, interrupt and fill the disk; `tests/processes.rs` has those of
 //! single instances.
@@ -280,6 +281,185 @@ fn who_was_stopped_and_continued_blames_nobody_and_passes_nobody() {
     let report = std::fs::read_to_string(bench.path().join("brownout-report/report.json"));
     let report = report.expect("a report");
     assert!(report.contains("missed its schedule"), "{report}");
+}
+
+/// What a program keeps to that asks on its own account: prices, which hang, and its peer's health. The load
+/// is so thin that a short stop of ours makes none of it miss its schedule.
+const BEATS: &str = r#"title  = "prices hang"
+system = "system.toml"
+
+[[phase]]
+name   = "steady"
+lasts  = "3s"
+steady = true
+
+[[phase]]
+name  = "in trouble"
+lasts = "6s"
+
+  [[phase.fault]]
+  kind = "hang"
+  on   = "prices"
+
+[[phase]]
+name  = "over"
+lasts = "1s"
+
+[[expect]]
+id     = "GIVES-UP"
+that   = "a call for a price is over in 1.2 s"
+kind   = "gives-up"
+on     = "prices"
+within = "1200ms"
+
+[[expect]]
+id        = "BEAT"
+that      = "the peer is asked twice a second"
+kind      = "cadence"
+on        = "peer"
+every     = "500ms"
+tolerance = "300ms"
+at_least  = "90%"
+"#;
+
+/// A folder with that program, started with these arguments; it leaves there how far it is.
+fn beating(arguments: &str) -> Bench {
+    let bench = Bench::new();
+    let python = harness::python::interpreter();
+    let program = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = program.join("tests/systems/beat_app.py");
+    let folder = bench.path().to_owned();
+    let system = format!(
+        r#"[system]
+command = [{python:?}, {program:?}, "--port", "{{port.app}}", "--folder", {folder:?}{arguments}]
+env     = {{ PRICES = "{{dependency.prices.address}}", PEER = "{{dependency.peer.address}}" }}
+url     = "http://127.0.0.1:{{port.app}}"
+ready   = {{ within = "60s" }}
+stop    = {{ signal = "KILL", within = "5s" }}
+
+[dependency.prices]
+protocol = "http"
+upstream = "embedded:sink"
+
+[dependency.peer]
+protocol = "http"
+upstream = "embedded:sink"
+
+[load.look]
+rate     = "1/s"
+arrivals = "constant"
+request  = {{ path = "/" }}
+timeout  = "5s"
+"#
+    );
+    bench
+        .file("outage.toml", BEATS)
+        .file("system.toml", &system)
+}
+
+/// Waits until the program has left this file.
+fn has_left(bench: &Bench, name: &str) {
+    let limit = Instant::now() + LIMIT;
+    while !bench.path().join(name).exists() {
+        assert!(Instant::now() < limit, "no `{name}`");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How a run is stopped.
+#[derive(Clone, Copy, PartialEq)]
+enum Stop {
+    /// Not at all.
+    Never,
+    /// Once a price did not come in time, while the next one is asked for.
+    Meanwhile,
+    /// While nothing is asked; then a price is asked for that is waited for much too long.
+    Before,
+}
+
+/// Longer than the bound on a call by more than a program is late on a busy machine, and too short for more
+/// than two operations of the load.
+const STOPPED: Duration = Duration::from_millis(1_600);
+/// What of the slow call is left when it is first seen is within the bound.
+const UNSEEN: Duration = Duration::from_millis(1_300);
+
+/// A run that is stopped so; made again where the machine was too busy for its load.
+fn stopped(arguments: &str, stop: Stop) -> harness::Left {
+    for _ in 0..3 {
+        let bench = beating(arguments);
+        let left = stopped_once(&bench, stop);
+        nothing_is_left(&bench);
+        if !left.missed_its_schedule() {
+            return left;
+        }
+    }
+    panic!("the machine is too busy");
+}
+
+fn stopped_once(bench: &Bench, stop: Stop) -> harness::Left {
+    let mut child = in_trouble(bench);
+    let pid = Pid::from_child(&child);
+    let signal = |signal| kill_process(pid, signal).expect("it is there");
+    match stop {
+        Stop::Never => {}
+        Stop::Meanwhile => {
+            has_left(bench, "hung");
+            signal(Signal::STOP);
+            thread::sleep(STOPPED);
+            signal(Signal::CONT);
+        }
+        Stop::Before => {
+            let file = |name: &str| bench.path().join(name);
+            std::fs::write(file("pause"), "").expect("a file");
+            has_left(bench, "paused");
+            signal(Signal::STOP);
+            std::fs::write(file("slow"), "").expect("a file");
+            std::fs::remove_file(file("pause")).expect("it was there");
+            has_left(bench, "asked");
+            thread::sleep(UNSEEN);
+            signal(Signal::CONT);
+        }
+    }
+    let status = child.wait().expect("it ends").code();
+    let history = bench.history("outage");
+    let stood_still = |entry: &&serde_json::Value| {
+        let at = |key: &str| entry[key].as_u64().unwrap_or_default();
+        let lasted = Duration::from_micros(at("to").saturating_sub(at("from")));
+        entry["type"] == "stalled" && lasted >= UNSEEN
+    };
+    let stalls = history.iter().filter(stood_still).count();
+    assert_eq!(stalls > 0, stop != Stop::Never, "{stalls}");
+    // What was noted is judged alike at any other time.
+    let judged = bench.history_path("outage");
+    let left = bench.finished(&mut bench.command(&["judge", judged.to_str().expect("a path")]));
+    assert_eq!(left.status, status, "{}", left.stdout);
+    left
+}
+
+#[test]
+fn who_was_stopped_neither_passes_nor_fails_what_turns_on_it() {
+    let (well, ill) = ("", r#", "--deadline", "3.5", "--every", "2""#);
+    let runs = [
+        (well, Stop::Never, "pass"),
+        (well, Stop::Meanwhile, "inconclusive"),
+        (well, Stop::Before, "inconclusive"),
+        // What is wrong all the time turns on no stop.
+        (ill, Stop::Meanwhile, "fail"),
+    ];
+    thread::scope(|scope| {
+        for (arguments, stop, verdict) in runs {
+            scope.spawn(move || {
+                let left = stopped(arguments, stop);
+                for id in ["GIVES-UP", "BEAT"] {
+                    let of = left.verdict_of(id);
+                    assert_eq!(of["status"], verdict, "{of:#}");
+                    let reason = of["reason"].as_str().unwrap_or_default();
+                    let is_said = reason.contains("Brownout itself stood still");
+                    assert_eq!(is_said, verdict == "inconclusive", "{of:#}");
+                }
+            });
+        }
+    });
 }
 
 #[test]
