@@ -320,6 +320,50 @@ async fn what_a_commit_did_whose_answer_is_lost_is_there_and_its_client_cannot_k
     assert!(waited >= commit.ended, "{waited:?} {commit:?}");
 }
 
+/// Whichever rows its client has counted, those found or those changed; and in whichever language the server
+/// says it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_update_found_and_left_as_it_was_is_told_from_what_it_did_not_find() {
+    let server = started(&[]).await;
+    let front = Fronted::start(Protocol::Mysql, server.address(), None);
+    let code = "import pymysql, sys\n\
+        from pymysql.constants import CLIENT\n\
+        for a, flags, language in ((5, 0, 'en_US'), (6, CLIENT.FOUND_ROWS, 'en_US'), (7, 0, 'de_DE')):\n\
+        \x20   db = pymysql.connect(host='127.0.0.1', port=int(sys.argv[1]), user='app', password='right', database='test', autocommit=True, client_flag=flags)\n\
+        \x20   c = db.cursor()\n\
+        \x20   c.execute(f\"SET lc_messages = '{language}'\")\n\
+        \x20   told = []\n\
+        \x20   for id in (1, 1, 99):\n\
+        \x20       told.append(c.execute(f'UPDATE t SET a = {a} WHERE id = {id}'))\n\
+        \x20   print(*told)\n\
+        \x20   c.execute('INSERT IGNORE INTO t VALUES (1, 0)')\n\
+        \x20   db.close()";
+    let port = front.port().to_string();
+    let printed = tokio::task::spawn_blocking(move || printed(python::inline(code).arg(port)));
+    let printed = printed.await.expect("the client ran");
+    assert_eq!(printed.trim(), "1 0 0\n1 1 0\n1 0 0");
+    let attempts = front.stop().await;
+    let seen = |operation: &str| -> Vec<_> {
+        let mut own: Vec<_> = attempts
+            .iter()
+            .filter(|one| &*one.operation == operation)
+            .collect();
+        own.sort_by_key(|one| one.began);
+        own.iter()
+            .map(|one| (one.rows, one.held, one.perhaps_held))
+            .collect()
+    };
+    let once = [
+        (Some(1), false, false),
+        (Some(0), true, false),
+        (Some(0), false, false),
+    ];
+    assert_eq!(seen("UPDATE"), [once, once, once].concat());
+    // Of an INSERT it is not said.
+    let inserts = [true, false, true].map(|perhaps| (Some(0), false, perhaps));
+    assert_eq!(seen("INSERT"), inserts);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_is_repeated_is_carried_out_so_often() {
     let server = started(&[]).await;

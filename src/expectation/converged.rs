@@ -6,9 +6,9 @@
 //!
 //! What the store holds is told from the writes that it carried out. A write of which nobody knows
 //! whether it was carried out proves nothing; two writes at the same time prove no order; and a
-//! statement that changed no row wrote nothing, as one that is guarded against older versions. Where it may
-//! have found what it was to write there already (MySQL counts rows that it changed), it still wrote nothing,
-//! but nobody can say either that the version is not there.
+//! statement that changed no row wrote nothing, as one that is guarded against older versions. Where it
+//! found what it was to write there already, as MySQL says of an `UPDATE`, the version is there; where it may
+//! have, it wrote nothing, but nobody can say either that the version is not there.
 //!
 //! Versions that were accepted and stored before the first fault show nothing of the outage.
 
@@ -298,7 +298,7 @@ impl Converged {
                 .iter()
                 .any(|one| **one == *attempt.operation)
                 || attempt.applied == Applied::No
-                || attempt.rows == Some(0) && !attempt.perhaps_held
+                || attempt.rows == Some(0) && !(attempt.held || attempt.perhaps_held)
             {
                 continue;
             }
@@ -601,6 +601,10 @@ mod tests {
         let held = |at, version| put(at, "7", version).perhaps_held();
         assert_eq!(judged(vec![held(31_000, "10")]), Status::Inconclusive);
         assert_eq!(judged(vec![held(31_000, "9")]), Status::Fail);
+        // That it is there is as good as that it was written.
+        let there = |at, version| put(at, "7", version).held();
+        assert_eq!(judged(vec![there(31_000, "10")]), Status::Pass);
+        assert_eq!(judged(vec![there(31_000, "9")]), Status::Fail);
         // It writes over nothing.
         let first = put(31_000, "7", "10");
         assert_eq!(judged(vec![first, held(32_000, "9")]), Status::Pass);

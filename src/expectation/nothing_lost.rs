@@ -210,11 +210,12 @@ impl NothingLost {
         found: &Found<'_, '_>,
     ) -> Judgement {
         let maybe: u64 = found.undelivered.iter().map(|one| one.maybe as u64).sum();
+        let open: u64 = found.undelivered.iter().map(|one| one.open() as u64).sum();
         let waiting = account.waiting.unwrap_or(0);
-        if account.unsettled.is_empty() && missing > waiting + maybe {
+        if account.unsettled.is_empty() && missing > waiting + open {
             return judgement.fail(format!(
                 "at least {} of {missing} missing are lost: the system itself says that {waiting} are waiting",
-                missing - waiting - maybe
+                missing - waiting - open
             ));
         }
         let mut reasons = account.unsettled.clone();
@@ -224,6 +225,12 @@ impl NothingLost {
         if maybe > 0 {
             reasons.push(format!(
                 "of {maybe} requests nobody knows whether they were carried out"
+            ));
+        }
+        if open > maybe {
+            reasons.push(format!(
+                "{} statements changed no row, and found it as it was to be or may have",
+                open - maybe
             ));
         }
         judgement.inconclusive(format!(
@@ -341,7 +348,14 @@ impl Expectation for NothingLost {
                 }
                 None if entry.unchanged > 0 => {
                     let times = entry.unchanged;
-                    let what = format!("{what}: {times} statements for it changed no row");
+                    let mut what = format!("{what}: {times} statements for it changed no row");
+                    match (entry.held, entry.perhaps_held) {
+                        (0, 0) => {}
+                        (0, _) => what.push_str(", and may have found it as it was to be"),
+                        (held, _) => {
+                            what.push_str(&format!(", {held} found it as it was to be"));
+                        }
+                    }
                     shown(view, entry, &what)
                 }
                 None => shown(view, entry, what),
@@ -616,6 +630,43 @@ mod tests {
         is(&again("INSERT"), Status::Pass, "41 of 41 delivered", "");
         // What an UPDATE does not meet is not there.
         is(&again("UPDATE"), Status::Fail, "40 of 41 delivered", "");
+    }
+
+    #[test]
+    fn a_row_that_was_as_it_was_to_be_is_no_delivery_and_no_loss() {
+        let again = |at: u64| {
+            let one = attempt("s3", at, at + 10).captured("id", "17");
+            one.operation("UPDATE")
+        };
+        // Nobody saw how it came to be so, or whether it is there at all.
+        let unseen = || delivered(accepted(), (0..40).filter(|id| *id != 17));
+        let missed = judged_by_any_request(&unseen().attempt(again(18_000).rows(0)));
+        is(&missed, Status::Fail, "1 lost", "1 of 40 accepted are lost");
+        for (one, said) in [
+            (
+                again(18_000).held(),
+                "changed no row, 1 found it as it was to be",
+            ),
+            (
+                again(18_000).perhaps_held(),
+                "changed no row, and may have found it as it was to be",
+            ),
+        ] {
+            let verdict = judged_by_any_request(&unseen().attempt(one));
+            let why = "1 statements changed no row, and found it";
+            is(&verdict, Status::Inconclusive, "1 undelivered", why);
+            let line = &verdict.evidence[0].what;
+            assert!(line.ends_with(said), "{line}");
+        }
+        // Work that is accepted twice and carried out once: the second finds what the first did.
+        let twice = || delivered(accepted(), 0..40).work(18_000, "17", Outcome::Ok);
+        let judged = |one| judged_by_any_request(&twice().attempt(one));
+        let why = "may be on their way";
+        is(&judged(again(18_000).held()), Status::Pass, "41 of 41", "");
+        is(&judged(again(18_000).rows(1)), Status::Pass, "41 of 41", "");
+        let open = judged(again(18_000).perhaps_held());
+        is(&open, Status::Inconclusive, "40 of 41 delivered", why);
+        is(&judged(again(18_000).rows(0)), Status::Fail, "40 of 41", "");
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! ways to see the same thing, so that the one which shows most counts; requests and messages are
 //! events and add up.
 //!
-//! A statement that changed no row delivers nothing; an `INSERT` that finds delivered work there
-//! already makes good for a copy of it that was accepted. A request that a fault had carried out
+//! A statement that changed no row delivers nothing. One that finds delivered work there already, an
+//! `INSERT`, or an `UPDATE` that leaves its row as it is, makes good for a copy of it that was accepted.
+//! Where nobody saw it delivered, or MySQL does not say whether its `UPDATE` found a row, the row may be as
+//! it was to be all the same: such work is not lost, and not delivered. A request that a fault had carried out
 //! several times delivers as often, and one that it sent several times, of which no answer tells,
 //! may have.
 //!
@@ -82,8 +84,12 @@ pub struct Entry<'a> {
     /// Statements that the dependency carried out and that changed no row: no deliveries.
     pub unchanged: usize,
     /// Copies of delivered work that a database found there already: `INSERT`s among the
-    /// unchanged.
+    /// unchanged, and those that found their row as it was to be.
     pub repeated: usize,
+    /// Those of the unchanged that found their row as it was to be.
+    pub held: usize,
+    /// Those of the unchanged that may have, of which nobody knows.
+    pub perhaps_held: usize,
     /// Deliveries beyond those asked for.
     pub extra: usize,
     /// Whether the system reports it as dropped.
@@ -246,6 +252,8 @@ struct Known<'a> {
     maybe: usize,
     unchanged: usize,
     repeated: usize,
+    held: usize,
+    perhaps_held: usize,
     dropped: bool,
     vanished: Option<Micros>,
 }
@@ -281,12 +289,13 @@ impl<'a> Known<'a> {
         let delivered = self.delivered();
         let count = delivered.len();
         let repeated = if count > 0 { self.repeated } else { 0 };
+        let open = open(count, self.maybe, self.held, self.perhaps_held);
         let fate = if accepted > 0 {
             if count + repeated >= accepted {
                 Fate::Delivered
             } else if self.dropped {
                 Fate::Dropped
-            } else if settled && count + repeated + self.maybe < accepted {
+            } else if settled && count + repeated + open < accepted {
                 Fate::Lost
             } else {
                 Fate::Undelivered
@@ -318,6 +327,8 @@ impl<'a> Known<'a> {
             maybe: self.maybe,
             unchanged: self.unchanged,
             repeated,
+            held: self.held,
+            perhaps_held: self.perhaps_held,
             dropped: self.dropped,
             vanished: self.vanished,
             class: first
@@ -328,7 +339,24 @@ impl<'a> Known<'a> {
     }
 }
 
+/// How many deliveries there may be beside so many: requests whose end nobody knows, rows that may have
+/// been found as they were to be, and such of which nobody saw how they came to be so.
+fn open(delivered: usize, maybe: usize, held: usize, perhaps_held: usize) -> usize {
+    let found = if delivered == 0 { held } else { 0 };
+    maybe + perhaps_held + found
+}
+
 impl<'a> Entry<'a> {
+    /// How many deliveries there may be beside those seen.
+    pub fn open(&self) -> usize {
+        open(
+            self.delivered.len(),
+            self.maybe,
+            self.held,
+            self.perhaps_held,
+        )
+    }
+
     /// The operation that stands for it: the first one that asked for it.
     pub fn operation(&self) -> Option<&'a Operation> {
         self.asked.first().copied()
@@ -494,8 +522,12 @@ impl<'a> Drawing<'_, 'a> {
                         }
                         Some((id, Trace::Unchanged)) => {
                             let known = self.known(id);
+                            let is_insert = *attempt.operation == *"INSERT";
                             known.unchanged += 1;
-                            known.repeated += usize::from(*attempt.operation == *"INSERT");
+                            known.held += usize::from(attempt.held);
+                            known.repeated += usize::from(is_insert || attempt.held);
+                            let is_open = attempt.perhaps_held && !is_insert;
+                            known.perhaps_held += usize::from(is_open);
                         }
                         None => {}
                     }

@@ -41,6 +41,7 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         repeated,
         repeated_unknown,
         rows,
+        held,
         perhaps_held,
         untold,
         faults,
@@ -89,6 +90,9 @@ fn push_attempt(line: &mut Vec<u8>, attempt: &Attempt) -> serde_json::Result<()>
         );
     }
     some_number(line, br#","rows":"#, *rows);
+    if *held {
+        line.extend_from_slice(br#","held":true"#);
+    }
     if *perhaps_held {
         line.extend_from_slice(br#","perhaps_held":true"#);
     }
@@ -199,7 +203,7 @@ pub(super) mod tests {
             (first_byte, released, rows) in
                 (option::of(numbers()), option::of(numbers()), option::of(numbers())),
             (bytes_up, bytes_down, untold) in (numbers(), numbers(), option::of(numbers())),
-            (by_sdk_id, perhaps_held) in (any::<bool>(), any::<bool>()),
+            (by_sdk_id, held, perhaps_held) in (any::<bool>(), any::<bool>(), any::<bool>()),
             (attempt, declared_max) in (any::<u32>(), option::of(any::<u32>())),
             (status, code, table) in
                 (option::of(any::<u16>()), option::of(texts()), option::of(texts())),
@@ -239,6 +243,7 @@ pub(super) mod tests {
                 repeated,
                 repeated_unknown,
                 rows,
+                held,
                 perhaps_held,
                 untold: untold.map(Micros),
                 faults,

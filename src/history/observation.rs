@@ -357,8 +357,13 @@ pub struct Attempt {
     /// `INSERT`, `UPDATE`, `DELETE`, `MERGE` or `REPLACE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// Whether it found its row where it changed none, which was as it was to be already: so MySQL says
+    /// of an `UPDATE`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// Whether it may have found its row all the same where it changed none: that of MySQL which was as it
-    /// was to be, and whose client did not ask for the rows found (`CLIENT_FOUND_ROWS`).
+    /// was to be, where the answer does not say it and the client did not ask for the rows found
+    /// (`CLIENT_FOUND_ROWS`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub perhaps_held: bool,
     /// When it was over with the transaction that it is part of, where the client had its answer

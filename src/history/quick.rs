@@ -88,6 +88,7 @@ pub(super) fn attempt(line: &[u8], names: &mut Shared) -> Option<Attempt> {
         repeated: scan.some_small(r#","repeated":"#)?.unwrap_or(0),
         repeated_unknown: scan.some_small(r#","repeated_unknown":"#)?.unwrap_or(0),
         rows: scan.some_number(r#","rows":"#)?,
+        held: scan.skip(r#","held":true"#),
         perhaps_held: scan.skip(r#","perhaps_held":true"#),
         untold: scan.some_moment(r#","untold":"#)?,
         faults: scan.faults()?,

@@ -584,6 +584,7 @@ pub fn attempt(dependency: &str, began: u64, ended: u64) -> AttemptBuilder {
         repeated: 0,
         repeated_unknown: 0,
         rows: None,
+        held: false,
         perhaps_held: false,
         untold: None,
         faults: Vec::new(),
@@ -732,6 +733,14 @@ impl AttemptBuilder {
     #[must_use]
     pub fn rows(mut self, rows: u64) -> Self {
         self.0.rows = Some(rows);
+        self
+    }
+
+    /// It changed no row, and found one that was so already.
+    #[must_use]
+    pub fn held(mut self) -> Self {
+        self.0.rows = Some(0);
+        self.0.held = true;
         self
     }
 

@@ -112,6 +112,7 @@ mod tests {
             .code("SlowDown")
             .repeated(1)
             .repeated_unknown(1)
+            .held()
             .perhaps_held()
             .untold(12_200)
             .captured("id", "17")

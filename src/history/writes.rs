@@ -291,7 +291,7 @@ fn of_one_end(one: &Attempt, other: &Attempt) -> bool {
 /// What a ledger says of an id; nothing of one that nobody asked for.
 fn entry(account: &Account<'_>, entry: &Entry<'_>) -> Option<Seen> {
     let operation = entry.operation()?;
-    let is_settled = account.unsettled.is_empty() && entry.maybe == 0;
+    let is_settled = account.unsettled.is_empty() && entry.open() == 0;
     let most = entry.delivered.len() + entry.maybe;
     let may_be_doubled = entry.maybe > 0 && most > entry.unrefused.max(1);
     let fate = match entry.fate {

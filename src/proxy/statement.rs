@@ -52,7 +52,8 @@ pub(super) struct Statement {
     answer: Option<Applied>,
     /// How many rows it changed, where its answer says so.
     rows: Option<u64>,
-    /// Whether it may have found its row where it changed none.
+    /// Whether it found its row as it was to be, or may have.
+    held: bool,
     perhaps_held: bool,
     /// Copies of it that were sent besides.
     copies: Copies,
@@ -101,6 +102,7 @@ impl Statement {
             is_sent: false,
             answer: None,
             rows: None,
+            held: false,
             perhaps_held: false,
             copies: Copies::default(),
             faults: Vec::new(),
@@ -219,6 +221,11 @@ impl Statement {
     /// text the numbers add up.
     pub(super) fn changed(&mut self, rows: u64) {
         self.rows = Some(self.rows.unwrap_or(0).saturating_add(rows));
+    }
+
+    /// It found its row, also where it changed none.
+    pub(super) fn held(&mut self) {
+        self.held = true;
     }
 
     /// It may have found its row where it changed none: the answer counts those that it changed.
@@ -501,6 +508,7 @@ impl Statement {
             repeated,
             repeated_unknown,
             rows,
+            held: self.held && rows == Some(0),
             perhaps_held: self.perhaps_held && rows == Some(0),
             // What was taken back is what a client expects that was told nothing.
             untold: self.untold.filter(|_| applied != Applied::No),

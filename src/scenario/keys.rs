@@ -521,7 +521,7 @@ pub(super) const DELIVERED: &[Key] = &[
     Key::optional(
         "applied",
         Shape::Bool,
-        "whether only requests count that the dependency carried out, and of statements that change rows only those that changed one (true); false also where a trigger or a rule diverts the rows of the table that is written to, as the database then says that none was changed",
+        "whether only requests count that the dependency carried out, and of statements that change rows only those that changed one, not those that found it as it was to be (true); false also where a trigger or a rule diverts the rows of the table that is written to, as the database then says that none was changed",
     ),
     Key::optional(
         "read",

@@ -63,6 +63,7 @@ pub struct Answer {
     error: Option<u16>,
     status: Option<u16>,
     affected: Option<u64>,
+    updated: Option<(u64, u64)>,
     prepared: Option<(u32, u16)>,
     /// A whole result has come, and another follows.
     has_result: bool,
@@ -84,6 +85,7 @@ impl Answer {
             error: None,
             status: None,
             affected: None,
+            updated: None,
             prepared: None,
             has_result: false,
         }
@@ -109,6 +111,12 @@ impl Answer {
     /// read are not counted.
     pub fn affected(&self) -> Option<u64> {
         self.affected
+    }
+
+    /// How many rows an `UPDATE` found, and how many of them it changed, where the answer is that to
+    /// one and says so in its words: whatever [`Answer::affected`] counts, which is up to the client.
+    pub fn updated(&self) -> Option<(u64, u64)> {
+        self.updated
     }
 
     /// The number of the statement that was prepared, and of its parameters.
@@ -142,11 +150,11 @@ impl Answer {
         match self.expects {
             Expects::Single => Ok(Step::Over),
             Expects::Ok => match first {
-                0 => Ok(self.over_ok(head)),
+                0 => Ok(self.over_ok(len, head)),
                 0xfe => Ok(self.over_eof(len, head)),
                 other => Err(Broken::Answer(*other)),
             },
-            Expects::Result => self.result(*first, head),
+            Expects::Result => self.result(*first, len, head),
             Expects::ColumnsEnd => {
                 self.expects = Expects::Rows;
                 match first {
@@ -198,9 +206,9 @@ impl Answer {
         }
     }
 
-    fn result(&mut self, first: u8, head: &[u8]) -> Result<Step, Broken> {
+    fn result(&mut self, first: u8, len: usize, head: &[u8]) -> Result<Step, Broken> {
         match first {
-            0 => Ok(self.over_ok(head)),
+            0 => Ok(self.over_ok(len, head)),
             0xfb => Ok(Step::WantsFile),
             _ => {
                 let columns = number(head).map(|(columns, _)| columns);
@@ -251,11 +259,16 @@ impl Answer {
     }
 
     /// After an OK packet that is no end of rows.
-    fn over_ok(&mut self, head: &[u8]) -> Step {
+    fn over_ok(&mut self, len: usize, head: &[u8]) -> Step {
         if let Some((rows, _)) = number(&head[1..]) {
             self.affected = Some(self.affected.unwrap_or(0).saturating_add(rows));
         }
-        self.over(head)
+        let is_first = !self.has_result;
+        let step = self.over(head);
+        // Of several statements the words may be those of another kind.
+        let is_only = is_first && step == Step::Over;
+        self.updated = updated(len, head).filter(|_| is_only);
+        step
     }
 
     /// After an OK packet.
@@ -283,6 +296,26 @@ impl Answer {
         }
         Step::Over
     }
+}
+
+/// What an OK packet of this length says in words of an `UPDATE`: the rows that it found, and of these
+/// those that it changed. `Rows matched: 1  Changed: 0  Warnings: 0` is said in the server's language, and
+/// in all of them in this order.
+fn updated(len: usize, head: &[u8]) -> Option<(u64, u64)> {
+    let (affected, rest) = number(head.get(1..)?)?;
+    let (_, rest) = number(rest)?;
+    // Behind its status and its warnings.
+    let (length, text) = number(rest.get(4..)?)?;
+    let length = usize::try_from(length).ok()?;
+    let is_within = head.len() - text.len() + length <= len;
+    let text = text.get(..length).filter(|_| is_within)?;
+    let numbers = text.split(|byte| !byte.is_ascii_digit());
+    let numbers = numbers.filter(|digits| !digits.is_empty());
+    let mut numbers = numbers.map(|digits| std::str::from_utf8(digits).ok()?.parse::<u64>().ok());
+    let (found, changed) = (numbers.next()??, numbers.next()??);
+    let is_one = numbers.next().is_some() && numbers.next().is_none();
+    let fits = changed <= found && (affected == found || affected == changed);
+    (is_one && fits).then_some((found, changed))
 }
 
 /// `SERVER_STATUS_CURSOR_EXISTS` in an EOF packet.
@@ -404,6 +437,39 @@ mod tests {
         assert_eq!(affected(&[OK_MORE, OK]), Some(2));
         assert_eq!(affected(&[b"\x01", COLUMN, b"\x01a", OK_AS_EOF]), None);
         assert_eq!(affected(&[ERROR]), None);
+    }
+
+    #[test]
+    fn what_an_update_found_and_changed_is_told_whatever_the_client_has_counted() {
+        let ok = |affected: u8, status: u8, text: &str| {
+            let mut packet = vec![0, affected, 0, status, 0, 0, 0, text.len() as u8];
+            packet.extend_from_slice(text.as_bytes());
+            packet
+        };
+        let told = |packets: &[Vec<u8>]| {
+            let packets: Vec<&[u8]> = packets.iter().map(|one| &**one).collect();
+            follow(Shape::Results, true, &packets).updated()
+        };
+        let same = "Rows matched: 1  Changed: 0  Warnings: 0";
+        for affected in [0, 1] {
+            assert_eq!(told(&[ok(affected, 2, same)]), Some((1, 0)));
+        }
+        let german = "Datensätze gefunden: 23  Geändert: 7  Warnungen: 1";
+        assert_eq!(told(&[ok(7, 2, german)]), Some((23, 7)));
+        // Other words, others' numbers, a text that is not all here, several statements, none.
+        for packets in [
+            &[ok(3, 2, "Records: 3  Duplicates: 0  Warnings: 0; 4")][..],
+            &[ok(2, 2, same)],
+            &[ok(0, 2, "Rows matched: 1  Changed: 0")],
+            &[ok(0, 10, same), ok(0, 2, same)],
+            &[ok(0, 2, "")],
+            &[OK.to_vec()],
+        ] {
+            assert_eq!(told(packets), None, "{packets:?}");
+        }
+        let mut cut = ok(0, 2, same);
+        cut.truncate(20);
+        assert_eq!(told(&[cut]), None);
     }
 
     #[test]

@@ -9,8 +9,8 @@ pub const HEADER_BYTES: usize = 4;
 /// The length that says that the payload goes on in the next packet.
 pub const FULL: usize = 0xff_ffff;
 
-/// How much of a payload tells what it is.
-pub const HEAD_BYTES: usize = 32;
+/// How much of a payload tells what it is, what an OK packet says in words included.
+pub const HEAD_BYTES: usize = 128;
 
 /// Why a peer's bytes are not the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -428,6 +428,7 @@ fn attempt(
         released: exchange.released,
         bytes_up: tally.up.load(Ordering::Relaxed),
         rows: None,
+        held: false,
         perhaps_held: false,
         untold: None,
         bytes_down: tally.down.load(Ordering::Relaxed),

@@ -105,6 +105,13 @@ enum Fate {
     Unheard,
 }
 
+/// How many rows a statement found and changed, where it is an `UPDATE` whose answer says both.
+fn updated(answer: &Answer, statement: &Statement) -> Option<(u64, u64)> {
+    answer
+        .updated()
+        .filter(|_| **statement.operation() == *"UPDATE")
+}
+
 impl<'a> Session<'a> {
     pub(super) fn new(desk: &'a Desk, open: Open) -> Self {
         let (client, to_client) = split(open.client);
@@ -501,6 +508,8 @@ impl<'a> Session<'a> {
         }
         let rows = answer.affected();
         let rows = rows.filter(|_| CHANGING.contains(&&**statement.operation()));
+        let changed = updated(&answer, statement).map(|(_, changed)| changed);
+        let rows = changed.or(rows);
         Ok((answer, rows))
     }
 
@@ -725,10 +734,17 @@ impl<'a> Session<'a> {
                 if let Some(rows) = answer.affected()
                     && CHANGING.contains(&&**statement.operation())
                 {
-                    statement.changed(rows);
-                    // Nor does it find a row where it deletes none or puts one in its place.
-                    if !self.counts_found && HOLDING.contains(&&**statement.operation()) {
-                        statement.perhaps_held();
+                    let updated = updated(&answer, statement);
+                    statement.changed(updated.map_or(rows, |(_, changed)| changed));
+                    match updated {
+                        Some((0, _)) => {}
+                        Some(_) => statement.held(),
+                        // Nor does it find a row where it deletes none or puts one in its place.
+                        None if self.counts_found => {}
+                        None if HOLDING.contains(&&**statement.operation()) => {
+                            statement.perhaps_held();
+                        }
+                        None => {}
                     }
                 }
                 Ok((answer, sequence, fate))
