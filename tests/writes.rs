@@ -1,13 +1,16 @@
 //! What would prove that the ambiguity of writes is carried out and found: of two shops that differ
 //! in how they try again, the one that doubles charges fails with the orders named that the payment
 //! provider itself has twice in its book, and the other passes; a service that loses one
-//! acknowledged job in 10,000 fails with the job named, and its twin that loses none passes.
+//! acknowledged job in 10,000 fails with the job named, and its twin that loses none passes; what a
+//! real PostgreSQL made of a COMMIT whose client left while it was held up is what the proxy says.
 
 #![cfg(feature = "demo")]
 
 mod harness;
+mod postgres_server;
 
-use harness::{Bench, Left, jobs, program};
+use harness::{Bench, Left, jobs, program, python};
+use postgres_server::Server;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -349,4 +352,207 @@ fn one_lost_job_in_ten_thousand_is_found_and_none_is_found_where_none_is_lost() 
     let mut bodies = messages.filter_map(|entry| entry["body"].as_str());
     assert!(!bodies.any(|body| body.contains(id)));
     assert_eq!(writes(&left, "ledger", "lost"), 1);
+}
+
+const HELD: &str = r#"title = "COMMITs are held up until their clients leave"
+system = "system.toml"
+hold = "1s"
+
+[[phase]]
+name = "steady"
+lasts = "3s"
+steady = true
+
+[[phase]]
+name = "held before the server"
+lasts = "3s"
+  [[phase.fault]]
+  kind = "hang"
+  on = "db"
+  when = { operation = "COMMIT" }
+
+[[phase]]
+name = "calm"
+lasts = "1s"
+
+[[phase]]
+name = "held behind the server"
+lasts = "3s"
+  [[phase.fault]]
+  kind = "late-reply"
+  on = "db"
+  delay = "2s"
+  when = { operation = "COMMIT" }
+
+[[phase]]
+name = "recovery"
+lasts = "2s"
+
+[[expect]]
+id = "KEPT"
+that = "no order is lost that was taken"
+kind = "nothing-lost"
+ledger = "orders"
+
+[[expect]]
+id = "ONCE"
+that = "no order is there twice"
+kind = "no-duplicates"
+ledger = "orders"
+"#;
+
+/// A run of the shop on this server, and the orders that are in its table afterwards.
+fn orders(
+    server: &Server,
+    table: &str,
+    more: &str,
+    status: i32,
+) -> (Bench, Left, BTreeSet<String>) {
+    let to = |host: &str, port: &str| {
+        format!(
+            "host={host} port={port} user=app password=secret-word dbname=postgres sslmode=disable"
+        )
+    };
+    let environment = format!(
+        r#"DATABASE = "{}""#,
+        to("{dependency.db.host}", "{dependency.db.port}")
+    );
+    let arguments = format!(r#""{{port.app}}", "{table}"{more}"#);
+    let system = program("orders_app.py", &arguments, &environment, "KILL");
+    let system = format!(
+        r#"{system}
+[dependency.db]
+protocol = "postgres"
+upstream = "{}"
+key = "parameter:1"
+capture = {{ id = "parameter:1" }}
+
+[load.orders]
+rate = "5/s"
+arrivals = "constant"
+request = {{ method = "POST", path = "/orders", json = {{ id = "{{uuid}}" }} }}
+capture = {{ id = "var:uuid" }}
+ok = {{ status = 201 }}
+timeout = "5s"
+
+[ledger.orders]
+accepted = {{ load = "orders", id = "id" }}
+delivered = {{ dependency = "db", operation = "INSERT", id = "id" }}
+settle = "1s"
+"#,
+        server.address
+    );
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", HELD);
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(status);
+    let list = format!(
+        "import psycopg\n\
+         with psycopg.connect({:?}) as connection:\n\
+         \x20   print(*[row[0] for row in connection.execute('SELECT id FROM {table}')])",
+        to("127.0.0.1", &server.address.port().to_string())
+    );
+    let listed = python::inline(&list).output().expect("python starts");
+    assert!(listed.status.success(), "{listed:?}");
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    let listed = listed.split_whitespace().map(str::to_owned).collect();
+    (bench, left, listed)
+}
+
+/// The orders that a fault acted on, by whether the proxy says that they are there, where none of their
+/// callers was told.
+fn untold(bench: &Bench, there: &BTreeSet<String>, fault: u64) -> BTreeSet<String> {
+    let history = bench.history("outage");
+    let attempts = history.iter().filter(|entry| entry["type"] == "attempt");
+    let (mut commits, mut inserts) = (BTreeMap::new(), Vec::new());
+    for attempt in attempts {
+        let connection = attempt["connection"].as_u64().expect("a number");
+        let met = attempt["faults"].as_array().cloned().unwrap_or_default();
+        match attempt["operation"].as_str() {
+            Some("COMMIT") => {
+                commits.insert(connection, (met, attempt.clone()));
+            }
+            Some("INSERT") => inserts.push((connection, attempt)),
+            _ => {}
+        }
+    }
+    let mut left = BTreeSet::new();
+    for (connection, insert) in inserts {
+        let id = insert["captured"]["id"].as_str().expect("an id");
+        // Whatever became of it, the server's own table is the truth.
+        let said = insert["applied"] == "yes";
+        assert_eq!(said, there.contains(id), "{insert}");
+        assert_ne!(insert["applied"], "unknown", "{insert}");
+        let commit = commits.get(&connection).map(|(met, commit)| (met, commit));
+        let is_met = |met: &[Value]| met.iter().any(|one| *one == fault);
+        let Some((_, commit)) = commit.filter(|(met, _)| is_met(met)) else {
+            continue;
+        };
+        if commit["end"] != "gave-up" {
+            continue;
+        }
+        assert_eq!(commit["applied"], insert["applied"], "{commit}");
+        assert_eq!(insert["untold"].is_u64(), said, "{insert}");
+        left.insert(id.to_owned());
+    }
+    assert!(left.len() >= 5, "{} clients left", left.len());
+    left
+}
+
+/// What the wire says of the writes in the window of a fault.
+fn in_window(left: &Left, fault: u64, fate: &str) -> u64 {
+    let all = left.report["scenarios"][0]["writes"].as_array();
+    let own = all.into_iter().flatten();
+    let mut own = own.filter(|one| one["witness"] == "wire");
+    let windows = own.next().expect("an account")["windows"].as_array();
+    let mut windows = windows.into_iter().flatten();
+    let window = windows.find(|window| window["fault"] == fault);
+    window.expect("the fault's window")[fate]
+        .as_u64()
+        .expect("a number")
+}
+
+#[test]
+fn a_commit_whose_client_left_while_it_was_held_up_is_called_what_it_is() {
+    let server = Server::start();
+    server.wait();
+    let (careful, hopeful) = thread::scope(|both| {
+        let careful = both.spawn(|| orders(&server, "careful", "", 0));
+        let hopeful = both.spawn(|| orders(&server, "hopeful", r#", "--hopeful""#, 1));
+        (careful.join(), hopeful.join())
+    });
+    let (bench, left, there) = careful.expect("the careful one's run");
+    // The server never had the COMMIT: with its session it took the transaction back.
+    let before = untold(&bench, &there, 0);
+    assert!(before.is_disjoint(&there), "{before:?}");
+    // It had it, and nobody heard.
+    let behind = untold(&bench, &there, 1);
+    assert!(behind.is_subset(&there), "{behind:?}");
+    assert!(in_window(&left, 0, "absent") >= before.len() as u64);
+    assert!(in_window(&left, 1, "recovered") >= behind.len() as u64);
+    for fault in [0, 1] {
+        for fate in ["lost", "doubled", "indeterminate"] {
+            assert_eq!(in_window(&left, fault, fate), 0, "{fate} {fault}");
+        }
+    }
+    assert_eq!(in_window(&left, 0, "recovered"), 0);
+    assert_eq!(in_window(&left, 1, "absent"), 0);
+    for id in ["KEPT", "ONCE"] {
+        assert_eq!(left.verdict(id), "pass", "{:#}", left.verdict_of(id));
+    }
+
+    // Who says that it is done before it knows has lost those that are not there.
+    let (bench, left, there) = hopeful.expect("the hopeful one's run");
+    let before = untold(&bench, &there, 0);
+    assert_eq!(
+        left.verdict("KEPT"),
+        "fail",
+        "{:#}",
+        left.verdict_of("KEPT")
+    );
+    let named = named(&left, "KEPT");
+    assert!(!named.is_empty(), "{:#}", left.verdict_of("KEPT"));
+    assert!(named.iter().all(|id| before.contains(id)), "{named:?}");
+    assert_eq!(writes(&left, "ledger", "lost"), before.len() as u64);
 }
