@@ -28,7 +28,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
@@ -113,14 +113,8 @@ impl Server {
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let desk = Arc::new(Desk {
-            api: Arc::clone(&server.api),
-            native: Arc::clone(&server.native),
-            guard,
-            permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-            silent: Arc::default(),
-            stopping: server.stopping.clone(),
-        });
+        let apis = (Arc::clone(&server.api), Arc::clone(&server.native));
+        let desk = Arc::new(Desk::new(apis, guard, server.stopping.clone()));
         for listener in listeners {
             let (desk, tasks) = (Arc::clone(&desk), server.tasks.clone());
             server.tasks.spawn(desk.accept(listener, tasks));
@@ -308,6 +302,21 @@ impl Drop for Answering {
 }
 
 impl Desk {
+    fn new(
+        (api, native): (Arc<Api>, Arc<native::Api>),
+        guard: Guard,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self {
+            api,
+            native,
+            guard,
+            permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            silent: Arc::default(),
+            stopping,
+        }
+    }
+
     async fn accept(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
         loop {
             let accepted = tokio::select! {
@@ -322,11 +331,9 @@ impl Desk {
                 () = self.stopping.cancelled() => return,
                 permit = self.room() => permit,
             };
-            let desk = Arc::clone(&self);
-            tasks.spawn(async move {
-                desk.serve(stream).await;
-                drop(permit);
-            });
+            // Fails only on a connection that is already gone.
+            let _ = stream.set_nodelay(true);
+            tasks.spawn(Arc::clone(&self).serve(stream, permit));
         }
     }
 
@@ -350,9 +357,11 @@ impl Desk {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream) {
-        // Fails only on a connection that is already gone.
-        let _ = stream.set_nodelay(true);
+    /// Answers what is asked on a connection, whose place is free once it is over.
+    async fn serve<S>(self: Arc<Self>, stream: S, _permit: Option<OwnedSemaphorePermit>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let desk = Arc::clone(&self);
         let voice = Voice::new(Arc::clone(&self.silent));
         let end = voice.end.clone();
@@ -576,7 +585,197 @@ fn written(reply: Reply) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use crate::{
+        control::{Metrics, Tell, bench, runs, toxiproxy},
+        history::Recorder,
+        seed::Seed,
+    };
+    use std::{net::Ipv4Addr, path::PathBuf};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+        task::JoinHandle,
+    };
+
+    /// An API over nothing, for this machine.
+    fn desk() -> Arc<Desk> {
+        let tell = Tell::new(|_, _| {});
+        let (recorder, observations) = Recorder::channel(100);
+        let by_hand = (Ipv4Addr::LOCALHOST.into(), false);
+        let common = toxiproxy::Common::new(Seed(1), by_hand, tell.clone(), recorder.clone());
+        let proxies = toxiproxy::Proxies::new(common);
+        let api = Arc::new(Api::new(proxies, Metrics::default()));
+        let setup = bench::Setup {
+            system: None,
+            seed: Seed(1),
+            is_open: false,
+            recorder,
+            observations,
+            authority: None,
+        };
+        let bench = bench::Bench::start(setup, &tell).expect("it stands");
+        let places = runs::Places {
+            scenarios: None,
+            system: None,
+            runs: PathBuf::from("none"),
+            seed: None,
+        };
+        let runs = runs::Runs::new(places, Arc::clone(&bench), tell);
+        let native = native::Api::start(bench, runs, Arc::clone(&api));
+        let guard = Guard::new(&[SocketAddr::from(([127, 0, 0, 1], 0))], None);
+        Arc::new(Desk::new((api, native), guard, CancellationToken::new()))
+    }
+
+    /// A client's connection, which holds this place among all that there may be.
+    fn client(desk: &Arc<Desk>, permit: Option<OwnedSemaphorePermit>) -> DuplexStream {
+        let (client, stream) = tokio::io::duplex(16 * 1024);
+        tokio::spawn(Arc::clone(desk).serve(stream, permit));
+        client
+    }
+
+    async fn ask(client: &mut DuplexStream, path: &str) {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.write_all(head.as_bytes()).await.expect("it is sent");
+    }
+
+    /// The next answer's status, with its head and body.
+    async fn answer(client: &mut (impl AsyncRead + Unpin)) -> (u16, String) {
+        let mut text = String::new();
+        loop {
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let lines = head.lines().map(str::to_ascii_lowercase);
+                let length = lines
+                    .filter_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+                    .next();
+                if body.len() >= length.unwrap_or(0) {
+                    let status = head
+                        .split(' ')
+                        .nth(1)
+                        .and_then(|status| status.parse().ok());
+                    return (status.expect("a status"), text);
+                }
+            }
+            let mut piece = [0; 4096];
+            let count = client.read(&mut piece).await.expect("it is open");
+            assert!(count > 0, "it ended behind {text:?}");
+            text.push_str(&String::from_utf8_lossy(&piece[..count]));
+        }
+    }
+
+    /// Sends so many bytes of a body, one each second, and gives what comes back and when.
+    async fn dribbled(path: &str, head: &str, body: &[u8]) -> (u16, String, Duration) {
+        let (mut reads, mut writes) = tokio::io::split(client(&desk(), None));
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let (began, body) = (Instant::now(), body.to_vec());
+        let writing: JoinHandle<()> = tokio::spawn(async move {
+            writes.write_all(head.as_bytes()).await.expect("it is sent");
+            for byte in body {
+                sleep(Duration::from_secs(1)).await;
+                // Nobody takes what comes too late.
+                if writes.write_all(&[byte]).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let (status, text) = answer(&mut reads).await;
+        let took = began.elapsed();
+        writing.abort();
+        (status, text, took)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_dribbles_in_is_awaited_for_so_long_and_no_longer() {
+        let meant = "X-Brownout: 1\r\nContent-Type: application/json\r\n";
+        let soon = Duration::from_secs(1);
+        for (path, head, words) in [
+            ("/populate", "", "the request body took too long\n"),
+            (
+                "/api/v1/faults",
+                meant,
+                r#""what":"the request body took too long""#,
+            ),
+        ] {
+            let (status, text, took) = dribbled(path, head, &[b' '; 40]).await;
+            assert_eq!(status, 408, "{path}: {text}");
+            assert!(text.contains(words), "{path}: {text}");
+            assert!(took >= BODY_WITHIN && took < BODY_WITHIN + soon, "{took:?}");
+        }
+        // One that is there in time is read, however slowly it came.
+        let slow = b"[           ]";
+        let (status, text, took) = dribbled("/populate", "", slow).await;
+        assert_eq!(status, 201, "{text}");
+        assert!(took >= Duration::from_secs(slow.len() as u64) && took < BODY_WITHIN);
+        let (status, text, _) = dribbled("/api/v1/faults", meant, b"{         }").await;
+        assert_eq!(status, 400, "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_takes_too_long_is_given_up_and_said_to_be() {
+        let desk = desk();
+        for (path, words) in [
+            ("/proxies", TOO_LONG),
+            (
+                "/api/v1/dependencies",
+                r#""what":"the answer took too long""#,
+            ),
+            ("/metrics", r#""what":"the answer took too long""#),
+        ] {
+            // Nobody can look at the proxies until whoever changes them has done.
+            let held = desk.api.proxies().held().await;
+            let mut client = client(&desk, None);
+            let began = Instant::now();
+            ask(&mut client, path).await;
+            let (status, text) = answer(&mut client).await;
+            let took = began.elapsed();
+            assert_eq!(status, 503, "{path}: {text}");
+            assert!(text.contains(words), "{path}: {text}");
+            let soon = Duration::from_secs(1);
+            assert!(
+                took >= ANSWER_WITHIN && took < ANSWER_WITHIN + soon,
+                "{took:?}"
+            );
+            // The connection goes on, and what is made just in time is given.
+            ask(&mut client, path).await;
+            sleep(ANSWER_WITHIN - soon).await;
+            drop(held);
+            assert_eq!(answer(&mut client).await.0, 200, "{path}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_so_many_connections_and_who_is_answered_makes_no_room() {
+        let desk = desk();
+        let held = desk.api.proxies().held().await;
+        let mut clients = Vec::new();
+        for nth in 0..CONNECTIONS_MAX {
+            let permit = timeout(SILENT_AFTER / 2, desk.room()).await;
+            let permit = permit.unwrap_or_else(|_| panic!("there is no room for {nth}"));
+            let mut client = client(&desk, permit);
+            ask(&mut client, "/proxies").await;
+            clients.push(client);
+        }
+        // All of them are being answered, and nobody is ended for one more.
+        let further = timeout(ANSWER_WITHIN / 2, desk.room()).await;
+        assert!(further.is_err(), "there is room for one more");
+        drop(held);
+        for client in &mut clients {
+            let (status, text) = answer(client).await;
+            assert_eq!((status, text.ends_with("{}")), (200, true), "{text}");
+        }
+        // Now they are silent, and the first of them goes for one more.
+        let permit = timeout(SILENT_AFTER * 2, desk.room()).await;
+        let mut further = client(&desk, permit.expect("there is room for one more"));
+        ask(&mut further, "/version").await;
+        assert_eq!(answer(&mut further).await.0, 200);
+        let mut ended = 0;
+        for client in &mut clients {
+            let reading = timeout(Duration::from_millis(1), client.read(&mut [0; 8])).await;
+            ended += usize::from(matches!(reading, Ok(Ok(0))));
+        }
+        assert_eq!(ended, 1);
+    }
 
     fn voices() -> (Arc<Silent>, [Arc<Voice>; 3]) {
         let silent = Arc::<Silent>::default();

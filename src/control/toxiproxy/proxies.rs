@@ -290,6 +290,12 @@ impl Proxies {
         }
     }
 
+    /// Nobody else can look at the proxies, or change them, until this is dropped.
+    #[cfg(test)]
+    pub(crate) async fn held(&self) -> impl Drop + '_ {
+        self.all.lock().await
+    }
+
     /// All of them, by name.
     pub(crate) async fn list(&self) -> String {
         json::written(&self.all.lock().await.proxies)
