@@ -13,6 +13,9 @@ use tokio::time::Instant;
 /// What an entry of a queue costs beside its bytes, so that a bound holds for single bytes too.
 const ENTRY_BYTES: usize = 64;
 
+/// What is held where there is no toxic, in bytes: what is read at once and finds no receiver.
+pub(super) const CLEAR_BYTES: usize = 256 * 1024;
+
 /// Which connection of which proxy: what decides on which connections a toxic acts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LinkNumber(pub(super) u64);
@@ -145,9 +148,14 @@ impl Chain {
         }
         let (holds, queue) = match self.stages.first() {
             Some(stage) => (stage.holds(), &stage.queue),
-            None => (HOLD_BYTES, &self.out),
+            None => (CLEAR_BYTES, &self.out),
         };
         holds.saturating_sub(queue.cost + ENTRY_BYTES)
+    }
+
+    /// Whether what is taken in comes out at once: there is no toxic, and nothing is on its way.
+    pub(super) fn is_clear(&self) -> bool {
+        self.stages.is_empty() && self.front().is_none() && !self.is_closed
     }
 
     /// Bytes of memory that it holds.
