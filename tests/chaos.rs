@@ -389,7 +389,7 @@ fn stopped(arguments: &str, stop: Stop) -> harness::Left {
         let bench = beating(arguments);
         let left = stopped_once(&bench, stop);
         nothing_is_left(&bench);
-        if !left.missed_its_schedule() {
+        if !left.was_starved() {
             return left;
         }
     }
