@@ -2,7 +2,8 @@
 //! in how they try again, the one that doubles charges fails with the orders named that the payment
 //! provider itself has twice in its book, and the other passes; a service that loses one
 //! acknowledged job in 10,000 fails with the job named, and its twin that loses none passes; what a
-//! real PostgreSQL made of a COMMIT whose client left while it was held up is what the proxy says.
+//! real PostgreSQL made of a COMMIT whose client left while it was held up is what the proxy says. Of runs that
+//! pass alike, as nothing is required of writes, the comparison tells which doubled or lost them.
 
 #![cfg(feature = "demo")]
 
@@ -16,6 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
@@ -157,6 +159,14 @@ during = ["a proxy sends them again"]
 /// A run of the shop that tries again in this way.
 fn shop(retry: &str, status: i32) -> (Provider, Left) {
     let provider = Provider::open();
+    let bench = charges(&provider, retry).file("outage.toml", AMBIGUOUS);
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(status);
+    (provider, left)
+}
+
+/// A folder with the shop that tries again in this way.
+fn charges(provider: &Provider, retry: &str) -> Bench {
     let environment = format!(r#"PROVIDER = "{{dependency.payments.address}}", RETRY = "{retry}""#);
     let system = program("charge_app.py", r#""{port.app}""#, &environment, "KILL");
     let system = format!(
@@ -174,12 +184,7 @@ timeout = "15s"
 "#,
         provider.address
     );
-    let bench = Bench::new()
-        .file("system.toml", &system)
-        .file("outage.toml", AMBIGUOUS);
-    let left = bench.brownout(&["run", "outage.toml"]);
-    left.assert_status(status);
-    (provider, left)
+    Bench::new().file("system.toml", &system)
 }
 
 /// The orders that the evidence of a verdict names.
@@ -555,4 +560,207 @@ fn a_commit_whose_client_left_while_it_was_held_up_is_called_what_it_is() {
     assert!(!named.is_empty(), "{:#}", left.verdict_of("KEPT"));
     assert!(named.iter().all(|id| before.contains(id)), "{named:?}");
     assert_eq!(writes(&left, "ledger", "lost"), before.len() as u64);
+}
+
+/// A phase with this fault, and nothing required of what becomes of writes.
+fn trouble(fault: &str, load: &str) -> String {
+    format!(
+        r#"title = "writes in trouble"
+system = "system.toml"
+hold = "1s"
+
+[[phase]]
+name = "steady"
+lasts = "2s"
+steady = true
+
+[[phase]]
+name = "in trouble"
+lasts = "4s"
+  [[phase.fault]]
+{fault}
+
+[[phase]]
+name = "recovery"
+lasts = "2s"
+
+[[expect]]
+id = "TAKEN"
+that = "whatever comes is taken"
+kind = "success-rate"
+load = "{load}"
+at_least = "90%"
+"#
+    )
+}
+
+/// The shop that tries again in this way, of whose charges answers are lost.
+fn lost_answers(provider: &Provider, retry: &str) -> Bench {
+    let fault = r#"  kind = "ambiguous-write"
+  on = "payments"
+  applied = "once"
+  seen = "reset"
+  share = "40%""#;
+    charges(provider, retry).file("outage.toml", &trouble(fault, "orders"))
+}
+
+/// The service that hands jobs on in batches, with this in its environment, whose webhook refuses some.
+fn refused_batches(environment: &str) -> Bench {
+    let fault = r#"  kind = "error"
+  on = "webhooks"
+  status = 503
+  applied = "no"
+  share = "20%""#;
+    let environment = format!(r#"WEBHOOK = "{{dependency.webhooks.address}}"{environment}"#);
+    let system = program("batch_app.py", r#""{port.app}""#, &environment, "KILL");
+    Bench::new()
+        .file("system.toml", &(system + &jobs("50/s", "10s")))
+        .file("outage.toml", &trouble(fault, "jobs"))
+}
+
+const SAME_SEED: [&str; 4] = ["run", "outage.toml", "--seed", "7"];
+
+/// A run that passes; its report's folder.
+fn passed(bench: &Bench) -> String {
+    bench.brownout(&SAME_SEED).assert_status(0);
+    report_of(bench)
+}
+
+fn report_of(bench: &Bench) -> String {
+    let folder = bench.path().join("brownout-report");
+    folder.to_str().expect("a path").to_owned()
+}
+
+/// Two runs compared: the status and what was printed, and what of writes became what, as `what: change`
+/// of whom. A busy machine makes other things differ, times above all: what doubled counts.
+fn compared(old: &str, new: &str) -> (Left, BTreeSet<(String, String)>) {
+    let arguments = ["diff", old, new, "--noise", "100%"];
+    let bench = Bench::new();
+    let json = bench.brownout(&[&arguments[..], &["--format", "json"]].concat());
+    let json: Value = serde_json::from_str(&json.stdout).expect("it is JSON");
+    let rows = json["scenarios"][0]["rows"].as_array().expect("rows");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let of_writes = rows.iter().filter(|row| row["section"] == "writes");
+    let told = of_writes.map(|row| {
+        let change = format!("{}: {}", text(&row["what"]), text(&row["change"]));
+        (text(&row["of"]), change)
+    });
+    (bench.brownout(&arguments), told.collect())
+}
+
+/// That the comparison tells of these writes that they became so.
+fn assert_told(told: &(Left, BTreeSet<(String, String)>), of: &str, change: &str) {
+    let (left, rows) = told;
+    let is_it = |(subject, what): &(String, String)| subject.starts_with(of) && what == change;
+    assert!(rows.iter().any(is_it), "{rows:#?}\n{}", left.stdout);
+}
+
+/// That the same system twice is no regression: neither of its writes, nor, unless the machine was busy with
+/// other things in every one of a few more runs, of anything else.
+fn assert_same(bench: &Bench, before: &str) {
+    for _ in 0..3 {
+        let (left, rows) = compared(before, &passed(bench));
+        let is_worse = |(_, what): &&(String, String)| what.ends_with(": worse");
+        assert_eq!(rows.iter().find(is_worse), None, "{}", left.stdout);
+        if left.status == Some(0) {
+            return;
+        }
+    }
+    panic!("never the same");
+}
+
+/// A run that is ended in the midst of its trouble.
+fn broken_off(bench: &Bench) -> String {
+    let mut child = bench
+        .command(&SAME_SEED)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("brownout starts");
+    let lines = BufReader::new(child.stderr.take().expect("its stderr"));
+    let mut lines = lines.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("in trouble")));
+    thread::spawn(move || lines.for_each(drop));
+    let interrupt = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupt.expect("kill runs").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    report_of(bench)
+}
+
+#[test]
+fn a_comparison_tells_which_of_two_runs_doubled_charges() {
+    let provider = Provider::open();
+    let bench = |retry| lost_answers(&provider, retry);
+    let (keyed, blind, again, cut) = (
+        bench("keyed"),
+        bench("blind"),
+        bench("blind"),
+        bench("blind"),
+    );
+    let (once, twice) = thread::scope(|scope| {
+        let once = scope.spawn(|| passed(&keyed));
+        let twice = scope.spawn(|| passed(&blind));
+        (
+            once.join().expect("it passed"),
+            twice.join().expect("it passed"),
+        )
+    });
+
+    let worse = compared(&once, &twice);
+    worse.0.assert_status(1);
+    let of = "sent to payments, under `ambiguous-write";
+    assert_told(&worse, of, "writes doubled: worse");
+    let words: Vec<&str> = worse.0.stdout.split_whitespace().collect();
+    assert!(
+        words.join(" ").contains("✗ sent to payments"),
+        "{}",
+        worse.0.stdout
+    );
+    assert_told(&compared(&twice, &once), of, "writes doubled: better");
+    thread::scope(|scope| {
+        scope.spawn(|| assert_same(&again, &twice));
+        // Nobody knows what would have become of the others.
+        let untold = compared(&twice, &broken_off(&cut));
+        untold.0.assert_status(2);
+        assert_told(&untold, of, "writes doubled: cannot-be-told");
+    });
+}
+
+#[test]
+fn a_comparison_tells_which_of_two_runs_lost_jobs() {
+    let every = r#", LOSE_EVERY = "5""#;
+    let (keeps, loses, again, cut) = (
+        refused_batches(""),
+        refused_batches(every),
+        refused_batches(every),
+        refused_batches(every),
+    );
+    let (all, some) = thread::scope(|scope| {
+        let all = scope.spawn(|| passed(&keeps));
+        let some = scope.spawn(|| passed(&loses));
+        (
+            all.join().expect("it passed"),
+            some.join().expect("it passed"),
+        )
+    });
+
+    let worse = compared(&all, &some);
+    worse.0.assert_status(1);
+    let of = "ledger sent, under `error";
+    assert_told(&worse, of, "writes lost: worse");
+    let words: Vec<&str> = worse.0.stdout.split_whitespace().collect();
+    assert!(
+        words.join(" ").contains("✗ ledger sent"),
+        "{}",
+        worse.0.stdout
+    );
+    assert_told(&compared(&some, &all), of, "writes lost: better");
+    thread::scope(|scope| {
+        scope.spawn(|| assert_same(&again, &some));
+        let untold = compared(&some, &broken_off(&cut));
+        untold.0.assert_status(2);
+        assert_told(&untold, of, "writes lost: cannot-be-told");
+    });
 }

@@ -1,7 +1,8 @@
 """A service that acknowledges jobs fast and hands them on in batches.
 
 POST /jobs answers 202 at once; what has come is sent to a webhook a few times a second, again and
-again until the webhook takes it. LOSE_NTH forgets the n-th job after it was acknowledged.
+again until the webhook takes it. LOSE_NTH forgets the n-th job after it was acknowledged, LOSE_EVERY
+every n-th.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import os
 import sys
 
 LOSE_NTH = int(os.environ.get("LOSE_NTH", "0"))
+LOSE_EVERY = int(os.environ.get("LOSE_EVERY", "0"))
 HOST, PORT = os.environ["WEBHOOK"].rsplit(":", 1)
 BATCH_MAX = 100
 
@@ -48,7 +50,7 @@ async def send():
 def take(body):
     global taken
     taken += 1
-    if taken != LOSE_NTH:
+    if taken != LOSE_NTH and (LOSE_EVERY == 0 or taken % LOSE_EVERY):
         waiting.append(json.loads(body)["id"])
 
 
