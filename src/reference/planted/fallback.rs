@@ -14,7 +14,7 @@ pub(super) const PLANTED: Planted = Planted {
         what: "load too thin",
         says: &["operations cannot show 90%"],
         of: Twin::Good,
-        change: Change::System("\"20/s\"", "\"1/s\""),
+        change: Change::System("\"3/s\"", "\"1/s\""),
     },
     system: include_str!("files/fallback.system.toml"),
     scenario: include_str!("files/fallback.scenario.toml"),
