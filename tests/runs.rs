@@ -479,9 +479,8 @@ fn a_large_history_is_packed_once_it_is_judged_and_judged_again_to_the_same() {
     }
 }
 
-#[test]
-fn a_fixed_port_is_refused_while_a_stranger_has_it_and_used_by_one_run_at_a_time() {
-    const SHORT: &str = r#"title = "every request fails for a second"
+/// Three seconds, of which the second fails every request.
+const SHORT: &str = r#"title = "every request fails for a second"
 system = "system.toml"
 hold = "1s"
 
@@ -507,6 +506,9 @@ id = "ALIVE"
 that = "the program stays up"
 kind = "alive"
 "#;
+
+#[test]
+fn a_fixed_port_is_refused_while_a_stranger_has_it_and_used_by_one_run_at_a_time() {
     let stranger = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = stranger.local_addr().expect("its address");
     let bench = bench(SHORT).file("two.toml", SHORT);
@@ -524,6 +526,48 @@ kind = "alive"
     left.assert_status(0);
     let said = format!("2 scenarios run one after another, as all of them need {address}");
     assert!(left.stderr.contains(&said), "{}", left.stderr);
+}
+
+/// When the run of a scenario began and when it ended.
+fn lasted(bench: &Bench, stem: &str) -> (jiff::Timestamp, jiff::Timestamp) {
+    let history = bench.history(stem);
+    let began = history[0]["began"].as_str().expect("a moment");
+    let began: jiff::Timestamp = began.parse().expect("a moment");
+    let last = history.last().expect("an end");
+    assert_eq!(last["type"], "ended", "{last}");
+    let micros = last["at"].as_u64().expect("a moment");
+    (began, began + Duration::from_micros(micros))
+}
+
+#[test]
+fn scenarios_that_share_a_real_server_run_one_after_another_and_say_why() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("its address");
+    let bench = bench(SHORT).file("two.toml", SHORT);
+    let system = std::fs::read_to_string(bench.path().join("system.toml")).expect("a file");
+    let run = ["run", "outage.toml", "two.toml"];
+    let said = |address: SocketAddr| {
+        format!("2 scenarios run one after another, as all of them need {address}")
+    };
+    // With servers of their own they wait for nobody.
+    let left = bench.brownout(&run);
+    assert!(
+        !left.stderr.contains("one after another"),
+        "{}",
+        left.stderr
+    );
+    let (one, two) = (lasted(&bench, "outage"), lasted(&bench, "two"));
+    assert!(one.0 < two.1 && two.0 < one.1, "{one:?} and {two:?}");
+
+    let shared = format!(
+        "\n[dependency.database]\nprotocol = \"tcp\"\nupstream = \"localhost:{}\"\n",
+        address.port()
+    );
+    let bench = bench.file("system.toml", &(system + &shared));
+    let left = bench.brownout(&run);
+    assert!(left.stderr.contains(&said(address)), "{}", left.stderr);
+    let (one, two) = (lasted(&bench, "outage"), lasted(&bench, "two"));
+    assert!(one.1 <= two.0 || two.1 <= one.0, "{one:?} and {two:?}");
 }
 
 /// Sends requests one after another, as somebody else's load, until the door is closed.

@@ -178,7 +178,8 @@ pub struct Run {
     #[arg(long, value_name = "FACTOR", default_value = "1x", value_parser = speed)]
     pub speed: f64,
     /// How many scenarios run side by side; three for each core where it is not given, because a
-    /// scenario waits more than it works.
+    /// scenario waits more than it works. Those that share a fixed port or a real server run one after
+    /// another all the same.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
     /// Where results go as well.
