@@ -570,6 +570,58 @@ fn scenarios_that_share_a_real_server_run_one_after_another_and_say_why() {
     assert!(one.1 <= two.0 || two.1 <= one.0, "{one:?} and {two:?}");
 }
 
+#[test]
+fn nobody_is_taken_for_a_system_whose_instances_have_no_url() {
+    let stranger = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = stranger.local_addr().expect("its address");
+    let system = format!(
+        r#"[system]
+url = "http://{address}"
+
+[[system.instance]]
+name = "web"
+command = ["sleep", "1000"]
+
+[dependency.object-store]
+protocol = "s3"
+upstream = "embedded"
+
+[load.ask]
+rate = "10/s"
+request = {{ path = "/" }}
+"#
+    );
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", &SHORT.replace("AccessDenied", "SlowDown"));
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(69);
+    let told = left.stdout.clone() + &left.stderr;
+    let said = format!("somebody else listens at {address} already, where load is to go");
+    assert!(told.contains(&said), "{told}");
+    let forewarned = "no instance has this address as its `url`";
+    assert!(left.stderr.contains(forewarned), "{}", left.stderr);
+    assert!(
+        bench
+            .history("outage")
+            .iter()
+            .all(|entry| entry["type"] != "process")
+    );
+    // Nobody is there, so that the system can be asked: it does not answer.
+    drop(stranger);
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(2);
+    let history = bench.history("outage");
+    assert!(history.iter().any(|entry| entry["type"] == "operation"));
+    let system = system.replace(
+        "name = \"web\"",
+        &format!("name = \"web\"\nurl = \"http://{address}\""),
+    );
+    let bench = bench.file("system.toml", &system);
+    let left = bench.brownout(&["check", "outage.toml"]);
+    assert!(!left.stderr.contains(forewarned), "{}", left.stderr);
+}
+
 /// Sends requests one after another, as somebody else's load, until the door is closed.
 fn others_load(address: &str) {
     use std::io::{Read, Write};

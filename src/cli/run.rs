@@ -494,6 +494,7 @@ fn trouble(error: &RunError) -> Trouble {
             RunError::Instance(_)
             | RunError::Died { .. }
             | RunError::Upstream { .. }
+            | RunError::Taken { .. }
             | RunError::External { .. }
             | RunError::Unset { .. }
             | RunError::Listen { .. } => TroubleKind::NotStarted,

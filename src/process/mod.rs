@@ -20,6 +20,7 @@ mod table;
 
 pub use delay::{Delay, DelayMeter};
 pub use keeper::{Keeper, Meter};
+pub(crate) use readiness::accepts;
 pub use spec::{InstanceSpec, Readiness, SignalError, StartError};
 
 /// The variable that holds what clients of `brownout serve` must know. No program that is started is

@@ -94,7 +94,7 @@ impl Look {
 
 /// Whether somebody accepts connections at an address just now; `None` where nothing is heard: there
 /// is no such host, or whoever listens has no room left.
-pub(super) async fn accepts(address: &str) -> Option<bool> {
+pub(crate) async fn accepts(address: &str) -> Option<bool> {
     let connected = timeout(CONNECT_WITHIN, TcpStream::connect(address)).await;
     connected.ok().map(|connected| connected.is_ok())
 }

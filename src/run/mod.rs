@@ -114,6 +114,16 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// Somebody listens where load is to go before the system was started.
+    #[error(
+        "somebody else listens at {address} already, where load is to go, and would be taken for the \
+         system; end that program, or let Brownout choose the port: `{{port.NAME}}` in `command` and \
+         `url`"
+    )]
+    Taken {
+        /// The address of the system's `url`.
+        address: String,
+    },
     /// The external system does not answer.
     #[error("the system at {url} does not answer: {reason}")]
     External {

@@ -8,7 +8,7 @@ use crate::{
     fault::{ProcessAction, Switch},
     history::Recorder,
     load::{self, Base, Driver, Schedule},
-    process::{InstanceSpec, Keeper, Readiness},
+    process::{InstanceSpec, Keeper, Readiness, accepts},
     proxy::{
         self, ForwardProxy, Proxy, Route, UpstreamAddress,
         http::Ingress,
@@ -134,6 +134,8 @@ impl Stage {
         self.places
             .set_environment(system, &|name| std::env::var(name).ok())
             .map_err(|names| RunError::Unset { names })?;
+        self.url = self.places.fill(&system.url);
+        self.check_untaken(system).await?;
         let authority = self.authority(system, &ca_path)?;
         let mut trust = Trust::default();
         for (index, dependency) in system.dependencies.iter().enumerate() {
@@ -387,6 +389,25 @@ impl Stage {
             ready_within: instance.ready.within,
             stop_signal: instance.stop.signal,
             stop_within: instance.stop.within,
+        }
+    }
+
+    /// Nobody may serve where load is to go before the system does: he would be taken for it, and
+    /// whatever befalls the system would leave him unharmed. An instance that is started at this
+    /// address asks for itself.
+    async fn check_untaken(&self, system: &System) -> Result<(), RunError> {
+        let at = Readiness::of_url(&self.url);
+        let started = instances(system).iter().filter(|one| one.autostart);
+        let mut urls = started.filter_map(|one| one.url.as_ref());
+        let asks_itself = urls.any(|url| Readiness::of_url(&self.places.fill(url)) == at);
+        if asks_itself || matches!(system.start, Start::External) {
+            return Ok(());
+        }
+        match at {
+            Readiness::Port { address } if accepts(&address).await == Some(true) => {
+                Err(RunError::Taken { address })
+            }
+            _ => Ok(()),
         }
     }
 

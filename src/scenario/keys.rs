@@ -58,7 +58,7 @@ pub(super) const SYSTEM: &[Key] = &[
     Key::optional(
         "url",
         Shape::Text,
-        "where load and probes go: \"http://127.0.0.1:{port.api}\"",
+        "where load and probes go: \"http://127.0.0.1:{port.api}\" (the first instance's that has one); with instances, the `url` of one of them",
     ),
     Key::optional(
         "ready",

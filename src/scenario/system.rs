@@ -86,6 +86,7 @@ pub(super) fn read(
     outline.ledgers = root.names_in("ledger").map(Into::into).collect();
     check_upstreams(root, &dependencies, &start, problems);
     check_plain(&system, &loads, problems);
+    forewarn_unserved(&system, &start, &dependencies, problems);
     let url = required_url(
         url,
         &system,
@@ -404,6 +405,54 @@ fn check_plain(system: &Fields<'_>, loads: &[Load], problems: &mut Problems) {
     let url = system.text("external", &mut Problems::default());
     if !loads.is_empty() && url.is_some_and(|url| url.value.starts_with("https://")) {
         refuse_tls(system, "external", problems);
+    }
+}
+
+/// Where load goes to an address that no instance has, nobody waits until it is served, and nobody sees
+/// that it still is after a kill.
+fn forewarn_unserved(
+    system: &Fields<'_>,
+    start: &Start,
+    dependencies: &[Dependency],
+    problems: &mut Problems,
+) {
+    let (Start::Instances(instances), Some(url)) =
+        (start, system.text("url", &mut Problems::default()))
+    else {
+        return;
+    };
+    // An instance that could not be read may be the one.
+    if problems.any_error() {
+        return;
+    }
+    let own = authority(&url.value);
+    let mut served = instances.iter().filter_map(|one| one.url.as_ref());
+    let by_an_instance = served.any(|one| authority(&one.0) == own);
+    // Load may come in through a proxy of ours.
+    let mut listeners = dependencies.iter().filter_map(|one| one.listen);
+    if by_an_instance || listeners.any(|one| authority(&one.to_string()) == own) {
+        return;
+    }
+    problems.warning(
+        system.source,
+        url.span,
+        "no instance has this address as its `url`: nobody waits until it is served, or sees whether it \
+         still is after a kill",
+        "write the `url` into the `[[system.instance]]` that serves it as well".to_owned(),
+    );
+}
+
+/// Host and port of a URL or an address as they stand there; loopback by one name.
+fn authority(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let place = rest.split('/').next().unwrap_or_default();
+    let (host, port) = match place.rsplit_once(':') {
+        Some(parts) if !parts.1.contains(']') => parts,
+        _ => (place, "80"),
+    };
+    match host {
+        "localhost" | "[::1]" | "0.0.0.0" | "[::]" => ("127.0.0.1", port),
+        host => (host, port),
     }
 }
 
