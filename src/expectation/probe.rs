@@ -71,7 +71,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::optional(
             "command",
             Shape::Texts,
-            "a program with its arguments, never a shell; exit status 0 holds",
+            "a program with its arguments, never a shell; exit status 0 holds, and what it leaves behind is ended",
         ),
         Key::optional("when", Shape::OneOf(WHEN), "which samples count (during)"),
         Key::optional(

@@ -13,10 +13,11 @@ use crate::{
     scenario::{Answer, BODY_BYTES_MAX, Rule, Scenario},
     units::Micros,
 };
+use futures_util::future::{join, maybe_done};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use std::{ffi::OsString, net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, pin::pin, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::TcpStream,
@@ -27,6 +28,10 @@ use tokio_util::sync::CancellationToken;
 
 /// The longest part of an answer or of a program's output that is kept.
 const SEEN_MAX: usize = 500;
+
+/// The time in which the last output of a program that has ended must have come: what it leaves behind
+/// may hold the pipe open for ever.
+const LAST_OUTPUT_WITHIN: Duration = Duration::from_millis(250);
 
 /// The variable by which a run's processes are known: see `Keeper::mark`.
 pub type Mark = (&'static str, OsString);
@@ -362,37 +367,44 @@ async fn command(words: &[String], mark: &Mark) -> Finding {
         Err(error) => return Finding::unmade(&format!("{program}: {error}")),
     };
     let _group = Group::of(&child);
-    let said = beginning_of(child.stdout.take(), child.stderr.take());
-    let (said, status) = tokio::join!(said, child.wait());
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let status = {
+        let reading = join(
+            beginning(child.stdout.take(), &mut out),
+            beginning(child.stderr.take(), &mut err),
+        );
+        let mut reading = pin!(maybe_done(reading));
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = &mut reading => child.wait().await,
+        };
+        if status.as_ref().is_ok_and(|status| !status.success()) {
+            let _ = tokio::time::timeout(LAST_OUTPUT_WITHIN, reading).await;
+        }
+        status
+    };
     match status {
         Ok(status) if status.success() => Finding::HELD,
-        Ok(status) => Finding::not_held(&format!("{status}: {}", said.trim())),
+        Ok(status) => {
+            out.extend(err);
+            let said = String::from_utf8_lossy(&out);
+            Finding::not_held(&format!("{status}: {}", said.trim()))
+        }
         Err(error) => Finding::unmade(&format!("{program}: {error}")),
     }
 }
 
-/// What a program says first, on either stream; the rest is read and thrown away, so that it
-/// never waits for a reader.
-async fn beginning_of(
-    out: Option<impl AsyncRead + Unpin>,
-    err: Option<impl AsyncRead + Unpin>,
-) -> String {
-    let (mut said, more) = tokio::join!(beginning(out), beginning(err));
-    said.extend(more);
-    String::from_utf8_lossy(&said).into_owned()
-}
-
-async fn beginning(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let mut kept = Vec::new();
+/// Keeps what a program says first; the rest is read and thrown away, so that it never waits for a
+/// reader.
+async fn beginning(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     let Some(mut stream) = stream else {
-        return kept;
+        return;
     };
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         let room = (4 * SEEN_MAX).saturating_sub(kept.len());
         kept.extend_from_slice(&buffer[..count.min(room)]);
     }
-    kept
 }
 
 /// A probe's process group, killed when dropped: with it goes what the program has started.
@@ -491,6 +503,36 @@ mod tests {
         let url = answering("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nx".to_owned()).await;
         let finding = get(&url, &Rule::default()).await;
         assert_eq!((finding.held, finding.answered), (Some(false), false));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_program_has_answered_when_it_ends_whatever_it_leaves_behind() {
+        let probe = |script: &str, timeout| Probe {
+            id: "P".into(),
+            mark: ("BROWNOUT_RUN", OsString::new()),
+            ask: Ask::Command(["sh", "-c", script].map(str::to_owned).to_vec()),
+            every: Duration::from_secs(60),
+            timeout,
+        };
+        let long = Duration::from_secs(30);
+        // A child that goes on has the pipes of both streams.
+        let held = probe("sleep 300 & exit 0", long).once().await;
+        assert_eq!((held.held, held.answered), (Some(true), true));
+        let failed = probe("echo no; echo why >&2; sleep 300 & exit 3", long);
+        let failed = failed.once().await;
+        assert_eq!((failed.held, failed.answered), (Some(false), true));
+        let seen = failed.seen.unwrap();
+        assert!(seen.contains("exit status: 3: no\nwhy"), "{seen}");
+        // One that goes on itself has not answered, also where it has closed its streams.
+        let closed = probe("exec >&- 2>&-; exec sleep 300", Duration::from_millis(500));
+        let closed = closed.once().await;
+        assert_eq!((closed.held, closed.answered), (Some(false), false));
+        // More than a pipe holds is read, so that nobody waits for us.
+        let loud = probe("head -c 1000000 /dev/zero; exit 1", long)
+            .once()
+            .await;
+        assert_eq!((loud.held, loud.answered), (Some(false), true));
     }
 
     #[tokio::test]
