@@ -622,6 +622,73 @@ request = {{ path = "/" }}
     assert!(!left.stderr.contains(forewarned), "{}", left.stderr);
 }
 
+/// A pipe that takes no more: whoever writes there waits for somebody to read.
+#[cfg(target_os = "linux")]
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    rustix::io::ioctl_fionbio(&writer, true).expect("it does not block us");
+    for piece in [4096, 1] {
+        while writer.write(&vec![b'.'; piece]).is_ok() {}
+    }
+    rustix::io::ioctl_fionbio(&writer, false).expect("it blocks others");
+    (reader, writer)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_heals_also_where_nobody_reads_what_is_said() {
+    let bench = bench(&A_THIRD.replace(r#"lasts = "6s""#, LONG));
+    let (unread, full) = full_pipe();
+    let mut child = bench
+        .command(&["run", "outage.toml", "--seed", "3"])
+        .stdout(Stdio::null())
+        .stderr(full)
+        .spawn()
+        .expect("brownout starts");
+    await_some("the fault", || {
+        let history = std::fs::read_to_string(bench.history_path("outage")).ok()?;
+        history.contains(r#""type":"armed""#).then_some(())
+    });
+    signals::interrupt(rustix::process::Pid::from_child(&child));
+    let status = await_some("the end", || child.try_wait().expect("it is ours"));
+    assert_eq!(status.code(), Some(130));
+    drop(unread);
+    assert!(programs_of(&bench).is_empty(), "nothing is left behind");
+    let history = bench.history("outage");
+    assert_eq!(history.last().expect("an end")["how"], "interrupted");
+    let report = std::fs::read_to_string(bench.path().join("brownout-report/report.json"));
+    assert!(report.expect("a report was saved").contains("interrupted"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_phases_of_others_go_on_where_nobody_reads_what_is_said() {
+    let longer = SHORT.replacen("lasts = \"1s\"", "lasts = \"8s\"", 1);
+    let bench = bench(SHORT).file("two.toml", &longer);
+    let (mut unread, full) = full_pipe();
+    let mut child = bench
+        .command(&["run", "outage.toml", "two.toml", "--jobs", "2"])
+        .stdout(Stdio::null())
+        .stderr(full)
+        .spawn()
+        .expect("brownout starts");
+    for stem in ["outage", "two"] {
+        await_some("the end of both", || {
+            let history = std::fs::read_to_string(bench.history_path(stem)).ok()?;
+            history.contains(r#""type":"ended""#).then_some(())
+        });
+    }
+    // They end, and what they said waits for whoever reads it at last.
+    assert_eq!(child.try_wait().expect("it is ours"), None);
+    let mut said = String::new();
+    unread.read_to_string(&mut said).expect("text");
+    let status = child.wait().expect("it ends").code();
+    assert!([Some(0), Some(2)].contains(&status), "{status:?}\n{said}");
+    for name in ["outage: ", "two: "] {
+        assert!(said.contains(&format!("{name}completed")), "{said}");
+    }
+}
+
 /// Sends requests one after another, as somebody else's load, until the door is closed.
 fn others_load(address: &str) {
     use std::io::{Read, Write};

@@ -3,8 +3,13 @@
 
 use super::{Failure, progress::Progress};
 use futures_util::future::select_all;
+use std::{pin::pin, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// How long whoever wants the command to end waits for what is being shown: standard error may be a
+/// pipe that nobody reads.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether somebody wants the command to end.
 #[derive(Debug)]
@@ -27,6 +32,7 @@ impl Interrupt {
         let (gently, at_once) = (interrupt.gently.clone(), interrupt.at_once.clone());
         tokio::spawn(async move {
             signals.next().await;
+            // Announcing waits for nobody: healing does not hang on who reads.
             progress.announce(
                 "interrupted: healing, stopping what was started, saving; again to hurry",
             );
@@ -46,6 +52,18 @@ impl Interrupt {
     /// Whether there was a signal.
     pub fn asked(&self) -> bool {
         self.gently.is_cancelled()
+    }
+
+    /// What somebody waits for who shows something to people: for as long as it takes, but once there
+    /// was a signal no longer than a second. `None` where nobody looked by then.
+    pub async fn unless_nobody_looks<T>(&self, shown: impl Future<Output = T>) -> Option<T> {
+        let mut shown = pin!(shown);
+        tokio::select! {
+            biased;
+            shown = &mut shown => return Some(shown),
+            () = self.gently.cancelled() => {}
+        }
+        tokio::time::timeout(SHOWN_WITHIN, shown).await.ok()
     }
 
     /// Waits for the second signal.

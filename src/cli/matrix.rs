@@ -99,8 +99,9 @@ async fn carried_out(
     };
     let rehearsed = tokio::select! {
         rehearsed = rehearse(system, settings, matrix, &news, interrupt.gently()) => rehearsed,
-        () = interrupt.at_once() => return Ok(Ended::Interrupted),
+        () = interrupt.at_once() => Err(RunError::InterruptedEarly),
     };
+    interrupt.unless_nobody_looks(progress.shown()).await;
     match rehearsed {
         _ if interrupt.asked() => Ok(Ended::Interrupted),
         Ok(()) => Ok(Ended::Whole),

@@ -116,6 +116,7 @@ async fn searched(
         }),
         _ => None,
     };
+    interrupt.unless_nobody_looks(progress.shown()).await;
     let not_started = runner.not_started;
     let require = plan.require.map(|size| required(plan, size, &search));
     let report = MetastabilityReport {

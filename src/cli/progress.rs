@@ -1,5 +1,8 @@
 //! What a person sees while a run goes on, all of it on standard error: on a terminal a few lines
 //! that keep changing, elsewhere a dated line for whatever happens, nothing with `--quiet`.
+//!
+//! Standard error may be a pipe that nobody reads. Whoever drives runs therefore never writes there:
+//! threads of their own do, which wait for the reader while the runs go on.
 
 use super::so_far::{Preview, SoFar, Told, changed};
 use crate::{
@@ -14,15 +17,18 @@ use std::{
     io::IsTerminal,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError},
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
+use tokio::sync::{oneshot, watch};
 
 /// How often the changing lines move on by themselves.
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// How many announcements wait for a reader; further ones are lost.
+const UNREAD_MAX: usize = 1_000;
 
 /// The progress of all scenarios of a command.
 #[derive(Debug, Clone)]
@@ -30,6 +36,57 @@ pub struct Progress {
     shows: Shows,
     verbose: bool,
     bars: MultiProgress,
+    voice: Voice,
+}
+
+/// The thread that writes announcements, one after another.
+#[derive(Debug, Clone)]
+struct Voice {
+    lines: SyncSender<String>,
+    /// How many were taken.
+    taken: Arc<AtomicU64>,
+    /// How many of them are written.
+    written: watch::Receiver<u64>,
+}
+
+impl Voice {
+    /// Each of them is written by `write`.
+    fn new(write: impl Fn(&str) + Send + 'static) -> Self {
+        let (lines, unread) = sync_channel::<String>(UNREAD_MAX);
+        let (count, written) = watch::channel(0);
+        // A program that is refused a thread for it says no more than its reports do.
+        let _ = std::thread::Builder::new()
+            .name("announcements".to_owned())
+            .spawn(move || {
+                for line in unread {
+                    write(&line);
+                    count.send_modify(|count| *count += 1);
+                }
+            });
+        Self {
+            lines,
+            taken: Arc::default(),
+            written,
+        }
+    }
+
+    /// Has a line written; never waits.
+    fn say(&self, line: &str) {
+        if self.lines.try_send(line.to_owned()).is_ok() {
+            self.taken.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits until all is written that was said so far.
+    async fn heard(&self) {
+        let taken = self.taken.load(Ordering::SeqCst);
+        // Without the thread nothing will be.
+        let _ = self
+            .written
+            .clone()
+            .wait_for(|written| *written >= taken)
+            .await;
+    }
 }
 
 /// What is shown.
@@ -51,19 +108,28 @@ impl Progress {
         } else {
             Shows::Lines
         };
+        let bars = MultiProgress::new();
+        let above = bars.clone();
         Self {
             shows,
             verbose,
-            bars: MultiProgress::new(),
+            bars,
+            voice: Voice::new(move |line| above.suspend(|| super::say::note(line))),
         }
     }
 
-    /// A line that is shown whatever `--quiet` says, above the lines that change.
+    /// A line that is shown whatever `--quiet` says, above the lines that change. Never waits until it
+    /// is: whoever ends the command does, by [`Progress::shown`].
     pub fn announce(&self, text: &str) {
-        self.bars.suspend(|| super::say::note(text));
+        self.voice.say(text);
     }
 
-    /// A line above the lines that change, as long as there are any.
+    /// Waits until all that was announced is shown.
+    pub async fn shown(&self) {
+        self.voice.heard().await;
+    }
+
+    /// A line above the lines that change, as long as there are any. Never waits.
     pub fn announce_unless_quiet(&self, text: &str) {
         if self.shows != Shows::Nothing {
             self.announce(text);
@@ -93,11 +159,13 @@ impl Progress {
             bar: None,
             over: Arc::clone(&over),
         };
+        let (end, told) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("progress".to_owned())
-            .spawn(move || screen.show(&receiver))
-            .ok();
-        (events, Watch { over, thread })
+            // Nobody may wait for it any more.
+            .spawn(move || drop(end.send(screen.show(&receiver))));
+        let told = thread.is_ok().then_some(told);
+        (events, Watch { over, told })
     }
 }
 
@@ -105,26 +173,24 @@ impl Progress {
 #[derive(Debug, Default)]
 pub struct Watch {
     over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Told>>,
+    told: Option<oneshot::Receiver<Told>>,
 }
 
 impl Watch {
-    /// Ends watching; the verdicts that were told while the run went on.
-    pub fn close(mut self) -> Told {
-        self.join()
-    }
-
-    fn join(&mut self) -> Told {
+    /// Ends watching; the verdicts that were told while the run went on, once the last line is shown.
+    pub async fn close(mut self) -> Told {
         self.over.store(true, Ordering::SeqCst);
-        let told = self.thread.take().and_then(|thread| thread.join().ok());
-        // A panic in it has been reported by the hook.
-        told.unwrap_or_default()
+        match self.told.take() {
+            // A panic in it has been reported by the hook.
+            Some(told) => told.await.unwrap_or_default(),
+            None => Told::default(),
+        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.join();
+        self.over.store(true, Ordering::SeqCst);
     }
 }
 
@@ -465,6 +531,7 @@ fn rounded(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     fn phase(at: u64, index: usize, name: &str, faults: &[&str]) -> Event {
         Event::PhaseBegan {
@@ -546,6 +613,29 @@ mod tests {
             told(&mut Narrator::new(true), &events)[1..],
             ["ask under 0.1/s ok; hang on store acted once", "port 4711"]
         );
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_is_waited_for_by_whoever_wants_it_shown_and_by_nobody_else() {
+        let (reader, reads) = std::sync::mpsc::channel::<()>();
+        let (shown, lines) = std::sync::mpsc::channel();
+        let voice = Voice::new(move |line| {
+            let _ = reads.recv();
+            shown.send(line.to_owned()).unwrap();
+        });
+        // One is being written, and no more wait than there is room for: whoever says it does not.
+        for nth in 0..=2 * UNREAD_MAX {
+            voice.say(&nth.to_string());
+        }
+        let mut heard = Box::pin(voice.heard());
+        assert!((&mut heard).now_or_never().is_none());
+        drop(reader);
+        heard.await;
+        let lines: Vec<String> = lines.try_iter().collect();
+        let kept = lines.len();
+        assert!(kept == UNREAD_MAX || kept == UNREAD_MAX + 1, "{kept}");
+        let first = (0..UNREAD_MAX).map(|nth| nth.to_string());
+        assert!(first.eq(lines.into_iter().take(UNREAD_MAX)));
     }
 
     #[test]

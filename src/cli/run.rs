@@ -182,6 +182,7 @@ async fn all(
         .buffer_unordered(jobs)
         .collect()
         .await;
+    interrupt.unless_nobody_looks(progress.shown()).await;
     let mut reports = reports.concat();
     reports.sort_by_key(|(place, _)| *place);
     Ok(reports.into_iter().flat_map(|(_, report)| report).collect())
@@ -343,12 +344,13 @@ async fn one(task: Task, progress: &Progress, interrupt: &Interrupt) -> Scenario
     let (events, watch) = progress.watch(task.name.as_deref(), preview(&task));
     let outcome = carried_through(&task, &events, interrupt).await;
     drop(events);
-    let told = watch.close();
+    let told = interrupt.unless_nobody_looks(watch.close()).await;
     let judging = Arc::clone(&task);
     // Judging keeps a processor busy; other scenarios' phases must not wait for it.
     let report = tokio::task::spawn_blocking(move || judged(&judging, outcome))
         .await
         .unwrap_or_else(|_| not_begun(&task, a_bug()));
+    let told = told.unwrap_or_default();
     progress.correct(task.name.as_deref(), &told, &report.verdicts);
     report
 }

@@ -246,6 +246,7 @@ impl Calibration {
             .buffer_unordered(jobs)
             .collect()
             .await;
+        interrupt.unless_nobody_looks(self.progress.shown()).await;
         Ok((seen.into_iter().flatten().collect(), interrupt.asked()))
     }
 
