@@ -622,6 +622,116 @@ request = {{ path = "/" }}
     assert!(!left.stderr.contains(forewarned), "{}", left.stderr);
 }
 
+#[test]
+fn a_system_without_url_is_judged_by_what_it_calls() {
+    const WORKER: &str = r#"
+import os, time, urllib.request
+for tick in range(1000000):
+    try:
+        urllib.request.urlopen(os.environ["UP"] + "/tick/%d" % tick, timeout=1).read()
+    except OSError:
+        pass
+    time.sleep(0.1)
+"#;
+    let system = format!(
+        r#"[system]
+command = [{:?}, "worker.py"]
+env = {{ UP = "{{dependency.api.url}}" }}
+
+[dependency.api]
+protocol = "http"
+upstream = "embedded:sink"
+"#,
+        harness::python::interpreter()
+    );
+    let scenario = r#"title = "the API hangs"
+system = "system.toml"
+hold = "1s"
+
+[[phase]]
+name = "steady"
+lasts = "3s"
+steady = true
+
+[[phase]]
+name = "outage"
+lasts = "10s"
+  [[phase.fault]]
+  kind = "hang"
+  on = "api"
+
+[[phase]]
+name = "recovery"
+lasts = "2s"
+
+[[expect]]
+id = "GIVES-UP"
+that = "the worker waits no longer than a moment"
+kind = "gives-up"
+on = "api"
+within = "WITHIN"
+"#;
+    for (within, verdict) in [("6s", "pass"), ("300ms", "fail")] {
+        let bench = Bench::new()
+            .file("worker.py", WORKER)
+            .file("system.toml", &system)
+            .file("outage.toml", &scenario.replace("WITHIN", within));
+        let left = bench.brownout(&["run", "outage.toml"]);
+        assert_eq!(
+            left.verdict("GIVES-UP"),
+            verdict,
+            "{}\n{}",
+            left.stdout,
+            left.stderr
+        );
+    }
+}
+
+#[test]
+fn an_external_system_that_speaks_tls_is_run_behind_the_ingress() {
+    let there = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0"));
+    let there = there.expect("a port");
+    let address = there.local_addr().expect("its address");
+    let listen = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let free = listen.local_addr().expect("its address");
+    drop(listen);
+    let system = format!(
+        r#"[system]
+external = "https://{address}"
+
+[dependency.api]
+protocol = "http"
+upstream = "embedded:sink"
+listen = "{free}"
+
+[ingress]
+name = "visitors"
+"#
+    );
+    let scenario = SHORT
+        .replace("object-store", "api")
+        .replace("error = \"AccessDenied\"", "status = 503");
+    let alive = "that = \"the program stays up\"\nkind = \"alive\"";
+    assert!(scenario.contains(alive));
+    let served = "that = \"visitors are served\"\nkind = \"success-rate\"\nload = \"visitors\"\n\
+                  at_least = \"99%\"";
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", &scenario.replace(alive, served));
+    // Nobody came, and nothing can be said.
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(2);
+    assert_eq!(
+        bench.history("outage").last().expect("an end")["how"],
+        "completed"
+    );
+    drop(there);
+    let left = bench.brownout(&["run", "outage.toml"]);
+    left.assert_status(69);
+    let told = left.stdout.clone() + &left.stderr;
+    assert!(told.contains("does not answer"), "{told}");
+}
+
 /// A pipe that takes no more: whoever writes there waits for somebody to read.
 #[cfg(target_os = "linux")]
 fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {

@@ -29,6 +29,24 @@ pub struct UpstreamAddress {
     pub tls: bool,
 }
 
+impl UpstreamAddress {
+    /// Where an `http://` or `https://` URL leads; `None` for a text that is neither.
+    pub fn of_url(url: &str) -> Option<Self> {
+        let uri: http::Uri = url.parse().ok()?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return None,
+        };
+        let host = uri.host().filter(|host| !host.is_empty())?;
+        Some(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            tls,
+        })
+    }
+}
+
 impl fmt::Display for UpstreamAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {

@@ -36,9 +36,9 @@ const LAST_LINES: usize = 20;
 /// Everything that stands while the phases are walked through.
 pub struct Stage {
     places: Places,
-    /// Where load goes.
+    /// Where load goes; empty for a system without URL.
     url: String,
-    /// The same, taken apart; known once the ports are.
+    /// The same, taken apart, where there is load; known once the system is there.
     base: Option<Base>,
     keeper: Keeper,
     proxies: Vec<Proxy>,
@@ -155,10 +155,11 @@ impl Stage {
         let door = self.listen_for_others(system)?;
         let ca = authority.is_some().then_some(ca_path.as_path());
         self.start_system(system, ca, events, recorder).await?;
-        self.url = self.places.fill(&system.url);
-        let base = Base::parse(&self.url).map_err(|reason| self.unreachable(reason))?;
-        self.check_external(system, &base).await?;
-        self.base = Some(base);
+        self.check_external(system).await?;
+        if !system.loads.is_empty() {
+            let base = Base::parse(&self.url).map_err(|reason| self.unreachable(reason))?;
+            self.base = Some(base);
+        }
         self.open_ingress(door, system, recorder, events)?;
         Ok(())
     }
@@ -256,11 +257,7 @@ impl Stage {
             let error = std::io::Error::other(format!("no host and port in its url {url:?}"));
             listening(&format!("instance `{name}`"), error)
         };
-        let uri: http::Uri = url.parse().map_err(|_| wrong())?;
-        let host = uri.host().ok_or_else(wrong)?.to_owned();
-        let tls = uri.scheme_str() == Some("https");
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        Ok(UpstreamAddress { host, port, tls })
+        UpstreamAddress::of_url(&url).ok_or_else(wrong)
     }
 
     #[cfg(feature = "demo")]
@@ -412,11 +409,13 @@ impl Stage {
     }
 
     /// A system that somebody else started must answer before the first phase.
-    async fn check_external(&self, system: &System, base: &Base) -> Result<(), RunError> {
+    async fn check_external(&self, system: &System) -> Result<(), RunError> {
         if !matches!(system.start, Start::External) {
             return Ok(());
         }
-        let connect = TcpStream::connect((base.host.as_str(), base.port));
+        let address = UpstreamAddress::of_url(&self.url)
+            .ok_or_else(|| self.unreachable("its URL names no host".to_owned()))?;
+        let connect = TcpStream::connect((address.host.as_str(), address.port));
         match tokio::time::timeout(UPSTREAM_WITHIN, connect).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.unreachable(error.to_string())),

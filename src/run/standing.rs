@@ -199,11 +199,5 @@ fn fixed(url: &Template) -> Option<UpstreamAddress> {
     if !url.placeholders().is_empty() {
         return None;
     }
-    let uri: http::Uri = url.fill(&|_| None).parse().ok()?;
-    let tls = uri.scheme_str() == Some("https");
-    Some(UpstreamAddress {
-        host: uri.host()?.to_owned(),
-        port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-        tls,
-    })
+    UpstreamAddress::of_url(&url.fill(&|_| None))
 }

@@ -118,19 +118,8 @@ fn connector(system_url: &str) -> io::Result<Connector> {
         let message = format!("{system_url:?} is no URL of a system");
         io::Error::new(io::ErrorKind::InvalidInput, message)
     };
-    let uri: ::http::Uri = system_url.parse().map_err(|_| wrong())?;
-    let is_tls = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err(wrong()),
-    };
-    let host = uri.host().ok_or_else(wrong)?;
-    let address = UpstreamAddress {
-        host: host.trim_matches(['[', ']']).to_owned(),
-        port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
-        tls: is_tls,
-    };
-    let config = tls::client_config_if(is_tls)?;
+    let address = UpstreamAddress::of_url(system_url).ok_or_else(wrong)?;
+    let config = tls::client_config_if(address.tls)?;
     Ok(Connector::new(
         address,
         &config,
