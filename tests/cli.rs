@@ -291,11 +291,32 @@ fn a_scenario_without_the_historys_faults_is_refused() {
 }
 
 /// What makes another outage of the sample scenario.
-const OTHERS: [(&str, &str); 3] = [
+const OTHERS: [(&str, &str); 10] = [
     ("name     = \"outage\"", "name     = \"downtime\""),
     ("kind = \"hang\"", "kind = \"no-accept\""),
     ("on   = \"object-store\"", "on   = \"s3\""),
+    // What was not injected, to so many, and what was not counted.
+    (HANG, "on   = \"object-store\"\n  share = \"5%\""),
+    (HANG, "on   = \"object-store\"\n  min_hits = 0"),
+    (
+        HANG,
+        "on   = \"object-store\"\n  when = { operation = \"PutObject\" }",
+    ),
+    (
+        HANG,
+        "on   = \"object-store\"\n  when = { header = { x-tenant = \"bank\" } }",
+    ),
+    // Phases that were not as long, or not under this load.
+    ("lasts    = \"20s\"", "lasts    = \"21s\""),
+    ("until steady, at most 30s", "30s"),
+    (
+        "lasts    = \"20s\"",
+        "lasts    = \"20s\"\nload     = { ask = \"3x\" }",
+    ),
 ];
+
+/// The sample scenario's fault, where more is said of it.
+const HANG: &str = "on   = \"object-store\"";
 
 #[test]
 fn another_scenario_must_have_the_recorded_phases_and_faults() {

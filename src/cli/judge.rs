@@ -5,10 +5,12 @@ use super::{
 };
 use crate::{
     expectation::{self, Verdict},
+    fault::Gate,
     history::{History, HistoryError, Run},
     input::{Problem, Problems, Severity, Source},
     report::{self, Material, ScenarioReport, SuiteReport},
-    scenario::{FaultSpec, Scenario, System, from_texts},
+    scenario::{FaultSpec, Lasts, Phase, Scenario, System, from_texts},
+    units::format_duration,
 };
 use std::path::{Path, PathBuf};
 
@@ -122,7 +124,7 @@ fn read(path: &Path, problems: &mut Problems) -> Option<Source> {
 }
 
 /// Phases and faults are known to a history by their place alone, so another scenario must have
-/// the very ones that the recorded scenario has.
+/// the very ones that the recorded scenario has: what was never injected is not judged.
 fn fits(history: &History, scenario: &Scenario, other: bool) -> Result<(), Failure> {
     let unlike = |how: String| {
         Failure::usage(
@@ -155,27 +157,76 @@ pub(crate) fn has_all_of(scenario: &Scenario, history: &History) -> bool {
         && spans.all(|span| faults().any(|fault| fault.id == span.fault))
 }
 
-/// The first two lines that differ.
-fn difference(recorded: &[String], given: &[String]) -> Option<(String, String)> {
-    let line = |lines: &[String], place| {
-        let line: Option<&String> = lines.get(place);
-        line.map_or_else(|| "nothing".to_owned(), String::clone)
-    };
-    (0..recorded.len().max(given.len()))
-        .map(|place| (line(recorded, place), line(given, place)))
-        .find(|(was, is)| was != is)
+/// A phase or a fault.
+#[derive(Debug, PartialEq)]
+struct Part<'a> {
+    /// How it is called.
+    name: String,
+    /// What is said of it where it differs.
+    said: String,
+    /// What counts and is not said: it may hold a secret, or be long.
+    more: Option<(&'a str, &'a Gate)>,
 }
 
-/// What the entries of a history refer to, in order: each phase and each of its faults.
-fn outline(scenario: &Scenario) -> Vec<String> {
-    scenario
-        .phases
-        .iter()
+/// The first two parts that differ, in words.
+fn difference(recorded: &[Part<'_>], given: &[Part<'_>]) -> Option<(String, String)> {
+    let pairs = (0..recorded.len().max(given.len())).map(|at| (recorded.get(at), given.get(at)));
+    let (was, is) = pairs.into_iter().find(|(was, is)| was != is)?;
+    let said = |part: Option<&Part<'_>>| match part {
+        None => "nothing".to_owned(),
+        Some(part) if was.map(|one| &one.name) != is.map(|one| &one.name) => part.name.clone(),
+        Some(part) => part.said.clone(),
+    };
+    let (was, is) = (said(was), said(is));
+    match was == is {
+        true => Some((was, format!("{is} with other parameters"))),
+        false => Some((was, is)),
+    }
+}
+
+/// What is judged by, in order: each phase with all that its observations hang on, and each of its
+/// faults with all that it was told.
+fn outline(scenario: &Scenario) -> Vec<Part<'_>> {
+    let phases = scenario.phases.iter();
+    phases
         .flat_map(|phase| {
-            let fault = |fault: &FaultSpec| format!("{} on `{}`", fault.kind, fault.on);
-            std::iter::once(format!("phase `{}`", phase.name)).chain(phase.faults.iter().map(fault))
+            let faults = phase.faults.iter().map(outlined_fault);
+            std::iter::once(outlined(phase)).chain(faults)
         })
         .collect()
+}
+
+fn outlined_fault(fault: &FaultSpec) -> Part<'_> {
+    Part {
+        name: format!("{} on `{}`", fault.kind, fault.on),
+        said: format!("`{}`", fault.label),
+        more: Some((&fault.likeness, &fault.gate)),
+    }
+}
+
+fn outlined(phase: &Phase) -> Part<'static> {
+    let name = format!("phase `{}`", phase.name);
+    let lasts = match phase.lasts {
+        Lasts::For(length) => format_duration(length),
+        Lasts::UntilSteady { at_most } => {
+            format!("until steady, at most {}", format_duration(at_most))
+        }
+    };
+    let mut said = format!("{name} (lasts {lasts}");
+    for (is, word) in [(phase.steady, "steady"), (phase.aftermath, "aftermath")] {
+        if is {
+            said.push_str(&format!(", {word}"));
+        }
+    }
+    for (load, factor) in &phase.loads {
+        said.push_str(&format!(", {factor} times `{load}`"));
+    }
+    said.push(')');
+    Part {
+        name,
+        said,
+        more: None,
+    }
 }
 
 fn judged(history: &History, scenario: &Scenario, system: &System, file: &Path) -> ScenarioReport {
