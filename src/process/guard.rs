@@ -19,7 +19,7 @@ use rustix::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, BufRead, Read, Write},
-    os::unix::process::CommandExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, ChildStdin, Command, ExitCode, Stdio},
     time::{Duration, Instant},
@@ -33,6 +33,9 @@ const READY: &[u8] = b"ready\n";
 
 /// The time the guard has to say so.
 const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// The time in which one that a signal ends is gone.
+const ENDED_WITHIN: Duration = Duration::from_millis(500);
 
 /// The time it has to clean up; what is then left cannot be killed.
 const SWEEP_WITHIN: Duration = Duration::from_secs(5);
@@ -183,8 +186,28 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Starts a guard and waits until it reads. `program` must call [`main`] when its first
-    /// argument is [`ARGUMENT`].
+    /// argument is [`ARGUMENT`]. Until it is in its own session Ctrl-C ends it along with others: one
+    /// that a signal ended is started once more, so that who asked the harness to stop is not told
+    /// that something could not be started.
     pub fn launch(program: &Path, cookie: &str) -> io::Result<Self> {
+        let mut guard = Self::started(program)?;
+        let mut is_ready = guard.says_ready()?;
+        if !is_ready && guard.was_signalled() {
+            guard = Self::started(program)?;
+            is_ready = guard.says_ready()?;
+        }
+        if !is_ready {
+            guard.finish();
+            return Err(io::Error::other(format!(
+                "`{}` does not act as the guard when asked to",
+                program.display()
+            )));
+        }
+        guard.tell(&format!("cookie {cookie}\n"))?;
+        Ok(guard)
+    }
+
+    fn started(program: &Path) -> io::Result<Self> {
         let mut child = Command::new(program)
             .arg0("brownout")
             .arg(ARGUMENT)
@@ -196,16 +219,21 @@ impl Guard {
             .stderr(Stdio::null())
             .spawn()?;
         let pipe = child.stdin.take();
-        let mut guard = Self { child, pipe };
-        if !guard.says_ready()? {
-            guard.finish();
-            return Err(io::Error::other(format!(
-                "`{}` does not act as the guard when asked to",
-                program.display()
-            )));
+        Ok(Self { child, pipe })
+    }
+
+    /// Whether a signal has ended it. One that has closed its output without a word is about to end.
+    fn was_signalled(&mut self) -> bool {
+        let until = Instant::now() + ENDED_WITHIN;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return status.signal().is_some(),
+                Ok(None) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Ok(None) | Err(_) => return false,
+            }
         }
-        guard.tell(&format!("cookie {cookie}\n"))?;
-        Ok(guard)
     }
 
     fn says_ready(&mut self) -> io::Result<bool> {
@@ -319,6 +347,31 @@ mod tests {
             "x",
         ];
         assert_eq!(told(&lines), Told::default());
+    }
+
+    #[test]
+    fn a_guard_that_a_signal_ends_before_it_is_deaf_is_started_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let (text, program) = (folder.path().join("text"), folder.path().join("guard.sh"));
+        let lives = |signals: u32| {
+            let script = format!(
+                "#!/bin/sh\necho start >> \"$0.starts\"\n\
+                 test $(wc -l < \"$0.starts\") -gt {signals} || kill -TERM $$\n\
+                 echo ready\ncat > /dev/null\n"
+            );
+            std::fs::write(&text, script).unwrap();
+            // Not written by us: what another test starts meanwhile would have it open for writing.
+            let copied = "rm -f \"$1\" \"$1.starts\"; cp \"$0\" \"$1\" && chmod 700 \"$1\"";
+            let copied = Command::new("sh")
+                .args(["-c", copied])
+                .args([&text, &program])
+                .status();
+            assert!(copied.unwrap().success());
+            Guard::launch(&program, "none").is_ok()
+        };
+        assert!(lives(0) && lives(1));
+        // Somebody who goes on ends it for good.
+        assert!(!lives(2));
     }
 
     #[test]

@@ -90,8 +90,11 @@ impl Stage {
             Start::External => Keeper::unguarded(recorder.clone(), logs, run_id),
             Start::Instances(_) => Keeper::new(recorder.clone(), logs, run_id),
         };
-        let keeper =
-            keeper.map_err(|error| listening("the guard over the system's processes", error))?;
+        let keeper = keeper.map_err(|error| match cancel.is_cancelled() {
+            // The keys that ended the run have ended the guard before it was deaf to them.
+            true => RunError::InterruptedEarly,
+            false => listening("the guard over the system's processes", error),
+        })?;
         let mut stage = Self {
             places: Places::default(),
             url: String::new(),
