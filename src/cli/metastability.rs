@@ -334,15 +334,28 @@ impl Runner<'_> {
                 return unmeasured(first, !matches!(error, RunError::Recording { .. }));
             }
         }
-        let plan_asked = self.plan.asked(&written);
-        match History::read(&path.join(HISTORY)) {
-            Ok(history) => (
-                measure(&history, &plan_asked, folder.clone(), seed.0),
-                false,
-            ),
-            Err(error) => unmeasured(error.to_string(), false),
+        let (plan, own) = (self.plan.clone(), folder.clone());
+        let probe = measured(path.join(HISTORY), move |history| {
+            measure(history, &plan.asked(&written), own, seed.0)
+        });
+        match probe.await {
+            Ok(probe) => (probe, false),
+            Err(why) => unmeasured(why, false),
         }
     }
+}
+
+/// What a history shows. Reading it keeps a processor busy; other runs' phases must not wait for it.
+async fn measured(
+    history: PathBuf,
+    measure: impl FnOnce(&History) -> Probe + Send + 'static,
+) -> Result<Probe, String> {
+    let measured = tokio::task::spawn_blocking(move || {
+        let history = History::read(&history).map_err(|error| error.to_string())?;
+        Ok(measure(&history))
+    });
+    let a_bug = |_| Err("a part of Brownout panicked; what it said stands above".to_owned());
+    measured.await.unwrap_or_else(a_bug)
 }
 
 /// A load that is too much even without a trigger is one from which the system does not come back.

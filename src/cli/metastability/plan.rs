@@ -41,7 +41,7 @@ const WATCH_MAX: Duration = Duration::from_secs(3600);
 const HINT: &str = "`brownout metastability --help` shows examples";
 
 /// Everything that was asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// The system's file.
     pub system: Source,

@@ -359,3 +359,31 @@ fn no_load_is_tried_that_is_too_small_to_be_told() {
     let short = low(&["--baseline", "2s", "--watch", "30s"]);
     assert!((5.3..5.4).contains(&short), "{short}");
 }
+
+#[cfg(unix)]
+#[test]
+fn other_runs_go_on_while_a_history_is_read() {
+    use std::{process::Command, sync::mpsc, thread};
+    let folder = tempfile::tempdir().unwrap();
+    // Who reads it waits until somebody writes.
+    let history = folder.path().join(HISTORY);
+    let made = Command::new("mkfifo").arg(&history).status().unwrap();
+    assert!(made.success());
+    let (other, told) = mpsc::channel();
+    let written = history.clone();
+    let writer = thread::spawn(move || {
+        let went_on = told
+            .recv_timeout(std::time::Duration::from_secs(20))
+            .is_ok();
+        fs::write(written, "no history\n").unwrap();
+        went_on
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let measured = measured(history, |_| panic!("there is nothing to measure"));
+    let (measured, ()) =
+        runtime.block_on(async { tokio::join!(measured, async { other.send(()).unwrap() }) });
+    assert!(measured.is_err());
+    assert!(writer.join().unwrap(), "the other run had to wait");
+}
