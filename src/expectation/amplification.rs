@@ -2,7 +2,7 @@
 //! them for good.
 
 use super::{
-    Expectation, ExpectationDef, Judgement, Name, Names, names,
+    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, names,
     wire::{self, BUSY_FACTOR, Meant},
 };
 use crate::{
@@ -33,7 +33,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         doubt: "\
             The steady phases have no requests to hold against; or so little load came in to the \
             system in a judged phase that no request to the dependency was due; or none came and no \
-            instance ran for most of the phase, whoever ended or paused them.",
+            instance ran for most of the phase, whoever ended or paused them; or connects were \
+            refused or not accepted in it, so that nobody knows how much came.",
         mistakes: &[
             "\
                 More load in a phase (`load = { ask = \"10x\" }`) is more requests too, without any \
@@ -41,6 +42,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             "\
                 Who asks nothing at all keeps every `at_most`: bound it from below, or require \
                 elsewhere that what was asked for is done.",
+            "\
+                Under `refuse` and `no-accept` what comes leaves no request to count: `error` or \
+                `hang` show the same storm.",
         ],
         related: &["attempts", "back-off", "overload"],
     },
@@ -115,6 +119,8 @@ struct Busy {
     due: Option<f64>,
     /// Whether no instance ran for most of it.
     is_deserted: bool,
+    /// Why there may have been more of it than was seen.
+    unseen: Option<String>,
 }
 
 impl Busy {
@@ -142,6 +148,7 @@ impl Amplification {
             },
             due: of_one.map(|of_one| of_one * came_in(view, window) as f64),
             is_deserted: is_deserted(view, window),
+            unseen: wire::kept_out(&self.on, &wire::unseen(view, &self.on, window)),
         }
     }
 
@@ -225,7 +232,8 @@ impl Expectation for Amplification {
             meant.map(Busy::shown).collect()
         };
         let over = |phase: &Busy| self.at_most.is_some_and(|most| factor(phase) > most);
-        let under = |phase: &Busy| self.at_least.is_some_and(|least| factor(phase) < least);
+        let seems_under = |phase: &Busy| self.at_least.is_some_and(|least| factor(phase) < least);
+        let under = |phase: &Busy| phase.unseen.is_none() && seems_under(phase);
         let worst = phases.iter().filter(|phase| over(phase)).max_by(by_rate);
         if let (Some(worst), Some(most)) = (worst, self.at_most) {
             let reason = format!("{:.2}x is more than {most}x", factor(worst));
@@ -248,6 +256,11 @@ impl Expectation for Amplification {
             return judgement
                 .fail(format!("{:.2}x is less than {least}x", factor(worst)))
                 .with(evidence(&under));
+        }
+        let hangs_on_all = |phase: &&Busy| self.at_most.is_some() || seems_under(phase);
+        let mut unseen = phases.iter().filter(hangs_on_all);
+        if let Some((phase, why)) = unseen.find_map(|one| Some((one, one.unseen.as_ref()?))) {
+            return judgement.inconclusive(format!("in `{}` {why}", phase.name));
         }
         match phases
             .iter()
@@ -274,11 +287,15 @@ impl Expectation for Amplification {
             bounds.collect::<Vec<_>>().join(" and ")
         )
     }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        wire::will_be_kept_out(plan, &self.on).into_iter().collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, check_during, problems};
+    use super::super::testing::{check, check_during, check_under, problems};
     use crate::{
         expectation::Status,
         history::{
@@ -435,6 +452,39 @@ mod tests {
         assert_eq!(check(&get, &story(7)).status, Status::Inconclusive);
         let put = format!("{EXPECT}\noperation = [\"PutObject\"]");
         assert_eq!(check(&put, &story(7)).status, Status::Fail);
+    }
+
+    #[test]
+    fn what_a_shut_listener_keeps_out_keeps_no_bound_and_breaks_none() {
+        const LEAST: &str = "kind = \"amplification\"\non = \"object-store\"\nat_least = \"0.5x\"";
+        let under = |fault: &str, expect: &str, story: &Story| {
+            let verdict = check_under(fault, expect, story, Vec::new());
+            let unseen = verdict
+                .reason
+                .is_some_and(|why| why.contains("refused or not accepted"));
+            assert_eq!(unseen, verdict.status == Status::Inconclusive);
+            verdict.status
+        };
+        let (seen, shut) = ("kind = 'hang'\non = 's3'", "kind = 'refuse'\non = 's3'");
+        let share = "kind = 'no-accept'\non = 's3'\nshare = '30%'";
+        for (expect, per_second, when_seen, when_shut) in [
+            (EXPECT, 0, Status::Pass, Status::Inconclusive),
+            (LEAST, 0, Status::Fail, Status::Inconclusive),
+            // What was seen is enough, whatever else came.
+            (EXPECT, 7, Status::Fail, Status::Fail),
+            (LEAST, 2, Status::Pass, Status::Pass),
+        ] {
+            let story = story(per_second);
+            assert_eq!(under(seen, expect, &story), when_seen, "{expect}");
+            for fault in [shut, share] {
+                assert_eq!(under(fault, expect, &story), when_shut, "{fault} {expect}");
+            }
+        }
+        // Another phase, in which everything was seen, still breaks it.
+        let quiet = story(0).healthy(30..60);
+        let verdict = check_under(shut, LEAST, &quiet, vec![1, 2]);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+        assert_eq!(verdict.evidence.len(), 1);
     }
 
     #[test]

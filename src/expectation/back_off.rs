@@ -9,7 +9,7 @@
 //! is a fact.
 
 use super::{
-    Expectation, ExpectationDef, Judgement, Name, Names,
+    Expectation, ExpectationDef, Foresight, Judgement, Name, Names,
     beat::{peak, variation},
     calls::{self, Hit},
     names,
@@ -44,7 +44,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             to the beginning of the next; for `at_most_rate` whatever arrived.",
         doubt: "\
             Too few pauses; or answers whose end came a while after their first byte, so that \
-            nobody knows when the pause began. Where the client sends no id of its own, hasty \
+            nobody knows when the pause began; or, for `at_most_rate`, connects that were refused \
+            or not accepted, of which nobody knows how many came. Where the client sends no id of its own, hasty \
             requests may be independent ones, and a failure is then inconclusive.",
         mistakes: &["\
                 A circuit breaker that is open makes no attempts: nothing to judge, and nothing \
@@ -355,7 +356,9 @@ impl BackOff {
 
     fn hammering(&self, view: &View<'_>, rate: Rate) -> Judgement {
         let mut moments: Vec<Micros> = Vec::new();
+        let mut unseen = Vec::new();
         for window in view.windows() {
+            unseen.extend(wire::unseen(view, &self.on, window));
             moments.extend(wire::arrivals(view, &self.on, &self.meant, window));
         }
         moments.sort_unstable();
@@ -372,6 +375,9 @@ impl BackOff {
                     format!("{most} arrived in one second"),
                 )
                 .with([(at, format!("{most} in the second from here"))]);
+        }
+        if let Some(why) = wire::kept_out(&self.on, &unseen) {
+            return judgement.inconclusive(why);
         }
         if count < SAMPLES_MIN {
             return judgement.inconclusive(format!("{count} arrivals show no rate"));
@@ -434,11 +440,18 @@ impl Expectation for BackOff {
         );
         format!("attempts at `{}`: {}", self.on, bounds.join(", "))
     }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        let why = self
+            .rate
+            .and_then(|_| wire::will_be_kept_out(plan, &self.on));
+        why.into_iter().collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, problems};
+    use super::super::testing::{check, check_under, problems};
     use crate::{
         expectation::Status,
         history::sample::{Story, attempt},
@@ -714,6 +727,23 @@ mod tests {
         let herd = (0..6).map(|nth| attempt("s3", 15_000 + nth * 100, 15_010 + nth * 100));
         let verdict = check(RATE, &Story::new().healthy(0..60).attempts(herd));
         assert_eq!(verdict.status, Status::Fail);
+    }
+
+    #[test]
+    fn of_what_a_shut_listener_keeps_out_no_rate_is_known() {
+        let herd = |count: u64| {
+            let herd = (0..count).map(|nth| attempt("s3", 15_000 + nth * 100, 15_010 + nth * 100));
+            Story::new().healthy(0..60).attempts(herd)
+        };
+        for (fault, few, many) in [
+            ("hang", Status::Pass, Status::Fail),
+            ("refuse", Status::Inconclusive, Status::Fail),
+            ("no-accept", Status::Inconclusive, Status::Fail),
+        ] {
+            let fault = format!("kind = '{fault}'\non = 's3'");
+            let under = |count| check_under(&fault, RATE, &herd(count), Vec::new()).status;
+            assert_eq!((under(4), under(6)), (few, many), "{fault}");
+        }
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //!
 //! The gaps before the first and after the last arrival count too: checks that never begin, or
 //! stop with the outage, are the ones that matter. A gap that is too long counts as often as a request
-//! should have come in it: a share of the gaps is one of the time.
+//! should have come in it: a share of the gaps is one of the time. What comes while connects are refused
+//! or not accepted leaves no request: of a gap only what lies beside that is certain.
 
 use super::{
-    Expectation, ExpectationDef, Judgement, Name, Names, Scope, names,
+    Expectation, ExpectationDef, Foresight, Judgement, Name, Names, Scope, names,
     samples::{SAMPLES_MIN, part_of},
     wire::{self, Meant},
 };
@@ -26,7 +27,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             ones that matter.",
         evidence: "\
             Arrivals at the proxy; the gaps before the first and after the last count too.",
-        doubt: "The run was too short for a few beats.",
+        doubt: "\
+            The run was too short for a few beats; or the verdict turns on a time in which connects \
+            were refused or not accepted, so that nobody saw what came.",
         mistakes: &["\
                 The default tolerance is a fifth of `every`; a busy machine needs more."],
         related: &["alert", "probe"],
@@ -103,13 +106,17 @@ struct Gap {
     bounds: (Duration, Duration),
     /// Whether both its ends are arrivals; else it may be shorter, but not longer.
     inner: bool,
+    /// The longest part of it in which something that came would have been seen.
+    seen: Duration,
 }
 
 impl Cadence {
     fn gaps(&self, view: &View<'_>, window: Window) -> Vec<Gap> {
         let moments = wire::arrivals(view, &self.on, &self.meant, window);
         let stalls = Stalls::of(view.history);
+        let unseen = wire::unseen(view, &self.on, window);
         let gap = |from: Micros, to: Micros, inner| Gap {
+            seen: longest_seen(Window::new(from, to), &unseen),
             from,
             length: to.since(from),
             bounds: (stalls.since(to).since(from), to.since(stalls.since(from))),
@@ -125,17 +132,22 @@ impl Cadence {
         gaps
     }
 
-    /// The gaps as even as they can have been, and as uneven.
-    fn read(&self, gaps: &[Gap], evenly: bool) -> Vec<Gap> {
+    /// The gaps as even as they can have been, and as uneven; `blindly`: with whatever can have come
+    /// unseen.
+    fn read(&self, gaps: &[Gap], evenly: bool, blindly: bool) -> Vec<Gap> {
         let longest = self.every + self.tolerance;
         let shortest = self.every.saturating_sub(self.tolerance);
         let read = |gap: &Gap| {
             let (least, most) = gap.bounds;
-            let length = match evenly {
+            let mut length = match evenly {
                 true => gap.length.clamp(shortest, longest).clamp(least, most),
                 false if most > longest => most,
                 false => least,
             };
+            if evenly && blindly && gap.seen < gap.length {
+                // What came unseen may have parted it.
+                length = length.min(gap.seen.max(self.every));
+            }
             Gap { length, ..*gap }
         };
         gaps.iter().map(read).collect()
@@ -202,8 +214,13 @@ impl Expectation for Cadence {
             .collect();
         let inner = gaps.iter().filter(|gap| gap.inner).count() as u64;
         let noted = self.told(&gaps);
-        let is_broken = |evenly| self.is_broken(&self.told(&self.read(&gaps, evenly)));
-        let turns_on_stalls = is_broken(true) != is_broken(false);
+        let is_broken = |evenly, blindly| {
+            let read = self.read(&gaps, evenly, blindly);
+            self.is_broken(&self.told(&read))
+        };
+        let at_worst = is_broken(false, false);
+        let turns_on_stalls = is_broken(true, false) != at_worst;
+        let turns_on_unseen = is_broken(true, true) != at_worst;
         let Told { kept, count, .. } = noted;
         let lengths = || gaps.iter().filter(|gap| gap.inner).map(|gap| gap.length);
         let measured = match (lengths().min(), lengths().max()) {
@@ -218,6 +235,11 @@ impl Expectation for Cadence {
         let judgement = Judgement::new(view.window(), count, measured);
         let judgement = if turns_on_stalls {
             judgement.inconclusive(wire::STALLED)
+        } else if turns_on_unseen {
+            let unseen = windows.iter();
+            let unseen = unseen.flat_map(|window| wire::unseen(view, &self.on, *window));
+            let why = wire::kept_out(&self.on, &unseen.collect::<Vec<_>>());
+            judgement.inconclusive(why.unwrap_or_default())
         } else if self.is_broken(&noted) {
             judgement.fail(format!(
                 "{} of {count} gaps are out of bounds",
@@ -264,11 +286,27 @@ impl Expectation for Cadence {
     fn needs_running(&self, _instance: &str) -> bool {
         false
     }
+
+    fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
+        wire::will_be_kept_out(plan, &self.on).into_iter().collect()
+    }
+}
+
+/// The longest part of a window that lies beside these stretches, which are in order.
+fn longest_seen(window: Window, unseen: &[Window]) -> Duration {
+    let (mut longest, mut from) = (Duration::ZERO, window.from);
+    for one in unseen {
+        if one.from < window.to && window.from < one.to {
+            longest = longest.max(one.from.since(from));
+            from = from.max(one.to);
+        }
+    }
+    longest.max(window.to.since(from))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
+    use super::super::testing::{check, check_under};
     use crate::{
         expectation::Status,
         history::sample::{Story, attempt},
@@ -331,6 +369,36 @@ mod tests {
         let hasty = [4, 14, 21, 31, 41, 51];
         assert_eq!(judged(&hasty, 13_000, 14_000), Status::Inconclusive);
         assert_eq!(judged(&hasty, 13_100, 14_000), Status::Fail);
+    }
+
+    #[test]
+    fn what_came_while_a_listener_was_shut_may_have_kept_the_beat() {
+        let expect = EXPECT.replace("pager", "s3");
+        let judged = |fault: &str, seconds: &[u64]| {
+            let all = seconds.iter().map(|second| {
+                let one = attempt("s3", second * 1_000, second * 1_000 + 5);
+                one.operation("GET").key("/healthz")
+            });
+            let story = Story::new().healthy(0..60).attempts(all);
+            let fault = format!("kind = '{fault}'\non = 's3'");
+            let verdict = check_under(&fault, &expect, &story, Vec::new());
+            let unseen = verdict
+                .reason
+                .is_some_and(|why| why.contains("refused or not accepted"));
+            assert_eq!(unseen, verdict.status == Status::Inconclusive);
+            verdict.status
+        };
+        // It is shut from 10 s to 30 s.
+        for (seconds, when_seen, when_shut) in [
+            (&[5, 15, 25, 35, 45, 55][..], Status::Pass, Status::Pass),
+            (&[5, 35, 45, 55], Status::Fail, Status::Inconclusive),
+            (&[5, 43, 53], Status::Fail, Status::Fail),
+            (&[5, 35, 42, 52], Status::Fail, Status::Fail),
+        ] {
+            assert_eq!(judged("hang", seconds), when_seen, "{seconds:?}");
+            assert_eq!(judged("refuse", seconds), when_shut, "{seconds:?}");
+            assert_eq!(judged("no-accept", seconds), when_shut, "{seconds:?}");
+        }
     }
 
     #[test]

@@ -137,6 +137,11 @@ pub struct Foresight<'a> {
     pub phases: Vec<(&'a str, Duration)>,
     /// The loads: name and operations a second.
     pub loads: Vec<(&'a str, f64)>,
+    /// How long everything must hold before recovery counts.
+    pub hold: Duration,
+    /// The judged phases in which a fault keeps connects out at a listener: the phase, the dependency
+    /// and its role.
+    pub shut: Vec<(&'a str, &'a str, Option<&'a str>)>,
 }
 
 /// A probe that is made while the run goes on.
@@ -291,7 +296,37 @@ mod contract {
         expectation.forewarn(&super::Foresight {
             phases: vec![("outage", Duration::from_secs(seconds))],
             loads: vec![("ask", rate)],
+            hold: Duration::from_secs(5),
+            shut: Vec::new(),
         })
+    }
+
+    #[test]
+    fn who_counts_what_a_shut_listener_keeps_out_is_told_beforehand() {
+        let warnings = |text: &str, on: &str| {
+            let (_, expectation) =
+                testing::parse(text, &mut Problems::default()).expect("it parses");
+            expectation.forewarn(&super::Foresight {
+                phases: vec![("gone", Duration::from_secs(60))],
+                loads: vec![("ask", 100.0)],
+                hold: Duration::from_secs(5),
+                shut: vec![("gone", on, Some("object-store"))],
+            })
+        };
+        for text in [
+            "kind = \"amplification\"\non = \"object-store\"\nat_most = \"3x\"",
+            "kind = \"cadence\"\non = \"s3\"\nevery = \"10s\"",
+            "kind = \"back-off\"\non = \"s3\"\nat_most_rate = \"5/s\"",
+        ] {
+            let said = warnings(text, "s3");
+            assert!(said[0].contains("in `gone` leave no request"), "{said:?}");
+            let other = text
+                .replace("object-store", "backup")
+                .replace("s3", "backup");
+            assert_eq!(warnings(&other, "s3"), [""; 0], "{other}");
+        }
+        let pauses = "kind = \"back-off\"\non = \"s3\"\nat_least = \"100ms\"";
+        assert_eq!(warnings(pauses, "s3"), [""; 0]);
     }
 
     #[test]

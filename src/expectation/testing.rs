@@ -5,7 +5,7 @@ use crate::{
     history::sample::{self, Story},
     input::{Fields, Problems, Source},
     protocol::Protocol,
-    scenario::{Expect, System},
+    scenario::{Expect, Scenario, System},
 };
 use toml::de::{DeTable, DeValue};
 
@@ -118,6 +118,22 @@ pub fn check_of(text: &str, story: &Story, system: &System) -> Verdict {
     judge_of(kind, expectation, story, Vec::new(), system)
 }
 
+/// The verdict of a table on a story whose fault is this one, put on `s3`, over these phases.
+pub fn check_under(fault: &str, text: &str, story: &Story, during: Vec<usize>) -> Verdict {
+    let (_, behaviour) = crate::fault::sample::read(fault, Protocol::S3).expect("a fault");
+    let mut scenario = sample::scenario();
+    scenario.phases[1].faults[0].behaviours = vec![behaviour];
+    let (kind, expectation) = parse(text, &mut Problems::default()).expect("it parses");
+    judge_in(
+        scenario,
+        kind,
+        expectation,
+        story,
+        during,
+        &sample::system(),
+    )
+}
+
 /// The verdict of an expectation made elsewhere.
 pub fn judge_by(
     kind: &'static str,
@@ -135,7 +151,17 @@ fn judge_of(
     during: Vec<usize>,
     system: &System,
 ) -> Verdict {
-    let mut scenario = sample::scenario();
+    judge_in(sample::scenario(), kind, expectation, story, during, system)
+}
+
+fn judge_in(
+    mut scenario: Scenario,
+    kind: &'static str,
+    expectation: Box<dyn Expectation>,
+    story: &Story,
+    during: Vec<usize>,
+    system: &System,
+) -> Verdict {
     scenario.expects.push(Expect {
         id: "X".into(),
         that: "it holds".to_owned(),

@@ -1,11 +1,12 @@
 //! What arrived at a dependency, for expectations that count and time it.
 
-use super::names;
+use super::{Foresight, names};
 use crate::{
-    fault::wildcard,
+    fault::{shut, wildcard},
     history::{Attempt, Stalls, View, Window},
     input::{Fields, Key, Problems, Shape},
-    units::{Micros, Rate},
+    scenario::Target,
+    units::{Micros, Rate, format_duration},
 };
 use std::time::Duration;
 
@@ -78,6 +79,67 @@ pub fn is_peak(view: &View<'_>, moments: &[Micros], over: Duration, rate: Rate) 
     let (fewest, most) = Stalls::of(view.history).peak(moments, over);
     let is_too_much = |count: usize| count as f64 > rate.as_per_second();
     (is_too_much(fewest) == is_too_much(most)).then(|| is_too_much(most))
+}
+
+/// Where a listener was shut for no longer than this there was none: the lifting of a fault and the
+/// change of phase are two entries.
+const SHUT_MIN: Duration = Duration::from_millis(100);
+
+/// The stretches of a window, in order, in which a fault kept connects to a dependency or role out at
+/// its listener: they leave no request and no connection, so that [`arrivals`] has not all of them.
+pub fn unseen(view: &View<'_>, on: &str, window: Window) -> Vec<Window> {
+    let meant = view.dependencies(on);
+    let mut found: Vec<Window> = Vec::new();
+    for span in &view.history.faults {
+        let Some((_, fault)) = view.fault(span) else {
+            continue;
+        };
+        let Target::Dependencies(indices) = &fault.target else {
+            continue;
+        };
+        for (index, behaviour) in indices.iter().zip(&fault.behaviours) {
+            let dependency = view.system.dependencies.get(*index);
+            if dependency.is_some_and(|one| meant.contains(&&one.name)) {
+                let stretches = shut(&**behaviour, span.armed, span.lifted);
+                found.extend(
+                    stretches
+                        .into_iter()
+                        .map(|(from, to)| Window::new(from.max(window.from), to.min(window.to))),
+                );
+            }
+        }
+    }
+    found.retain(|one| one.from < one.to && one.length() > SHUT_MIN);
+    found.sort_by_key(|one| one.from);
+    let mut joined: Vec<Window> = Vec::new();
+    for one in found {
+        match joined.last_mut() {
+            Some(last) if one.from <= last.to => last.to = last.to.max(one.to),
+            _ => joined.push(one),
+        }
+    }
+    joined
+}
+
+/// Why nobody knows how much arrived, where connects came unseen: `None` where none did.
+pub fn kept_out(on: &str, unseen: &[Window]) -> Option<String> {
+    let length: Duration = unseen.iter().map(|one| one.length()).sum();
+    (!unseen.is_empty()).then(|| {
+        format!(
+            "for {} connects to `{on}` were refused or not accepted, which leaves no request: nobody knows how much came",
+            format_duration(length)
+        )
+    })
+}
+
+/// The same of a run that has not happened.
+pub fn will_be_kept_out(plan: &Foresight<'_>, on: &str) -> Option<String> {
+    let is_meant = |name: &str, role: Option<&str>| name == on || role == Some(on);
+    let mut shut = plan.shut.iter();
+    let (phase, ..) = shut.find(|(_, name, role)| is_meant(name, *role))?;
+    Some(format!(
+        "connects to `{on}` that are refused or not accepted in `{phase}` leave no request, so that it cannot be told how much comes then"
+    ))
 }
 
 /// When something meant arrived at a dependency or role in a window: requests, or connections

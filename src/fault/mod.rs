@@ -41,6 +41,7 @@ mod reset;
 pub mod restart;
 mod resume;
 mod set;
+mod shut;
 mod slice;
 mod sqlstate;
 mod stale_reply;
@@ -65,6 +66,7 @@ pub use lane::{Lane, Member};
 pub use law::Law;
 pub use quota::Memory;
 pub use set::{Active, FaultId, FaultSet};
+pub use shut::shut;
 pub use switch::Switch;
 
 use crate::{

@@ -1,15 +1,17 @@
 //! `[[expect]]`: ids, phases, kinds, and what can be seen beforehand.
 
 use super::{
-    Expect, Load, Phase, Scenario, System, keys,
+    Expect, Load, Phase, Scenario, System, Target, keys,
     outage::{at_most, is_empty_array, line, unknown_kind},
     scope::Once,
     system::Outline,
 };
 use crate::{
     expectation::{self, EXPECTATIONS, Foresight, Names},
+    fault,
     input::{Fields, Item, Problems, Source, Span, hint_among},
     protocol::Protocol,
+    units::Micros,
 };
 use toml::de::{DeTable, DeValue};
 
@@ -209,6 +211,25 @@ fn mean_rate(load: &Load, phases: &[&Phase]) -> f64 {
     }
 }
 
+/// The dependencies whose listener a fault of this phase keeps shut, if only for a while: the phase,
+/// their names and roles.
+fn shut<'a>(phase: &'a Phase, system: &'a System) -> Vec<(&'a str, &'a str, Option<&'a str>)> {
+    let until = Micros::from(phase.lasts.at_most());
+    let mut found = Vec::new();
+    for fault in &phase.faults {
+        let Target::Dependencies(indices) = &fault.target else {
+            continue;
+        };
+        for (index, behaviour) in indices.iter().zip(&fault.behaviours) {
+            let is_shut = !fault::shut(&**behaviour, Micros(0), until).is_empty();
+            if let (true, Some(one)) = (is_shut, system.dependencies.get(*index)) {
+                found.push((&*phase.name, &*one.name, one.role.as_deref()));
+            }
+        }
+    }
+    found
+}
+
 /// Appends what the expectations can see beforehand: a phase too short, a load too thin. What
 /// comes through the ingress is not known beforehand.
 pub(super) fn forewarn(scenario: &Scenario, system: &System, problems: &mut Problems) {
@@ -227,6 +248,11 @@ pub(super) fn forewarn(scenario: &Scenario, system: &System, problems: &mut Prob
                 .iter()
                 .map(|load| (&*load.name, mean_rate(load, &judged)))
                 .collect(),
+            hold: scenario.hold,
+            shut: judged
+                .iter()
+                .flat_map(|phase| shut(phase, system))
+                .collect(),
         };
         for warning in expect.expectation.forewarn(&foresight) {
             problems.warning(
@@ -236,5 +262,67 @@ pub(super) fn forewarn(scenario: &Scenario, system: &System, problems: &mut Prob
                 None,
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::from_texts;
+    use crate::input::{Problems, Source};
+    use std::path::PathBuf;
+
+    const SYSTEM: &str = r#"
+[system]
+external = "http://127.0.0.1:9"
+
+[dependency.db]
+protocol = "http"
+role     = "store"
+upstream = "127.0.0.1:9"
+
+[load.ask]
+rate    = "10/s"
+request = { path = "/" }
+"#;
+
+    /// What is said of an outage of 10 s by this fault, with 10 s before and after it.
+    fn warnings(fault: &str, expect: &str) -> Vec<String> {
+        let phase = |name: &str, more: &str| {
+            format!("[[phase]]\nname = \"{name}\"\nlasts = \"10s\"\n{more}\n")
+        };
+        let text = format!(
+            "title = \"x\"\n{}{}{}[[expect]]\nid = \"X\"\nthat = \"x\"\n{expect}\n",
+            phase("steady", "steady = true"),
+            phase("gone", &format!("[[phase.fault]]\non = \"db\"\n{fault}")),
+            phase("recovery", ""),
+        );
+        let mut problems = Problems::default();
+        let read = from_texts(
+            Source::new("scenario.toml", text.as_str()),
+            Source::new("system.toml", SYSTEM),
+            PathBuf::from("."),
+            &mut problems,
+        );
+        assert!(read.is_some(), "{problems:?}");
+        let all = problems.as_slice().iter();
+        all.map(|problem| problem.message.clone()).collect()
+    }
+
+    #[test]
+    fn who_counts_what_a_fault_keeps_out_is_told_in_which_phase() {
+        let most = "kind = \"amplification\"\non = \"store\"\nat_most = \"3x\"";
+        let said = warnings("kind = \"refuse\"", most);
+        assert!(said[0].contains("in `gone` leave no request"), "{said:?}");
+        assert_eq!(warnings("kind = \"hang\"", most), [""; 0]);
+        let steady = format!("{most}\nduring = \"recovery\"");
+        assert_eq!(warnings("kind = \"refuse\"", &steady), [""; 0]);
+    }
+
+    #[test]
+    fn a_recovery_needs_the_time_that_everything_must_hold_besides() {
+        let within = |seconds: u64| format!("kind = \"recovery\"\nwithin = \"{seconds}s\"");
+        let said = warnings("kind = \"hang\"", &within(6));
+        assert!(said[0].contains("a `hold` of 5s"), "{said:?}");
+        assert_eq!(warnings("kind = \"hang\"", &within(5)), [""; 0]);
     }
 }
