@@ -1,11 +1,12 @@
 //! `alive`: no instance ends unless we end it, and whoever is started comes up.
 //!
 //! An instance that exits before the first phase, while the system is being started, counts with
-//! the first phase.
+//! the first phase; one that exits after the last phase, while the last answers are awaited or the
+//! ledgers watched, with the last, unless it ends with status 0: then its work was done.
 
 use super::{Expectation, ExpectationDef, Judgement, Name, Names, Scope, names};
 use crate::{
-    history::View,
+    history::{ProcessEvent, View},
     input::{About, Fields, Key, Problems, Shape},
     scenario::Start,
 };
@@ -17,7 +18,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         text: "\
             No instance exits on its own account. Crashing over a dependency's failure turns a \
             part of an outage into all of it. One that is started again and is not ready in time, \
-            or cannot be started, counts as one that exits.",
+            or cannot be started, counts as one that exits; so does one that crashes when all phases \
+            are over and the last answers and ledgers are waited for.",
         evidence: "\
             The ends of processes that Brownout started and did not stop itself, and the starts \
             that came to nothing.",
@@ -52,6 +54,14 @@ fn parse(
         .then(|| Box::new(Alive { instance }) as Box<dyn Expectation>)
 }
 
+/// Whether an instance ended with status 0, as a load generator does that has sent everything.
+fn was_done(event: &ProcessEvent) -> bool {
+    let how = event.detail.as_deref().unwrap_or_default();
+    let code = how.strip_prefix("exit status ").unwrap_or_default();
+    let digits = code.bytes().take_while(u8::is_ascii_digit).count();
+    event.event == "exited" && &code[..digits] == "0"
+}
+
 impl Expectation for Alive {
     fn judge(&self, view: &View<'_>) -> Judgement {
         let meant = |name: &str| self.instance.as_deref().is_none_or(|one| one == name);
@@ -62,10 +72,16 @@ impl Expectation for Alive {
             .filter(|event| meant(&event.instance))
             .collect();
         let first = view.history.phases.first();
-        let judged = |at| {
+        let judged = |event: &ProcessEvent| {
+            let at = event.at;
             let early =
                 first.is_some_and(|span| view.judged().contains(&span.index) && at < span.began);
-            early || view.contains(at)
+            // With its faults gone and its load over a system works off what has piled up: until we end it
+            // ourselves, it has to live.
+            let last = view.history.phases.last();
+            let late =
+                last.is_some_and(|span| view.judged().contains(&span.index) && at >= span.ended);
+            early || (late && !was_done(event)) || view.contains(at)
         };
         let started = events
             .iter()
@@ -73,7 +89,7 @@ impl Expectation for Alive {
             .count();
         let exits: Vec<_> = events
             .iter()
-            .filter(|event| event.failure().is_some() && judged(event.at))
+            .filter(|event| event.failure().is_some() && judged(event))
             .collect();
         let measured = format!("{} exits in {started} starts", exits.len());
         let judgement = Judgement::new(view.window(), started as u64, measured);
@@ -134,7 +150,7 @@ mod tests {
     use crate::{
         expectation::Status,
         history::{
-            History, Observation, ProcessEvent,
+            COMPLETED, History, Observation,
             sample::{self, Story},
         },
         units::Micros,
@@ -214,6 +230,39 @@ mod tests {
         let alive = Alive { instance: None };
         assert_eq!(alive.judge(&view).status, Status::Fail);
         assert_eq!(alive.judge(&view.over(vec![1, 2])).status, Status::Pass);
+    }
+
+    #[test]
+    fn an_exit_after_the_last_phase_counts_with_it_until_we_end_the_system() {
+        let judged = |ours: bool, status: &str, phases: &[usize]| {
+            let story = story().ends(70, Some(COMPLETED));
+            let mut story = story.process(64_000, "primary", "exited", ours);
+            if let Some(Observation::Process(event)) = story.observations.last_mut() {
+                event.detail = Some(status.to_owned());
+            }
+            let mut observations = story.observations();
+            let at = Micros::from_secs(60);
+            let next = observations.iter().position(|one| one.at() > at);
+            observations.insert(next.expect("the exit"), Observation::PhasesOver { at });
+            let history = History::from_observations(observations).expect("a header");
+            let (scenario, system) = (sample::scenario(), sample::system());
+            let view = View::new(&history, &scenario, &system).over(phases.to_vec());
+            assert_eq!(history.over(), at);
+            Alive { instance: None }.judge(&view)
+        };
+        for killed in ["killed by SIGKILL", "exit status 1", "exit status 01"] {
+            let crashed = judged(false, killed, &[0, 1, 2]);
+            assert_eq!(crashed.status, Status::Fail, "{crashed:?}");
+            assert_eq!(
+                crashed.evidence[0].what,
+                format!("primary exited: {killed}")
+            );
+            assert_eq!(judged(true, killed, &[0, 1, 2]).status, Status::Pass);
+            assert_eq!(judged(false, killed, &[0, 1]).status, Status::Pass);
+        }
+        for done in ["exit status 0", "exit status 0: sent all"] {
+            assert_eq!(judged(false, done, &[0, 1, 2]).status, Status::Pass);
+        }
     }
 
     #[test]
