@@ -278,7 +278,7 @@ mod tests {
     use crate::{
         expectation::Status,
         history::{
-            Outcome,
+            Observation, Outcome,
             sample::{self, Story},
         },
     };
@@ -350,6 +350,32 @@ mod tests {
             verdict.measured,
             "answered again after 14s, 120 operations lost"
         );
+    }
+
+    #[test]
+    fn a_second_in_which_nothing_was_due_is_none_in_which_the_load_was_lost() {
+        let judged = |missing: Option<u64>| {
+            let mut system = sample::system();
+            for load in &mut system.loads {
+                load.rate = "3/s".parse().unwrap();
+            }
+            let mut story = Story::new()
+                .load("train", 0..60, 3, Outcome::Ok, 20)
+                .load("ask", 0..10, 3, Outcome::Ok, 20)
+                .load("ask", 10..14, 3, Outcome::Failed, 20)
+                .load("ask", 14..25, 3, Outcome::Ok, 20)
+                .load("ask", 26..60, 3, Outcome::Ok, 20);
+            let is_missing = |nth: u64| missing == Some(nth);
+            story.observations.retain(
+                |one| !matches!(one, Observation::Operation(one) if *one.load == *"ask" && is_missing(one.nth)),
+            );
+            let verdict = check_of(EXPECT, &story, &system);
+            (verdict.status, verdict.measured)
+        };
+        let measured = |after: &str| format!("answered again after {after}, 12 operations lost");
+        assert_eq!(judged(None), (Status::Pass, measured("4s")));
+        // The last one before it is known to be missing, and may have been due in it.
+        assert_eq!(judged(Some(75)), (Status::Fail, measured("16s")));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A second is good for a load when, of the operations that should have begun in it,
 //!
-//! - there was at least one, or the load is so thin that none is no surprise;
+//! - there was at least one, or the load is so thin that none is no surprise, or none was due: those
+//!   before it and after it are neighbours by their numbers;
 //! - at least 99 % were answered;
 //! - the share that a fallback answered is at most 10 points above the baseline's;
 //! - the median latency is at most twice the baseline's p99, or 100 ms above it;
@@ -106,6 +107,8 @@ struct Follower {
     has_come: bool,
     limits: Option<Limits>,
     seconds: BTreeMap<u64, Second>,
+    /// The greatest number of those that should have begun before seconds are counted.
+    before: u64,
     /// The number up to which every operation is known, those beyond it, and the intended start
     /// of the last one before a gap.
     known: u64,
@@ -124,6 +127,8 @@ struct Second {
     count: u64,
     degraded: u64,
     unanswered: u64,
+    /// The least and the greatest number of its operations.
+    numbers: Option<(u64, u64)>,
     latencies: Vec<u64>,
     /// How many operations were cut off by the end of the run, so that nobody knows their outcome.
     cut_off: u64,
@@ -235,7 +240,7 @@ impl Steady {
         self.since = since;
         self.exits.clear();
         for follower in self.loads.values_mut() {
-            follower.seconds.clear();
+            follower.forget();
         }
     }
 
@@ -401,8 +406,7 @@ impl Steady {
                 let end = self.start_of(second + 1);
                 let awaits = self.awaits(end, follower, now);
                 if follower.second(second, awaits, &self.criteria) == Known::Bad
-                    && let Some(why) =
-                        follower.complaint(follower.seconds.get(&second), &self.criteria)
+                    && let Some(why) = follower.complaint(second, &self.criteria)
                 {
                     found.push((self.start_of(second), format!("{name}: {why}")));
                 }
@@ -476,11 +480,15 @@ impl Steady {
         if operation.intended >= self.since {
             let second = (operation.intended.0 - self.since.0) / SECOND_MICROS;
             let seen = follower.seconds.entry(second).or_default();
+            let (least, greatest) = seen.numbers.unwrap_or((operation.nth, operation.nth));
+            seen.numbers = Some((least.min(operation.nth), greatest.max(operation.nth)));
             if operation.cut {
                 seen.cut_off += 1;
             } else {
                 seen.add(operation);
             }
+        } else {
+            follower.before = follower.before.max(operation.nth);
         }
     }
 
@@ -501,6 +509,7 @@ impl Follower {
             has_come: false,
             limits: None,
             seconds: BTreeMap::new(),
+            before: 0,
             known: 0,
             beyond: BTreeMap::new(),
             front: Micros::default(),
@@ -510,6 +519,25 @@ impl Follower {
     /// Whether answers of it are needed: it has a rate of its own, or somebody came in the baseline.
     const fn is_awaited(&self) -> bool {
         self.rate > 0.0 || self.has_come
+    }
+
+    /// Forgets the seconds that were counted.
+    fn forget(&mut self) {
+        let numbers = self.seconds.values().filter_map(|one| one.numbers);
+        let greatest = numbers.map(|(_, greatest)| greatest).max();
+        self.before = self.before.max(greatest.unwrap_or(0));
+        self.seconds.clear();
+    }
+
+    /// Whether no operation was due in a second without any: numbers follow the schedule, and those
+    /// around it are neighbours. Of the last ones nobody knows.
+    fn was_idle(&self, second: u64) -> bool {
+        let before = self.seconds.range(..second).next_back();
+        let before = before.and_then(|(_, one)| one.numbers);
+        let before = before.map_or(self.before, |(_, greatest)| greatest);
+        let after = self.seconds.range(second + 1..).next();
+        let after = after.and_then(|(_, one)| one.numbers);
+        after.is_some_and(|(least, _)| least == before + 1)
     }
 
     /// How many operations are known to have begun.
@@ -585,18 +613,20 @@ impl Follower {
         if awaits || seen.is_some_and(|seen| seen.cut_off > 0) {
             return Known::NotYet;
         }
-        match self.complaint(seen, criteria) {
+        match self.complaint(second, criteria) {
             Some(_) => Known::Bad,
             None => Known::Good,
         }
     }
 
     /// What is wrong with a second of which everything is known.
-    fn complaint(&self, seen: Option<&Second>, criteria: &Criteria) -> Option<String> {
-        let Some(seen) = seen else {
-            // Fewer than one in twenty seconds of such a load are empty by chance. Of a thinner one an
-            // empty second says nothing: its answers are counted instead.
-            return (self.rate >= 3.0).then(|| "no operation at all".to_owned());
+    fn complaint(&self, second: u64, criteria: &Criteria) -> Option<String> {
+        let Some(seen) = self.seconds.get(&second) else {
+            // A Poisson process and a phase that asks less have seconds in which nothing is due. Where
+            // nothing came any more, fewer than one in twenty seconds of such a load are empty by
+            // chance. Of a thinner one an empty second says nothing: its answers are counted instead.
+            let is_missing = self.rate >= 3.0 && !self.was_idle(second);
+            return is_missing.then(|| "no operation at all".to_owned());
         };
         if seen.share_answered() < criteria.answered {
             let (bad, count) = (seen.unanswered, seen.count);
@@ -637,8 +667,9 @@ impl Second {
         }
     }
 
+    /// The share answered, at the most: what was cut off may have been.
     fn share_answered(&self) -> f64 {
-        1.0 - self.unanswered as f64 / self.count.max(1) as f64
+        1.0 - self.unanswered as f64 / (self.count + self.cut_off).max(1) as f64
     }
 
     fn share_degraded(&self) -> f64 {
@@ -748,6 +779,75 @@ mod tests {
         let (known_at, start) = live(&story).unwrap();
         assert_eq!(start, at(30));
         assert_eq!(known_at, 40);
+    }
+
+    /// A history of `ask` at its 20 a second, in whose recovery so few should have begun: at these
+    /// milliseconds after the lifting, and then nothing for as long as is left.
+    fn asked_at(millis: &[u64]) -> Story {
+        let story = Story::new()
+            .healthy(0..30)
+            .load("train", 30..60, 20, Outcome::Ok, 20);
+        millis.iter().fold(story, |story, at| {
+            story.seldom("ask", 30_000 + at, 1, &[Outcome::Ok])
+        })
+    }
+
+    #[test]
+    fn a_second_in_which_nothing_was_due_is_nobodys_failure() {
+        // Nothing is due in the second and the fourth second.
+        let due = [100, 900, 2_100, 2_900, 4_500, 5_500, 6_500, 7_500];
+        let held = |story: &Story, until: u64| {
+            let mut steady = follower();
+            let mut history = story.history();
+            history.phases[2].ended = at(until);
+            steady.observe_history(&history, at(30));
+            let complaints = steady.complaints(at(60), 9);
+            (steady.held(HOLD, at(60)), complaints)
+        };
+        assert_eq!(held(&asked_at(&due), 38), (Some(at(30)), Vec::new()));
+        // So it is with the first, whose neighbour came before the lifting.
+        assert_eq!(held(&asked_at(&due[2..]), 38), (Some(at(30)), Vec::new()));
+        // One of them is missing: it was due and never sent.
+        let mut missing = asked_at(&due);
+        missing.observations.retain(
+            |one| !matches!(one, Observation::Operation(one) if *one.load == *"ask" && one.nth == 603),
+        );
+        let (held_from, complaints) = held(&missing, 38);
+        assert_eq!(held_from, Some(at(32)));
+        let nothing = "ask: no operation at all".to_owned();
+        assert_eq!(complaints, [(at(31), nothing)]);
+        // Nothing came any more.
+        let (held_from, complaints) = held(&asked_at(&due[..5]), 38);
+        assert_eq!(held_from, Some(at(30)));
+        assert_eq!(complaints.len(), 3, "{complaints:?}");
+        assert_eq!(held(&asked_at(&due[..2]), 38).0, None);
+    }
+
+    #[test]
+    fn a_second_of_which_most_was_cut_off_is_not_known_to_be_bad() {
+        let mut story = Story::new().healthy(0..60);
+        let mut others = 0;
+        for observation in &mut story.observations {
+            if let Observation::Operation(one) = observation
+                && *one.load == *"ask"
+                && one.intended >= at(40)
+                && one.intended < at(41)
+            {
+                others += 1;
+                one.outcome = Outcome::Indeterminate;
+                one.cut = others > 1;
+            }
+        }
+        let known = |cut: u64| {
+            let mut steady = follower();
+            steady.observe_history(&story.history(), at(30));
+            // As of a load of two hundred a second.
+            let own = steady.loads.get_mut("ask").expect("a load");
+            own.seconds.get_mut(&10).expect("a second").cut_off = cut;
+            steady.second(10, at(60), &[])
+        };
+        assert_eq!(known(19), Known::Bad);
+        assert_eq!(known(199), Known::NotYet);
     }
 
     #[test]
