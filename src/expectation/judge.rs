@@ -15,6 +15,7 @@
 //! | the load missed its schedule by more than 1 % of its operations, and more than two | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
 //! | more than 10 % of its operations began late though there was room for them, and the expectation hangs on time | inconclusive | becomes inconclusive: the machine was too busy for us, and so it may have been for the system; stays where that brings no such failure about |
 //! | other programs may have kept the system or Brownout from running for more than half of what is judged, and the expectation hangs on time | stays | becomes inconclusive: the machine was too busy; stays where that brings no such failure about (latency, success-rate and fresh-first look at each operation themselves) |
+//! | a fault refused connects or did not accept them, of which no request is known, and what `amplification`, `cadence` or `at_most_rate` measured turns on how much came | inconclusive | becomes inconclusive; stays where what was seen is enough |
 //! | Brownout itself stood still for a moment, and what `gives-up`, `cadence`, `at_most_rate` or `peak_rate` measured turns on when within it something happened | inconclusive | becomes inconclusive; stays where it was so in any case |
 //! | an instance had exited on its own account and was not running in a judged phase, or while ledgers were watched after it, and the expectation is about what the system does not do | inconclusive: who is dead obeys | stays |
 //! | no instance of concern ran for more than half of what is judged, or one did not and nothing at all was seen, whoever ended or paused it, and the expectation is about what the system does not do | inconclusive: the same | stays |
@@ -46,7 +47,8 @@
 //! An operation of which nobody knows whose it is (`where`, `except`) makes a pass inconclusive and
 //! leaves a failure.
 //!
-//! *Steady*: in the steady phases each load had at least one operation, at least 99 % of them were
+//! *Steady*: in the steady phases each load, and the ingress where anybody came through it, had at
+//! least one operation, at least 99 % of them were
 //! answered, at most 10 % of them (or two, or as many as the load's file allows) by a fallback, and at
 //! most 1 % (or two) missed their schedule, no instance exited on its own account, and no
 //! fault was in force. An operation that is open when a steady phase ends is no part of it, unless
@@ -522,9 +524,11 @@ pub fn unsteady(view: &View<'_>) -> Option<String> {
 
 fn unanswered_load(view: &View<'_>) -> Option<String> {
     let mut names: Vec<&str> = view.system.loads.iter().map(|load| &*load.name).collect();
-    if names.is_empty() {
-        names.extend(view.system.ingress.iter().map(|ingress| &*ingress.name));
-    }
+    // Beside loads of our own an ingress that nobody came through at all is none.
+    let is_alone = names.is_empty();
+    let came = |name: &str| !view.history.operations_of(name).is_empty();
+    let ingress = view.system.ingress.iter().map(|ingress| &*ingress.name);
+    names.extend(ingress.filter(|name| is_alone || came(name)));
     names.into_iter().find_map(|name| {
         let operations = view.steady_operations(name);
         let hanging = view.steady_hanging(name);
@@ -654,7 +658,7 @@ fn fault_in_force(view: &View<'_>, windows: &[Window]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, check_during, judge_by};
+    use super::super::testing::{check, check_during, check_of, judge_by};
     use super::*;
     use crate::{
         expectation::Name,
@@ -842,6 +846,29 @@ mod tests {
             Status::Inconclusive,
             "load `train` had no operation in it",
         );
+    }
+
+    #[test]
+    fn what_comes_through_an_ingress_is_steady_beside_a_load_of_ours_too() {
+        let mut system = sample::system();
+        system.ingress = Some(crate::scenario::Ingress {
+            name: "visitors".into(),
+            listen: None,
+            timeout: Duration::from_secs(5),
+            outcomes: Default::default(),
+        });
+        let judged = |story: Story| check_of(EXPECT, &story, &system).reason;
+        let visitors = |from: u64, outcome| passing().load("visitors", from..60, 20, outcome, 20);
+        assert_eq!(judged(visitors(0, Outcome::Ok)), None);
+        // Nobody ever comes: the load is all there is.
+        assert_eq!(judged(passing()), None);
+        let why = judged(visitors(0, Outcome::Failed)).expect("it was broken before");
+        assert!(why.contains("0% (0 of 200) of load `visitors`"), "{why}");
+        let why = judged(visitors(10, Outcome::Ok)).expect("nothing to compare with");
+        assert!(why.contains("load `visitors` had no operation"), "{why}");
+        system.loads.clear();
+        let why = check_of(EXPECT, &passing(), &system).reason;
+        assert!(why.is_some_and(|why| why.contains("load `visitors` had no operation")));
     }
 
     #[test]
