@@ -111,17 +111,18 @@ impl Recovery {
         }
         let seen = steady.known_until(end).since(since);
         let judgement = Judgement::new(window, count, "not recovered");
-        if seen < self.within + hold {
-            return judgement
-                .inconclusive(format!(
-                    "only {} were seen after the last fault, {} are needed to tell",
-                    format_duration(seen),
-                    format_duration(self.within + hold)
-                ))
-                .with(complaints);
-        }
-        let not_before = steady.not_before(hold, end).since(since);
-        if let Some(why) = steady.untold(hold, end) {
+        let open = if seen < self.within + hold {
+            Some(format!(
+                "only {} were seen after the last fault, {} are needed to tell",
+                format_duration(seen),
+                format_duration(self.within + hold)
+            ))
+        } else {
+            steady.untold(hold, end)
+        };
+        if let Some(why) = open {
+            // What was not well after what is allowed is too late, whatever follows.
+            let not_before = steady.not_before(hold, end).since(since);
             return if not_before <= self.within {
                 judgement.inconclusive(why)
             } else {
@@ -180,11 +181,12 @@ impl Expectation for Recovery {
             return Vec::new();
         };
         let mut warnings = Vec::new();
-        if length < self.within {
+        if length < self.within + plan.hold {
             warnings.push(format!(
-                "the recovery phase ends after {}, before the {} that are allowed are over",
+                "the recovery phase ends after {}, before the {} that are allowed and a `hold` of {} are over",
                 format_duration(length),
-                format_duration(self.within)
+                format_duration(self.within),
+                format_duration(plan.hold)
             ));
         }
         let is_meant = |name: &str| self.load.as_ref().is_none_or(|load| **load == *name);
@@ -361,10 +363,32 @@ mod tests {
 
     #[test]
     fn a_run_that_ends_too_early_cannot_tell() {
-        let verdict = check(WITHIN, &recovers_after(30).ends(42, Some("interrupted")));
+        let verdict = check(WITHIN, &recovers_after(30).ends(40, Some("interrupted")));
         assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
         let verdict = check(WITHIN, &recovers_after(0).ends(25, None));
         assert_eq!(verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn what_is_still_broken_after_what_is_allowed_is_too_late_however_short_the_phase_is() {
+        // 30 s are seen: allowed are as many as leave no whole `hold` of five seconds behind them.
+        let within = |seconds: u64| WITHIN.replace("10s", &format!("{seconds}s"));
+        for (allowed, broken, status) in [
+            (26, 30, Status::Fail),
+            (26, 27, Status::Fail),
+            (26, 26, Status::Inconclusive),
+            (29, 30, Status::Fail),
+            (30, 30, Status::Inconclusive),
+            (26, 25, Status::Pass),
+        ] {
+            let verdict = check(&within(allowed), &recovers_after(broken));
+            assert_eq!(verdict.status, status, "{allowed} {broken}: {verdict:?}");
+        }
+        let verdict = check(&within(26), &recovers_after(28));
+        assert_eq!(verdict.reason.unwrap(), "not in the first 28s");
+        let cut = recovers_after(30).ends(42, Some("interrupted"));
+        let verdict = check(WITHIN, &cut);
+        assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
     }
 
     #[test]
