@@ -12,7 +12,8 @@
 //!
 //! A probe is made at each beat, whether or not the one before has ended, so that the share of the samples
 //! is one of the time. A sample that could not be made (the probe's own trouble) counts for neither side; for `never`
-//! one without an answer does not either. Fewer than 3 samples that count show nothing.
+//! one without an answer does not either. Fewer than 3 samples that count are no pass; a single one may be
+//! a failure.
 
 use super::{
     Expectation, ExpectationDef, Foresight, Judgement, Names, ProbeAsk, ProbeSpec, Scope,
@@ -47,7 +48,9 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             and what must hold of the answer. For everything that no other kind measures.",
         evidence: "Its samples, of the phases that `when` says.",
         doubt: "\
-            Fewer than three samples count: the probe's own trouble counts for neither side.",
+            Fewer than three samples count, none of which shows the contrary: the probe's own trouble \
+            counts for neither side. For `until-within`: it did not hold before the bound, and was \
+            not asked after it.",
         mistakes: &[
             "`never` and `always` are about the whole run, steady phases included.",
             "A command is an array and never a shell.",
@@ -427,6 +430,11 @@ impl Probe {
                 judgement.inconclusive(format!("the run ended before {bound} were over"))
             }
             (Some(_), _) => judgement.inconclusive("no sample was made between"),
+            // From its last sample to the bound it may have come to hold.
+            (None, Some(wrong)) if wrong.at < limit => judgement.inconclusive(format!(
+                "it did not hold {} after the last fault, and was not asked any more after {bound}",
+                format_duration(wrong.at.since(since))
+            )),
             (None, Some(_)) => judgement.fail(format!("it did not come to hold within {bound}")),
             (None, None) => judgement,
         };
@@ -627,6 +635,46 @@ mod tests {
         assert_eq!(check(&until(8), &story).status, Status::Fail);
         let relapse = story.probes(58..59, Some(false));
         assert_eq!(check(&until(10), &relapse).status, Status::Fail);
+    }
+
+    #[test]
+    fn until_within_fails_only_where_it_was_asked_at_the_bound_or_after_it() {
+        // Asked every ten seconds after the lifting, at 30 s.
+        let until = |seconds: u64| {
+            format!(
+                "{}\nevery = \"10s\"\nwithin = \"{seconds}s\"",
+                when("until-within")
+            )
+        };
+        let asked = |seconds: &[u64]| {
+            let story = Story::new().healthy(0..60).probes(0..1, Some(true));
+            let each = seconds.iter();
+            each.fold(story, |story, at| story.probes(*at..at + 1, Some(false)))
+        };
+        let never = asked(&[39, 49, 59]);
+        for (within, status) in [
+            (12, Status::Fail),
+            (29, Status::Fail),
+            (30, Status::Inconclusive),
+        ] {
+            let verdict = check(&until(within), &never);
+            assert_eq!(verdict.status, status, "{within}: {verdict:?}");
+        }
+        // Not asked any more, or in vain.
+        let verdict = check(&until(12), &asked(&[39]));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        let unmade = asked(&[39]).probes(49..50, None).probes(59..60, None);
+        let verdict = check(&until(12), &unmade);
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+        assert!(verdict.reason.unwrap().contains("was not asked any more"));
+    }
+
+    #[test]
+    fn a_single_sample_that_does_not_hold_is_a_failure_and_one_that_does_no_pass() {
+        for (held, status) in [(false, Status::Fail), (true, Status::Inconclusive)] {
+            let story = Story::new().healthy(0..60).probes(15..16, Some(held));
+            assert_eq!(check(&when("during"), &story).status, status);
+        }
     }
 
     #[test]
