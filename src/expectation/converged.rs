@@ -378,7 +378,12 @@ impl Converged {
     /// agree.
     fn fate_of(&self, key: &str, accepted: &str, writes: &Writes<'_>) -> Fate {
         let places = self.places_of(key, writes).into_iter();
-        let fates: Vec<Fate> = places.map(|list| fate(accepted, list)).collect();
+        let mut fates: Vec<Fate> = places.map(|list| fate(accepted, list)).collect();
+        // What is certain of one is so whatever another holds.
+        let regressed = |one: &Fate| matches!(one, Fate::Regressed(..));
+        if let Some(first) = fates.iter().position(regressed) {
+            return fates.swap_remove(first);
+        }
         let places = fates.len();
         let good = |fate: &Fate| matches!(fate, Fate::Converged(_));
         let converged = fates.iter().filter(|fate| good(fate)).count();
@@ -621,6 +626,28 @@ mod tests {
         assert_eq!(both("10", "10"), Status::Pass);
         assert_eq!(both("10", "9"), Status::Inconclusive);
         assert_eq!(both("9", "9"), Status::Fail);
+    }
+
+    #[test]
+    fn an_older_version_over_a_newer_one_fails_whatever_another_store_holds() {
+        let judged = |second: &[AttemptBuilder]| {
+            let put = |at, version| put(at, "7", version).key("models/bots/7.json");
+            let first = [put(31_000, "10"), put(32_000, "9"), put(33_000, "10")];
+            let eight = super::tests::put(31_000, "8", "11");
+            let all = first.into_iter().chain(second.iter().cloned());
+            check(EXPECT, &story(all.chain([eight])))
+        };
+        let other = |at, version| put(at, "7", version).key("drafts/bots/7.json");
+        for second in [
+            &[other(31_000, "10")][..],
+            &[other(31_000, "10").applied(Applied::Unknown)],
+            &[other(31_000, "9")],
+            &[],
+        ] {
+            let verdict = judged(second);
+            assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
+            assert_eq!(verdict.evidence[0].what, "7: version 9 was written over 10");
+        }
     }
 
     #[test]
