@@ -28,7 +28,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             held against those that `on` had in steady state.",
         doubt: "\
             Too few operations for the share, or too few calls in the steady phases to hold \
-            against.",
+            against; or a pass would depend on operations that were not sent or were cut off.",
         mistakes: &["\
                 A fallback can only be seen if its answers say so: give them a header or a field, \
                 and write it into the load's `degraded`."],
@@ -120,8 +120,11 @@ impl Fallback {
     fn answered_by_fallback(&self, everybody: &View<'_>, load: &str) -> Judgement {
         let view = &self.whose.of(everybody);
         let mut operations = view.operations(load);
-        operations.retain(|one| !one.cut && !was_before(view, one));
+        operations.retain(|one| !was_before(view, one));
+        let all = operations.len() as u64;
+        operations.retain(|one| !one.cut);
         let count = operations.len() as u64;
+        let unknown = all - count + view.unsent(load);
         let degraded = |outcome| outcome == Outcome::Degraded;
         let by_fallback = operations
             .iter()
@@ -130,14 +133,20 @@ impl Fallback {
         let measured = format!("{} by a fallback", part_of(by_fallback, count));
         let judgement = Judgement::new(view.window(), count, measured);
         let needed = samples_needed(self.at_least.fraction());
+        let enough =
+            |whole: u64| by_fallback as f64 >= self.at_least.fraction() * whole as f64 - 1e-9;
         let judgement = if count == 0 {
             judgement.inconclusive(format!("load `{load}` had no operation"))
-        } else if (by_fallback as f64) < self.at_least.fraction() * count as f64 {
+        } else if !enough(count) {
             judgement.fail(format!("a fallback answered {by_fallback} of {count} only"))
         } else if count < needed {
             judgement.inconclusive(format!(
                 "{count} operations cannot show {}: at least {needed} are needed",
                 self.at_least
+            ))
+        } else if !enough(count + unknown) {
+            judgement.inconclusive(format!(
+                "{unknown} operations that were not sent, or cut off by the run's end, could have made it too few"
             ))
         } else {
             judgement
@@ -277,7 +286,7 @@ mod tests {
     use crate::{
         expectation::Status,
         history::{
-            Outcome,
+            Observation, Outcome,
             sample::{Story, attempt},
         },
     };
@@ -324,6 +333,40 @@ mod tests {
             verdict.evidence[0].what,
             "ask #201 POST /bots/7/ask: ok after 20ms"
         );
+    }
+
+    #[test]
+    fn operations_not_sent_or_cut_off_that_could_tip_it_leave_it_open() {
+        let story = |degraded: u64| {
+            Story::new()
+                .healthy(0..10)
+                .load("ask", 10..30, 20 - degraded, Outcome::Ok, 20)
+                .load("ask", 10..30, degraded, Outcome::Degraded, 20)
+        };
+        let cut = |few: usize| {
+            let mut story = story(18);
+            for observation in story.observations.iter_mut().rev().take(few) {
+                if let Observation::Operation(one) = observation {
+                    one.outcome = Outcome::Indeterminate;
+                    one.cut = true;
+                }
+            }
+            story.load("ask", 29..30, few as u64, Outcome::Degraded, 20)
+        };
+        // 360 of 400 are just enough, and with three that are not known no more.
+        for few in [story(18).unsent(20, "ask", 3), cut(3)] {
+            let verdict = check(ANSWERED, &few);
+            assert_eq!(verdict.status, Status::Inconclusive, "{verdict:?}");
+            let why = verdict.reason.unwrap();
+            assert!(why.contains("3 operations that were not sent"), "{why}");
+        }
+        assert_eq!(check(ANSWERED, &story(18)).status, Status::Pass);
+        assert_eq!(
+            check(ANSWERED, &story(17).unsent(20, "ask", 3)).status,
+            Status::Fail
+        );
+        let more = story(19).unsent(20, "ask", 3);
+        assert_eq!(check(ANSWERED, &more).status, Status::Pass);
     }
 
     fn calls(
