@@ -205,18 +205,27 @@ fn detected(timeline: &Timeline) -> Option<DetectedReport> {
 }
 
 /// How long the system took from the last fault's lifting until all was as before, or took at
-/// least.
+/// least: until the end, or where it cannot be told until the last second that was not good.
 fn recovery(history: &History, scenario: &Scenario, system: &System) -> Option<RecoveryReport> {
     let view = View::new(history, scenario, system);
     let (lifted, end) = (view.recovery_began()?, history.over());
     let mut follower = Steady::new(scenario, system, Criteria::STEADY);
     follower.observe_history(history, lifted);
     let steady = follower.held(scenario.hold, end);
-    let until = steady.unwrap_or(end);
+    let untold = match steady {
+        Some(_) => None,
+        None => follower.untold(scenario.hold, end),
+    };
+    let until = match (steady, &untold) {
+        (Some(steady), _) => steady,
+        (None, Some(_)) => follower.not_before(scenario.hold, end),
+        (None, None) => end,
+    };
     Some(RecoveryReport {
         lifted,
         steady,
         took_us: Micros::from(until.since(lifted)).0,
+        untold,
     })
 }
 
@@ -646,6 +655,35 @@ mod tests {
             .load("ask", 30..60, 20, Outcome::Failed, 20);
         let recovery = report(&wedged, None).recovery.unwrap();
         assert_eq!((recovery.steady, recovery.took_us), (None, 30_000_000));
+        assert_eq!(recovery.untold, None);
+    }
+
+    #[test]
+    fn a_recovery_of_which_too_little_was_asked_is_neither_one_nor_none() {
+        let asked = |outcomes: &[Outcome]| {
+            let mut system = crate::history::sample::system();
+            for load in &mut system.loads {
+                load.rate = "0.1/s".parse().expect("a rate");
+            }
+            let story = Story::new()
+                .load("train", 0..60, 1, Outcome::Ok, 20)
+                .load("ask", 0..10, 1, Outcome::Ok, 20)
+                .seldom("ask", 35_000, 10_000, outcomes);
+            let history = story.history();
+            let scenario = crate::history::sample::scenario();
+            super::recovery(&history, &scenario, &system).expect("it began")
+        };
+        let told = asked(&[Outcome::Ok; 3]);
+        assert_eq!((told.took_us, told.untold), (0, None));
+        assert_eq!(told.steady, Some(Micros::from_secs(30)));
+        let open = asked(&[Outcome::Ok; 2]);
+        assert_eq!((open.steady, open.took_us), (None, 0));
+        let why = open.untold.expect("a reason");
+        assert!(why.contains("`ask` was asked 2 times"), "{why}");
+        // So long it took at least.
+        let late = asked(&[Outcome::Failed, Outcome::Ok]);
+        assert_eq!((late.steady, late.took_us), (None, 6_000_000));
+        assert!(late.untold.is_some());
     }
 
     #[test]

@@ -542,7 +542,7 @@ pub struct DeclaredReport {
 }
 
 /// What became of the system after the last fault was lifted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecoveryReport {
     /// When the last fault was lifted.
@@ -552,6 +552,10 @@ pub struct RecoveryReport {
     pub steady: Option<Micros>,
     /// How long that took, or at least took.
     pub took_us: u64,
+    /// Why it cannot be told whether the system was steady again, where it cannot: a load was asked or
+    /// answered too seldom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
 }
 
 /// The incident that a scenario replays.

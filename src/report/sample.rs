@@ -66,6 +66,7 @@ fn judged() -> ScenarioReport {
             lifted: Micros::from_secs(30),
             steady: Some(Micros::from_millis(33_250)),
             took_us: 3_250_000,
+            untold: None,
         }),
         incident: Some(IncidentReport {
             who: "Ada".to_owned(),

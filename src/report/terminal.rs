@@ -274,6 +274,9 @@ fn measured(scenario: &ScenarioReport) -> String {
         let took = span(recovery.took_us);
         parts.push(match recovery.steady {
             Some(_) => format!("steady {took} after the last fault"),
+            None if recovery.untold.is_some() => {
+                "too little asked to tell whether it was steady again".to_owned()
+            }
             None => format!("not steady again within {took} after the last fault"),
         });
     }

@@ -79,13 +79,32 @@ fn noticed(old: Option<u64>, new: Option<u64>, later: Later) -> (String, String,
     (before, after, verdict)
 }
 
-/// A single bad second puts the moment off by as long as everything must hold.
+/// A single bad second puts the moment off by as long as everything must hold. Where one run cannot tell
+/// whether it was steady again, it took at least as long as all was not well.
 fn steady(old: &RecoveryReport, new: &RecoveryReport, hold_us: u64) -> (String, String, Verdict) {
     let time = |one: &RecoveryReport| one.steady.map(|_| one.took_us);
-    let never = |one: &RecoveryReport| match one.steady {
-        Some(_) => crate::report::words::span(one.took_us),
-        None => format!("not within {}", crate::report::words::span(one.took_us)),
+    let never = |one: &RecoveryReport| {
+        let took = crate::report::words::span(one.took_us);
+        match (one.steady, &one.untold) {
+            (Some(_), _) => took,
+            (None, Some(_)) if one.took_us == 0 => "not told".to_owned(),
+            (None, Some(_)) => format!("at least {took}"),
+            (None, None) => format!("not within {took}"),
+        }
     };
+    if let Some(why) = new.untold.as_ref().or(old.untold.as_ref()) {
+        let (.., least) = once(Some(old.took_us), Some(new.took_us), "never", hold_us);
+        let is_certain = match least.decided(None).0 {
+            Change::Worse => old.steady.is_some(),
+            Change::Better => new.steady.is_some(),
+            _ => false,
+        };
+        let verdict = match is_certain {
+            true => least,
+            false => Verdict::unknown(why.clone()),
+        };
+        return (never(old), never(new), verdict);
+    }
     let (_, _, verdict) = once(time(old), time(new), "never", hold_us);
     let verdict = match (old.steady, new.steady) {
         // Watched for a shorter time than the other took: it may have been as quick.
@@ -97,3 +116,51 @@ fn steady(old: &RecoveryReport, new: &RecoveryReport, hold_us: u64) -> (String, 
 }
 
 const WATCHED_TOO_BRIEFLY: &str = "one run ended before the other was steady again";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Micros;
+
+    #[test]
+    fn what_cannot_be_told_of_one_run_is_no_recovery_that_never_came() {
+        let at = |seconds: u64| seconds * 1_000_000;
+        let came = |after: u64| RecoveryReport {
+            lifted: Micros::from_secs(30),
+            steady: Some(Micros::from_secs(30 + after)),
+            took_us: at(after),
+            untold: None,
+        };
+        let never = |watched: u64| RecoveryReport {
+            steady: None,
+            ..came(watched)
+        };
+        let untold = |least: u64| RecoveryReport {
+            untold: Some("`ask` was asked 2 times since, too seldom to tell".to_owned()),
+            ..never(least)
+        };
+        for (old, new, change) in [
+            (came(0), never(30), Change::Worse),
+            (came(0), untold(0), Change::CannotBeTold),
+            (untold(0), came(0), Change::CannotBeTold),
+            (untold(0), untold(0), Change::CannotBeTold),
+            (never(30), untold(0), Change::CannotBeTold),
+            (untold(0), never(30), Change::CannotBeTold),
+            // So long it was not well, whatever followed.
+            (came(2), untold(20), Change::Worse),
+            (untold(20), came(2), Change::Better),
+            (came(20), untold(2), Change::CannotBeTold),
+        ] {
+            let (_, said, verdict) = steady(&old, &new, 0);
+            let (found, why) = verdict.decided(None);
+            assert_eq!(found, change, "{old:?} {new:?}");
+            let is_untold = old.untold.is_some() || new.untold.is_some();
+            let is_said = why.is_some_and(|why| why.contains("too seldom"));
+            assert_eq!(is_said, is_untold && change == Change::CannotBeTold);
+            assert_eq!(
+                said.starts_with("at least"),
+                new.untold.is_some() && new.took_us > 0
+            );
+        }
+    }
+}

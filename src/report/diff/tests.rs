@@ -668,6 +668,7 @@ fn another_seed_machine_or_system_is_told_and_compared_all_the_same() {
     for said in [
         "other seeds",
         "other machines",
+            untold: None,
         "the system's file is another",
     ] {
         assert!(unfair.contains(said), "{said} in {unfair}");

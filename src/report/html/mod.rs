@@ -183,6 +183,7 @@ fn met(scenario: &ScenarioReport) -> String {
 fn steady_again(scenario: &ScenarioReport) -> String {
     match &scenario.recovery {
         None => "–".to_owned(),
+        Some(recovery) if recovery.untold.is_some() => "cannot be told".to_owned(),
         Some(recovery) if recovery.steady.is_none() => {
             format!("not in {}", span(recovery.took_us))
         }

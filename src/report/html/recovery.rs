@@ -69,9 +69,10 @@ fn after_the_last(recovery: &RecoveryReport) -> Markup {
         div {
             dt { "Recovered: steady again" }
             dd {
-                @match recovery.steady {
-                    Some(at) => { "after " (took) ", at " (moment(at)) },
-                    None => strong { "not within the " (took) " watched" },
+                @match (recovery.steady, &recovery.untold) {
+                    (Some(at), _) => { "after " (took) ", at " (moment(at)) },
+                    (None, Some(why)) => { "cannot be told: " (why) },
+                    (None, None) => strong { "not within the " (took) " watched" },
                 }
             }
         }
@@ -80,6 +81,8 @@ fn after_the_last(recovery: &RecoveryReport) -> Markup {
             dd {
                 @if recovery.steady.is_some() {
                     "no"
+                } @else if recovery.untold.is_some() {
+                    "cannot be told"
                 } @else {
                     strong { "yes, as far as was watched" }
                 }
