@@ -57,6 +57,8 @@ pub struct Test {
     pub too_few: Option<String>,
     /// Whether it is much worse, and would be so certainly if operations did not share their fate.
     pub is_stretch: bool,
+    /// Whether something was lost or done twice, of which the old run knows nothing at all.
+    pub is_news: bool,
 }
 
 impl Verdict {
@@ -97,6 +99,20 @@ impl Verdict {
     /// Whether it is much worse, which only that operations share their fate makes uncertain.
     pub fn is_stretch(&self) -> bool {
         matches!(self, Self::Tested(test) if test.is_stretch)
+    }
+
+    /// The same of something that must never be, where `is_news`: the old run had none of it.
+    #[must_use]
+    pub fn of_loss(mut self, is_news: bool) -> Self {
+        if let Self::Tested(test) = &mut self {
+            test.is_news = is_news;
+        }
+        self
+    }
+
+    /// Whether something that must never be came up, of which chance alone is to be made out.
+    pub fn is_news(&self) -> bool {
+        matches!(self, Self::Tested(test) if test.is_news)
     }
 
     /// Whether both runs were measured alike and differ by more than is too small to matter,
@@ -190,6 +206,7 @@ pub fn share(old: Counted, new: Counted, good: Good, margin: f64) -> (String, St
         is_stretch: change == Change::Worse
             && grown.abs() >= MUCH
             && fisher(alone(old), alone(new)) <= ALONE_MAX,
+        is_news: false,
     });
     (text(old), text(new), verdict)
 }
@@ -237,6 +254,7 @@ pub fn rate(
         too_few: (old.all == 0 || new.all == 0)
             .then(|| "nothing of it happened in one of the runs".to_owned()),
         is_stretch: false,
+        is_news: false,
     });
     (text(old), text(new), verdict)
 }
@@ -323,6 +341,7 @@ pub fn quantile(
         change,
         too_few: too_few(before.all, after.all, needed),
         is_stretch: false,
+        is_news: false,
     });
     (old.shown(share), new.shown(share), verdict)
 }

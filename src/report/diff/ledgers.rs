@@ -68,17 +68,19 @@ fn one_ledger(pair: &Pair<'_>, old: &LedgerReport, new: &LedgerReport) -> Vec<Fo
     };
     let unsettled = [old, new].into_iter().flat_map(|one| one.unsettled.first());
     let unsettled = unsettled.map(|why| format!("not settled: {why}")).next();
-    // However little is lost or done twice, it matters; whether it is chance is another question.
+    // However little is lost or done twice, it matters; whether it is chance is another question, and
+    // where the old run had none of it that cannot make it green.
+    let grave = |before: Counted, after: Counted| {
+        let (old, new, verdict) = share(before, after, Good::Less, 0.0);
+        let is_news = before.hits == 0 && after.hits > 0;
+        (old, new, verdict.of_loss(is_news))
+    };
     vec![
-        row(
-            "lost",
-            unsettled.clone(),
-            share(lost(old), lost(new), Good::Less, 0.0),
-        ),
+        row("lost", unsettled.clone(), grave(lost(old), lost(new))),
         row(
             "delivered twice",
             None,
-            share(duplicated(old), duplicated(new), Good::Less, 0.0),
+            grave(duplicated(old), duplicated(new)),
         ),
         row(
             "indeterminate",

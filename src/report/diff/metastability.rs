@@ -255,6 +255,7 @@ fn tested(old: Part, new: Part, change: Change) -> Verdict {
         change,
         too_few: too_few.then(|| "nothing was measured at the same sizes".to_owned()),
         is_stretch: false,
+        is_news: false,
     })
 }
 

@@ -201,6 +201,10 @@ pub struct Row {
     /// Whether it is much worse in a stretch or a few, of which nobody can tell whether they are chance.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stretch: bool,
+    /// Whether something was lost or done twice and nothing was before, of which nobody can tell whether
+    /// it is chance.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub news: bool,
     /// How likely so great a difference is by chance alone, where that was tested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chance: Option<f64>,
@@ -306,6 +310,7 @@ fn rows(found: Vec<(&str, Found)>, changes: &[(Change, Option<String>)]) -> Vec<
         chance: found.verdict.test().map(|test| test.chance),
         differs: found.verdict.differs(),
         stretch: *change == Change::CannotBeTold && found.verdict.is_stretch(),
+        news: *change == Change::CannotBeTold && found.verdict.is_news(),
         of: found.of,
         what: found.what,
         old: found.old,
@@ -328,9 +333,10 @@ fn sort(rows: &mut [Row]) {
     rows.sort_by_key(|row| (place(row), row.change));
 }
 
-/// What keeps a comparison from being green although nothing is worse: a run without its outage, a
-/// scenario that is missing and a requirement of which nothing is known all look well, and one
-/// long stretch of failures is one event, of which no test can tell how often it comes.
+/// What keeps a comparison from being green although nothing is worse: a run without its outage or with
+/// another one, a scenario that is missing and a requirement of which nothing is known all look well, and one
+/// long stretch of failures is one event, of which no test can tell how often it comes. What is lost or
+/// done twice for the first time may be chance, and is not well all the same.
 fn untold(matched: &Matched<'_>, scenarios: &[ScenarioDiff], tested: usize) -> Vec<String> {
     if scenarios.is_empty() {
         return vec!["the two runs have nothing in common".to_owned()];
@@ -381,6 +387,14 @@ fn untold(matched: &Matched<'_>, scenarios: &[ScenarioDiff], tested: usize) -> V
 fn outcome(scenarios: &[ScenarioDiff], untold: &[String]) -> Outcome {
     let mut rows = scenarios.iter().flat_map(|one| &one.rows);
     if rows.any(|row| matches!(row.change, Change::Worse | Change::Changed)) {
+    let rows = scenarios.iter().flat_map(|one| &one.rows);
+    match rows.filter(|row| row.news).count() {
+        0 => {}
+        count => reasons.push(format!(
+            "by {} something was lost or done twice and nothing was before, which may be chance",
+            super::words::counted(count as u64, "measure")
+        )),
+    }
         Outcome::Regression
     } else if untold.is_empty() {
         Outcome::NoRegression

@@ -110,6 +110,7 @@ fn tested(before: Counts, after: Counts) -> Told {
 
 fn measured(verdict: &Verdict) -> String {
     format!("{}: {}", verdict.status, verdict.measured)
+        is_news: false,
 }
 
 /// A requirement that is met by a hair is met today and not tomorrow, by the same system. Where what was

@@ -326,20 +326,63 @@ fn what_became_of_writes_is_compared_by_witness_and_window() {
     let back = compared(with(40, 40), old.clone());
     assert_eq!(back.outcome, Outcome::NoRegression);
     assert_eq!(of_writes(&back, Change::Better), said);
-    // One may be chance.
-    let once = compared(old.clone(), with(0, 1));
-    assert_eq!(of_writes(&once, Change::Worse), [""; 0]);
-    assert!(!of_writes(&once, Change::CannotBeTold).is_empty());
+    // One may be chance, and is not well: nothing was before.
+    for (lost, doubled) in [(0, 1), (1, 0)] {
+        let once = compared(old.clone(), with(lost, doubled));
+        assert_eq!(of_writes(&once, Change::Worse), [""; 0]);
+        assert!(!of_writes(&once, Change::CannotBeTold).is_empty());
+        assert_eq!(once.outcome, Outcome::CannotBeTold);
+        let short = in_short(&once);
+        assert!(
+            short.contains("lost or done twice and nothing was before"),
+            "{short}"
+        );
+        // Where it happened before it may happen again.
+        let again = compared(with(lost, doubled), with(lost * 2, doubled * 2));
+        assert_eq!(again.outcome, Outcome::NoRegression, "{}", in_short(&again));
+        let back = compared(with(lost, doubled), old.clone());
+        assert_eq!(back.outcome, Outcome::NoRegression, "{}", in_short(&back));
+    }
     // And so may all that came at one time.
     let mut together = with(0, 40);
     for window in together.writes.iter_mut().flat_map(|one| &mut one.windows) {
         window.clumping.insert("doubled".to_owned(), 40.0);
     }
-    let together = of_writes(&compared(old, together), Change::Worse);
+    let together = compared(old, together);
+    let short = in_short(&together);
+    assert!(short.contains("nothing was before"), "{short}");
+    let together = of_writes(&together, Change::Worse);
     assert!(
         !together.iter().any(|row| row.contains("doubled")),
         "{together:#?}"
     );
+}
+
+#[test]
+fn work_that_is_lost_or_done_twice_for_the_first_time_is_never_green() {
+    let old = || {
+        let mut old = run(USUAL, 1);
+        for ledger in &mut old.ledgers {
+            (ledger.lost, ledger.duplicated) = (0, 0);
+            ledger.unsettled.clear();
+        }
+        old.writes.clear();
+        old
+    };
+    let with = |change: &dyn Fn(&mut crate::report::LedgerReport)| {
+        let mut new = old();
+        new.ledgers.iter_mut().take(1).for_each(change);
+        new
+    };
+    let outcome = |old, new| compared(old, new).outcome;
+    assert_eq!(outcome(old(), old()), Outcome::NoRegression);
+    let lost = with(&|ledger| ledger.lost = 2);
+    let twice = with(&|ledger| ledger.duplicated = 2);
+    for new in [&lost, &twice] {
+        assert_eq!(outcome(old(), new.clone()), Outcome::CannotBeTold);
+        assert_eq!(outcome(new.clone(), new.clone()), Outcome::NoRegression);
+        assert_eq!(outcome(new.clone(), old()), Outcome::NoRegression);
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Each write belongs to one window, and met one fate there. A window is the same in both runs where it
 //! is of the same fault, in force for the n-th time. Of a fate that no write of either run met there is
-//! nothing to tell, nor of one that all of them met.
+//! nothing to tell, nor of one that all of them met. A loss or a doubling, of which the old run had none
+//! with its witness, keeps a comparison from being green, chance or not.
 
 use super::{
     SectionDef,
@@ -106,6 +107,12 @@ fn one_witness(
     all.sort_unstable();
     all.dedup();
     let why = incomparable(pair, witness);
+    let spared = |fate: &Fate| old.values().all(|window| (fate.count)(window) == 0);
+    let news: Vec<&str> = FATES
+        .iter()
+        .filter(|fate| fate.is_grave && spared(fate))
+        .map(|fate| fate.name)
+        .collect();
     let rows = all.into_iter().flat_map(|place| {
         let windows = (old.get(&place).copied(), new.get(&place).copied());
         let mut of = witness.subject();
@@ -115,7 +122,7 @@ fn one_witness(
         if place.1 > 1 {
             of.push_str(&format!(" (in force for the {}. time)", place.1));
         }
-        one_window(pair, &of, windows, why.as_ref())
+        one_window(pair, &of, windows, &news, why.as_ref())
     });
     rows.collect()
 }
@@ -138,6 +145,7 @@ fn one_window(
     pair: &Pair<'_>,
     of: &str,
     (old, new): (Option<&WriteWindowReport>, Option<&WriteWindowReport>),
+    news: &[&str],
     why: Option<&String>,
 ) -> Vec<Found> {
     let told = FATES.iter().filter_map(|fate| {
@@ -159,6 +167,7 @@ fn one_window(
             pair.noise * POINTS
         };
         let (old, new, verdict) = share(before, after, fate.good, margin);
+        let verdict = verdict.of_loss(after.hits > 0 && news.contains(&fate.name));
         Some(Found {
             of: of.to_owned(),
             what: format!("writes {}", fate.name),
