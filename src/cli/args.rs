@@ -372,9 +372,10 @@ metastability.json whether the boundary moved outside its interval, by more runs
 explains.
 
 Exit status: 0 no regression, 1 a requirement that passed fails, a measure is worse or a policy
-changed, 2 none of these is seen but it cannot be told (a scenario is missing; the new run broke
-off, is in doubt or inconclusive; of a requirement nothing can be told; nothing could be tested),
-64 usage or file problem.")]
+changed, 2 none of these is seen but it cannot be told (a scenario is missing; a run broke off or is
+in doubt, or the new one is inconclusive; the outage or a load is another; of a requirement nothing
+can be told; something was lost or done twice and nothing was before; nothing could be tested), 64
+usage or file problem.")]
 pub struct Diff {
     /// The run to compare with: a report.json, a folder with one, or a history.jsonl, plain or packed; or
     /// a matrix.json or metastability.json, or a folder with one.

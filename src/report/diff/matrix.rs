@@ -132,10 +132,13 @@ fn unfair(old: &Matrix, new: &Matrix) -> Vec<String> {
     notes
 }
 
+/// Whether the length or the delay of a trouble is another.
+fn differ(one: u64, other: u64) -> bool {
+    one.abs_diff(other) as f64 > ALIKE * one.min(other).max(1) as f64
+}
+
 /// Why two trials of the same trouble are not alike.
 fn otherwise(before: &Trial, after: &Trial) -> Vec<String> {
-    let differ =
-        |one: u64, other: u64| one.abs_diff(other) as f64 > ALIKE * one.min(other).max(1) as f64;
     let mut notes = Vec::new();
     if let (Some(one), Some(other)) = (before.tried(), after.tried())
         && differ(one.lasted_us, other.lasted_us)
@@ -150,6 +153,43 @@ fn otherwise(before: &Trial, after: &Trial) -> Vec<String> {
         notes.push(format!("it was {one} late before, and {other} now"));
     }
     notes
+}
+
+/// Whether the trouble of the one trial was greater than that of the other, in whatever they differ in;
+/// `None`: greater in one thing and less in another, or not at all.
+fn greater(before: &Trial, after: &Trial) -> Option<bool> {
+    let lasted = |trial: &Trial| trial.tried().map(|tried| tried.lasted_us);
+    let late = |trial: &Trial| trial.delay.as_ref().map(|delay| delay.us);
+    let pairs = [(lasted(before), lasted(after)), (late(before), late(after))];
+    let pairs = pairs.into_iter().filter_map(|(one, other)| one.zip(other));
+    let pairs = pairs.filter(|(one, other)| differ(*one, *other));
+    let mut grew = pairs.map(|(one, other)| other > one);
+    let first = grew.next()?;
+    grew.all(|one| one == first).then_some(first)
+}
+
+/// How two trials of the same trouble are not alike.
+struct Unlike {
+    why: String,
+    /// See [`greater`].
+    is_greater: Option<bool>,
+}
+
+/// What is said of a verdict on two trials that were not alike: worse under less trouble is worse, and as
+/// good or better under more of it is that.
+fn in_spite_of(unlike: Option<&Unlike>, verdict: Verdict) -> Verdict {
+    let Some(unlike) = unlike else {
+        return verdict;
+    };
+    let stands = match verdict.decided(None).0 {
+        Change::Worse => unlike.is_greater == Some(false),
+        Change::Better | Change::NoChange => unlike.is_greater == Some(true),
+        Change::Changed | Change::Different | Change::CannotBeTold => true,
+    };
+    match stands {
+        true => verdict,
+        false => Verdict::unknown(unlike.why.clone()),
+    }
 }
 
 /// What keeps the comparison from being green although nothing is worse.
@@ -196,12 +236,16 @@ fn of_trial<'a>(before: &Trial, after: &Trial, noise: f64) -> Vec<(&'a str, Foun
     let (Some(old), Some(new)) = (before.tried(), after.tried()) else {
         return Vec::new();
     };
-    let unlike = otherwise(before, after);
-    let unlike = (!unlike.is_empty()).then(|| unlike.join("; "));
+    let notes = otherwise(before, after);
+    let unlike = (!notes.is_empty()).then(|| Unlike {
+        why: notes.join("; "),
+        is_greater: greater(before, after),
+    });
+    let unlike = unlike.as_ref();
     let mut found = Vec::new();
     for cell in &new.cells {
         match old.cells.iter().find(|one| one.load == cell.load) {
-            Some(known) => found.extend(of_cell((known, old), (cell, new), unlike.as_ref(), noise)),
+            Some(known) => found.extend(of_cell((known, old), (cell, new), unlike, noise)),
             None => continue,
         }
     }
@@ -212,12 +256,13 @@ fn of_trial<'a>(before: &Trial, after: &Trial, noise: f64) -> Vec<(&'a str, Foun
     }
     found.push((
         SYSTEM,
-        aftermath("the system", old.aftermath, new.aftermath),
+        aftermath("the system", old.aftermath, new.aftermath, unlike),
     ));
     found.extend(exits(old, new).map(|one| (SYSTEM, one)));
     found.extend(doubled(old, new).map(|one| (SYSTEM, one)));
     let of = &after.aim.dependency;
-    let clients = clients(of, old, new, unlike.as_ref(), noise);
+    let why = unlike.map(|unlike| &unlike.why);
+    let clients = clients(of, old, new, why, noise);
     found.extend(clients.into_iter().map(|one| (CLIENTS, one)));
     found
 }
@@ -297,11 +342,14 @@ const fn rank(met: Met) -> Option<u8> {
 fn of_cell<'a>(
     (old, before): (&Cell, &Tried),
     (new, after): (&Cell, &Tried),
-    unlike: Option<&String>,
+    unlike: Option<&Unlike>,
     noise: f64,
 ) -> Vec<(&'a str, Found)> {
     let load = &new.load;
-    let mut found = vec![(CELLS, row(load, "met with", met(old, new)))];
+    let why = || unlike.map(|unlike| unlike.why.clone());
+    let (was, is, verdict) = met(old, new);
+    let values = (was, is, in_spite_of(unlike, verdict));
+    let mut found = vec![(CELLS, row(load, "met with", values))];
     if matches!((old.met, new.met), (Met::Failed, Met::Failed)) {
         let part = |cell: &Cell, tried: &Tried| Counted {
             hits: cell.counts.failed + cell.counts.unanswered,
@@ -310,17 +358,18 @@ fn of_cell<'a>(
         };
         let parts = (part(old, before), part(new, after));
         let (was, is, verdict) = share(parts.0, parts.1, Good::Less, noise * POINTS);
-        let verdict = unless(unlike.cloned(), verdict);
+        let verdict = unless(why(), verdict);
         found.push((MEASURES, row(load, "not answered", (was, is, verdict))));
     }
     let is_timed = |cell: &Cell| matches!(cell.met, Met::Answered | Met::Degraded);
     if is_timed(old) && is_timed(new) && (old.uses || new.uses) {
-        let verdict = unless(unlike.cloned(), slowest(old, new));
+        let verdict = unless(why(), slowest(old, new));
         let values = (span(old.p99_us), span(new.p99_us), verdict);
         found.push((MEASURES, row(load, "p99", values)));
     }
     if old.met.is_telling() || new.met.is_telling() {
-        found.push((SYSTEM, aftermath(load, old.aftermath, new.aftermath)));
+        let then = aftermath(load, old.aftermath, new.aftermath, unlike);
+        found.push((SYSTEM, then));
     }
     found.extend(tries(old, new).map(|one| (CLIENTS, one)));
     found
@@ -369,7 +418,7 @@ fn met(old: &Cell, new: &Cell) -> (String, String, Verdict) {
 }
 
 /// What became of a load or the system when the trouble was over.
-fn aftermath(of: &str, old: Aftermath, new: Aftermath) -> Found {
+fn aftermath(of: &str, old: Aftermath, new: Aftermath, unlike: Option<&Unlike>) -> Found {
     let time = |one: Aftermath| match one {
         Aftermath::Steady { after_us } => Some(after_us),
         Aftermath::Wedged { .. } | Aftermath::Unknown => None,
@@ -385,6 +434,7 @@ fn aftermath(of: &str, old: Aftermath, new: Aftermath) -> Found {
         _ => in_time,
     };
     let said = super::super::matrix::then;
+    let verdict = in_spite_of(unlike, verdict);
     row(of, "afterwards", (said(old), said(new), verdict))
 }
 
@@ -638,6 +688,50 @@ mod tests {
         );
         let p99 = change(&diff, "s3 slow", "train", "p99");
         assert_eq!(p99, Some(Change::CannotBeTold));
+    }
+
+    #[test]
+    fn what_a_load_met_with_is_held_against_as_much_trouble_alone() {
+        // The delay of the new matrix, in milliseconds; that of the sample is 800.
+        let with = |millis: u64, met: Met| {
+            changed(Kind::Slow, |tried| tried.cells[0].met = met).with(|trial| {
+                if let Some(delay) = &mut trial.delay {
+                    delay.us = millis * 1_000;
+                }
+            })
+        };
+        let (good, bad) = (Met::Answered, Met::Failed);
+        for (old, new, late, expected) in [
+            (good, bad, 800, Change::Worse),
+            (good, bad, 1_600, Change::CannotBeTold),
+            (good, bad, 400, Change::Worse),
+            (bad, good, 800, Change::Better),
+            (bad, good, 1_600, Change::Better),
+            (bad, good, 400, Change::CannotBeTold),
+            (good, good, 800, Change::NoChange),
+            (good, good, 1_600, Change::NoChange),
+            (good, good, 400, Change::CannotBeTold),
+        ] {
+            let diff = compared(&with(800, old), &with(late, new));
+            let found = change(&diff, "s3 slow", "train", "met with");
+            assert_eq!(found, Some(expected), "{old:?} {new:?} {late}");
+            let outcome = match expected {
+                Change::Worse => Outcome::Regression,
+                Change::CannotBeTold => Outcome::CannotBeTold,
+                _ => Outcome::NoRegression,
+            };
+            assert_eq!(diff.outcome, outcome, "{old:?} {new:?} {late}");
+        }
+        let wedged = with(1_600, good).with(|trial| {
+            if let (Kind::Slow, State::Tried(tried)) = (trial.aim.kind, &mut trial.state) {
+                tried.aftermath = Aftermath::Wedged {
+                    watched_us: 30_000_000,
+                };
+            }
+        });
+        let diff = compared(&with(800, good), &wedged);
+        let after = change(&diff, "s3 slow", "the system", "afterwards");
+        assert_eq!(after, Some(Change::CannotBeTold));
     }
 
     #[test]

@@ -343,7 +343,17 @@ fn untold(matched: &Matched<'_>, scenarios: &[ScenarioDiff], tested: usize) -> V
     }
     let mut reasons: Vec<String> = Vec::new();
     for pair in &matched.pairs {
-        let new = pair.new;
+        let (old, new) = (pair.old, pair.new);
+        let had_none = match &old.trouble {
+            Some(trouble) => Some(format!(
+                "did not come to its end ({})",
+                trouble.kind.heading()
+            )),
+            None => (!old.doubts.is_empty()).then(|| "is in doubt".to_owned()),
+        };
+        reasons.extend(had_none.map(|why| format!("the old run of {} {why}", old.file)));
+        let other = pair.other_outage();
+        reasons.extend(other.map(|why| format!("of {} {why}", new.file)));
         let why = match &new.trouble {
             Some(trouble) => format!("did not come to its end ({})", trouble.kind.heading()),
             None if !new.doubts.is_empty() => "is in doubt".to_owned(),
@@ -377,6 +387,14 @@ fn untold(matched: &Matched<'_>, scenarios: &[ScenarioDiff], tested: usize) -> V
             }
         )),
     }
+    let rows = scenarios.iter().flat_map(|one| &one.rows);
+    match rows.filter(|row| row.news).count() {
+        0 => {}
+        count => reasons.push(format!(
+            "by {} something was lost or done twice and nothing was before, which may be chance",
+            super::words::counted(count as u64, "measure")
+        )),
+    }
     if tested == 0 {
         reasons.push("no measure could be told from chance".to_owned());
     }
@@ -387,14 +405,6 @@ fn untold(matched: &Matched<'_>, scenarios: &[ScenarioDiff], tested: usize) -> V
 fn outcome(scenarios: &[ScenarioDiff], untold: &[String]) -> Outcome {
     let mut rows = scenarios.iter().flat_map(|one| &one.rows);
     if rows.any(|row| matches!(row.change, Change::Worse | Change::Changed)) {
-    let rows = scenarios.iter().flat_map(|one| &one.rows);
-    match rows.filter(|row| row.news).count() {
-        0 => {}
-        count => reasons.push(format!(
-            "by {} something was lost or done twice and nothing was before, which may be chance",
-            super::words::counted(count as u64, "measure")
-        )),
-    }
         Outcome::Regression
     } else if untold.is_empty() {
         Outcome::NoRegression

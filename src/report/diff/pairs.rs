@@ -231,6 +231,42 @@ impl Pair<'_> {
         }
     }
 
+    /// Why what a requirement was judged by was asked for otherwise: the runs had other speeds or loads, or
+    /// other phases up to the last one of these; none of them: all. Where a report does not say what was
+    /// asked for, it is taken at its word.
+    pub fn asked_otherwise(&self, phases: &[String]) -> Option<String> {
+        if self.old.speed != self.new.speed {
+            return Some("the runs had other speeds".to_owned());
+        }
+        let (old, new) = (self.old.digests.as_ref()?, self.new.digests.as_ref()?);
+        let loads = differing(&old.loads, &new.loads);
+        if !loads.is_empty() {
+            return Some(format!("the runs had other loads: {}", loads.join(", ")));
+        }
+        let own = self.new.phases.iter();
+        let last = own.rev().position(|phase| phases.contains(&phase.name));
+        let count = self.new.phases.len() - last.unwrap_or(0);
+        let digests = |one: &ScenarioReport, of: &Digests| -> Vec<(String, Option<String>)> {
+            let phases = one.phases.iter().take(count);
+            let digest = |name: &String| (name.clone(), of.phases.get(name).cloned());
+            phases.map(|phase| digest(&phase.name)).collect()
+        };
+        let (before, after) = (digests(self.old, old), digests(self.new, new));
+        let changed = after
+            .iter()
+            .zip(before.iter().map(Some).chain(std::iter::repeat(None)));
+        let mut changed = changed.filter(|(after, before)| Some(*after) != *before);
+        let ((name, _), _) = changed.next()?;
+        Some(format!("the phase `{name}` changed"))
+    }
+
+    /// The same of the outage as a whole.
+    pub fn other_outage(&self) -> Option<String> {
+        let faults = self.new.faults.iter().chain(&self.old.faults);
+        let faulty: Vec<String> = faults.map(|fault| fault.phase.clone()).collect();
+        self.asked_otherwise(&faulty)
+    }
+
     /// Why nothing measured in this phase can be compared.
     pub fn incomparable_phase(&self, phase: &str) -> Option<String> {
         if self.old.trouble.is_some() || self.new.trouble.is_some() {

@@ -31,7 +31,7 @@ fn compare(pair: &Pair<'_>) -> Vec<Found> {
         .iter()
         .map(|new| match find(&pair.old.verdicts, &new.id) {
             Some(old) if pair.series != (None, None) => repeated(pair, &old, new),
-            Some(old) => both(&old, new, pair.noise),
+            Some(old) => both(pair, &old, new),
             None => appeared(pair, new),
         })
         .collect();
@@ -78,10 +78,15 @@ fn repeated(pair: &Pair<'_>, old: &Verdict, new: &Verdict) -> Found {
         ))
     } else {
         let fact = |change| Told::Fact(change, None);
-        match (before.outcome(), after.outcome()) {
+        let told = match (before.outcome(), after.outcome()) {
             (SeriesOutcome::Pass, SeriesOutcome::Fail) => fact(Change::Worse),
             (SeriesOutcome::Fail, SeriesOutcome::Pass) => fact(Change::Better),
             _ => tested(before, after),
+        };
+        let is_change = !matches!(told.decided(Some(true)).0, Change::NoChange);
+        match pair.asked_otherwise(&new.phases).filter(|_| is_change) {
+            Some(why) => Told::unknown(format!("how often it fails cannot be compared: {why}")),
+            None => told,
         }
     };
     row(new, text(before), text(after), told)
@@ -105,17 +110,19 @@ fn tested(before: Counts, after: Counts) -> Told {
         change,
         too_few: None,
         is_stretch: false,
+        is_news: false,
     })
 }
 
 fn measured(verdict: &Verdict) -> String {
     format!("{}: {}", verdict.status, verdict.measured)
-        is_news: false,
 }
 
 /// A requirement that is met by a hair is met today and not tomorrow, by the same system. Where what was
-/// measured differs by no more than chance, nobody can tell whether the system changed.
-fn both(old: &Verdict, new: &Verdict, noise: f64) -> Found {
+/// measured differs by no more than chance, nobody can tell whether the system changed; nor where it was
+/// the scenario that did.
+fn both(pair: &Pair<'_>, old: &Verdict, new: &Verdict) -> Found {
+    let noise = pair.noise;
     let fact = |change: Change, why: Option<String>| Told::Fact(change, why);
     let required_otherwise = |before: &str| {
         Told::unknown(format!(
@@ -124,6 +131,7 @@ fn both(old: &Verdict, new: &Verdict, noise: f64) -> Found {
         ))
     };
     let reworded = old.required != new.required;
+    let otherwise = pair.asked_otherwise(&new.phases);
     let told = match (old.status, new.status) {
         (_, Status::Inconclusive) => Told::unknown(match &new.reason {
             Some(reason) => format!("it is inconclusive: {reason}"),
@@ -137,6 +145,9 @@ fn both(old: &Verdict, new: &Verdict, noise: f64) -> Found {
         }
         _ if reworded => required_otherwise(""),
         (Status::Pass, Status::Pass) | (Status::Fail, Status::Fail) => fact(Change::NoChange, None),
+        (Status::Pass, Status::Fail) | (Status::Fail, Status::Pass) if otherwise.is_some() => {
+            told_otherwise(new, otherwise.as_deref().unwrap_or_default())
+        }
         (Status::Pass, Status::Fail) if is_within_noise(old, new, noise) => {
             Told::unknown(match &new.reason {
                 Some(reason) => format!("it fails now, {WITHIN}: {reason}"),
@@ -154,6 +165,18 @@ fn both(old: &Verdict, new: &Verdict, noise: f64) -> Found {
         ),
     };
     row(new, measured(old), measured(new), told)
+}
+
+/// What is said of a requirement that came out otherwise where something else was asked for.
+fn told_otherwise(new: &Verdict, why: &str) -> Told {
+    let now = match new.status {
+        Status::Fail => "fails",
+        Status::Pass | Status::Inconclusive => "passes",
+    };
+    Told::unknown(match &new.reason {
+        Some(reason) => format!("it {now} now, but {why}: {reason}"),
+        None => format!("it {now} now, but {why}"),
+    })
 }
 
 /// What is said of a requirement that came out otherwise though next to nothing changed.

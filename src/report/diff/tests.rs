@@ -486,6 +486,97 @@ fn what_was_not_asked_for_alike_is_not_compared() {
     );
 }
 
+#[test]
+fn a_requirement_of_another_outage_is_no_better_and_no_worse_and_never_green() {
+    use Status::{Fail, Pass};
+    let with = |seed, status, phase: &str| {
+        let mut verdict = judged("A", status);
+        verdict.phases = vec![phase.to_owned()];
+        ScenarioReport {
+            verdicts: vec![verdict],
+            ..run(USUAL, seed)
+        }
+    };
+    let another = |change: &dyn Fn(&mut ScenarioReport), said: &str| {
+        for (old, new) in [(Pass, Fail), (Fail, Pass), (Pass, Pass)] {
+            let mut after = with(2, new, "outage");
+            change(&mut after);
+            let diff = compared(with(1, old, "outage"), after);
+            assert_eq!(diff.outcome, Outcome::CannotBeTold, "{said} {old} {new}");
+            let short = in_short(&diff);
+            assert!(short.contains(said), "{said} in {short}");
+            let own = diff.scenarios[0].rows.iter();
+            let own = own.filter(|row| row.section == "requirements");
+            let why = own.filter_map(|row| row.why.as_deref()).collect::<String>();
+            assert_eq!(why.contains(said), old != new, "{why}");
+        }
+    };
+    another(&|new| new.speed = 4.0, "the runs had other speeds");
+    let digests = |new: &mut ScenarioReport| new.digests.take().expect("digests");
+    another(
+        &|new| {
+            let mut all = digests(new);
+            all.phases.insert("outage".to_owned(), "other".to_owned());
+            new.digests = Some(all);
+        },
+        "the phase `outage` changed",
+    );
+    another(
+        &|new| {
+            let mut all = digests(new);
+            all.loads.insert("ask".to_owned(), "other".to_owned());
+            new.digests = Some(all);
+        },
+        "the runs had other loads: `ask`",
+    );
+    // What came after it, or what is not known to be another, is no excuse.
+    for excuse in [true, false] {
+        let mut after = with(2, Fail, "outage");
+        let mut all = digests(&mut after);
+        if excuse {
+            all.phases.insert("recovery".to_owned(), "other".to_owned());
+            after.digests = Some(all);
+        }
+        let diff = compared(with(1, Pass, "outage"), after);
+        assert_eq!(rows(&diff, Change::Worse), ["A: A holds"], "{excuse}");
+    }
+    // It excuses what is judged there.
+    let mut after = with(2, Fail, "recovery");
+    let mut all = digests(&mut after);
+    all.phases.insert("recovery".to_owned(), "other".to_owned());
+    after.digests = Some(all);
+    let diff = compared(with(1, Pass, "recovery"), after);
+    assert_eq!(rows(&diff, Change::Worse), [""; 0]);
+}
+
+#[test]
+fn an_old_run_without_its_outage_is_nothing_to_be_as_good_as() {
+    let check = |change: &dyn Fn(&mut ScenarioReport), said: &str| {
+        let mut old = run(USUAL, 1);
+        change(&mut old);
+        let diff = compared(old, run(USUAL, 2));
+        assert_eq!(diff.outcome, Outcome::CannotBeTold, "{said}");
+        assert!(in_short(&diff).contains(said), "{}", in_short(&diff));
+    };
+    check(
+        &|old| {
+            old.faults.iter_mut().for_each(|fault| fault.hits = 0);
+            old.doubts.push("no fault acted".to_owned());
+        },
+        "the old run of sample.toml is in doubt",
+    );
+    check(
+        &|old| {
+            old.trouble = Some(crate::report::Trouble {
+                kind: crate::report::TroubleKind::Interrupted,
+                message: "somebody interrupted it".to_owned(),
+                detail: None,
+            });
+        },
+        "the old run of sample.toml did not come to its end",
+    );
+}
+
 /// A run of which these claims were inferred: attempts of a call and the time to give up.
 fn with_policy(seed: u64, attempts: u64, gives_up_us: u64) -> ScenarioReport {
     use crate::policy::{Aspect, Basis, Cause, Claim, Finding};
@@ -577,6 +668,7 @@ fn a_recovery_is_later_only_by_more_than_everything_must_hold() {
             lifted: Micros::from_secs(30),
             steady: Some(Micros::from_secs(30 + seconds)),
             took_us: seconds * 1_000_000,
+            untold: None,
         });
         one
     };
@@ -711,7 +803,6 @@ fn another_seed_machine_or_system_is_told_and_compared_all_the_same() {
     for said in [
         "other seeds",
         "other machines",
-            untold: None,
         "the system's file is another",
     ] {
         assert!(unfair.contains(said), "{said} in {unfair}");
