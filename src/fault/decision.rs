@@ -198,6 +198,17 @@ pub enum Closing {
     SlowClose(Duration),
 }
 
+impl Closing {
+    /// The time that goes by before it, where it has one, and how it is closed then.
+    pub fn apart(self) -> (Option<Duration>, Self) {
+        match self {
+            Self::ResetAfter(delay) => (Some(delay), Self::Reset),
+            Self::SlowClose(delay) => (Some(delay), Self::Fin),
+            Self::Reset | Self::Fin | Self::HalfClose => (None, self),
+        }
+    }
+}
+
 /// What happens to the answer of a request that was forwarded.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Then {

@@ -323,11 +323,7 @@ where
 
     /// Cuts the connection as a fault wants it, after its time where it has one.
     async fn cut(&mut self, closing: Closing, exchange: &mut Exchange) -> Over {
-        let (delay, closing) = match closing {
-            Closing::ResetAfter(delay) => (Some(delay), Closing::Reset),
-            Closing::SlowClose(delay) => (Some(delay), Closing::Fin),
-            other => (None, other),
-        };
+        let (delay, closing) = closing.apart();
         if delay.is_some() {
             // Nothing it sent goes anywhere any more.
             let gone = gone_spilling(&mut self.client, 0);

@@ -330,11 +330,7 @@ impl Opening<'_> {
     }
 
     async fn cut(&mut self, closing: Closing) -> Over {
-        let (delay, closing) = match closing {
-            Closing::ResetAfter(delay) => (Some(delay), Closing::Reset),
-            Closing::SlowClose(delay) => (Some(delay), Closing::Fin),
-            other => (None, other),
-        };
+        let (delay, closing) = closing.apart();
         if delay.is_some() {
             let gone = gone(&self.desk.life);
             if hold(&mut self.faults, gone, &[], delay).await == Held::ClientGone {

@@ -993,11 +993,7 @@ impl<'a> Session<'a> {
 
     /// Cuts the connection as a fault wants it, after its time where it has one.
     async fn cut(&mut self, closing: Closing, statement: &mut Statement) -> Over {
-        let (delay, closing) = match closing {
-            Closing::ResetAfter(delay) => (Some(delay), Closing::Reset),
-            Closing::SlowClose(delay) => (Some(delay), Closing::Fin),
-            other => (None, other),
-        };
+        let (delay, closing) = closing.apart();
         if delay.is_some() {
             let gone = gone(&mut self.client);
             if hold(&mut self.faults, gone, &[], delay).await == Held::ClientGone {

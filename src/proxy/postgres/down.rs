@@ -2,7 +2,7 @@
 //! what was decided.
 
 use super::{
-    Over,
+    Over, leaves_within,
     queue::{Farewell, Kind, Pending, Plan, Queue, State, chains, may_be_undone},
 };
 use crate::{
@@ -619,10 +619,14 @@ impl<'a> Down<'a> {
             }
             then => {
                 // No byte, and what only answers of HTTP can meet.
-                let closing = match then {
-                    Then::Close(closing) => *closing,
-                    _ => Closing::Fin,
+                let (delay, closing) = match then {
+                    Then::Close(closing) => closing.apart(),
+                    _ => (None, Closing::Fin),
                 };
+                if leaves_within(self.life, delay).await {
+                    statement.finish(AttemptEnd::GaveUp);
+                    return (Over::ClientClosed, AttemptEnd::GaveUp);
+                }
                 statement.finish(AttemptEnd::Cut);
                 return (Over::ByFault(closing), AttemptEnd::Cut);
             }
@@ -640,7 +644,12 @@ impl<'a> Down<'a> {
 
     /// Ends the session if the statement that is due ends it, and no answer is due before.
     async fn end_locally(&mut self) -> Result<(), Over> {
-        let front = self.queue.lock().pop_if(|front| front.kind == Kind::Local);
+        let front = {
+            let mut state = self.queue.lock();
+            let front = state.pop_if(|front| front.kind == Kind::Local);
+            state.ends |= front.is_some();
+            front
+        };
         let Some(front) = front else {
             return Ok(());
         };
@@ -652,13 +661,20 @@ impl<'a> Down<'a> {
         }
     }
 
-    /// Tells the client the last thing it hears.
+    /// Tells the client the last thing it hears, after the time of a closing that has one.
     async fn say_farewell(
         &mut self,
         statement: Option<Box<Statement>>,
         farewell: Farewell,
         closing: Closing,
     ) -> Over {
+        let (delay, closing) = closing.apart();
+        if leaves_within(self.life, delay).await {
+            if let Some(mut statement) = statement {
+                statement.finish(AttemptEnd::GaveUp);
+            }
+            return Over::ClientClosed;
+        }
         let (bytes, code) = match (&farewell, &statement) {
             (Farewell::Bytes(bytes), _) => (bytes.to_vec(), None),
             (Farewell::Error(error), statement) => {

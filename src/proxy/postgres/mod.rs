@@ -24,10 +24,10 @@ use super::{
     inlet::Inlet,
     relay::upstream_failure,
 };
-use crate::{fault::Closing, protocol::postgres::Malformed};
+use crate::{fault::Closing, protocol::postgres::Malformed, timer};
 use opening::Opened;
 use queue::Queue;
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 use tokio::io::split;
 
 /// Why a connection is over.
@@ -121,6 +121,18 @@ async fn pass(opened: Opened, connection: u64, life: &Arc<Life>, shared: &Arc<Sh
     };
     queue.abandon(&over);
     over
+}
+
+/// Waits for the time of a closing that has one; whether the client leaves within it.
+async fn leaves_within(life: &Life, delay: Option<Duration>) -> bool {
+    let Some(delay) = delay else {
+        return false;
+    };
+    tokio::select! {
+        biased;
+        _ = life.client_left() => true,
+        () = timer::sleep(delay) => false,
+    }
 }
 
 /// The client while one of its statements is held: nothing is read from it meanwhile.

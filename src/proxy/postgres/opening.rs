@@ -1,7 +1,7 @@
 //! A client's first packets, until its messages can be passed on.
 
 use super::{
-    Over, Waiting,
+    Over, Waiting, leaves_within,
     queue::{Kind, Pending, Plan},
 };
 use crate::{
@@ -213,11 +213,7 @@ async fn start(
             return refuse(statement, client, &bytes, None).await;
         }
         Verdict::Reply(_) => return refuse(statement, client, b"", None).await,
-        Verdict::Close(closing) => {
-            life.close(closing);
-            statement.finish(AttemptEnd::Cut);
-            return Err(Over::ByFault(closing));
-        }
+        Verdict::Close(closing) => return cut(statement, closing, life).await,
         Verdict::GaveUp | Verdict::Spilled => {
             statement.finish(AttemptEnd::GaveUp);
             return Ok(None);
@@ -252,6 +248,21 @@ async fn start(
         session,
         first,
     }))
+}
+
+/// Closes in the server's stead, after the time that takes.
+async fn cut(
+    mut statement: Statement,
+    closing: Closing,
+    life: &Life,
+) -> Result<Option<Opened>, Over> {
+    let (delay, closing) = closing.apart();
+    if leaves_within(life, delay).await {
+        statement.finish(AttemptEnd::GaveUp);
+        return Ok(None);
+    }
+    statement.finish(AttemptEnd::Cut);
+    Err(Over::ByFault(closing))
 }
 
 /// Ends a start-up in the server's stead.
@@ -296,10 +307,7 @@ async fn cancel(
             return refuse(statement, client, &bytes, None).await;
         }
         Verdict::Reply(_) => return refuse(statement, client, &Bytes::new(), None).await,
-        Verdict::Close(closing) => {
-            statement.finish(AttemptEnd::Cut);
-            return Err(Over::ByFault(closing));
-        }
+        Verdict::Close(closing) => return cut(statement, closing, life).await,
         Verdict::GaveUp | Verdict::Spilled => {
             statement.finish(AttemptEnd::GaveUp);
             return Ok(None);
@@ -319,10 +327,7 @@ async fn cancel(
     }
     statement.upstream_answered(Applied::Yes);
     match then {
-        Some((Then::Close(closing), _)) => {
-            statement.finish(AttemptEnd::Cut);
-            return Err(Over::ByFault(closing));
-        }
+        Some((Then::Close(closing), _)) => return cut(statement, closing, life).await,
         Some((Then::Late(delay), _)) => timer::sleep(delay).await,
         Some((Then::Lose, fault)) => {
             let mut faults = shared.switch.subscribe();

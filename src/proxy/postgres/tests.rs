@@ -1972,3 +1972,70 @@ async fn a_statement_that_is_cut_on_its_way_up_is_cut_by_its_fault() {
     let seen = rig.attempt("CONNECT").await;
     assert_eq!((seen.end, seen.faults.len()), (AttemptEnd::Cut, 1));
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn silent(stream: &mut TcpStream) {
+    let silence = timeout(Duration::from_millis(150), stream.read_u8()).await;
+    assert!(silence.is_err(), "{silence:?}");
+}
+
+#[tokio::test]
+async fn a_delayed_close_comes_after_its_time_and_who_leaves_before_has_given_up() {
+    let delay = Duration::from_millis(200);
+    let closings: [fn(Duration) -> Closing; 2] = [Closing::ResetAfter, Closing::SlowClose];
+    for closing in closings {
+        for is_after in [false, true] {
+            for (delay, leaves) in [(delay, false), (HOUR, true)] {
+                let mut rig = Rig::new().await;
+                let (mut client, mut server) = rig.session().await;
+                let closing = closing(delay);
+                rig.put(
+                    "SELECT",
+                    if is_after {
+                        End::Forward(Then::Close(closing))
+                    } else {
+                        End::Close(closing)
+                    },
+                );
+                client.write_all(&query("SELECT 1")).await.expect("written");
+                if is_after {
+                    expect(&mut server, &query("SELECT 1")).await;
+                    let answer = done("SELECT 1", b'I');
+                    server.write_all(&answer).await.expect("written");
+                }
+                if leaves {
+                    silent(&mut client).await;
+                    // Nobody reads it any more.
+                    client.write_all(&query("SELECT 2")).await.expect("written");
+                    drop(client);
+                } else {
+                    let read = soon(client.read(&mut [0])).await;
+                    let is_reset = matches!(closing, Closing::ResetAfter(_));
+                    assert_eq!(read.is_err(), is_reset, "{closing:?}: {read:?}");
+                }
+                let seen = rig.attempt("SELECT").await;
+                let end = [AttemptEnd::Cut, AttemptEnd::GaveUp][usize::from(leaves)];
+                assert_eq!((seen.end, &*seen.faults), (end, &[FaultId(3)][..]));
+                assert!(leaves || seen.duration() >= delay, "{seen:?}");
+                let applied = [Applied::No, Applied::Yes][usize::from(is_after)];
+                assert_eq!(seen.applied, applied);
+            }
+        }
+        // Who connects is no better off.
+        for (delay, leaves) in [(delay, false), (HOUR, true)] {
+            let mut rig = Rig::new().await;
+            rig.put("CONNECT", End::Close(closing(delay)));
+            let mut client = rig.connect().await;
+            client.write_all(&startup()).await.expect("written");
+            if leaves {
+                silent(&mut client).await;
+                drop(client);
+            }
+            let seen = rig.attempt("CONNECT").await;
+            let end = [AttemptEnd::Cut, AttemptEnd::GaveUp][usize::from(leaves)];
+            assert_eq!((seen.end, &*seen.faults), (end, &[FaultId(3)][..]));
+            assert!(leaves || seen.duration() >= delay, "{seen:?}");
+        }
+    }
+}

@@ -157,6 +157,7 @@ impl<'a> Up<'a> {
             }
             match self.client.fill().await {
                 Ok(0) => {
+                    self.unless_ended().await;
                     self.cut_off();
                     return self.client_closed().await;
                 }
@@ -165,6 +166,7 @@ impl<'a> Up<'a> {
                     self.shared.room().await;
                 }
                 Err(_) => {
+                    self.unless_ended().await;
                     self.cut_off();
                     return Over::ClientFailed;
                 }
@@ -217,7 +219,7 @@ impl<'a> Up<'a> {
         let mut end = 0;
         loop {
             if end == 0 {
-                self.unless_ended().await?;
+                self.unless_ended().await;
             }
             let there = self.client.bytes().len() - end;
             if self.passing > 0 {
@@ -289,11 +291,10 @@ impl<'a> Up<'a> {
 
     /// Where a fault ends the session, leaves its end to the other pump, which also sees the client
     /// leave: nothing more is sent.
-    async fn unless_ended(&self) -> Result<(), Over> {
-        if !self.queue.lock().ends {
-            return Ok(());
+    async fn unless_ended(&self) {
+        if self.queue.lock().ends {
+            std::future::pending().await
         }
-        std::future::pending().await
     }
 
     async fn send_own(&mut self, bytes: &[u8]) -> Result<(), Over> {
@@ -528,7 +529,8 @@ impl<'a> Up<'a> {
         let verdict = decide(&mut *statement, &mut self.faults, &mut waiting).await;
         if self.queue.lock().ends {
             self.push(Kind::Local, Some(statement), None);
-            return self.unless_ended().await;
+            self.unless_ended().await;
+            return Ok(());
         }
         let plan = match verdict {
             Verdict::Forward(Some((Then::Repeat { times, then }, fault))) => {
@@ -736,6 +738,7 @@ impl<'a> Up<'a> {
         }
         self.queue.local.notify_one();
         self.life.client_left().await;
+        self.unless_ended().await;
         Err(Over::ClientClosed)
     }
 

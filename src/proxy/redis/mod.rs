@@ -282,11 +282,7 @@ async fn cut(
     faults: &mut watch::Receiver<Arc<FaultSet>>,
     gone: impl Future<Output = ()>,
 ) -> Over {
-    let (delay, closing) = match closing {
-        Closing::ResetAfter(delay) => (Some(delay), Closing::Reset),
-        Closing::SlowClose(delay) => (Some(delay), Closing::Fin),
-        other => (None, other),
-    };
+    let (delay, closing) = closing.apart();
     if delay.is_some() && hold(faults, gone, &[], delay).await == Held::ClientGone {
         statement.gave_up();
         return Over::client_gone();
