@@ -13,6 +13,7 @@
 //! - [`units`], [`seed`], [`input`]: values with units, named random streams, reading TOML with all
 //!   its problems in one go. They know nothing of the rest.
 //! - [`statistics`]: what few repeats can show; pure numbers.
+//! - `dial`: connects of our own, and how many of them failed.
 //! - `timer`: waits that end within a tenth of a millisecond of their moment.
 //! - [`protocol`]: bytes to messages and error replies; no sockets.
 //! - [`fault`]: events to decisions; never waits.
@@ -35,6 +36,7 @@
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod control;
+mod dial;
 #[cfg(feature = "demo")]
 pub mod embedded;
 pub mod expectation;

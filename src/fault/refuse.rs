@@ -1,6 +1,6 @@
 //! `refuse`: the listener is really closed, so that a connect gets ECONNREFUSED, as from a host
 //! whose process is gone. Whoever connects is not seen as a connection. On Linux the proxy looks up
-//! how many connects the kernel counted as failed, at most so many of which were refused here;
+//! how many connects the kernel counted as failed, at most so many of which were refused here, and none where it refuses them elsewhere too;
 //! elsewhere nothing but the open connections that are cut can be counted.
 
 use super::{
@@ -26,9 +26,13 @@ pub(super) const DEF: FaultDef = FaultDef {
             needed to notice it; what it shows is whether the system has anything else to do.",
         evidence: "\
             Refused connects, which the kernel counts for the whole machine together (at most so \
-            many were this dependency's), and each open connection that was cut. Elsewhere than on \
-            Linux refused connects are not seen. They leave no request in the history.",
-        doubt: "",
+            many were this dependency's; those of Brownout itself are left out), and each open \
+            connection that was cut. Elsewhere than on Linux refused connects are not seen. They \
+            leave no request in the history.",
+        doubt: "\
+            While a run refuses connects at several dependencies nobody knows which of them was \
+            asked: only the open connections that were cut are acts then. Where none are open, \
+            `no-accept` or `reset` shows who was asked.",
         mistakes: &[
             "\
                 Connections that are open already are reset as well, unless `open = \"keep\"` says \

@@ -12,6 +12,7 @@ use super::{
     pool::{Dial, Pool, Stream},
 };
 use crate::{
+    dial,
     history::{Observation, Recorder},
     scenario::Load,
     timer,
@@ -21,7 +22,6 @@ use futures_util::{FutureExt, future::join_all};
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, yield_now},
     time::{Instant, MissedTickBehavior, interval_at, timeout},
@@ -85,7 +85,7 @@ fn over_tcp(base: &Base) -> Dial {
     Arc::new(move || {
         let address = address.clone();
         async move {
-            let stream = TcpStream::connect(address).await?;
+            let stream = dial::connect(address).await?;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         }

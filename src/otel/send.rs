@@ -1,6 +1,9 @@
 //! Requests to who receives spans: one at a time, on a connection for each.
 
-use crate::proxy::{UpstreamAddress, tls::client_config};
+use crate::{
+    dial,
+    proxy::{UpstreamAddress, tls::client_config},
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, Uri, body::Incoming, client::conn::http1};
@@ -9,7 +12,6 @@ use rustls::pki_types::ServerName;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
@@ -84,7 +86,7 @@ impl Receiver {
     async fn post(&self, body: Bytes) -> Result<(), Refused> {
         let for_now = |error: io::Error| Refused::ForNow(error.to_string());
         let to = (self.address.host.as_str(), self.address.port);
-        let tcp = TcpStream::connect(to).await.map_err(for_now)?;
+        let tcp = dial::connect(to).await.map_err(for_now)?;
         if !self.address.tls {
             return self.post_over(tcp, body).await;
         }

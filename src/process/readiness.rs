@@ -1,15 +1,13 @@
 //! Looks at an instance until it is ready. It does not judge what is answered beyond 2xx.
 
 use super::Readiness;
+use crate::dial;
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use std::{pin::pin, time::Duration};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -83,7 +81,7 @@ impl Look {
     async fn once(&self) -> Result<(), String> {
         match self {
             Self::None => Ok(()),
-            Self::Port(address) => TcpStream::connect(address)
+            Self::Port(address) => dial::connect(address)
                 .await
                 .map(drop)
                 .map_err(|error| in_words(&error)),
@@ -95,7 +93,7 @@ impl Look {
 /// Whether somebody accepts connections at an address just now; `None` where nothing is heard: there
 /// is no such host, or whoever listens has no room left.
 pub(crate) async fn accepts(address: &str) -> Option<bool> {
-    let connected = timeout(CONNECT_WITHIN, TcpStream::connect(address)).await;
+    let connected = timeout(CONNECT_WITHIN, dial::connect(address)).await;
     connected.ok().map(|connected| connected.is_ok())
 }
 
@@ -106,7 +104,7 @@ fn has_host_and_port(address: &str) -> bool {
 
 /// One GET on a connection of its own.
 async fn get(authority: &str, path: &str) -> Result<(), String> {
-    let stream = TcpStream::connect(authority)
+    let stream = dial::connect(authority)
         .await
         .map_err(|error| in_words(&error))?;
     let broken = |error: hyper::Error| format!("no HTTP answer: {error}");

@@ -6,30 +6,28 @@
 //!   namespaces, and those that give up within a tick are not seen: the count is "at least".
 //! - Refused connects: how many connects failed in this network namespace, from
 //!   `/proc/net/snmp`, less those that were ours. Connects to other closed ports count too: "at
-//!   most". On a machine that refuses nobody else the two are the same.
+//!   most". On a machine that refuses nobody else the two are the same. While a run refuses connects
+//!   at more than one listener, nobody knows which of them was asked, and none counts a hit.
 //!
 //! Elsewhere than on Linux nothing is seen, and such faults count no hits.
 
 use super::connection::Shared;
 use crate::{
+    dial,
     fault::{FaultId, FaultSet, ListenerState},
     history::{Intervention, Observation},
 };
+use parking_lot::Mutex;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
-use tokio::net::TcpStream;
 
-/// Connects of this process that failed and belong to no client: our own checks and those towards
-/// dependencies.
-static OWN_FAILURES: AtomicU64 = AtomicU64::new(0);
+/// The listeners that each run has closed so that connects are refused.
+static REFUSING: Mutex<BTreeMap<u64, Closed>> = Mutex::new(BTreeMap::new());
 
 /// How long our own check of a closed listener may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(1);
@@ -58,7 +56,55 @@ enum Kind {
     /// Client sockets already counted, as long as they are in SYN_SENT.
     Unanswered(BTreeSet<String>),
     /// The namespace's count of failed connects less our own, when it was last looked at.
-    Refused(u64),
+    Refused(u64, Refusing),
+}
+
+/// The listeners of one run that refuse connects.
+#[derive(Debug, Default)]
+struct Closed {
+    count: usize,
+    /// How often one came to others, or left others behind.
+    changes: u64,
+}
+
+/// While it lives, one more listener of its run refuses connects.
+#[derive(Debug)]
+struct Refusing {
+    run: u64,
+    changes: u64,
+}
+
+impl Refusing {
+    fn new(run: u64) -> Self {
+        let mut refusing = REFUSING.lock();
+        let closed = refusing.entry(run).or_default();
+        closed.changes += u64::from(closed.count > 0);
+        closed.count += 1;
+        // What was refused before is not asked about.
+        let changes = closed.changes;
+        Self { run, changes }
+    }
+
+    /// How many listeners of its run refused connects since this was last asked, at least.
+    fn count(&mut self) -> usize {
+        let mut refusing = REFUSING.lock();
+        let closed = refusing.entry(self.run).or_default();
+        let has_changed = std::mem::replace(&mut self.changes, closed.changes) != closed.changes;
+        closed.count + usize::from(has_changed && closed.count == 1)
+    }
+}
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        let mut refusing = REFUSING.lock();
+        if let Some(closed) = refusing.get_mut(&self.run) {
+            closed.count -= 1;
+            closed.changes += 1;
+            if closed.count == 0 {
+                refusing.remove(&self.run);
+            }
+        }
+    }
 }
 
 impl Evidence {
@@ -82,9 +128,15 @@ impl Evidence {
         let (kind, is_new) = match (state, before) {
             (ListenerState::Open, _) => return,
             (ListenerState::NoAccept(_), Some(kind @ Kind::Unanswered(_)))
-            | (ListenerState::Refuse, Some(kind @ Kind::Refused(_))) => (kind, false),
+            | (ListenerState::Refuse, Some(kind @ Kind::Refused(..))) => (kind, false),
             (ListenerState::NoAccept(_), _) => (Kind::Unanswered(BTreeSet::new()), true),
-            (ListenerState::Refuse, _) => (Kind::Refused(failed_connects()), true),
+            (ListenerState::Refuse, _) => {
+                // What is not known yet to have been ours was before this.
+                let own = dial::failed_at_least();
+                let failed = failed_connects().saturating_sub(own);
+                let refusing = Refusing::new(self.shared.recorder.number());
+                (Kind::Refused(failed, refusing), true)
+            }
         };
         self.watched = Some(Watched {
             fault,
@@ -109,11 +161,23 @@ impl Evidence {
                 *seen = waiting;
                 (new, format!("{new} connects unanswered"))
             }
-            Kind::Refused(last) => {
+            Kind::Refused(last, refusing) => {
                 let failed = blocking(failed_connects).await;
+                // One of ours that has just failed may not be known to have.
+                let failed = failed.saturating_sub(dial::failed_at_most());
                 let new = failed.saturating_sub(*last).min(REFUSED_PER_LOOK_MAX);
                 *last = failed.max(*last);
-                (new, format!("at most {new} connects refused"))
+                match refusing.count() {
+                    0 | 1 => (new, format!("at most {new} connects refused")),
+                    _ if new == 0 => return,
+                    count => {
+                        let what = format!(
+                            "at most {new} connects refused, by which of {count} closed listeners \
+                             is not known"
+                        );
+                        return self.record(0, what);
+                    }
+                }
             }
         };
         if new > 0 {
@@ -149,20 +213,13 @@ async fn check(mut address: SocketAddr) -> &'static str {
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let connecting = tokio::time::timeout(CHECK_LIMIT, connect(address));
+    let connecting = tokio::time::timeout(CHECK_LIMIT, dial::connect_to(address));
     match connecting.await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
             "listener closed; a connect of our own was refused"
         }
         _ => "listener closed, yet a connect of our own was not refused",
     }
-}
-
-/// Connects; a failure counts as our own.
-pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    TcpStream::connect(address).await.inspect_err(|_| {
-        OWN_FAILURES.fetch_add(1, Ordering::Relaxed);
-    })
 }
 
 /// The local ends of sockets in SYN_SENT towards this port.
@@ -188,14 +245,12 @@ fn in_syn_sent(table: &str, port: u16) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Connects that failed in this network namespace, less our own.
+/// Connects that failed in this network namespace.
 fn failed_connects() -> u64 {
-    let own = OWN_FAILURES.load(Ordering::Relaxed);
     std::fs::read_to_string("/proc/net/snmp")
         .ok()
         .and_then(|text| attempt_fails(&text))
         .unwrap_or_default()
-        .saturating_sub(own)
 }
 
 /// `AttemptFails` of the kernel's table, whose names and values stand in two lines.
@@ -221,6 +276,23 @@ mod tests {
              \u{20}  2: 0100007F:9C44 0100007F:1F90 01 00000001:00000000\n";
         let found: Vec<&str> = in_syn_sent(table, 0x1f90).collect();
         assert_eq!(found, ["0100007F:9C40"]);
+    }
+
+    #[test]
+    fn a_listener_that_was_closed_for_a_while_was_closed_beside_the_others() {
+        const RUN: u64 = u64::MAX;
+        let mut first = Refusing::new(RUN);
+        assert_eq!(first.count(), 1);
+        let mut second = Refusing::new(RUN);
+        assert_eq!((first.count(), second.count()), (2, 2));
+        drop(second);
+        assert_eq!(first.count(), 2, "since it was last asked");
+        assert_eq!(first.count(), 1);
+        drop(Refusing::new(RUN));
+        assert_eq!(first.count(), 2);
+        assert_eq!(Refusing::new(RUN - 1).count(), 1, "another run's");
+        drop(first);
+        assert!(!REFUSING.lock().contains_key(&RUN));
     }
 
     #[test]

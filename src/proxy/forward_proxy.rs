@@ -13,10 +13,10 @@
 
 use super::{
     door::ACCEPT_PAUSE,
-    evidence,
     http::head::{BadHead, HEAD_BYTES_MAX, read_request},
 };
 use crate::{
+    dial,
     history::{Observation, Recorder, Unlisted},
     scenario::{HostPattern, UnlistedHosts},
 };
@@ -285,7 +285,7 @@ async fn connect(asked: &Asked, local_only: bool) -> Result<TcpStream, Option<io
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in lookup_host(target).await? {
             // Whether it is refused says nothing about a dependency.
-            match evidence::connect(address).await {
+            match dial::connect_to(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }

@@ -100,23 +100,7 @@ impl Rig {
 
     fn start_with(upstream: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
         let (recorder, observations) = Recorder::channel(10_000);
-        let mut config = Config {
-            dependency: "db".into(),
-            protocol: Protocol::Tcp,
-            listen: None,
-            tls: None,
-            upstream: UpstreamAddress {
-                host: upstream.ip().to_string(),
-                port: upstream.port(),
-                tls: false,
-            },
-            upstream_tls: tls::client_config(&[]).expect("a configuration"),
-            virtual_host: None,
-            capture: BTreeMap::new(),
-            key: None,
-            limits: Limits::default(),
-            seed: Seed(1),
-        };
+        let mut config = config(upstream);
         change(&mut config);
         let switch = Switch::new();
         let proxy =
@@ -135,16 +119,8 @@ impl Rig {
 
     /// Puts a fault in force, and gives it back for its hits.
     fn put(&self, behaviour: Always) -> Arc<Active> {
-        let active = Arc::new(Active::new(
-            FaultId(3),
-            Gate::default(),
-            Arc::new(behaviour),
-            Seed(1),
-            &["test"],
-            self.recorder.now(),
-            Duration::from_secs(60),
-            By::Connection,
-        ));
+        let lasts = Duration::from_secs(60);
+        let active = active(Gate::default(), lasts, behaviour, self.recorder.now());
         self.switch.set(FaultSet::new(vec![Arc::clone(&active)]));
         active
     }
@@ -171,6 +147,16 @@ impl Rig {
         }
     }
 
+    /// The next intervention that says this: others may refuse connects on this machine as well.
+    async fn told(&mut self, what: &str) -> Intervention {
+        loop {
+            let seen = self.intervention().await;
+            if seen.what.contains(what) {
+                return seen;
+            }
+        }
+    }
+
     async fn intervention(&mut self) -> Intervention {
         loop {
             if let Some(Observation::Acted(intervention)) = soon(self.observations.recv()).await {
@@ -178,6 +164,39 @@ impl Rig {
             }
         }
     }
+}
+
+fn config(upstream: SocketAddr) -> Config {
+    Config {
+        dependency: "db".into(),
+        protocol: Protocol::Tcp,
+        listen: None,
+        tls: None,
+        upstream: UpstreamAddress {
+            host: upstream.ip().to_string(),
+            port: upstream.port(),
+            tls: false,
+        },
+        upstream_tls: tls::client_config(&[]).expect("a configuration"),
+        virtual_host: None,
+        capture: BTreeMap::new(),
+        key: None,
+        limits: Limits::default(),
+        seed: Seed(1),
+    }
+}
+
+fn active(gate: Gate, lasts: Duration, behaviour: Always, armed: Micros) -> Arc<Active> {
+    Arc::new(Active::new(
+        FaultId(3),
+        gate,
+        Arc::new(behaviour),
+        Seed(1),
+        &["test"],
+        armed,
+        lasts,
+        By::Connection,
+    ))
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -400,6 +419,50 @@ async fn a_refused_connect_is_refused_and_open_connections_go_on() {
         }
     });
     exchange(&mut connected.await, b"back").await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn of_two_closed_listeners_nobody_knows_which_one_was_asked() {
+    let mut rig = Rig::in_front_of_echo().await;
+    let switch = Switch::new();
+    let other = config(echo_server().await);
+    let other = Proxy::start(other, switch.clone(), rig.recorder.clone()).expect("it starts");
+    let fault = rig.put(listener(ListenerState::Refuse));
+    rig.told("a connect of our own was refused").await;
+    let idle = active(
+        Gate::default(),
+        PATIENCE,
+        listener(ListenerState::Refuse),
+        rig.recorder.now(),
+    );
+    switch.set(FaultSet::new(vec![Arc::clone(&idle)]));
+    rig.told("a connect of our own was refused").await;
+    let refused = |address| async move {
+        let error = TcpStream::connect(address).await.expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    };
+    let hits = (fault.hits(), idle.hits());
+    refused(rig.proxy.address()).await;
+    let seen = rig.told("of 2 closed listeners").await;
+    assert_eq!((seen.count, fault.hits(), idle.hits()), (0, hits.0, hits.1));
+    // Once the other one listens again it can only have been this.
+    switch.heal();
+    let address = other.address();
+    soon(async {
+        while TcpStream::connect(address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let hits = fault.hits();
+    soon(async {
+        while fault.hits() == hits {
+            refused(rig.proxy.address()).await;
+            tokio::time::sleep(MOMENT).await;
+        }
+    })
+    .await;
 }
 
 #[cfg(target_os = "linux")]

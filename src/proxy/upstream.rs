@@ -1,6 +1,9 @@
 //! Connections to the dependency: names resolved, TCP, TLS, ALPN. No faults act here.
 
-use crate::protocol::{Protocol, postgres};
+use crate::{
+    dial,
+    protocol::{Protocol, postgres},
+};
 use rustls::pki_types::ServerName;
 use std::{
     fmt, io,
@@ -175,7 +178,7 @@ impl Connector {
         let host = (self.address.host.as_str(), self.address.port);
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in tokio::net::lookup_host(host).await? {
-            match super::evidence::connect(address).await {
+            match dial::connect_to(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }

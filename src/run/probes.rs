@@ -7,6 +7,7 @@
 
 use super::places::Places;
 use crate::{
+    dial,
     expectation::{PROBES_UNDER_WAY_MAX, ProbeAsk, ProbeSpec},
     history::{Observation, ProbeSample, Recorder},
     load,
@@ -20,7 +21,6 @@ use hyper_util::rt::TokioIo;
 use std::{ffi::OsString, net::SocketAddr, pin::pin, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    net::TcpStream,
     task::{JoinHandle, JoinSet},
     time::MissedTickBehavior,
 };
@@ -298,7 +298,7 @@ pub(super) async fn fetch(uri: &http::Uri, limit: usize) -> Result<Page, NoAnswe
     let found = tokio::net::lookup_host(&place).await;
     let found = found.map_err(|error| unasked(&format!("{host} cannot be looked up: {error}")))?;
     let addresses: Vec<SocketAddr> = found.collect();
-    let stream = TcpStream::connect(&addresses[..])
+    let stream = dial::connect(&addresses[..])
         .await
         .map_err(|error| NoAnswer::of_dialling(&error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

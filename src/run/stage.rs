@@ -5,6 +5,7 @@ use super::{
     unwritable, watch::Watch,
 };
 use crate::{
+    dial,
     fault::{ProcessAction, Switch},
     history::Recorder,
     load::{self, Base, Driver, Schedule},
@@ -20,7 +21,6 @@ use crate::{
 };
 use futures_util::future::{join_all, try_join_all};
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// How long an upstream may take to answer before the first phase.
@@ -418,7 +418,7 @@ impl Stage {
         }
         let address = UpstreamAddress::of_url(&self.url)
             .ok_or_else(|| self.unreachable("its URL names no host".to_owned()))?;
-        let connect = TcpStream::connect((address.host.as_str(), address.port));
+        let connect = dial::connect((address.host.as_str(), address.port));
         match tokio::time::timeout(UPSTREAM_WITHIN, connect).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.unreachable(error.to_string())),

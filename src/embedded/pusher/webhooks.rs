@@ -5,6 +5,7 @@
 //! takes no webhooks must not hold up the channels.
 
 use super::{App, sign};
+use crate::dial;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Uri};
@@ -13,7 +14,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::{
-    net::TcpStream,
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
@@ -169,7 +169,7 @@ async fn tell(app: &App, uri: &Uri, events: &[Event]) {
 async fn post(app: &App, uri: &Uri, body: &Bytes) -> Result<bool, super::super::server::BoxError> {
     let host = uri.host().unwrap_or("127.0.0.1");
     let port = uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host, port)).await?;
+    let stream = dial::connect((host, port)).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::post(uri.path_and_query().map_or("/", |path| path.as_str()))
