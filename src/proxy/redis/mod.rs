@@ -325,6 +325,7 @@ async fn exchange(
         let mut has_left = false;
         let mut up_is_done = false;
         let mut leaving = std::pin::pin!(tokio::time::sleep(linger));
+        let mut unread = std::pin::pin!(desk.life.client_left());
         loop {
             tokio::select! {
                 biased;
@@ -335,6 +336,12 @@ async fn exchange(
                         has_left = true;
                         leaving.as_mut().reset(tokio::time::Instant::now() + linger);
                     }
+                }
+                // Nobody reads any more from a client whose turn is the last.
+                _ = &mut unread, if up_is_done && !has_left => {
+                    queue.left(desk.life.left_at());
+                    has_left = true;
+                    leaving.as_mut().reset(tokio::time::Instant::now() + linger);
                 }
                 () = &mut leaving, if has_left => break Some(Over::client_gone()),
             }

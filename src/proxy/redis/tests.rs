@@ -1424,3 +1424,46 @@ async fn a_command_that_came_before_a_delay_was_in_force_takes_it_whole() {
     server.expect(&lines).await;
     assert!(armed.elapsed() >= Duration::from_millis(139));
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_before_a_delayed_close_comes_has_given_up() {
+    for keys in [
+        "kind = 'reset'\ndelay = '1h'",
+        "kind = 'close'\nhow = 'slow'\ndelay = '1h'",
+    ] {
+        for is_behind in [false, true] {
+            let linger = Duration::from_millis(50);
+            let mut rig = Rig::with(|config| config.limits.linger = linger).await;
+            rig.arm(&format!("{keys}\nwhen = {{ operation = 'SET' }}"));
+            let (mut client, mut server) = rig.pair().await;
+            if is_behind {
+                client
+                    .send([command("GET k"), command("SET k v")].concat())
+                    .await;
+                server.expect(command("GET k")).await;
+            } else {
+                client.send(command("SET k v")).await;
+            }
+            client.expect_silence().await;
+            drop(client);
+            let operations: &[&str] = if is_behind { &["GET", "SET"] } else { &["SET"] };
+            for operation in operations {
+                let seen = rig.attempt().await;
+                assert_eq!(
+                    (&*seen.operation, seen.end),
+                    (*operation, AttemptEnd::GaveUp),
+                    "{keys}"
+                );
+                assert_eq!(seen.faults.len(), usize::from(*operation == "SET"));
+            }
+        }
+    }
+    // Who stays is cut after the time.
+    let mut rig = Rig::under("kind = 'reset'\ndelay = '100ms'").await;
+    let (mut client, _server) = rig.pair().await;
+    client.send(command("SET k v")).await;
+    client.expect_reset().await;
+    let seen = rig.attempt().await;
+    assert_eq!(seen.end, AttemptEnd::Cut);
+    assert!(seen.duration() >= Duration::from_millis(100), "{seen:?}");
+}
