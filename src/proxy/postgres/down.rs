@@ -437,6 +437,10 @@ impl<'a> Down<'a> {
             }
         }
         let mut state = self.queue.lock();
+        let pending = state.pending.iter_mut();
+        for statement in pending.filter_map(|one| one.statement.as_deref_mut()) {
+            statement.unheard();
+        }
         for mut statement in state.take_kept() {
             statement.upstream_answered(Applied::Yes);
             self.done.push(*statement);
@@ -473,13 +477,17 @@ impl<'a> Down<'a> {
             && state.answers_ours(header.kind, body, &mut self.done)
         {
             return Step::Drop;
-        } else if is_asked && self.at_ready.is_none() {
-            match take_after(&mut state) {
-                Some((Then::Late(delay), fault)) => return Step::Late(delay, fault),
-                Some((then, fault)) => {
-                    self.at_ready = Some(AtReady::new(then, fault));
-                }
-                None => {}
+        } else if is_asked
+            && self.at_ready.is_none()
+            && let Some((then, fault)) = take_after(&mut state)
+        {
+            if let Some(statement) = state.statement() {
+                // An answer is there to act on, if not yet what it says.
+                statement.upstream_answered(Applied::Unknown);
+            }
+            match then {
+                Then::Late(delay) => return Step::Late(delay, fault),
+                then => self.at_ready = Some(AtReady::new(then, fault)),
             }
         }
         let is_left_out =

@@ -2039,3 +2039,25 @@ async fn a_delayed_close_comes_after_its_time_and_who_leaves_before_has_given_up
         }
     }
 }
+
+#[tokio::test]
+async fn an_answer_of_which_only_the_beginning_came_was_acted_on_and_not_heard() {
+    let rows = [message(b'T', &[0, 0]), message(b'D', &[0; 20])].concat();
+    for then in [Then::Late(HOUR), Then::Lose] {
+        for (answer, hits) in [(&rows[..], 1), (b"", 0)] {
+            let mut rig = Rig::new().await;
+            let (mut client, mut server) = rig.session().await;
+            let active = rig.put("SELECT", End::Forward(then.clone()));
+            both(&mut client, &mut server, &query("SELECT 1")).await;
+            server.write_all(answer).await.expect("written");
+            silent(&mut client).await;
+            drop(client);
+            let seen = rig.attempt("SELECT").await;
+            assert_eq!(seen.end, AttemptEnd::GaveUp);
+            assert_eq!(seen.faults.len() as u64, hits, "{then:?}");
+            assert_eq!(active.hits(), hits, "{then:?}");
+            assert_eq!((seen.first_byte, seen.bytes_down), (None, 0), "{then:?}");
+            assert_eq!(seen.applied, Applied::Unknown);
+        }
+    }
+}
