@@ -253,6 +253,21 @@ pub enum Then {
     Stale,
 }
 
+impl Then {
+    /// Whether the client waits for something that the dependency has said.
+    pub fn holds(&self) -> bool {
+        match self {
+            Self::Late(_) | Self::Lose | Self::StallBody { .. } => true,
+            Self::Repeat { then, .. } => then.holds(),
+            Self::Reply(_)
+            | Self::Close(_)
+            | Self::TruncateBody { .. }
+            | Self::EmptyBody
+            | Self::Stale => false,
+        }
+    }
+}
+
 /// An answer that a fault makes, before the protocol puts it on the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {

@@ -71,6 +71,13 @@ pub(super) trait Asked: Send {
     /// Notes the set that decided about it last.
     fn decided_by(&mut self, set: Arc<FaultSet>);
 
+    /// Notes that a fault holds it from now on: that another was lifted before says nothing then
+    /// of how long the client would have waited.
+    fn held(&mut self);
+
+    /// Notes that the fault held it for as long as it wanted.
+    fn goes_on(&mut self);
+
     /// Notes that the fault that held it was lifted just now.
     fn released(&mut self);
 
@@ -121,15 +128,12 @@ pub(super) async fn decide(
         let (Verdict::Forward(_), Some(holding)) = (&verdict, &mut holding) else {
             return verdict;
         };
-        let held_by = holding.borrow_and_update().clone();
-        if held_by.is_empty() {
+        if holding.borrow().is_empty() {
             return verdict;
         }
-        asked.acted(&held_by);
-        tokio::select! {
-            biased;
-            () = client.gone_spilling() => return Verdict::GaveUp,
-            _ = holding.wait_for(Vec::is_empty) => {}
+        asked.held();
+        if !is_let_go(asked, client, holding).await {
+            return Verdict::GaveUp;
         }
         asked.released();
         since = asked.now();
@@ -137,6 +141,29 @@ pub(super) async fn decide(
             return Verdict::Spilled;
         }
         asked.settle_answer();
+    }
+}
+
+/// Waits until no fault holds its connection as a whole any more; false: the client went away. What
+/// one phase's fault held the next one's may hold on.
+async fn is_let_go(
+    asked: &mut impl Asked,
+    client: &mut impl Client,
+    holding: &mut watch::Receiver<Vec<FaultId>>,
+) -> bool {
+    loop {
+        let held_by = holding.borrow_and_update().clone();
+        if held_by.is_empty() {
+            return true;
+        }
+        asked.acted(&held_by);
+        tokio::select! {
+            biased;
+            () = client.gone_spilling() => return false,
+            changed = holding.changed() => if changed.is_err() {
+                return true;
+            },
+        }
     }
 }
 
@@ -175,7 +202,11 @@ async fn decide_alone(
             // A request that waited before the fault came into force has had nothing of its delay.
             let gone_by = asked.now().since(*since).min(set.in_force_for());
             let delay = Some(decision.delay.saturating_sub(gone_by));
+            asked.held();
             held = hold(faults, client.gone(), &decision.acted, delay).await;
+            if held == Held::Elapsed {
+                asked.goes_on();
+            }
         }
         let who = decision.acted.last().copied();
         if let (Held::Elapsed, Some(turn)) = (held, turn) {
@@ -207,17 +238,17 @@ async fn decide_alone(
         match (held, decision.end, who) {
             (Held::Elapsed, _, _) if client.has_spilled() => {}
             (Held::Elapsed, Some(End::Hang), Some(who)) => {
+                asked.held();
                 held = hold(faults, client.gone_spilling(), &[who], None).await;
             }
             (Held::Elapsed, Some(End::Close(closing)), _) => return Verdict::Close(closing),
             (Held::Elapsed, Some(End::Reply(reply)), _) => return Verdict::Reply(reply),
             (Held::Elapsed, Some(End::Never { wait, last }), Some(who)) => {
-                let held = hold(faults, client.gone_spilling(), &[who], wait).await;
-                if held == Held::ClientGone {
-                    return Verdict::GaveUp;
-                }
-                if held == Held::Lifted {
-                    asked.released();
+                asked.held();
+                match hold(faults, client.gone_spilling(), &[who], wait).await {
+                    Held::ClientGone => return Verdict::GaveUp,
+                    Held::Lifted => asked.released(),
+                    Held::Elapsed => asked.goes_on(),
                 }
                 return if client.has_spilled() {
                     Verdict::Spilled
@@ -227,6 +258,9 @@ async fn decide_alone(
             }
             (Held::Elapsed, Some(End::Forward(then)), Some(who)) => {
                 asked.will_act_on_answer(who);
+                if then.holds() {
+                    asked.held();
+                }
                 return Verdict::Forward(Some((then, who)));
             }
             (Held::Elapsed, _, _) => return Verdict::Forward(None),
@@ -256,6 +290,7 @@ async fn wait_for_turn(
     };
     if place.waits() {
         asked.acted(&fault);
+        asked.held();
     }
     let (turned, acted) = tokio::select! {
         biased;
@@ -264,6 +299,9 @@ async fn wait_for_turn(
     };
     if acted {
         asked.acted(&fault);
+    }
+    if turned != Turned::Lifted {
+        asked.goes_on();
     }
     Some(turned)
 }

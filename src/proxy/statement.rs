@@ -60,6 +60,8 @@ pub(super) struct Statement {
     faults: Vec<FaultId>,
     decided_by: Option<Arc<FaultSet>>,
     released: Option<Micros>,
+    /// Whether a fault holds it, or its answer.
+    is_held: bool,
     acts_on_answer: Option<FaultId>,
     /// When the client closed its direction while it waited for the answer.
     left: Option<Micros>,
@@ -108,6 +110,7 @@ impl Statement {
             faults: Vec::new(),
             decided_by: None,
             released: None,
+            is_held: false,
             acts_on_answer: None,
             left: None,
             ended: None,
@@ -514,7 +517,10 @@ impl Statement {
             untold: self.untold.filter(|_| applied != Applied::No),
             faults: std::mem::take(&mut self.faults),
             retry_after: Vec::new(),
-            released: self.released,
+            // Who left while another held it was as patient as it was.
+            released: self
+                .released
+                .filter(|_| !self.is_held || end != AttemptEnd::GaveUp),
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,
             captured,
@@ -561,8 +567,17 @@ impl Asked for Statement {
         self.decided_by = Some(set);
     }
 
+    fn held(&mut self) {
+        self.is_held = true;
+    }
+
+    fn goes_on(&mut self) {
+        self.is_held = false;
+    }
+
     fn released(&mut self) {
         self.released = Some(self.life.shared().now());
+        self.is_held = false;
     }
 
     fn will_act_on_answer(&mut self, fault: FaultId) {
@@ -573,6 +588,7 @@ impl Asked for Statement {
         if let Some(fault) = self.acts_on_answer.take()
             && self.answer.is_none()
         {
+            self.is_held = false;
             self.did_not_act(fault);
         }
     }

@@ -453,13 +453,16 @@ async fn decide(
         }
         if !decision.delay.is_zero() {
             let delay = (arrived + decision.delay).saturating_duration_since(Instant::now());
+            statement.held();
             if hold(faults, pending(), &decision.acted, Some(delay)).await == Held::Lifted {
                 statement.released();
                 continue;
             }
+            statement.goes_on();
         }
         match (decision.end, decision.acted.last().copied()) {
             (Some(End::Hang), Some(who)) => {
+                statement.held();
                 lifted(faults, &[who]).await;
                 statement.released();
                 continue;
@@ -468,7 +471,9 @@ async fn decide(
             (Some(End::Reply(reply)), _) => return Fate::Reply(reply),
             (Some(End::Forward(Then::Late(late))), Some(who)) if direction == Direction::Down => {
                 let delay = (arrived + late).saturating_duration_since(Instant::now());
+                statement.held();
                 hold(faults, pending(), &[who], Some(delay)).await;
+                statement.goes_on();
             }
             (Some(End::Forward(then)), Some(who)) => return Fate::Pass(Some((then, who))),
             _ => {}
@@ -480,9 +485,16 @@ async fn decide(
         if held_by.is_empty() {
             return Fate::Pass(None);
         }
-        statement.acted(&held_by);
-        // Its sender lives as long as the connection.
-        let _ = holding.wait_for(Vec::is_empty).await;
+        statement.held();
+        let mut held_by = held_by;
+        while !held_by.is_empty() {
+            statement.acted(&held_by);
+            // Its sender lives as long as the connection.
+            if holding.changed().await.is_err() {
+                break;
+            }
+            held_by.clone_from(&holding.borrow_and_update());
+        }
         statement.released();
     }
 }

@@ -425,7 +425,7 @@ fn attempt(
         repeated_unknown,
         faults: exchange.faults.clone(),
         retry_after: exchange.retry_after(),
-        released: exchange.released,
+        released: exchange.released_at(end),
         bytes_up: tally.up.load(Ordering::Relaxed),
         rows: None,
         held: false,

@@ -270,7 +270,9 @@ pub(super) struct Exchange {
     /// The set that decided about it last.
     pub(super) decided_by: Option<Arc<FaultSet>>,
     /// When the fault that held it was lifted.
-    pub(super) released: Option<Micros>,
+    released: Option<Micros>,
+    /// Whether a fault holds it, or its answer.
+    is_held: bool,
     /// Who is to act on the dependency's answer once it comes.
     acts_on_answer: Option<FaultId>,
     /// Its bytes, on which faults may act.
@@ -305,6 +307,7 @@ impl Exchange {
             faults: Vec::new(),
             decided_by: None,
             released: None,
+            is_held: false,
             acts_on_answer: None,
             stretch,
             is_recorded: false,
@@ -368,8 +371,15 @@ impl Exchange {
         self.acted(&held_by);
         self.desk.sent().await;
         if !held_by.is_empty() {
-            self.released = Some(self.desk.now());
+            self.released();
         }
+    }
+
+    /// When the fault that held it was lifted, given how it ended: who left while another held it
+    /// was as patient as it was.
+    pub(super) fn released_at(&self, end: AttemptEnd) -> Option<Micros> {
+        self.released
+            .filter(|_| !self.is_held || end != AttemptEnd::GaveUp)
     }
 
     /// Ends it now.
@@ -471,8 +481,17 @@ impl Asked for Exchange {
         self.decided_by = Some(set);
     }
 
+    fn held(&mut self) {
+        self.is_held = true;
+    }
+
+    fn goes_on(&mut self) {
+        self.is_held = false;
+    }
+
     fn released(&mut self) {
         self.released = Some(self.desk.now());
+        self.is_held = false;
     }
 
     fn will_act_on_answer(&mut self, fault: FaultId) {
@@ -483,6 +502,7 @@ impl Asked for Exchange {
         if let Some(fault) = self.acts_on_answer.take()
             && !self.tally.is_upstream_answered()
         {
+            self.is_held = false;
             self.did_not_act(fault);
         }
     }

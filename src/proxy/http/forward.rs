@@ -250,7 +250,7 @@ where
             Then::Reply(reply) => self.reply(&reply, &facts).await,
             Then::Lose => {
                 lifted(self.faults, &[fault]).await;
-                self.exchange.released = Some(self.exchange.desk.now());
+                self.exchange.released();
                 Ok(Answered::Lost)
             }
             Then::Close(closing) => Ok(Answered::Cut(closing)),
@@ -428,7 +428,7 @@ where
             biased;
             () = sleeping => {}
             () = lifted(self.faults, &fault) => {
-                self.exchange.released = Some(self.exchange.desk.now());
+                self.exchange.released();
             }
         }
     }

@@ -837,7 +837,7 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
     fn held(&mut self, held: Held) -> Result<(), Broken> {
         match held {
             Held::ClientGone => return Err(Broken::ClientGone(Reason::CANCEL)),
-            Held::Lifted => self.exchange.released = Some(self.exchange.desk.now()),
+            Held::Lifted => self.exchange.released(),
             Held::Elapsed => {}
         }
         Ok(())

@@ -4,8 +4,8 @@ mod limits;
 
 use crate::{
     fault::{
-        Active, Behaviour, By, Closing, Context, Decision, End, FaultId, FaultSet, Gate, Reply,
-        Switch, Then, sample,
+        Active, Behaviour, By, Closing, ConnectionEvent, Context, Decision, End, FaultId, FaultSet,
+        Gate, Reply, Switch, Then, sample,
     },
     history::{Attempt, AttemptEnd, Connection, Observation, Recorder},
     protocol::{
@@ -38,6 +38,16 @@ struct On(&'static str, End);
 impl Behaviour for On {
     fn request(&self, call: &Call, _: &Context) -> Option<Decision> {
         (&*call.operation == self.0).then(|| Decision::end(self.1.clone()))
+    }
+}
+
+/// Lets connections hang as a whole.
+#[derive(Debug)]
+struct Hanging;
+
+impl Behaviour for Hanging {
+    fn connection(&self, _: &ConnectionEvent, _: &Context) -> Option<Decision> {
+        Some(Decision::end(End::Hang))
     }
 }
 
@@ -100,8 +110,12 @@ impl Rig {
     }
 
     fn active_as(&self, behaviour: Arc<dyn Behaviour>) -> Arc<Active> {
+        self.active_of(FaultId(3), behaviour)
+    }
+
+    fn active_of(&self, id: FaultId, behaviour: Arc<dyn Behaviour>) -> Arc<Active> {
         Arc::new(Active::new(
-            FaultId(3),
+            id,
             Gate::default(),
             behaviour,
             Seed(1),
@@ -2058,6 +2072,44 @@ async fn an_answer_of_which_only_the_beginning_came_was_acted_on_and_not_heard()
             assert_eq!(active.hits(), hits, "{then:?}");
             assert_eq!((seen.first_byte, seen.bytes_down), (None, 0), "{then:?}");
             assert_eq!(seen.applied, Applied::Unknown);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_one_hang_hands_to_the_next_was_not_let_go_and_its_client_gave_up() {
+    let on_request: fn() -> Arc<dyn Behaviour> = || Arc::new(On("SELECT", End::Hang));
+    let on_connection: fn() -> Arc<dyn Behaviour> = || Arc::new(Hanging);
+    for (first, second) in [
+        (on_request, on_request),
+        (on_connection, on_connection),
+        (on_request, on_connection),
+        (on_connection, on_request),
+    ] {
+        for gives_up in [true, false] {
+            let mut rig = Rig::new().await;
+            let (mut client, mut server) = rig.session().await;
+            let active = rig.active_as(first());
+            rig.switch.set(FaultSet::new(vec![Arc::clone(&active)]));
+            client.write_all(&query("SELECT 1")).await.expect("written");
+            acts(&active).await;
+            silent(&mut server).await;
+            let next = rig.active_of(FaultId(4), second());
+            rig.switch.set(FaultSet::new(vec![Arc::clone(&next)]));
+            acts(&next).await;
+            silent(&mut server).await;
+            if gives_up {
+                drop(client);
+            } else {
+                rig.switch.heal();
+                expect(&mut server, &query("SELECT 1")).await;
+                both(&mut server, &mut client, &done("SELECT 1", b'I')).await;
+            }
+            let seen = rig.attempt("SELECT").await;
+            assert_eq!(seen.faults, [FaultId(3), FaultId(4)]);
+            assert_eq!(seen.released.is_some(), !gives_up, "{seen:?}");
+            let end = [AttemptEnd::Answered, AttemptEnd::GaveUp][usize::from(gives_up)];
+            assert_eq!(seen.end, end);
         }
     }
 }
