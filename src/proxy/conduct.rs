@@ -109,7 +109,7 @@ impl<'a> Conductor<'a> {
             delay, end, acted, ..
         } = set.connection(event, now);
         let plan = set.streams(event, now);
-        self.life.acted(acted.iter().copied());
+        self.life.acted(&acted);
         if !delay.is_zero() {
             self.wire.set(&plan, Hold::Both);
             if let Some(ending) = self.drive_for(delay).await {
@@ -119,7 +119,7 @@ impl<'a> Conductor<'a> {
         match end {
             None => self.pass(set, event, plan, Hold::Free).await,
             Some(End::Hang) => self.pass_held(plan, acted).await,
-            Some(End::Close(closing)) => self.close(closing, set, event, plan).await,
+            Some(End::Close(closing)) => self.close(closing, acted, set, event, plan).await,
             Some(End::Reply(reply)) => self.reply(reply, acted, set, event, plan).await,
             Some(End::Forward(then)) => self.then(then, acted, set, event, plan).await,
             // Only requests are decided about so.
@@ -174,6 +174,7 @@ impl<'a> Conductor<'a> {
     async fn close(
         &self,
         closing: Closing,
+        acted: Vec<FaultId>,
         set: &FaultSet,
         event: &ConnectionEvent,
         plan: StreamPlan,
@@ -181,6 +182,7 @@ impl<'a> Conductor<'a> {
         let (hold, after) = match closing {
             Closing::Reset | Closing::Fin => return Ending::Close(closing),
             Closing::HalfClose => {
+                self.life.ended_by(&acted);
                 self.wire.half_close();
                 return self.pass(set, event, plan, Hold::Free).await;
             }
@@ -212,7 +214,7 @@ impl<'a> Conductor<'a> {
         let bytes = match reply {
             // Said unasked, at a message's end and under TLS.
             Reply::Postgres(ref error) if error.moment == Moment::Session => {
-                self.life.dismiss(reply);
+                self.life.dismiss(reply, &acted);
                 return self.pass(set, event, plan, Hold::Free).await;
             }
             Reply::Garbage(bytes) => bytes,
@@ -222,6 +224,7 @@ impl<'a> Conductor<'a> {
                 return self.pass(set, event, plan, Hold::Free).await;
             }
         };
+        self.life.ended_by(&acted);
         self.wire.send_and_close(bytes);
         self.wire.set(&StreamPlan::default(), Hold::Free);
         self.wire.drive().await
@@ -238,7 +241,7 @@ impl<'a> Conductor<'a> {
     ) -> Ending {
         match then {
             Then::Lose => self.pass(set, event, plan, Hold::Down).await,
-            Then::Close(closing) => self.close(closing, set, event, plan).await,
+            Then::Close(closing) => self.close(closing, acted, set, event, plan).await,
             Then::Reply(reply) => self.reply(reply, acted, set, event, plan).await,
             Then::Late(_)
             | Then::Repeat { .. }

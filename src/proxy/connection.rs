@@ -248,6 +248,7 @@ pub(crate) struct Life {
     /// Which faults acted on it as a whole, and which on its bytes.
     whole: Mutex<BTreeSet<FaultId>>,
     on_bytes: Mutex<BTreeSet<FaultId>>,
+    blamed: Mutex<Blamed>,
     farewell: Mutex<Option<Farewell>>,
     held_by: watch::Sender<Vec<FaultId>>,
     refusal: Mutex<Option<Refusal>>,
@@ -257,6 +258,15 @@ pub(crate) struct Life {
     under_way: Mutex<Requests>,
     /// Whether the client was found to be gone after so many bytes to it.
     reset_after: Mutex<Option<(u64, bool)>>,
+}
+
+/// Who is to blame for what becomes of a connection as a whole.
+#[derive(Debug, Default)]
+struct Blamed {
+    /// Those of the set in force that decided about it.
+    in_force: Vec<FaultId>,
+    /// Those that ended it, or its answers, whatever came into force since.
+    for_good: Vec<FaultId>,
 }
 
 /// The most requests under way that are listed of a connection; those beyond are counted alone.
@@ -440,6 +450,7 @@ impl Life {
             how: Mutex::default(),
             whole: Mutex::default(),
             on_bytes: Mutex::default(),
+            blamed: Mutex::default(),
             farewell: Mutex::default(),
             held_by: watch::Sender::default(),
             refusal: Mutex::default(),
@@ -512,8 +523,10 @@ impl Life {
         self.held_by.subscribe()
     }
 
-    /// A fault ends the connection with this, which the engine must say: see [`Life::dismissed`].
-    pub(super) fn dismiss(&self, reply: Reply) {
+    /// These faults end the connection with this, which the engine must say: see
+    /// [`Life::dismissed`].
+    pub(super) fn dismiss(&self, reply: Reply, faults: &[FaultId]) {
+        self.ended_by(faults);
         self.dismissal.lock().get_or_insert(reply);
         self.dismissed.notify_one();
     }
@@ -635,16 +648,22 @@ impl Life {
         Some(self.moment(at))
     }
 
-    /// Who cut the connection, or acted on it as a whole.
+    fn blamed(&self) -> Vec<FaultId> {
+        let blamed = self.blamed.lock();
+        let all = blamed.for_good.iter().chain(&blamed.in_force);
+        all.copied().collect()
+    }
+
+    /// Who cut the connection, or acts on it as a whole.
     pub(crate) fn cut_by(&self) -> Vec<FaultId> {
-        let mut cut_by: Vec<FaultId> = self.whole.lock().iter().copied().collect();
+        let mut cut_by = self.blamed();
         cut_by.extend(self.wire.cut_by());
         cut_by
     }
 
-    /// Who kept the client waiting, or acted on the connection as a whole.
+    /// Who keeps the client waiting, or acts on the connection as a whole.
     pub(crate) fn stalled_by(&self) -> Vec<FaultId> {
-        let mut stalled_by: Vec<FaultId> = self.whole.lock().iter().copied().collect();
+        let mut stalled_by = self.blamed();
         stalled_by.extend(self.wire.stalled_by());
         stalled_by
     }
@@ -659,9 +678,16 @@ impl Life {
         self.how.lock().get_or_insert_with(|| how.into());
     }
 
-    /// Notes that faults acted on the connection as a whole.
-    pub(crate) fn acted(&self, faults: impl IntoIterator<Item = FaultId>) {
+    /// Notes which faults of the set that is in force from now on act on the connection as a whole.
+    pub(super) fn acted(&self, faults: &[FaultId]) {
         self.whole.lock().extend(faults);
+        self.blamed.lock().in_force = faults.to_vec();
+    }
+
+    /// Notes that faults have ended the connection, or its answers, for good.
+    pub(crate) fn ended_by(&self, faults: &[FaultId]) {
+        self.whole.lock().extend(faults);
+        self.blamed.lock().for_good.extend(faults);
     }
 
     /// Which faults acted so far on the connection as a whole or on its bytes.

@@ -215,7 +215,7 @@ async fn watch_faults(
             })) = decision.end
             {
                 socket.note_close(code, &decision.acted);
-                socket.life.acted(decision.acted.iter().copied());
+                socket.life.ended_by(&decision.acted);
                 let last = Ours::Last(pusher::goodbye(code, &reason, in_close));
                 // The writer is there as long as this is.
                 let _ = ours.send(last).await;

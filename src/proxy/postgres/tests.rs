@@ -2113,3 +2113,26 @@ async fn what_one_hang_hands_to_the_next_was_not_let_go_and_its_client_gave_up()
         }
     }
 }
+
+#[tokio::test]
+async fn who_acted_on_a_connection_before_is_not_blamed_for_its_cut() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    let before = rig.active_as(Arc::new(Hanging));
+    rig.switch.set(FaultSet::new(vec![Arc::clone(&before)]));
+    acts(&before).await;
+    rig.switch.set(on_bytes(
+        "kind = 'truncate'\ndirection = 'down'\nafter_bytes = '3B'",
+    ));
+    both(&mut client, &mut server, &query("SELECT 1")).await;
+    let answer = done("SELECT 1", b'I');
+    server.write_all(&answer).await.expect("written");
+    expect(&mut client, &answer[..3]).await;
+    let seen = rig.attempt("SELECT").await;
+    assert_eq!(
+        (seen.end, &*seen.faults),
+        (AttemptEnd::Cut, &[FaultId(0)][..])
+    );
+    // The connection itself met both.
+    assert_eq!(rig.connection().await.faults, [FaultId(0), FaultId(3)]);
+}
