@@ -143,6 +143,18 @@ impl Active {
         }
     }
 
+    /// Whether its share moves, and it may decide about connections.
+    fn redraws(&self) -> bool {
+        self.acts.connections && self.gate.when.is_empty() && self.gate.ramp.share.is_some()
+    }
+
+    /// What its share is drawn for on a connection, and what its random numbers belong to; `None`
+    /// where it does not concern connections.
+    fn concerns_connections(&self, event: &ConnectionEvent) -> Option<(u64, u64)> {
+        let concerned = self.acts.connections && self.gate.when.is_empty();
+        concerned.then_some((event.connection, event.connection))
+    }
+
     /// Whether the counts let through what was drawn. Counts it.
     fn counts_in(&self) -> bool {
         self.gate
@@ -320,11 +332,56 @@ impl FaultSet {
         self.round(
             now,
             event.already_open,
-            |fault| {
-                let concerned = fault.acts.connections && fault.gate.when.is_empty();
-                concerned.then_some((event.connection, event.connection))
-            },
+            &[],
+            |fault| fault.concerns_connections(event),
             |fault, context| fault.behaviour.connection(event, context),
+        )
+    }
+
+    /// Whether the share of a fault that may decide about connections moves, so that it reaches
+    /// connections that are open, or leaves them, as time goes on.
+    pub fn redraws_connections(&self) -> bool {
+        self.faults.iter().any(|fault| fault.redraws())
+    }
+
+    /// Whose moving share holds the connection now, of the faults that were asked in this decision
+    /// about it.
+    pub fn drawn(&self, event: &ConnectionEvent, decided: &Decision, now: Micros) -> Vec<FaultId> {
+        let ended_by = decided.acted.last().filter(|_| decided.end.is_some());
+        let last = ended_by.and_then(|last| self.faults.iter().position(|one| one.id == *last));
+        let asked = last.map_or(&self.faults[..], |last| &self.faults[..=last]);
+        let drawn = asked.iter().filter(|fault| {
+            let progress = fault.progress(now);
+            fault.redraws() && fault.is_drawn(event.connection, progress, event.already_open)
+        });
+        drawn.map(|fault| fault.id).collect()
+    }
+
+    /// As [`FaultSet::connection`], for a connection that was decided about before under this set, as
+    /// a share has moved. Those who `acted` then do not count it again, nor delay it.
+    pub fn connection_again(
+        &self,
+        first: &ConnectionEvent,
+        acted: &[FaultId],
+        now: Micros,
+    ) -> Decision {
+        let open = ConnectionEvent {
+            already_open: true,
+            ..*first
+        };
+        self.round(
+            now,
+            first.already_open,
+            acted,
+            |fault| fault.concerns_connections(first),
+            |fault, context| {
+                let event = if acted.contains(&fault.id) {
+                    first
+                } else {
+                    &open
+                };
+                fault.behaviour.connection(event, context)
+            },
         )
     }
 
@@ -354,6 +411,7 @@ impl FaultSet {
         self.round(
             now,
             false,
+            &[],
             |fault| {
                 let concerned = fault.acts.requests
                     && (!already_open || fault.acts.sockets)
@@ -411,11 +469,13 @@ impl FaultSet {
 
     /// Asks the faults in file order. `key` gives what the share is drawn for and what the random
     /// numbers belong to, or `None` where the fault is not concerned. The share costs least and is
-    /// drawn first; a fault that then has nothing to say is not counted, by its gate neither.
+    /// drawn first; a fault that then has nothing to say is not counted, by its gate neither. Those
+    /// `known` have acted on the same event before.
     fn round(
         &self,
         now: Micros,
         is_open: bool,
+        known: &[FaultId],
         key: impl Fn(&Active) -> Option<(u64, u64)>,
         ask: impl Fn(&Active, &Context) -> Option<Decision>,
     ) -> Decision {
@@ -428,7 +488,9 @@ impl FaultSet {
             if !fault.is_drawn(share_key, context.progress, is_open) {
                 continue;
             }
-            let Some(decision) = ask(fault, &context).filter(|_| fault.counts_in()) else {
+            let is_known = known.contains(&fault.id);
+            let decision = ask(fault, &context);
+            let Some(decision) = decision.filter(|_| is_known || fault.counts_in()) else {
                 continue;
             };
             if let Some(turn) = decision.turn {
@@ -441,12 +503,14 @@ impl FaultSet {
                 });
                 continue;
             }
-            fault.count(1);
             if whole.acted.is_empty() {
                 whole.acted.reserve_exact(self.faults.len());
             }
             whole.acted.push(fault.id);
-            whole.delay += decision.delay;
+            if !is_known {
+                fault.count(1);
+                whole.delay += decision.delay;
+            }
             if decision.end.is_some() {
                 whole.end = decision.end;
                 break;

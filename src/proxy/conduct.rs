@@ -11,6 +11,7 @@ use crate::{
     timer,
 };
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 
@@ -51,6 +52,8 @@ pub(super) struct Conductor<'a> {
     life: &'a Life,
     shared: &'a Shared,
     start: Notify,
+    /// The effects on its bytes, as they were last.
+    plan: Mutex<StreamPlan>,
 }
 
 impl<'a> Conductor<'a> {
@@ -61,6 +64,7 @@ impl<'a> Conductor<'a> {
             life,
             shared,
             start: Notify::new(),
+            plan: Mutex::default(),
         }
     }
 
@@ -74,14 +78,27 @@ impl<'a> Conductor<'a> {
     pub(super) async fn conduct(&self) -> Farewell {
         let mut faults = self.shared.switch.subscribe();
         let mut already_open = false;
-        let ending = loop {
+        let ending = 'sets: loop {
             let set = Arc::clone(&faults.borrow_and_update());
             let event = self.event(already_open);
             already_open = true;
-            tokio::select! {
-                biased;
-                Ok(()) = faults.changed() => {}
-                ending = self.under(&set, &event) => break ending,
+            let mut now = self.shared.now();
+            // Nobody queues whole connections.
+            let mut decision = set.connection(&event, now);
+            *self.plan.lock() = set.streams(&event, now);
+            loop {
+                let acted = decision.acted.clone();
+                let drawn = set.drawn(&event, &decision, now);
+                tokio::select! {
+                    biased;
+                    Ok(()) = faults.changed() => continue 'sets,
+                    ending = self.under(&set, &event, decision.clone()) => break 'sets ending,
+                    () = self.redrawn(&set, &event, &decision, &drawn) => {}
+                }
+                now = self.shared.now();
+                decision = set.connection_again(&event, &acted, now);
+                let plan = set.renew_streams(&self.plan.lock(), &event, now);
+                *self.plan.lock() = plan;
             }
         };
         let farewell = match ending {
@@ -101,14 +118,32 @@ impl<'a> Conductor<'a> {
         }
     }
 
+    /// Comes back when a share that moves has reached the connection, or left it, of a fault that
+    /// has, or would have, a say in what was decided.
+    async fn redrawn(
+        &self,
+        set: &FaultSet,
+        event: &ConnectionEvent,
+        decision: &Decision,
+        drawn: &[FaultId],
+    ) {
+        if !set.redraws_connections() {
+            return std::future::pending().await;
+        }
+        loop {
+            timer::sleep(RENEWAL).await;
+            if set.drawn(event, decision, self.shared.now()) != drawn {
+                return;
+            }
+        }
+    }
+
     /// What happens under one set, until the connection is to be closed.
-    async fn under(&self, set: &FaultSet, event: &ConnectionEvent) -> Ending {
-        let now = self.shared.now();
-        // Nobody queues whole connections.
+    async fn under(&self, set: &FaultSet, event: &ConnectionEvent, decision: Decision) -> Ending {
         let Decision {
             delay, end, acted, ..
-        } = set.connection(event, now);
-        let plan = set.streams(event, now);
+        } = decision;
+        let plan = self.plan.lock().clone();
         self.life.acted(&acted);
         if !delay.is_zero() {
             self.wire.set(&plan, Hold::Both);
@@ -158,6 +193,7 @@ impl<'a> Conductor<'a> {
                 return ending;
             }
             plan = set.renew_streams(&plan, event, self.shared.now());
+            self.plan.lock().clone_from(&plan);
             self.wire.set(&plan, hold);
         }
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     fault::{
         Active, Acts, Behaviour, By, Closing, ConnectionEvent, Context, Decision, Direction, End,
-        FaultId, FaultSet, Gate, Latency, Law, ListenerState, StreamShape,
+        FaultId, FaultSet, Gate, Latency, Law, ListenerState, Ramp, StreamShape,
     },
     history::{Connection, Intervention, Observation},
     units::{Micros, Share},
@@ -119,8 +119,12 @@ impl Rig {
 
     /// Puts a fault in force, and gives it back for its hits.
     fn put(&self, behaviour: Always) -> Arc<Active> {
-        let lasts = Duration::from_secs(60);
-        let active = active(Gate::default(), lasts, behaviour, self.recorder.now());
+        self.put_behind(Gate::default(), Duration::from_secs(60), behaviour)
+    }
+
+    /// The same behind a gate, for a phase that lasts so long.
+    fn put_behind(&self, gate: Gate, lasts: Duration, behaviour: Always) -> Arc<Active> {
+        let active = active(gate, lasts, behaviour, self.recorder.now());
         self.switch.set(FaultSet::new(vec![Arc::clone(&active)]));
         active
     }
@@ -854,4 +858,51 @@ async fn a_connection_names_when_it_was_open() {
     assert_eq!(&*connection.dependency, "db");
     assert!(Micros(0) < before && before <= connection.opened);
     assert!(connection.opened <= connection.closed);
+}
+
+#[tokio::test]
+async fn a_ramped_share_of_what_decides_about_connections_reaches_open_ones_and_leaves_them() {
+    let share = |share| Share::new(share).expect("a share");
+    let ramp = |from, to| Gate {
+        ramp: Ramp {
+            share: Some((share(from), share(to))),
+            ..Ramp::default()
+        },
+        ..Gate::default()
+    };
+    let lasts = Duration::from_millis(500);
+    let rig = Rig::in_front_of_echo().await;
+    let mut client = rig.pooled().await;
+    let fault = rig.put_behind(ramp(0.0, 1.0), lasts, ends(End::Hang));
+    let hangs = async {
+        loop {
+            client.write_all(b"x").await.expect("written");
+            if timeout(MOMENT, client.read_exact(&mut [0])).await.is_err() {
+                break;
+            }
+        }
+    };
+    soon(hangs).await;
+    tokio::time::sleep(2 * lasts).await;
+    assert_eq!(fault.hits(), 1, "it is decided about once");
+
+    // It is held from the beginning, and let go before the phase is over.
+    let rig = Rig::in_front_of_echo().await;
+    let mut client = rig.pooled().await;
+    let fault = rig.put_behind(ramp(1.0, 0.0), lasts, ends(End::Hang));
+    exchange(&mut client, b"held").await;
+    assert_eq!(fault.hits(), 1);
+    exchange(&mut client, b"free").await;
+
+    // A share that stays where it is decides once.
+    let rig = Rig::in_front_of_echo().await;
+    let mut client = rig.pooled().await;
+    let none = Gate {
+        share: Some(share(0.0)),
+        ..Gate::default()
+    };
+    let fault = rig.put_behind(none, lasts, ends(End::Hang));
+    tokio::time::sleep(2 * lasts).await;
+    exchange(&mut client, b"free").await;
+    assert_eq!(fault.hits(), 0);
 }
