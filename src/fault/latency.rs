@@ -87,6 +87,10 @@ impl Behaviour for Latency {
             return None;
         }
         let delay = self.delays.draw(context);
+        if delay.is_zero() {
+            // A ramp that begins with nothing, and what a law draws now and then.
+            return None;
+        }
         let mut decision = Decision::default();
         if self.directions.contains(&Direction::Up) {
             decision.delay = delay;
@@ -178,6 +182,17 @@ mod tests {
         for (at, delay) in [(0, ms(0)), (5, ms(1000)), (10, ms(2000)), (99, ms(2000))] {
             assert_eq!(law(ramp, Micros::from_secs(at)), Law::Constant(delay));
         }
+    }
+
+    #[test]
+    fn a_delay_of_nothing_acts_on_no_request() {
+        let text = "kind = 'latency'\non = 'x'\nby = 'key'\nramp = { delay = ['0s', '2s'] }";
+        let set = sample::set(text, S3);
+        let call = sample::call(S3, "GET", "/b/k");
+        assert!(set.request(&call, Micros(0)).is_pass());
+        assert_eq!(set.faults()[0].hits(), 0);
+        assert_eq!(set.request(&call, Micros::from_secs(5)).delay, ms(1000));
+        assert_eq!(set.faults()[0].hits(), 1);
     }
 
     #[test]

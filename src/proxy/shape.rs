@@ -290,14 +290,18 @@ impl Shaper {
             if let (StreamShape::Latency(latency), State::Draws(random)) =
                 (&effect.spec.shape, &mut effect.state)
             {
-                release += latency.law.draw(random);
-                effect.act(&mut self.acted);
+                let delay = latency.law.draw(random);
+                release += delay;
+                if !delay.is_zero() {
+                    effect.act(&mut self.acted);
+                }
             }
         }
         let release = self.released_last.map_or(release, |last| last.max(release));
         self.released_last = Some(release);
         if release > arrived {
-            for effect in self.effects.iter().filter(|effect| effect.is_latency()) {
+            let latencies = self.effects.iter().filter(|effect| effect.is_latency());
+            for effect in latencies.filter(|effect| effect.acted) {
                 self.acts.note(effect.spec.fault, from, to);
             }
         }
@@ -355,6 +359,7 @@ impl Shaper {
             match effect.allows(allowed, now) {
                 Allowed::Bytes(most) => {
                     if most < allowed && effect.cuts_in_pieces() {
+                        effect.act(&mut self.acted);
                         let to = self.passed + allowed;
                         self.acts.note(effect.spec.fault, self.passed, to);
                     }
@@ -395,6 +400,7 @@ impl Shaper {
             match effect.allows(allowed, now) {
                 Allowed::Bytes(most) => allowed = allowed.min(most),
                 Allowed::NotBefore(at) => {
+                    effect.act(&mut self.acted);
                     self.acts.note(effect.spec.fault, self.passed, self.pushed);
                     return at;
                 }
@@ -573,11 +579,9 @@ impl Effect {
         match (&self.spec.shape, &mut self.state) {
             (StreamShape::Bandwidth(_), State::Bucket(credit, _)) => {
                 *credit = credit.saturating_sub(u128::from(count) * NANOS);
-                self.act(acted);
             }
             (StreamShape::Slice { gap, .. }, State::Gap(not_before)) => {
                 *not_before = Some(now + *gap);
-                self.act(acted);
             }
             (StreamShape::Stall { after, .. }, State::Stall(stall @ Stall::Ahead))
                 if self.passed >= *after =>
@@ -1094,6 +1098,29 @@ mod tests {
         run(&mut sliced, began);
         assert_eq!(acted_on(&sliced, 0, 3), []);
         assert_eq!(acted_on(&sliced, 3, 7), [FaultId(4)]);
+    }
+
+    #[test]
+    fn what_treats_no_byte_otherwise_has_not_acted() {
+        let began = Instant::now();
+        let much = 1 << 40;
+        for (spec, size, acts) in [
+            (slice(1, 64, Duration::ZERO), 64, false),
+            (slice(1, 64, Duration::ZERO), 65, true),
+            (bandwidth(1, much), 1000, false),
+            (bandwidth(1, 1000), 1000, true),
+            (latency(1, Duration::ZERO), 10, false),
+            (latency(1, MS), 10, true),
+        ] {
+            let mut shaper = shaper(std::slice::from_ref(&spec), began);
+            // A bandwidth has saved what its bucket holds.
+            let later = began + Duration::from_secs(1);
+            shaper.push(Bytes::from(vec![0; size]), later);
+            let (out, _, _) = run(&mut shaper, later);
+            assert_eq!(joined(&out).len(), size);
+            assert_eq!(!shaper.take_acted().is_empty(), acts, "{spec:?} {size}");
+            assert_eq!(!acted_on(&shaper, 0, size as u64).is_empty(), acts);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::{
     body::{BadChunk, Body},
     exchange::{Exchange, Tally, memory_key},
-    head::{BadHead, RequestFacts, ResponseFacts, read_response},
+    head::{BadHead, Framing, RequestFacts, ResponseFacts, read_response},
     http1::Dial,
     memory::{ANSWER_BYTES_MAX, Remembered},
 };
@@ -261,6 +261,11 @@ where
             Then::StallBody { after, pause } => self.stall(facts, after, pause, fault).await,
             Then::TruncateBody { after, closing } => {
                 self.truncate(facts, after, closing, fault).await
+            }
+            Then::EmptyBody if facts.status == 200 && facts.framing == Framing::Length(0) => {
+                // It was so already.
+                self.exchange.did_not_act(fault);
+                self.pass_all(facts).await
             }
             Then::EmptyBody => self.empty_body(&facts).await,
             Then::Stale => self.stale(facts, fault).await,

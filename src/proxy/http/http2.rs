@@ -624,6 +624,15 @@ struct Down<'a, D> {
     faults: &'a mut watch::Receiver<Arc<FaultSet>>,
 }
 
+/// Whether an answer is a success without a body, and says so: one to HEAD may name the length of a
+/// body that it has not.
+fn is_empty(answer: &Response<RecvStream>) -> bool {
+    let length = answer.headers().get(::http::header::CONTENT_LENGTH);
+    answer.status() == StatusCode::OK
+        && answer.body().is_end_stream()
+        && length.is_none_or(|length| length.as_bytes() == b"0")
+}
+
 /// An answer on its way through.
 struct Passing {
     sender: SendStream<Bytes>,
@@ -675,6 +684,11 @@ impl<D: Dial<Stream: 'static>> Down<'_, D> {
             Then::StallBody { after, pause } => self.stall(answer, after, pause, fault).await,
             Then::TruncateBody { after, closing } => {
                 self.truncate(answer, after, closing, fault).await
+            }
+            Then::EmptyBody if is_empty(&answer) => {
+                // It was so already.
+                self.exchange.did_not_act(fault);
+                self.pass_all(answer).await
             }
             Then::EmptyBody => self.empty_body(answer).await,
             Then::Stale => self.stale(answer, fault).await,

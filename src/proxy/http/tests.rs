@@ -1343,6 +1343,18 @@ async fn an_answer_can_lose_its_body() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_body_has_none_to_lose() {
+    let decide = || Decision::end(End::Forward(Then::EmptyBody));
+    let answer = "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 0\r\n\r\n";
+    let (mut rig, mut client, _upstream) = after_forward(decide, answer).await;
+    client.expect(answer).await;
+    let attempt = rig.attempt().await;
+    assert_eq!((attempt.status, &*attempt.faults), (Some(200), &[][..]));
+    let set = rig.switch.subscribe().borrow().clone();
+    assert_eq!(set.faults()[0].hits(), 0);
+}
+
+#[tokio::test]
 async fn a_stale_answer_is_the_one_given_before() {
     let mut rig = Rig::new(Protocol::Http).await;
     let (mut client, mut upstream) = rig.met().await;
