@@ -32,6 +32,10 @@ use tokio::{
 /// How much of an error is looked at, in bytes.
 const ERROR_BYTES: usize = 4 * 1024;
 
+/// The kinds of statements that may end transactions themselves, outside of an explicit one: what a
+/// procedure or a block of code had committed before its error stays.
+const COMMITTING: [&str; 2] = ["CALL", "DO"];
+
 /// How much of a command's tag is looked at, in bytes: the longest, of an `INSERT` with the numbers
 /// of an object and of its rows, has 39.
 const TAG_BYTES: usize = 48;
@@ -915,6 +919,7 @@ fn error(
 ) -> Option<Step> {
     state.batch_has_failed = true;
     let has_committed = state.has_committed;
+    let is_outside = state.status == b'I';
     let front = state.front()?;
     let kind = front.kind;
     if let Some(Plan::Fail(reply)) = &front.plan {
@@ -941,8 +946,10 @@ fn error(
         statement.did_not_act(fault);
     }
     if let Some(statement) = &mut front.statement {
-        // A text of several statements of which a later one failed, behind a `COMMIT`.
-        statement.upstream_answered(if has_committed {
+        // A text of several statements of which a later one failed, behind a `COMMIT`; or of what may
+        // have one in itself.
+        let commits = is_outside && COMMITTING.contains(&&**statement.operation());
+        statement.upstream_answered(if has_committed || commits {
             Applied::Unknown
         } else {
             Applied::No

@@ -2115,6 +2115,35 @@ async fn what_one_hang_hands_to_the_next_was_not_let_go_and_its_client_gave_up()
 }
 
 #[tokio::test]
+async fn what_a_procedure_committed_before_its_error_may_stay() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    for (text, operation, is_in_transaction, applied) in [
+        ("CALL move()", "CALL", false, Applied::Unknown),
+        ("DO $$ BEGIN COMMIT; END $$", "DO", false, Applied::Unknown),
+        ("INSERT INTO t VALUES (1)", "INSERT", false, Applied::No),
+        // There it can commit nothing.
+        ("CALL move()", "CALL", true, Applied::No),
+    ] {
+        let status = if is_in_transaction {
+            both(&mut client, &mut server, &query("BEGIN")).await;
+            both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+            b'E'
+        } else {
+            b'I'
+        };
+        both(&mut client, &mut server, &query(text)).await;
+        both(&mut server, &mut client, &failed(status)).await;
+        let seen = rig.attempt(operation).await;
+        assert_eq!(
+            (seen.applied, seen.end),
+            (applied, AttemptEnd::Answered),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn who_acted_on_a_connection_before_is_not_blamed_for_its_cut() {
     let mut rig = Rig::new().await;
     let (mut client, mut server) = rig.session().await;

@@ -237,7 +237,10 @@ impl<'a> Down<'a> {
         };
         let awaited = if self.is_unasked(answer, start) {
             None
-        } else if self.queue.copy_answered(said != Said::Error) {
+        } else if self
+            .queue
+            .copy_answered(|copy| carried_out(copy, said, code.as_deref()))
+        {
             self.flush_before().await?;
             self.current = Some(Current {
                 statement: None,
@@ -264,11 +267,19 @@ impl<'a> Down<'a> {
             });
             return Ok(());
         };
+        // The answer is there: a fault that acts on it has something to act on.
+        statement.upstream_answered(match kind {
+            Kind::Of(_) => match applied(&kind, said) {
+                Applied::No if said == Said::Error => {
+                    carried_out(&statement, said, code.as_deref())
+                }
+                applied => applied,
+            },
+            Kind::Queued | Kind::GivenUp(_) => applied(&kind, said),
+        });
         if let Some(code) = code {
             statement.code(code);
         }
-        // The answer is there: a fault that acts on it has something to act on.
-        statement.upstream_answered(applied(&kind, said));
         self.hear(&kind, said);
         let fate = self.fate(&mut statement, then, &kind, said).await?;
         self.current = Some(Current {
@@ -467,9 +478,10 @@ impl<'a> Down<'a> {
             Heard::CarriedOut => {
                 let failed = self.scanner.failed().to_vec();
                 let told = self.scanner.elements();
-                self.decide_transaction(|nth| {
+                self.decide_transaction(|nth, statement| {
                     if failed.binary_search(&nth).is_ok() {
-                        Applied::No
+                        // Of its error nothing but that is known.
+                        carried_out(statement, Said::Error, None)
                     } else if nth < told {
                         Applied::Yes
                     } else {
@@ -478,15 +490,17 @@ impl<'a> Down<'a> {
                 });
             }
             Heard::Nothing if self.queue.has_sent_exec() => {
-                self.decide_transaction(|_| Applied::Unknown);
+                self.decide_transaction(|_, _| Applied::Unknown);
             }
-            Heard::Nothing | Heard::GivenUp => self.decide_transaction(|_| Applied::No),
+            Heard::Nothing | Heard::GivenUp => self.decide_transaction(|_, _| Applied::No),
         }
     }
 
-    fn decide_transaction(&mut self, applied: impl Fn(u32) -> Applied) {
+    fn decide_transaction(&mut self, applied: impl Fn(u32, &Statement) -> Applied) {
         for (nth, mut statement) in self.transaction.drain(..).enumerate() {
-            statement.upstream_answered(applied(u32::try_from(nth).unwrap_or(u32::MAX)));
+            let nth = u32::try_from(nth).unwrap_or(u32::MAX);
+            let applied = applied(nth, &statement);
+            statement.upstream_answered(applied);
             if statement.is_over() {
                 self.settled.push(statement);
             } else {
@@ -686,6 +700,36 @@ impl Drop for Down<'_> {
     fn drop(&mut self) {
         // An engine that is dropped half-way knows as much.
         self.end_transaction();
+    }
+}
+
+/// The commands that run a script or a function which may write. What it did before an error stays.
+const SCRIPTS: [&str; 3] = ["EVAL", "EVALSHA", "FCALL"];
+
+/// The codes of errors with which none is begun.
+const NOT_BEGUN: [&str; 11] = [
+    "ASK",
+    "BUSY",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "EXECABORT",
+    "LOADING",
+    "MASTERDOWN",
+    "MOVED",
+    "NOAUTH",
+    "NOSCRIPT",
+    "TRYAGAIN",
+];
+
+/// What an answer says of a command that was carried out at once, or with its transaction.
+fn carried_out(statement: &Statement, said: Said, code: Option<&str>) -> Applied {
+    let is_begun = || code.is_none_or(|code| !NOT_BEGUN.contains(&code));
+    match said {
+        Said::Error if SCRIPTS.contains(&&**statement.operation()) && is_begun() => {
+            Applied::Unknown
+        }
+        Said::Error => Applied::No,
+        Said::Queued | Said::Null | Said::Array | Said::Map | Said::Value => Applied::Yes,
     }
 }
 

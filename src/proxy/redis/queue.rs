@@ -3,7 +3,7 @@
 use crate::{
     fault::{Closing, FaultId, Then},
     history::AttemptEnd,
-    protocol::redis::request::Meaning,
+    protocol::{Applied, redis::request::Meaning},
     proxy::{reserve::Reserved, statement::Statement},
     units::Micros,
 };
@@ -192,14 +192,18 @@ impl Queue {
     }
 
     /// The dependency answers, and says whether it carried something out: if that is the answer of a
-    /// copy of the next command, it is noted and true.
-    pub(super) fn copy_answered(&self, is_carried_out: bool) -> bool {
+    /// copy of the next command, it is noted and true. Where the answer leaves it open, the copy is
+    /// as one that was never answered.
+    pub(super) fn copy_answered(&self, said: impl FnOnce(&Statement) -> Applied) -> bool {
         let mut queue = self.turns.lock();
         match queue.waiting.front_mut() {
             Some(Turn::Theirs(awaited)) if awaited.copies > 0 => {
                 awaited.copies -= 1;
                 let statement = &mut awaited.statement;
-                statement.copy_answered(is_carried_out, None, false);
+                match said(statement) {
+                    Applied::Unknown => {}
+                    applied => statement.copy_answered(applied == Applied::Yes, None, false),
+                }
                 true
             }
             _ => false,

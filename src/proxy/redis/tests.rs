@@ -1467,3 +1467,60 @@ async fn a_client_that_leaves_before_a_delayed_close_comes_has_given_up() {
     assert_eq!(seen.end, AttemptEnd::Cut);
     assert!(seen.duration() >= Duration::from_millis(100), "{seen:?}");
 }
+
+#[tokio::test]
+async fn what_a_script_did_before_its_error_stays() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    for (line, answer, applied) in [
+        (
+            "EVAL x 0",
+            "-ERR Error running script\r\n",
+            Applied::Unknown,
+        ),
+        ("EVALSHA a 0", "-WRONGTYPE of a key\r\n", Applied::Unknown),
+        ("FCALL f 0", "-MINE whatever it likes\r\n", Applied::Unknown),
+        ("EVAL x 0", ":1\r\n", Applied::Yes),
+        (
+            "EVALSHA a 0",
+            "-NOSCRIPT No matching script\r\n",
+            Applied::No,
+        ),
+        ("EVAL_RO x 0", "-ERR Error running script\r\n", Applied::No),
+        ("INCR k", "-WRONGTYPE of a key\r\n", Applied::No),
+    ] {
+        ask(&mut client, &mut server, line, answer).await;
+        assert_eq!(rig.attempt().await.applied, applied, "{line} {answer}");
+    }
+    ask(&mut client, &mut server, "MULTI", "+OK\r\n").await;
+    ask(&mut client, &mut server, "EVAL x 0", "+QUEUED\r\n").await;
+    ask(&mut client, &mut server, "INCR k", "+QUEUED\r\n").await;
+    let failed = "*2\r\n-ERR of a script\r\n-WRONGTYPE of a key\r\n";
+    ask(&mut client, &mut server, "EXEC", failed).await;
+    assert_eq!(&*rig.attempt().await.operation, "MULTI");
+    for applied in [Applied::Unknown, Applied::No] {
+        assert_eq!(rig.attempt().await.applied, applied);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_a_script_that_fails_may_have_been_carried_out() {
+    for (line, unknown) in [("EVAL x 0", 2), ("INCR k", 0)] {
+        let keys = "kind = 'ambiguous-write'\napplied = 'repeated'\ntimes = 3\nseen = 'time-out'\n\
+                    when = { operation = ['EVAL', 'INCR'] }";
+        let mut rig = Rig::under(keys).await;
+        let (mut client, mut server) = rig.pair().await;
+        client.send(command(line)).await;
+        for _ in 0..3 {
+            server.expect(command(line)).await;
+        }
+        server.send("-ERR no\r\n-ERR no\r\n").await;
+        drop(server);
+        let seen = rig.attempt().await;
+        assert_eq!(
+            (seen.repeated, seen.repeated_unknown),
+            (0, unknown),
+            "{line}"
+        );
+    }
+}
