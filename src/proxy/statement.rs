@@ -304,10 +304,11 @@ impl Statement {
         self.captured.extend(values);
     }
 
-    /// Takes back whatever the faults decided last: the statement could not be treated so.
-    pub(super) fn nobody_acted(&mut self) {
-        for fault in std::mem::take(&mut self.faults) {
-            self.did_not_act(fault);
+    /// Takes back what was decided last: the statement could not be treated so. Those who acted on
+    /// it before, as by a delay, have.
+    pub(super) fn last_did_not_act(&mut self) {
+        if let Some(last) = self.faults.last().copied() {
+            self.did_not_act(last);
         }
     }
 

@@ -599,7 +599,7 @@ impl State {
             };
             match next.plan {
                 Some(Plan::After(_, fault)) => statement.did_not_act(fault),
-                Some(Plan::Fail(_)) => statement.nobody_acted(),
+                Some(Plan::Fail(_)) => statement.last_did_not_act(),
                 _ => {}
             }
             statement.upstream_answered(Applied::No);

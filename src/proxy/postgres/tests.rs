@@ -41,6 +41,16 @@ impl Behaviour for On {
     }
 }
 
+/// Holds up every request of one operation.
+#[derive(Debug)]
+struct Slow(&'static str, Duration);
+
+impl Behaviour for Slow {
+    fn request(&self, call: &Call, _: &Context) -> Option<Decision> {
+        (&*call.operation == self.0).then(|| Decision::delay(self.1))
+    }
+}
+
 /// Lets connections hang as a whole.
 #[derive(Debug)]
 struct Hanging;
@@ -2112,6 +2122,28 @@ async fn what_one_hang_hands_to_the_next_was_not_let_go_and_its_client_gave_up()
             assert_eq!(seen.end, end);
         }
     }
+}
+
+#[tokio::test]
+async fn an_error_that_cannot_be_told_leaves_the_delay_before_it_as_it_was() {
+    let mut rig = Rig::new().await;
+    let (mut client, mut server) = rig.session().await;
+    both(&mut client, &mut server, &query("BEGIN")).await;
+    both(&mut server, &mut client, &done("BEGIN", b'T')).await;
+    both(&mut client, &mut server, &query("UPDATE t SET a = 1")).await;
+    both(&mut server, &mut client, &failed(b'E')).await;
+    let delay = Duration::from_millis(100);
+    let slow = rig.active_as(Arc::new(Slow("SELECT", delay)));
+    let reply = End::Reply(error("40001"));
+    let fails = rig.active_of(FaultId(4), Arc::new(On("SELECT", reply)));
+    let both_of_them = vec![Arc::clone(&slow), Arc::clone(&fails)];
+    rig.switch.set(FaultSet::new(both_of_them));
+    both(&mut client, &mut server, &query("SELECT 1")).await;
+    both(&mut server, &mut client, &failed(b'E')).await;
+    let seen = rig.attempt("SELECT").await;
+    assert!(seen.duration() >= delay, "{seen:?}");
+    assert_eq!(seen.faults, [FaultId(3)]);
+    assert_eq!((slow.hits(), fails.hits()), (1, 0));
 }
 
 #[tokio::test]

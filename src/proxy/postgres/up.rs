@@ -543,7 +543,7 @@ impl<'a> Up<'a> {
             }
             Verdict::Reply(Reply::Postgres(error)) if !error.severity.ends_session() => {
                 if self.cannot_fail(kind) {
-                    statement.nobody_acted();
+                    statement.last_did_not_act();
                     None
                 } else {
                     Some(Plan::Fail(error))
