@@ -20,7 +20,7 @@ use std::{
     fmt::Write,
     fs,
     net::TcpStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     thread,
 };
@@ -348,20 +348,6 @@ fn clients_are_recognised_by_their_errors_and_their_silence() {
     assert_eq!(never["type"], "at-least", "{never}");
 }
 
-/// The packages of boto3 before 2026.
-fn before_2026() -> PathBuf {
-    let folder = python::interpreter()
-        .parent()
-        .and_then(Path::parent)
-        .expect("a virtual environment")
-        .join("before-2026");
-    assert!(
-        folder.exists(),
-        "the tests' old boto3 is missing: run tests/run"
-    );
-    folder
-}
-
 /// A program on boto3 in this retry mode, two calls a second, and an outage of instant errors.
 fn boto3(mode: Option<&str>, length: &str) -> Bench {
     let mut environment = String::new();
@@ -386,7 +372,7 @@ ok = { status = "200-599" }
 fn runs(bench: &Bench, is_old: bool) -> Inferred {
     let mut command = bench.command(&["run", "errors.toml", "--seed", "1"]);
     if is_old {
-        command.env("PYTHONPATH", before_2026());
+        command.env("PYTHONPATH", python::before_2026());
     }
     command.output().expect("brownout runs");
     let report = bench.path().join("brownout-report/report.json");
@@ -464,33 +450,113 @@ fn the_standard_mode_before_2026_makes_three_attempts_and_has_100_retries() {
     assert!(off <= slack.expect("a number"), "{budget}");
 }
 
-#[test]
-fn opossum_probes_every_second() {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/opossum_app.js");
-    let modules = node::modules();
-    let system = format!(
+/// A system on this program with these dependencies, each with its load: name, rate, and the rest of its
+/// table. Each is at PEER_<NAME>, asked for at `/NAME`, with `-` for `/`.
+fn of_peers(command: &str, more: &str, peers: &[(&str, &str, &str)]) -> String {
+    let mut environment = vec![more.to_owned()];
+    let mut rest = String::new();
+    for (name, rate, dependency) in peers {
+        let variable = name.to_uppercase().replace('-', "_");
+        let is_address = dependency.contains("postgres");
+        let place = if is_address { "address" } else { "url" };
+        environment.push(format!(
+            "PEER_{variable} = \"{{dependency.{name}.{place}}}\""
+        ));
+        let path = name.replace('-', "/");
+        let _ = write!(
+            rest,
+            r#"
+[dependency.{name}]
+{dependency}
+
+[load.{name}]
+rate = "{rate}"
+arrivals = "constant"
+request = {{ method = "GET", path = "/{path}" }}
+timeout = "20s"
+"#
+        );
+    }
+    environment.retain(|one| !one.is_empty());
+    format!(
         r#"[system]
-command = ["node", {program:?}, "{{port.app}}"]
-env = {{ PEER = "{{dependency.peer.url}}", NODE_PATH = {modules:?} }}
+command = [{command}, "{{port.app}}"]
+env = {{ {} }}
 url = "http://127.0.0.1:{{port.app}}"
 ready = {{ path = "/healthz", within = "60s" }}
 stop = {{ signal = "TERM", within = "5s" }}
+{rest}"#,
+        environment.join(", ")
+    )
+}
 
-[dependency.peer]
-protocol = "http"
-upstream = "embedded:sink"
+/// Three outages, and before each a while in which hardly anybody asks for `twelve`.
+fn three_outages() -> String {
+    let once = r#"
+[[phase]]
+name = "lull N"
+lasts = "1500ms"
+load = { twelve = "0.01x" }
 
-[load.ask]
-rate = "20/s"
-arrivals = "constant"
-request = {{ method = "GET", path = "/ask" }}
-timeout = "5s"
-"#
+[[phase]]
+name = "outage N"
+lasts = "3500ms"
+  [[phase.fault]]
+  kind = "error"
+  on = "peer"
+  status = 500
+
+[[phase]]
+name = "calm N"
+lasts = "2500ms"
+"#;
+    let phases: String = ["1", "2", "3"]
+        .iter()
+        .map(|nth| once.replace('N', nth))
+        .collect();
+    let text = OUTAGE.replace("KIND", "three outages");
+    let (before, rest) = text
+        .split_once("[[phase]]\nname = \"outage\"")
+        .expect("one");
+    let (_, after) = rest.split_once("FAULTS\n").expect("one");
+    format!("{before}{}{after}", phases.trim_start())
+}
+
+/// opossum 9.0: `fail` opens when more than `errorThresholdPercentage` of the calls of its rolling
+/// window have failed, and they are at least `volumeThreshold`. The window is a second in ten pieces,
+/// nine to ten of which it spans at a time: 18 to 21 calls at 20 a second.
+#[test]
+fn opossum_opens_at_its_thresholds_and_probes_every_second() {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/opossum_app.js");
+    let modules = node::modules();
+    let sink = "protocol = \"http\"\nrole = \"peer\"\nupstream = \"embedded:sink\"";
+    let system = of_peers(
+        &format!("\"node\", {program:?}"),
+        &format!("NODE_PATH = {modules:?}"),
+        &["half", "most", "twelve", "crowd"].map(|name| (name, "20/s", sink)),
     );
     let bench = Bench::new()
         .file("system.toml", &system)
-        .file("errors.toml", &outage("errors", "14s", &[STATUS_500]));
+        .file("errors.toml", &three_outages());
     let inferred = Inferred::of(&bench.brownout(&["run", "errors.toml", "--seed", "1"]));
-    // Half-open is tried with the next request, which comes 50 ms later at the most.
-    inferred.time("peer", "breaker-probes", 1.025);
+    // Half of 18 are 9, and of 21 are 10.5: the next failure opens it; of four fifths as well. What is in flight
+    // when it opens, on a busy machine one or two, fails as well.
+    for (breaker, least, most) in [("half", 10, 11), ("most", 15, 17), ("twelve", 12, 12)] {
+        let found = inferred.finding(breaker, "breaker-opens");
+        let (low, high) = (found["low"].as_u64(), found["high"].as_u64());
+        let is_told = low.is_some_and(|low| (least - 1..=most).contains(&low))
+            && high.is_some_and(|high| (least..=most + 2).contains(&high));
+        assert!(is_told, "{breaker}: {found}");
+        // Half-open is tried with the next request, which comes 50 ms later at the most.
+        inferred.time(breaker, "breaker-probes", 1.025);
+        // It closes with the first good probe; that it is no more than one cannot be seen.
+        let found = inferred.finding(breaker, "breaker-closes");
+        let why = found["why"].as_str().unwrap_or_default();
+        assert!(why.contains("at least 1"), "{breaker}: {found}");
+    }
+    // Fewer come in a second than it wants to see: it never opens.
+    for aspect in ["breaker-opens", "breaker-probes", "breaker-closes"] {
+        let found = inferred.findings("crowd", aspect);
+        assert!(found.is_empty(), "{aspect}: {found:?}");
+    }
 }

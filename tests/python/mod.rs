@@ -1,6 +1,9 @@
 //! The Python that `tests/run` installed, with the real clients that tests use.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// The interpreter. A missing one is a failure and not a skip.
 pub fn interpreter() -> PathBuf {
@@ -37,4 +40,19 @@ pub fn inline(code: &str) -> Command {
     let mut command = Command::new(interpreter());
     command.args(["-c", code]);
     command
+}
+
+/// The packages of boto3 before 2026.
+#[allow(dead_code, reason = "not every test file uses it")]
+pub fn before_2026() -> PathBuf {
+    let folder = interpreter()
+        .parent()
+        .and_then(Path::parent)
+        .expect("a virtual environment")
+        .join("before-2026");
+    assert!(
+        folder.exists(),
+        "the tests' old boto3 is missing: run tests/run"
+    );
+    folder
 }
