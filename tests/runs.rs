@@ -6,7 +6,7 @@
 mod harness;
 mod signals;
 
-use harness::{Bench, boto3_system, fetches, program};
+use harness::{Bench, Left, boto3_system, fetches, program};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -340,6 +340,103 @@ fn a_system_that_exits_at_once_exits_69_with_its_last_output() {
         "its last words are shown: {}",
         left.stdout
     );
+}
+
+/// Whoever connects is told that nothing works.
+fn out_of_order() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    // It ends with the test's process.
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let _ = lines.any(|line| line.is_empty());
+            let answer = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = (&stream).write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+const PRICES: &str = r#"title = "prices cannot be had, as ever"
+system = "system.toml"
+hold = "1s"
+
+[[phase]]
+name = "steady"
+lasts = "3s"
+steady = true
+
+[[phase]]
+name = "outage"
+lasts = "3s"
+  [[phase.fault]]
+  on = "prices"
+  FAULT
+
+[[phase]]
+name = "recovery"
+lasts = "3s"
+
+[[expect]]
+id = "ANSWERED"
+that = "there are prices, if only remembered ones"
+kind = "success-rate"
+load = "prices"
+at_least = "90%"
+"#;
+
+/// A shop that never had any prices but those it remembers, with this about its load.
+fn remembering(more: &str, fault: &str) -> Left {
+    let environment = r#"PRICES_URL = "{dependency.prices.url}""#;
+    let system = program(
+        "lease_app.py",
+        r#""--port", "{port.app}""#,
+        environment,
+        "KILL",
+    );
+    let system = format!(
+        r#"{system}
+[dependency.prices]
+protocol = "http"
+upstream = "{}"
+
+[load.prices]
+rate = "40/s"
+arrivals = "constant"
+request = {{ path = "/prices" }}
+degraded = {{ header = {{ x-answered-from = "memory" }} }}
+timeout = "5s"
+{more}"#,
+        out_of_order()
+    );
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", &PRICES.replace("FAULT", fault));
+    bench.brownout(&["run", "outage.toml"])
+}
+
+/// What lives on fallbacks alone shows nothing, unless its file says that it always does: then it is judged, either
+/// way.
+#[test]
+fn fallbacks_alone_are_no_steady_state_unless_that_is_usual() {
+    let usual = "usually_degraded = \"100%\"\n";
+    let (error, hang) = ("kind = \"error\"\n  status = 503", "kind = \"hang\"");
+    let [unusual, kept, broken] = thread::scope(|all| {
+        [("", error), (usual, error), (usual, hang)]
+            .map(|(more, fault)| all.spawn(move || remembering(more, fault)))
+            .map(|run| run.join().expect("it ran"))
+    });
+    unusual.assert_status(2);
+    assert_eq!(unusual.verdict("ANSWERED"), "inconclusive");
+    let why = unusual.verdict_of("ANSWERED")["reason"].as_str();
+    let why = why.unwrap_or_default();
+    assert!(why.contains("were answered by a fallback"), "{why}");
+    kept.assert_status(0);
+    assert_eq!(kept.verdict("ANSWERED"), "pass");
+    // All its leases wait for what never comes, and there is none for the next.
+    broken.assert_status(1);
+    assert_eq!(broken.verdict("ANSWERED"), "fail");
 }
 
 #[test]
