@@ -23,7 +23,7 @@ async fn psycopg_does_its_common_work() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{complaint}");
-    assert_eq!(said.lines().count(), 20, "{said}");
+    assert_eq!(said.lines().count(), 21, "{said}");
     server.stop().await;
 }
 

@@ -89,6 +89,10 @@ with psycopg.connect(CONNINFO) as connection:
     connection.rollback()
     fails(connection, psycopg.errors.InvalidTextRepresentation, "SELECT %s::int", ("x",))
     connection.rollback()
+    for sql, by in [("SELECT 1 / 0", None), ("SELECT 1.5 / %s", (0.0,)), ("SELECT 7 %% %s", (0,))]:
+        fails(connection, psycopg.errors.DivisionByZero, sql, by)
+        connection.rollback()
+    held("divisions", connection.execute("SELECT 6 / %s, 7 %% 4", (2,)).fetchone() == (3, 3))
 
     with connection.transaction():
         connection.execute("INSERT INTO events (bot) VALUES ('kept')")

@@ -118,6 +118,7 @@ impl Database {
         let pure = plain | FunctionFlags::SQLITE_DETERMINISTIC;
         connection.create_scalar_function("pg_cast", 2, pure, cast)?;
         connection.create_scalar_function("pg_shift", 3, pure, shift)?;
+        connection.create_scalar_function("pg_divisor", 1, pure, divisor)?;
         for name in [
             "now",
             "clock_timestamp",
@@ -209,6 +210,21 @@ fn cast(context: &Context<'_>) -> rusqlite::Result<Value> {
             value::from_text(&kind, &text).map_err(refused)?
         }
     })
+}
+
+/// What is divided by, unless it is zero.
+fn divisor(context: &Context<'_>) -> rusqlite::Result<Value> {
+    let value = Value::try_from(context.get_raw(0))?;
+    let is_zero = match &value {
+        Value::Integer(number) => *number == 0,
+        Value::Real(number) => *number == 0.0,
+        Value::Text(text) => text.trim().parse::<f64>().is_ok_and(|number| number == 0.0),
+        Value::Null | Value::Blob(_) => false,
+    };
+    if is_zero {
+        return Err(refused(Refusal::new("22012", "division by zero")));
+    }
+    Ok(value)
 }
 
 /// `time ± interval`.

@@ -199,7 +199,7 @@ fn failed_columns(text: &str) -> (String, Vec<String>) {
 fn of_text(text: String) -> Refusal {
     if let Some(marked) = text.strip_prefix(MARK) {
         let (code, message) = marked.split_once(' ').unwrap_or(("XX000", marked));
-        let code = ["22P02", "22007", "42704", "57014", "42P01"]
+        let code = ["22P02", "22007", "22012", "42704", "57014", "42P01"]
             .into_iter()
             .find(|known| *known == code)
             .unwrap_or("XX000");

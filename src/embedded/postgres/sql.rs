@@ -615,6 +615,72 @@ pub(super) fn operand_end(tokens: &[Token], at: usize) -> usize {
     end.min(tokens.len())
 }
 
+/// Every divisor becomes `pg_divisor(divisor)`, which refuses zero: SQLite divides by it and gives
+/// NULL. What cannot be read as one operand stays as it is.
+pub(super) fn check_divisors(tokens: &[Token]) -> Vec<Token> {
+    let mut ends = vec![0usize; tokens.len() + 1];
+    let mut begins = ends.clone();
+    for (at, token) in tokens.iter().enumerate() {
+        let divides = token.is_sign("/") || token.is_sign("%");
+        if let Some((start, end)) = divisor(tokens, at + 1).filter(|_| divides) {
+            begins[start] += 1;
+            ends[end] += 1;
+        }
+    }
+    let mut checked = Vec::with_capacity(tokens.len());
+    for at in 0..=tokens.len() {
+        checked.extend(std::iter::repeat_n(Token::Sign(")"), ends[at]));
+        for _ in 0..begins[at] {
+            checked.extend([word("pg_divisor"), Token::Sign("(")]);
+        }
+        checked.extend(tokens.get(at).cloned());
+    }
+    checked
+}
+
+/// Where the operand that begins at `start` begins and ends, with its signs, and with what follows
+/// the arguments of an aggregate.
+fn divisor(tokens: &[Token], start: usize) -> Option<(usize, usize)> {
+    let is_unary = |token: &&Token| ["+", "-", "~"].iter().any(|sign| token.is_sign(sign));
+    let at = start + tokens.get(start..)?.iter().take_while(is_unary).count();
+    let opens = |at: usize| tokens.get(at).is_some_and(|token| token.is_sign("("));
+    let behind = |at: usize| closing(tokens, at).map(|close| close + 1);
+    let mut end = match tokens.get(at)? {
+        Token::Sign("(") => return Some((start, behind(at)?)),
+        Token::Sign(_) => return None,
+        Token::Number(_) | Token::Text(_) | Token::Parameter(_) => return Some((start, at + 1)),
+        case if case.is_word("case") => {
+            let mut depth = 0usize;
+            let end = tokens.iter().enumerate().skip(at).find(|(_, token)| {
+                depth += usize::from(token.is_word("case"));
+                depth -= usize::from(token.is_word("end"));
+                depth == 0
+            });
+            return end.map(|(end, _)| (start, end + 1));
+        }
+        Token::Word(_) | Token::Name(_) => at + 1,
+    };
+    while tokens.get(end).is_some_and(|token| token.is_sign(".")) {
+        end += 2;
+    }
+    if end > tokens.len() || matches!(tokens.get(end), Some(Token::Text(_))) {
+        return None;
+    }
+    if opens(end) {
+        end = behind(end)?;
+        for word in ["filter", "over"] {
+            if !tokens.get(end).is_some_and(|token| token.is_word(word)) {
+                continue;
+            }
+            end = match opens(end + 1) {
+                true => behind(end + 1)?,
+                false => (end + 2).min(tokens.len()),
+            };
+        }
+    }
+    Some((start, end))
+}
+
 /// The table of a `CREATE TABLE` or `ALTER TABLE`.
 fn table_name(tokens: &[Token]) -> Option<String> {
     let mut at = tokens.iter().position(|token| token.is_word("table"))? + 1;
@@ -691,6 +757,41 @@ mod tests {
     }
 
     #[test]
+    fn divisors_are_checked_whatever_they_are() {
+        let checked = |sql: &str, expected: &str| {
+            let normal = |sql: &str| render(&tokens(sql).expect("expected"));
+            let own = check_divisors(&tokens(sql).expect(sql));
+            assert_eq!(render(&own), normal(expected), "{sql}");
+        };
+        checked("1/0", "1/pg_divisor(0)");
+        checked("a % $1 + b", "a % pg_divisor($1) + b");
+        checked("a / -t.b", "a / pg_divisor(-t.b)");
+        checked("a / b / 2", "a / pg_divisor(b) / pg_divisor(2)");
+        checked("a / (b % c)", "a / pg_divisor((b % pg_divisor(c)))");
+        checked("a/nullif(b, 0)", "a/pg_divisor(nullif(b, 0))");
+        checked(
+            "a / count(*) FILTER (WHERE b > 0) OVER (PARTITION BY c) + 1",
+            "a / pg_divisor(count(*) FILTER (WHERE b > 0) OVER (PARTITION BY c)) + 1",
+        );
+        checked("a / sum(b) OVER w", "a / pg_divisor(sum(b) OVER w)");
+        checked(
+            "a / CASE WHEN b THEN CASE c WHEN 1 THEN 2 END END * d",
+            "a / pg_divisor(CASE WHEN b THEN CASE c WHEN 1 THEN 2 END END) * d",
+        );
+        for sql in [
+            "a / numeric '2'",
+            "a /",
+            "a / )",
+            "a / (b",
+            "a / b.",
+            "a / CASE b",
+            "a * '/'",
+        ] {
+            checked(sql, sql);
+        }
+    }
+
+    #[test]
     fn quotes_comments_and_statements_are_told_apart() {
         let all = statements(
             "SELECT ';' /* ; /* ; */ */; -- ;\n;SELECT $tag$a;$b$tag$, E'\\n', \"a\"\"b\"",
@@ -722,6 +823,7 @@ mod tests {
         fn any_text_is_read_or_refused(sql in ".{0,80}") {
             if let Ok(statements) = statements(&sql) {
                 for statement in statements {
+                    let _ = check_divisors(&statement);
                     let _ = translate(statement);
                 }
             }
@@ -733,12 +835,14 @@ mod tests {
                 proptest::sample::select(vec![
                     "select", "(", ")", "::", "cast", "as", "int", "for", "update", "of", ",", "interval",
                     "'1 day'", "-", "create", "table", "t", "default", "serial", "generated", "identity",
-                    "truncate", ".", "public", "$1", "with", "time", "zone", "index", "using",
+                    "truncate", ".", "public", "$1", "with", "time", "zone", "index", "using", "/", "%",
+                    "case", "end", "filter", "over",
                 ]),
                 0..14,
             )
         ) {
             if let Ok(tokens) = tokens(&words.join(" ")) {
+                let _ = check_divisors(&tokens);
                 let _ = translate(tokens);
             }
         }

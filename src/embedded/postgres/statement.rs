@@ -234,7 +234,7 @@ fn run(
     let tag = tag(&tokens, &first);
     let translated = sql::translate(tokens)?;
     let scope = Scope::new(&translated.tokens, given, connection)?;
-    let text = render(&translated.tokens);
+    let text = render(&sql::check_divisors(&translated.tokens));
     let prepared = connection.prepare_cached(&text)?;
     let writes = !prepared.readonly() || translated.locks;
     let items = results(&translated.tokens);

@@ -174,6 +174,9 @@ async fn errors_have_postgresqls_states() {
         ("CREATE TABLE bots (a int)", "42P07"),
         ("SELECT 'x'::bigint", "22P02"),
         ("SELECT 1::frob", "42704"),
+        ("SELECT 1 / 0", "22012"),
+        ("SELECT 1.0 % 0", "22012"),
+        ("UPDATE bots SET score = 1 / (id - id)", "22012"),
         ("COPY bots FROM STDIN", "0A000"),
         ("ATTACH 'x' AS y", "42601"),
         ("PRAGMA user_version", "42601"),
@@ -192,6 +195,42 @@ async fn errors_have_postgresqls_states() {
     let told = broken.as_db_error().expect("the server's error");
     assert_eq!(told.constraint(), Some("bots_name_key"));
     assert_eq!(told.table(), Some("bots"));
+}
+
+#[tokio::test]
+async fn what_is_divided_by_is_looked_at_where_it_is_divided_by() {
+    let schema = "CREATE TABLE shares (part int, whole int CHECK (whole % 10 >= 0), each int GENERATED ALWAYS AS (part / nullif(whole, 0)) STORED);
+        CREATE INDEX by_share ON shares ((part / nullif(whole, 0)));
+        INSERT INTO shares (part, whole) VALUES (7, 0), (8, 2), (9, NULL);";
+    let server = start(schema);
+    let client = connect(&server).await;
+    let shares = |sql: &'static str| {
+        let client = &client;
+        async move {
+            let rows = client.query(sql, &[]).await.expect(sql);
+            let shares = rows.iter().map(|row| row.get::<_, Option<i32>>(0));
+            shares.collect::<Vec<_>>()
+        }
+    };
+    let guarded =
+        "SELECT CASE WHEN whole = 0 THEN 0 ELSE part / whole END FROM shares ORDER BY part";
+    assert_eq!(shares(guarded).await, [Some(0), Some(4), None]);
+    assert_eq!(
+        shares("SELECT each FROM shares ORDER BY part").await,
+        [None, Some(4), None]
+    );
+    let grouped = "SELECT part / nullif(whole, 0) FROM shares GROUP BY part / nullif(whole, 0) HAVING sum(part) / count(*) FILTER (WHERE part > 7) > 8 ORDER BY 1";
+    assert_eq!(shares(grouped).await, [None]);
+    let row = client
+        .query_one("SELECT 7 / $1, 7 % $1", &[&2i32])
+        .await
+        .expect("a row");
+    assert_eq!((row.get::<_, i32>(0), row.get::<_, i32>(1)), (3, 1));
+    assert_eq!(row.columns()[0].name(), "?column?");
+    let zero = client.query_one("SELECT 7 / $1", &[&0i32]).await;
+    assert_eq!(state(&zero.expect_err("zero")), "22012");
+    let zero = client.query("SELECT part / whole FROM shares", &[]).await;
+    assert_eq!(state(&zero.expect_err("zero")), "22012");
 }
 
 #[tokio::test]
