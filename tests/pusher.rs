@@ -3,8 +3,8 @@
 
 #![cfg(feature = "demo")]
 
+mod harness;
 mod node;
-mod python;
 
 use brownout::{
     embedded::{self, App, Embedded},
@@ -20,9 +20,10 @@ use brownout::{
     seed::Seed,
     units::Micros,
 };
+use harness::{Bench, Left, python};
 use node::Client;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, thread, time::Duration};
 use tokio::sync::mpsc;
 use toml::de::{DeTable, DeValue};
 
@@ -477,4 +478,97 @@ async fn ids_are_captured_from_messages_and_from_what_publishes_them() {
     ];
     let delivered: Vec<_> = ids.into_iter().zip(fates).collect();
     assert_eq!(captured("Deliver"), delivered);
+}
+
+const TOLD_TO_GO: &str = r#"title = "Channels closes a client for good"
+system = "system.toml"
+hold = "1s"
+
+[[phase]]
+name = "steady"
+lasts = "3s"
+steady = true
+
+[[phase]]
+name = "told to go"
+lasts = "3s"
+  [[phase.fault]]
+  kind = "error"
+  on = "channels"
+  error = "4001"
+  told = "close"
+  when = { operation = "Subscribe" }
+
+[[phase]]
+name = "recovery"
+lasts = "4s"
+
+[[expect]]
+id = "STAYS"
+that = "a client that is told to stay away does"
+kind = "obeys-codes"
+on = "channels"
+clients = 1
+silent_for = "3s"
+during = ["told to go"]
+"#;
+
+/// A run of a program on pusher-js with this in its environment.
+fn told_to_go(more: &str) -> Left {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/channels_app.js");
+    let modules = node::modules();
+    let place = |what: &str| format!("\"{{dependency.channels.{what}}}\"");
+    let system = format!(
+        r#"[system]
+command = ["node", {program:?}, "{{port.app}}"]
+env = {{ NODE_PATH = {modules:?}, HOST = {}, PORT = {}, KEY = {}{more} }}
+url = "http://127.0.0.1:{{port.app}}"
+ready = {{ path = "/healthz", within = "60s" }}
+stop = {{ signal = "TERM", within = "5s" }}
+
+[dependency.channels]
+protocol = "pusher"
+upstream = "embedded"
+
+[load.page]
+rate = "10/s"
+arrivals = "constant"
+request = {{ path = "/page" }}
+timeout = "5s"
+"#,
+        place("host"),
+        place("port"),
+        place("app_key")
+    );
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", TOLD_TO_GO);
+    bench.brownout(&["run", "outage.toml", "--seed", "1"])
+}
+
+/// A whole run each: pusher-js as it comes stays away, one whose program connects it again does not, and
+/// where nobody was told anything nothing is shown.
+#[test]
+fn who_comes_back_though_told_to_stay_away_fails_a_run() {
+    let (heeds, stubborn, silent) = thread::scope(|all| {
+        let heeds = all.spawn(|| told_to_go(""));
+        let stubborn = all.spawn(|| told_to_go(r#", STUBBORN = "1""#));
+        let silent = all.spawn(|| told_to_go(r#", SILENT = "1""#));
+        (heeds.join(), stubborn.join(), silent.join())
+    });
+    let heeds = heeds.expect("it ran");
+    heeds.assert_status(0);
+    assert_eq!(heeds.verdict("STAYS"), "pass");
+    let stubborn = stubborn.expect("it ran");
+    stubborn.assert_status(1);
+    let verdict = stubborn.verdict_of("STAYS");
+    assert_eq!(verdict["status"], "fail");
+    let first = verdict["evidence"][0]["what"].as_str().unwrap_or_default();
+    assert!(
+        first.contains("connected") && first.contains("after 4001"),
+        "{verdict:#}"
+    );
+    let silent = silent.expect("it ran");
+    silent.assert_status(2);
+    assert_eq!(silent.verdict("STAYS"), "inconclusive");
 }

@@ -390,14 +390,20 @@ fn code_of(attempt: &Attempt) -> Option<(u16, Class)> {
     Some((code, class_of(code)?))
 }
 
-/// How a connection that was open was closed, if by a close frame.
+/// How a connection that was open was closed, if by a close frame, or by a code of a class that closes in
+/// answer to a message.
 fn close_of<'a>(connect: &Attempt, attempts: &[&'a Attempt]) -> Option<&'a Attempt> {
-    let mut closes = attempts.iter().copied();
-    closes.find(|attempt| {
+    let closes = |attempt: &Attempt| {
+        let class = code_of(attempt).map(|(_, class)| class);
         &*attempt.operation == "Close"
-            && attempt.connection == connect.connection
+            || &*attempt.operation != "Connect" && class.is_some_and(|class| class != Class::Other)
+    };
+    let own = attempts.iter().copied().filter(|attempt| {
+        attempt.connection == connect.connection
             && attempt.dependency == connect.dependency
-    })
+            && closes(attempt)
+    });
+    own.min_by_key(|attempt| attempt.ended)
 }
 
 /// Connects and ends of connections, in order.
@@ -563,6 +569,25 @@ mod tests {
             (0..40).map(|n| (12_000 + 20 * n, Some("4200"))).collect();
         tight.push((12_900, None));
         judged(&tight, Status::Fail, "connects in one second");
+    }
+
+    #[test]
+    fn a_code_in_answer_to_a_message_closes_as_one_in_a_close_frame_does() {
+        let told = |code: &str, back: u64| {
+            let connects = story(&[(5_000, None), (back, None)]);
+            let subscribe = attempt("realtime", 12_000, 12_010).operation("Subscribe");
+            check(
+                EXPECT,
+                &connects.attempt(subscribe.on_connection(1).code(code).hit()),
+            )
+        };
+        let early = told("4001", 13_000);
+        assert_eq!(early.status, Status::Fail, "{early:?}");
+        assert!(early.evidence[0].what.contains("after 4001"), "{early:?}");
+        assert_eq!(told("4001", 40_000).status, Status::Pass);
+        assert_eq!(told("4200", 12_100).status, Status::Pass);
+        // From 4300 on the connection stays open, so that there are two where there is one client.
+        assert_eq!(told("4301", 13_000).status, Status::Inconclusive);
     }
 
     #[test]
