@@ -342,6 +342,156 @@ fn a_system_that_exits_at_once_exits_69_with_its_last_output() {
     );
 }
 
+const AGAIN: &str = r#"title = "the worker is killed, and started again"
+system = "system.toml"
+hold = "1s"
+
+[[phase]]
+name = "steady"
+lasts = "3s"
+steady = true
+
+[[phase]]
+name = "gone"
+lasts = "3s"
+  [[phase.fault]]
+  kind = "kill"
+  on = "instance:worker"
+  restart = true
+
+[[phase]]
+name = "recovery"
+lasts = "5s"
+
+[[expect]]
+id = "ANSWERED"
+that = "the page is shown meanwhile"
+kind = "success-rate"
+load = "page"
+at_least = "90%"
+"#;
+
+const ALIVE: &str = r#"
+[[expect]]
+id = "ALIVE"
+that = "who is started comes up"
+kind = "alive"
+"#;
+
+/// A page, and a worker that is killed and started again, with these words more.
+fn worker(more: &str) -> Bench {
+    let python = harness::python::interpreter();
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/strays_app.py");
+    let instance = |name: &str, more: &str| {
+        format!(
+            r#"
+[[system.instance]]
+name = "{name}"
+command = [{python:?}, {program:?}, "{{port.{name}}}"{more}]
+env = {{ PEER = "{{dependency.{name}.url}}" }}
+folder = "{name}"
+url = "http://127.0.0.1:{{port.{name}}}"
+ready = {{ path = "/healthz", within = "3s" }}
+stop = {{ signal = "KILL", within = "5s" }}
+"#
+        )
+    };
+    let sink = |name: &str| {
+        format!("\n[dependency.{name}]\nprotocol = \"http\"\nupstream = \"embedded:sink\"\n")
+    };
+    let system = format!(
+        r#"[system]
+url = "http://127.0.0.1:{{port.page}}"
+{}{}{}{}
+[load.page]
+rate = "10/s"
+arrivals = "constant"
+request = {{ path = "/page" }}
+timeout = "5s"
+"#,
+        instance("page", ""),
+        instance("worker", more),
+        sink("page"),
+        sink("worker"),
+    );
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("outage.toml", AGAIN)
+        .file("alive.toml", &format!("{AGAIN}{ALIVE}"));
+    for name in ["page", "worker"] {
+        std::fs::create_dir(bench.path().join(name)).expect("a folder");
+    }
+    bench
+}
+
+/// The verdict on `alive` over the run that was.
+fn alive(bench: &Bench) -> Left {
+    let history = bench.history_path("outage");
+    let history = history.to_str().expect("a path");
+    bench.brownout(&["judge", history, "--scenario", "alive.toml"])
+}
+
+/// When the worker's process asked its peer that has left its group, and when the worker was killed, started
+/// again, and ready again.
+fn beats(bench: &Bench) -> (Vec<u64>, [Option<u64>; 3]) {
+    let history = bench.history("outage");
+    let at = |entry: &Value, key: &str| entry[key].as_u64().expect("a moment");
+    let beats = history
+        .iter()
+        .filter(|entry| entry["type"] == "attempt" && entry["dependency"] == "worker")
+        .map(|entry| at(entry, "began"))
+        .collect();
+    let own = history.iter().filter(|entry| entry["instance"] == "worker");
+    let own: Vec<&Value> = own.filter(|entry| entry["event"].is_string()).collect();
+    let killed = own.iter().position(|entry| entry["event"] == "killed");
+    let killed = killed.expect("it was killed");
+    let after = |event: &str| {
+        let found = own[killed..].iter().find(|entry| entry["event"] == event);
+        found.map(|entry| at(entry, "at"))
+    };
+    (beats, [after("killed"), after("started"), after("ready")])
+}
+
+/// A kill reaches who has left the group and the session, with parents that are gone; and who is started again and
+/// never ready makes no pass, however well the others do.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_instance_is_gone_with_all_its_processes_and_must_come_back() {
+    let (back, away) = (worker(""), worker(r#", "--once""#));
+    let run = |bench: &Bench| bench.brownout(&["run", "outage.toml"]);
+    let (came_back, stayed_away) = thread::scope(|both| {
+        let one = both.spawn(|| run(&back));
+        let other = both.spawn(|| run(&away));
+        (one.join().expect("it ran"), other.join().expect("it ran"))
+    });
+    came_back.assert_status(0);
+    stayed_away.assert_status(2);
+    assert_eq!(stayed_away.verdict("ANSWERED"), "pass");
+    assert!(
+        stayed_away.stdout.contains("was not ready in time"),
+        "{}",
+        stayed_away.stdout
+    );
+    alive(&back).assert_status(0);
+    let left = alive(&away);
+    left.assert_status(1);
+    let said = "1 times an instance exited or did not come up";
+    assert!(left.stdout.contains(said), "{}", left.stdout);
+
+    for (bench, is_back) in [(&back, true), (&away, false)] {
+        let (beats, [killed, started, ready]) = beats(bench);
+        let (killed, started) = (killed.expect("a moment"), started.expect("a moment"));
+        let within = |from: u64, to: u64| beats.iter().filter(|at| (from..to).contains(at)).count();
+        assert!(within(0, killed) >= 20, "{beats:?}");
+        // What was sent just before may only arrive.
+        let gone = killed + 500_000;
+        assert!(gone + 1_000_000 < started, "{killed} {started}");
+        assert_eq!(within(gone, started), 0, "{killed} {started} {beats:?}");
+        assert_eq!(ready.is_some(), is_back);
+        assert_eq!(within(started, u64::MAX) >= 20, is_back, "{beats:?}");
+    }
+}
+
 /// Whoever connects is told that nothing works.
 fn out_of_order() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
