@@ -5,8 +5,9 @@
 
 mod harness;
 
-use harness::{Bench, boto3_system, fetches};
+use harness::{Bench, Left, boto3_system, fetches, python};
 use serde_json::Value;
+use std::thread;
 
 const HANG: &str = r#"title = "S3 accepts and never answers"
 system = "system.toml"
@@ -109,6 +110,61 @@ fn ride_through(history: &[Value], attempts: u64) -> Vec<f64> {
     .collect()
 }
 
+/// What was inferred of the store's client, before and after a change of its behaviour.
+fn findings<'a>(left: &'a Left, aspect: &str) -> Vec<&'a Value> {
+    let claims = left.report["scenarios"][0]["policies"]["claims"].as_array();
+    let claims = claims.into_iter().flatten();
+    claims
+        .filter(|claim| claim["dependency"] == "s3" && claim["aspect"] == aspect)
+        .map(|claim| &claim["finding"])
+        .collect()
+}
+
+/// That a call makes so many attempts.
+#[track_caller]
+fn attempts(left: &Left, count: u64) {
+    let found = findings(left, "attempts");
+    assert!(
+        matches!(&*found, [one] if one["value"] == count),
+        "{found:?}"
+    );
+}
+
+/// That its time to the first byte is told to a twentieth.
+#[track_caller]
+fn waits(left: &Left, seconds: f64) {
+    let found = findings(left, "first-byte-timeout");
+    let off = |found: &&Value| found["value_us"].as_f64().unwrap_or(0.0) / 1e6 / seconds;
+    let is_right = |found: &&Value| (0.95..=1.05).contains(&off(found));
+    assert!(!found.is_empty(), "{}", left.stdout);
+    assert!(found.iter().all(is_right), "{seconds} s: {found:?}");
+}
+
+/// That its pauses are told for what they are, or left open: exponential, with full jitter, from
+/// this base on, told to a fifth. Whether they are told.
+#[track_caller]
+fn backs_off(left: &Left, base: f64) -> bool {
+    let found = findings(left, "back-off");
+    assert!(!found.is_empty(), "{}", left.stdout);
+    let told: Vec<&Value> = found
+        .into_iter()
+        .filter(|one| one["type"] != "unknown")
+        .collect();
+    for found in &told {
+        let has = |key: &str, word: &str| {
+            let words = found[key].as_array();
+            words.is_some_and(|words| words.iter().any(|one| one == word))
+        };
+        let is_right = has("laws", "exponential") && has("jitters", "full");
+        assert!(is_right, "{found}");
+        if let Some(told) = found["base_us"][0].as_f64() {
+            let off = told / 1e6 / base;
+            assert!((1.0 / 1.2..=1.2).contains(&off), "{base} s: {found}");
+        }
+    }
+    !told.is_empty()
+}
+
 #[test]
 fn two_attempts_of_two_seconds_are_measured_as_such_and_judged_both_ways() {
     let bench = Bench::new()
@@ -124,6 +180,9 @@ fn two_attempts_of_two_seconds_are_measured_as_such_and_judged_both_ways() {
     assert_eq!(left.verdict("BOUND"), "pass");
     assert_eq!(left.verdict("ATTEMPTS"), "pass");
     assert_eq!(left.verdict("DECLARED"), "pass");
+    waits(&left, 2.0);
+    attempts(&left, 2);
+    backs_off(&left, 0.05);
 
     let calls = ride_through(&bench.history("hang"), 2);
     assert!(
@@ -193,6 +252,8 @@ fn the_default_boto3_makes_three_attempts_of_sixty_seconds_at_a_silent_store() {
         );
     let left = bench.brownout(&["run", "hang.toml", "--seed", "1"]);
     assert_eq!(left.verdict("ATTEMPTS"), "pass", "{}", left.stdout);
+    waits(&left, 60.0);
+    backs_off(&left, 0.05);
     let calls = ride_through(&bench.history("hang"), 3);
     assert!(!calls.is_empty(), "a call was seen to the end");
     for seconds in &calls {
@@ -201,6 +262,50 @@ fn the_default_boto3_makes_three_attempts_of_sixty_seconds_at_a_silent_store() {
             "gave up after {seconds} s"
         );
     }
+}
+
+/// INCIDENTS 2.4, for a store that is silent: as many attempts, and pauses after the same law, as after errors.
+#[test]
+fn before_2026_and_since_a_silent_store_is_tried_as_often_and_after_the_same_pauses() {
+    const A_SECOND: &str = r#", CONNECT_TIMEOUT = "1", READ_TIMEOUT = "1""#;
+    let run = |mode: Option<&str>, is_old: bool, length: &str| {
+        let mode = mode.map(|mode| format!(r#", AWS_RETRY_MODE = "{mode}""#));
+        let environment = A_SECOND.to_owned() + &mode.unwrap_or_default();
+        let bench = Bench::new()
+            .file(
+                "system.toml",
+                &boto3_system(&environment, &fetches("2/s", "40s")),
+            )
+            .file("hang.toml", &hang(length, "GetObject", "40s"));
+        let mut command = bench.command(&["run", "hang.toml", "--seed", "1"]);
+        if is_old {
+            command.env("PYTHONPATH", python::before_2026());
+        }
+        bench.finished(&mut command)
+    };
+    let (legacy, standard, of_2026) = thread::scope(|scope| {
+        let legacy = scope.spawn(|| run(None, true, "34s"));
+        let standard = scope.spawn(|| run(Some("standard"), true, "20s"));
+        let of_2026 = run(None, false, "20s");
+        let joined = |run: thread::ScopedJoinHandle<'_, Left>| run.join().expect("it ran");
+        (joined(legacy), joined(standard), of_2026)
+    });
+    for (left, count, base) in [(&legacy, 5, 1.0), (&standard, 3, 1.0), (&of_2026, 3, 0.05)] {
+        waits(left, 1.0);
+        attempts(left, count);
+        let is_told = backs_off(left, base);
+        // Four pauses a call, of up to 1, 2, 4 and 8 s, are many enough to tell.
+        assert!(is_told || count < 5, "{}", left.stdout);
+    }
+    // 500 tokens, of which a retry after a time-out takes 10, and 14 since.
+    for (left, retries) in [(&standard, 50), (&of_2026, 35)] {
+        let found = findings(left, "retry-budget");
+        let budget = found.first().expect("a budget");
+        let (told, slack) = (budget["retries"].as_u64(), budget["slack"].as_u64());
+        let off = told.expect("a number").abs_diff(retries);
+        assert!(off <= slack.expect("a number"), "{budget}");
+    }
+    assert!(findings(&legacy, "retry-budget").is_empty());
 }
 
 #[test]
