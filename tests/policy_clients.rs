@@ -457,11 +457,7 @@ fn of_peers(command: &str, more: &str, peers: &[(&str, &str, &str)]) -> String {
     let mut rest = String::new();
     for (name, rate, dependency) in peers {
         let variable = name.to_uppercase().replace('-', "_");
-        let is_address = dependency.contains("postgres");
-        let place = if is_address { "address" } else { "url" };
-        environment.push(format!(
-            "PEER_{variable} = \"{{dependency.{name}.{place}}}\""
-        ));
+        environment.push(format!("PEER_{variable} = \"{{dependency.{name}.url}}\""));
         let path = name.replace('-', "/");
         let _ = write!(
             rest,
@@ -558,5 +554,53 @@ fn opossum_opens_at_its_thresholds_and_probes_every_second() {
     for aspect in ["breaker-opens", "breaker-probes", "breaker-closes"] {
         let found = inferred.findings("crowd", aspect);
         assert!(found.is_empty(), "{aspect}: {found:?}");
+    }
+}
+
+/// A handshake of TLS that never ends, and answers that stall behind their first byte: each client
+/// gives up after the time that it has for that, and not after another.
+#[test]
+fn time_outs_are_told_by_their_stage() {
+    let (python, program) = (
+        python::interpreter(),
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/stages_app.py"),
+    );
+    let http = "protocol = \"http\"\nupstream = \"embedded:sink\"\nanswer = { body = '{\"id\": \"thing\"}' }\n";
+    let s3 = "protocol = \"s3\"\nupstream = \"embedded\"\nbuckets = [\"models\"]\n";
+    let shake = |kind: &str| format!("{kind}role = \"shake\"\ntls = true");
+    let body = |kind: &str| format!("{kind}role = \"body\"");
+    let (http_shake, http_body) = (shake(http), body(http));
+    let (s3_shake, s3_body) = (shake(s3), body(s3));
+    let system = of_peers(
+        &format!("{python:?}, {program:?}"),
+        "",
+        &[
+            ("urllib3-shake", "2/s", &http_shake),
+            ("urllib3-body", "2/s", &http_body),
+            ("openai-shake", "2/s", &http_shake),
+            ("openai-body", "2/s", &http_body),
+            ("boto3-shake", "2/s", &s3_shake),
+            ("boto3-body", "2/s", &s3_body),
+        ],
+    );
+    let faults = [
+        "kind = \"hang\"\n  on = \"shake\"\n  by = \"connection\"",
+        "kind = \"stalled-body\"\n  on = \"body\"\n  after_bytes = \"1B\"",
+    ];
+    let bench = Bench::new()
+        .file("system.toml", &system)
+        .file("stages.toml", &outage("stages", "10s", &faults));
+    let left = bench.brownout(&["run", "stages.toml", "--seed", "1"]);
+    let inferred = Inferred::of(&left);
+    for (client, connect, between) in [
+        ("urllib3", 1.5, 1.0),
+        ("openai", 2.0, 1.25),
+        ("boto3", 1.0, 1.5),
+    ] {
+        inferred.time(&format!("{client}-shake"), "connect-timeout", connect);
+        let body = format!("{client}-body");
+        inferred.time(&body, "between-bytes-timeout", between);
+        let first = inferred.findings(&body, "first-byte-timeout");
+        assert!(first.is_empty(), "{client}: {first:?}");
     }
 }
