@@ -566,8 +566,8 @@ timeout = "5s"
     bench.brownout(&["run", "outage.toml"])
 }
 
-/// What lives on fallbacks alone shows nothing, unless its file says that it always does: then it is judged, either
-/// way.
+/// What lives on fallbacks alone shows nothing, unless its file says that it always does: then it is
+/// judged, either way.
 #[test]
 fn fallbacks_alone_are_no_steady_state_unless_that_is_usual() {
     let usual = "usually_degraded = \"100%\"\n";
