@@ -6,6 +6,9 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
+/// How every sentence of [`Missing::describe`] starts.
+pub(super) const MISSING_STARTS: &str = "instance `";
+
 /// An instance that was started during the phases and never became ready after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing<'a> {
@@ -23,7 +26,7 @@ impl Missing<'_> {
     /// The whole of it as a sentence.
     pub fn describe(&self) -> String {
         format!(
-            "instance `{}`, which was started at {:.1}s, {}",
+            "{MISSING_STARTS}{}`, which was started at {:.1}s, {}",
             self.instance,
             self.at.as_secs_f64(),
             self.why

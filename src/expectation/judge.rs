@@ -65,7 +65,7 @@
 
 use super::{
     Expectation, Judgement, Place, Scope, Status, Verdict,
-    comeback::{self, Missing},
+    comeback::{self, MISSING_STARTS, Missing},
     samples::{part_of, percent},
 };
 use crate::{
@@ -169,6 +169,30 @@ pub fn run_doubts(history: &History, scenario: &Scenario, system: &System) -> Ve
         .map(|fault| too_idle(history, fault))
         .chain(comeback::missing(history).iter().map(Missing::describe))
         .collect()
+}
+
+/// What a doubt about a run is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DoubtAbout {
+    /// A fault that did not act as often as it had to.
+    Fault,
+    /// An instance that was started and did not come up.
+    Instance,
+    /// Anything else: of a report that another version wrote.
+    Other,
+}
+
+impl DoubtAbout {
+    /// What one of [`run_doubts`] is about. Reports keep their sentences alone.
+    pub fn of(doubt: &str) -> Self {
+        if doubt.starts_with(MISSING_STARTS) {
+            Self::Instance
+        } else if doubt.contains(") acted on ") && doubt.ends_with(" are needed") {
+            Self::Fault
+        } else {
+            Self::Other
+        }
+    }
 }
 
 /// The phases an expectation is judged over, by index: its `during`, or its kind's default.
@@ -966,10 +990,12 @@ mod tests {
         scenario.phases[1].faults[0].gate.min_hits = 3;
         let system = crate::history::sample::system();
         let doubts = |story: Story| run_doubts(&story.history(), &scenario, &system);
+        let idle = doubts(passing().hits(2));
         assert_eq!(
-            doubts(passing().hits(2)),
+            idle,
             ["`hang on object-store` (fault 1) acted on 2 events, at least 3 are needed"]
         );
+        assert_eq!(DoubtAbout::of(&idle[0]), DoubtAbout::Fault);
         assert!(doubts(passing().hits(3)).is_empty());
         let early = passing().hits(0).ends(9, Some("interrupted"));
         assert!(doubts(early).is_empty());
@@ -992,6 +1018,7 @@ mod tests {
         );
         let late = started.process(35_000, "standby", "not-ready", false);
         assert_eq!(doubts(&late), [format!("{began} in time")]);
+        assert_eq!(DoubtAbout::of(&doubts(&late)[0]), DoubtAbout::Instance);
     }
 
     #[test]

@@ -42,7 +42,9 @@ mod wire;
 #[cfg(test)]
 mod testing;
 
-pub use judge::{can_be_judged, judge, judge_so_far, judged_phases, run_doubts, unsteady};
+pub use judge::{
+    DoubtAbout, can_be_judged, judge, judge_so_far, judged_phases, run_doubts, unsteady,
+};
 pub use judgement::{EVIDENCE_MAX, Judgement};
 pub use probe::PROBES_UNDER_WAY_MAX;
 pub use verdict::{Evidence, Place, Status, Subject, Verdict};

@@ -17,9 +17,9 @@ use super::{
     ScenarioReport, SuiteReport,
     layout::harmless,
     series::{self, RequirementSeries, SeriesOutcome},
-    words::why,
+    words::{in_doubt, why},
 };
-use crate::expectation::{Place, Status, Verdict};
+use crate::expectation::{DoubtAbout, Place, Status, Verdict};
 
 /// The most annotations of a level that GitHub shows for one step.
 pub const LEVEL_MAX: usize = 10;
@@ -139,11 +139,8 @@ fn of_scenario(scenario: &ScenarioReport) -> Vec<Annotation> {
         all.push(of_file(Level::Error, &title, message));
     }
     for doubt in &scenario.doubts {
-        all.push(of_file(
-            Level::Warning,
-            "not every fault acted",
-            doubt.clone(),
-        ));
+        let title = in_doubt(DoubtAbout::of(doubt));
+        all.push(of_file(Level::Warning, title, doubt.clone()));
     }
     all.extend(
         scenario
@@ -284,6 +281,27 @@ mod tests {
     #[test]
     fn what_is_no_pass_points_at_its_expectation_the_worst_first() {
         insta::assert_snapshot!(commands(&sample::suite()));
+    }
+
+    #[test]
+    fn a_doubt_is_called_what_it_is() {
+        let mut report = sample::suite();
+        report.scenarios.truncate(1);
+        report.scenarios[0].verdicts.clear();
+        report.scenarios[0].doubts = sample::doubts();
+        let text = commands(&report);
+        let titles: Vec<&str> = text
+            .lines()
+            .filter_map(|line| Some(line.split_once("title=")?.1.split_once("::")?.0))
+            .collect();
+        assert_eq!(
+            titles,
+            [
+                "not every fault acted",
+                "not every instance came up",
+                "in doubt"
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `junit.xml`, for build servers: a test suite for each scenario, a test case for each
-//! expectation. A fail is a `failure`; an inconclusive verdict, trouble of the run itself and faults
-//! that did not act are `error`s, because neither may count as passed, as something skipped would.
+//! expectation. A fail is a `failure`; an inconclusive verdict, trouble of the run itself, faults
+//! that did not act and instances that did not come up are `error`s, because neither may count as
+//! passed, as something skipped would.
 //!
 //! The file keeps to the structure that Jenkins' xUnit plugin checks (`junit-10.xsd`), but for two
 //! attributes of a test case: `file` and `line`, by which GitLab and the viewers for GitHub find the
@@ -18,11 +19,11 @@
 use super::{
     ReportDef, ScenarioReport, SuiteReport, Trouble,
     series::{self, RequirementSeries, ScenarioSeries, SeriesOutcome, SeriesReport},
-    words::{account, injected, why},
+    words::{self, account, injected, why},
     xml::Element,
 };
 use crate::{
-    expectation::{Status, Verdict},
+    expectation::{DoubtAbout, Status, Verdict},
     units::Micros,
 };
 use std::path::{Component, Path};
@@ -112,9 +113,7 @@ impl<'a> Suite<'a> {
     fn of(scenario: &'a ScenarioReport) -> Self {
         let mut cases = Vec::new();
         cases.extend(scenario.trouble.as_ref().map(trouble_case));
-        if !scenario.doubts.is_empty() {
-            cases.push(doubts_case(&scenario.doubts));
-        }
+        cases.extend(doubts_cases(&scenario.doubts));
         cases.extend(scenario.verdicts.iter().map(verdict_case));
         Self {
             scenario,
@@ -140,9 +139,7 @@ impl<'a> Suite<'a> {
             if let Some(trouble) = &repeat.trouble {
                 cases.push(of_repeat(repeat, trouble_case(trouble)));
             }
-            if !repeat.doubts.is_empty() {
-                cases.push(of_repeat(repeat, doubts_case(&repeat.doubts)));
-            }
+            cases.extend(doubts_cases(&repeat.doubts).map(|case| of_repeat(repeat, case)));
         }
         let requirements = one.requirements.iter();
         cases.extend(requirements.map(|requirement| requirement_case(requirement, repeats)));
@@ -304,9 +301,15 @@ fn trouble_case(trouble: &Trouble) -> Case {
     }
 }
 
-fn doubts_case(doubts: &[String]) -> Case {
-    Case {
-        name: "faults acted".to_owned(),
+/// One for all doubts that are about the same.
+fn doubts_cases(doubts: &[String]) -> impl Iterator<Item = Case> {
+    words::doubts(doubts).map(|(about, doubts)| Case {
+        name: match about {
+            DoubtAbout::Fault => "faults acted",
+            DoubtAbout::Instance => "instances came up",
+            DoubtAbout::Other => "nothing is in doubt",
+        }
+        .to_owned(),
         micros: 0,
         line: None,
         end: End::Errored,
@@ -315,7 +318,7 @@ fn doubts_case(doubts: &[String]) -> Case {
         text: doubts.join("\n"),
         output: String::new(),
         reruns: Vec::new(),
-    }
+    })
 }
 
 fn verdict_case(verdict: &Verdict) -> Case {

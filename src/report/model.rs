@@ -62,7 +62,8 @@ pub struct ScenarioReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
     /// Why the run as a whole shows less than it seems to: faults that did not act as often as
-    /// they had to. With one there is no pass.
+    /// they had to, and instances that were started and did not come up. With one there is no
+    /// pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
     /// One for each expectation, in file order; none where the system never ran.

@@ -38,6 +38,17 @@ pub fn all(status: Status) -> SuiteReport {
     SuiteReport::new("2026-11-22T02:20:00Z".to_owned(), 42, vec![scenario])
 }
 
+/// A doubt about a fault, one about an instance, and one that nobody here writes.
+pub fn doubts() -> Vec<String> {
+    [
+        "`reset on object-store` (fault 2) acted on 0 events, at least 1 are needed",
+        "instance `standby`, which was started at 30.0s, was not ready in time",
+        "the moon was full",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
 fn judged() -> ScenarioReport {
     let verdicts = verdicts();
     let doubts = vec![

@@ -2,7 +2,7 @@
 
 use super::{FaultReport, LedgerReport, ScenarioReport, layout::harmless};
 use crate::{
-    expectation::{Status, Verdict},
+    expectation::{DoubtAbout, Status, Verdict},
     policy::Claim,
     units::format_duration,
 };
@@ -48,13 +48,29 @@ pub fn tally(scenario: &ScenarioReport) -> String {
     if parts.is_empty() {
         parts.push("nothing was judged".to_owned());
     }
-    if !scenario.doubts.is_empty() {
-        parts.push("not every fault acted".to_owned());
-    }
+    parts.extend(doubts(&scenario.doubts).map(|(about, _)| in_doubt(about).to_owned()));
     if let Some(trouble) = &scenario.trouble {
         parts.insert(0, trouble.kind.heading().to_owned());
     }
     parts.join(", ")
+}
+
+/// Why a run is in doubt, in a few words.
+pub const fn in_doubt(about: DoubtAbout) -> &'static str {
+    match about {
+        DoubtAbout::Fault => "not every fault acted",
+        DoubtAbout::Instance => "not every instance came up",
+        DoubtAbout::Other => "in doubt",
+    }
+}
+
+/// The doubts about a run by what they are about, those about its faults first.
+pub fn doubts(doubts: &[String]) -> impl Iterator<Item = (DoubtAbout, Vec<&str>)> {
+    let mut all: BTreeMap<DoubtAbout, Vec<&str>> = BTreeMap::new();
+    for doubt in doubts {
+        all.entry(DoubtAbout::of(doubt)).or_default().push(doubt);
+    }
+    all.into_iter()
 }
 
 /// Why a verdict is no pass, with what was required and measured.
@@ -111,4 +127,32 @@ pub fn conduct(claims: &[Claim]) -> Vec<String> {
         .collect();
     lines.sort_by_key(|(samples, _)| std::cmp::Reverse(*samples));
     lines.into_iter().map(|(_, line)| line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn a_tally_says_what_is_in_doubt() {
+        let mut scenario = sample::all(Status::Pass).scenarios.remove(0);
+        let mut tallied = |doubts: &[String]| {
+            scenario.doubts = doubts.to_vec();
+            tally(&scenario)
+        };
+        let doubts = sample::doubts();
+        assert_eq!(tallied(&[]), "1 passed");
+        assert_eq!(
+            tallied(&[&doubts[..1], &doubts[..1]].concat()),
+            "1 passed, not every fault acted"
+        );
+        assert_eq!(
+            tallied(&doubts[1..2]),
+            "1 passed, not every instance came up"
+        );
+        assert_eq!(tallied(&doubts[2..]), "1 passed, in doubt");
+        let all = "1 passed, not every fault acted, not every instance came up, in doubt";
+        assert_eq!(tallied(&doubts), all);
+    }
 }

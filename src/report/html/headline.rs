@@ -6,10 +6,10 @@ use super::{
     text::{fault_name, moment, prose, span},
 };
 use crate::{
-    expectation::{Status, Verdict},
+    expectation::{DoubtAbout, Status, Verdict},
     report::{
         PhaseReport, ScenarioReport,
-        words::{counted, mark},
+        words::{self, counted, mark},
     },
     units::Micros,
 };
@@ -43,13 +43,22 @@ pub fn why(id: &str, scenario: &ScenarioReport) -> Markup {
         } @else if scenario.trouble.is_some() {
             "What could be judged held, which proves little of a run that was cut short."
         } @else if !scenario.doubts.is_empty() {
-            "Every requirement was met, but not every fault acted, so that less was shown than it seems."
+            "Every requirement was met, but " (in_doubt(scenario)) ", so that less was shown than it seems."
         } @else if all == 1 {
             "The one requirement was met, and every fault acted as often as it had to."
         } @else {
             "All " (all) " requirements were met, and every fault acted as often as it had to."
         }
     }
+}
+
+/// Why the run is in doubt, in a few words.
+fn in_doubt(scenario: &ScenarioReport) -> String {
+    let about = words::doubts(&scenario.doubts).map(|(about, _)| match about {
+        DoubtAbout::Other => "the run is in doubt",
+        about => words::in_doubt(about),
+    });
+    about.collect::<Vec<_>>().join(" and ")
 }
 
 fn of_status(scenario: &ScenarioReport, status: Status) -> Vec<(usize, &Verdict)> {
@@ -225,6 +234,37 @@ fn wrong(scenario: &ScenarioReport, phase: &PhaseReport) -> Markup {
             ul.tight {
                 @for fault in of_phase { li { b { (fault_name(fault.id)) } " " (prose(&fault.label)) } }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn what_is_in_doubt_is_said_where_all_was_met() {
+        let mut scenario = sample::all(Status::Pass).scenarios.remove(0);
+        let mut said = |doubts: &[String]| {
+            scenario.doubts = doubts.to_vec();
+            why("s1", &scenario).into_string()
+        };
+        let doubts = sample::doubts();
+        let one = "The one requirement was met, and every fault acted as often as it had to.";
+        assert_eq!(said(&[]), one);
+        for (doubts, words) in [
+            (&doubts[..1], "not every fault acted"),
+            (&doubts[1..2], "not every instance came up"),
+            (
+                &doubts[1..],
+                "not every instance came up and the run is in doubt",
+            ),
+        ] {
+            let wanted = format!(
+                "Every requirement was met, but {words}, so that less was shown than it seems."
+            );
+            assert_eq!(said(doubts), wanted);
         }
     }
 }
