@@ -203,6 +203,7 @@ fn a_person_switches_faults_by_hand_and_makes_a_scenario_of_it() {
         waiting.contains("waiting") && waiting.contains("so far"),
         "{waiting:?}"
     );
+    attempts(&seen["attempts"]);
     let run = &seen["run"];
     assert_eq!(run["phase"], "steady");
     assert_eq!(
@@ -269,6 +270,23 @@ fn as_text(hostile: &Value) {
     assert!(names.contains(&name), "{names:?}");
     assert_eq!(hostile["made"], 0, "markup was made of text");
     assert_eq!(hostile["ran"], Value::Null);
+}
+
+/// Two of three attempts failed: the call is one, and did not.
+fn attempts(attempts: &Value) {
+    assert_eq!(attempts["statuses"], json!([500, 500, 200]));
+    assert_eq!(attempts["rows"], 1, "{attempts:#}");
+    assert_eq!(attempts["outcome"], "ok", "{attempts:#}");
+    let bars = json!(["failed hit", "failed hit", "ok"]);
+    assert_eq!(attempts["bars"], bars, "{attempts:#}");
+    let lefts = attempts["lefts"].as_array().expect("places");
+    let lefts: Vec<f64> = lefts.iter().filter_map(Value::as_f64).collect();
+    assert!(
+        lefts.is_sorted() && lefts[0] == 0.0 && lefts[2] > 0.0,
+        "{lefts:?}"
+    );
+    let said = "3 attempts · answered 200 · hit by error";
+    assert_eq!(attempts["said"], said);
 }
 
 fn first(first: &Value) {

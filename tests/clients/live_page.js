@@ -9,6 +9,7 @@
 "use strict";
 
 const fs = require("node:fs");
+const http = require("node:http");
 const path = require("node:path");
 const { chromium } = require("playwright-core");
 
@@ -161,6 +162,42 @@ async function waiting(page) {
   await open.waitFor({ state: "detached" });
 }
 
+/** A call that is tried three times is one row, with a bar for each of its attempts. */
+async function attempts(page) {
+  const listen = await page.evaluate(async () => {
+    const { ask } = await import("/page/api.js");
+    const { upstream } = await ask("GET", "/dependencies/prices");
+    const made = await ask("POST", "/dependencies", { name: "store", protocol: "s3", upstream });
+    await ask("POST", "/faults", { on: "store", kind: "error", error: "InternalError", first: 2, ttl: "1m" });
+    return made.listen;
+  });
+  const [host, port] = listen.split(":");
+  const statuses = [];
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    const headers = { "amz-sdk-invocation-id": "7f3e", "amz-sdk-request": `attempt=${attempt}; max=3` };
+    const asked = { host, port, path: "/", headers, agent: false };
+    statuses.push(await new Promise((done, failed) => {
+      http.get(asked, (answer) => answer.resume().on("end", () => done(answer.statusCode))).on("error", failed);
+    }));
+  }
+  await page.locator("#of").selectOption("store");
+  const row = page.locator(".calls tbody tr", { hasText: "3 attempts" });
+  await row.waitFor();
+  seen.attempts = await page.locator(".calls tbody").evaluate((body) => ({
+    rows: body.rows.length,
+    outcome: body.rows[0].className,
+    bars: [...body.rows[0].querySelectorAll(".attempt")].map((bar) => [...bar.classList].slice(1).join(" ")),
+    lefts: [...body.rows[0].querySelectorAll(".attempt")].map((bar) => parseFloat(bar.style.left)),
+    said: body.rows[0].querySelector(".said").textContent,
+  }));
+  seen.attempts.statuses = statuses;
+  await page.locator("#of").selectOption("");
+  await page.evaluate(async () => {
+    const { ask } = await import("/page/api.js");
+    await ask("DELETE", "/dependencies/store");
+  });
+}
+
 /** Every button of every protocol is something that the server takes. */
 async function presets(page) {
   seen.presets = await page.evaluate(async () => {
@@ -303,7 +340,7 @@ async function first(browser) {
     await step();
     seen.steps.push(`${name}: ${Date.now() - began} ms`);
   };
-  for (const step of [byClick, byKeys, hostile, saved, waiting, presets, scenario]) await taken(step.name, () => step(page));
+  for (const step of [byClick, byKeys, hostile, saved, waiting, attempts, presets, scenario]) await taken(step.name, () => step(page));
   await taken("everywhere", () => everywhere(browser, page));
   await taken("first", () => first(browser));
   // What was complained of until here; a connection that is lost is complained of by the browser itself.
