@@ -843,6 +843,43 @@ fn bad_files_end_the_command_with_status_64_and_all_their_problems() {
 }
 
 #[test]
+fn a_probe_whose_program_is_not_there_is_a_problem_of_its_file() {
+    let probe = |program: &str| {
+        let probe = format!(
+            "\n[[expect]]\nid = \"WARM\"\nthat = \"it is warm\"\nkind = \"probe\"\ncommand = [{program:?}, \"-v\"]\n"
+        );
+        SCENARIO.to_owned() + &probe
+    };
+    let checked = |program: &str, hang: &str| {
+        let scenario = probe(program).replace("\"30%\"", hang);
+        let files = [
+            ("outage.toml", &*scenario),
+            ("brownout.toml", SYSTEM),
+            ("check-cache", "#!/bin/sh\n"),
+        ];
+        brownout_check(&files, &["outage.toml"])
+    };
+    // Together with whatever else is wrong.
+    let (status, out, err) = checked("./chek-cache", "\"30\"");
+    assert_eq!((status, &*out), (Some(64), ""));
+    for part in [
+        "there is no program `./chek-cache`",
+        "outage.toml:45:12",
+        "from the folder in which Brownout is started",
+        "outage.toml:18:11",
+    ] {
+        assert!(err.contains(part), "{part} is missing in:\n{err}");
+    }
+    // One that is there, and one that is looked up by its name or found in another way.
+    for program in ["./check-cache", "check-cache", "/nowhere/check-cache"] {
+        let (status, _, err) = checked(program, "\"30%\"");
+        assert_eq!((status, &*err), (Some(0), ""), "{program}");
+    }
+    // A text that is judged later, on another machine, needs none.
+    assert_eq!(read(SYSTEM, &probe("./chek-cache")), (true, String::new()));
+}
+
+#[test]
 fn a_system_that_two_scenarios_share_is_reported_once() {
     let system = edited(SYSTEM, &[("\"tcp\"", "\"tpc\"")]);
     let files = [

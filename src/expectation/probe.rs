@@ -25,7 +25,7 @@ use crate::{
     scenario::{self, Template},
     units::{Share, format_duration},
 };
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 /// How many probes of one expectation may be under way at once.
 pub const PROBES_UNDER_WAY_MAX: u32 = 64;
@@ -74,7 +74,7 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
         Key::optional(
             "command",
             Shape::Texts,
-            "a program with its arguments, never a shell; exit status 0 holds, and what it leaves behind is ended",
+            "a program with its arguments, never a shell; exit status 0 holds, and what it leaves behind is ended (a relative path counts from where Brownout is started)",
         ),
         Key::optional("when", Shape::OneOf(WHEN), "which samples count (during)"),
         Key::optional(
@@ -221,15 +221,33 @@ fn ask(fields: &Fields<'_>, problems: &mut Problems) -> Option<ProbeAsk> {
             url: Template(url.value),
             rule: rule.unwrap_or_default(),
         }),
-        (_, Some(words)) if !words.is_empty() => Some(ProbeAsk::Command(
-            words.into_iter().map(|word| Template(word.value)).collect(),
-        )),
-        (_, Some(_)) => {
-            fields.problem(problems, "command", "`command` is empty", None);
-            None
+        (_, Some(words)) => {
+            let Some(program) = words.first() else {
+                fields.problem(problems, "command", "`command` is empty", None);
+                return None;
+            };
+            if fields.source.is_file && is_missing(&program.value) {
+                problems.error(
+                    fields.source,
+                    program.span.clone(),
+                    format!("there is no program `{}`", program.value),
+                    "it is looked for from the folder in which Brownout is started".to_owned(),
+                );
+                return None;
+            }
+            let words = words.into_iter().map(|word| Template(word.value));
+            Some(ProbeAsk::Command(words.collect()))
         }
         _ => None,
     }
+}
+
+/// Whether a program is a relative path that leads nowhere, from where probes are started. Of one whose
+/// path is not known yet, and of one that is looked up by its name, that is found out when it is.
+fn is_missing(program: &str) -> bool {
+    let path = Path::new(program);
+    let is_known = program.contains('/') && !program.contains('{');
+    is_known && path.is_relative() && !path.is_file()
 }
 
 /// Whether a URL of plain HTTP is one, whatever its placeholders stand for: one that ends in `url` for
@@ -519,7 +537,7 @@ impl Expectation for Probe {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{check, problems};
-    use super::can_be_asked;
+    use super::{can_be_asked, is_missing};
     use crate::{
         expectation::Status,
         history::{Observation, sample::Story},
@@ -685,6 +703,28 @@ mod tests {
         assert_eq!(verdict.reason.unwrap(), "none of 20 could be made");
         let verdict = check(&when("never"), &Story::new().healthy(0..60));
         assert_eq!(verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_program_with_a_relative_path_must_be_there() {
+        for missing in [
+            "./check-cache",
+            "src/none/check",
+            "../brownout-none/check",
+            "src/",
+        ] {
+            assert!(is_missing(missing), "{missing}");
+        }
+        // Tests are started in the folder of the crate.
+        for other in [
+            "./Cargo.toml",
+            "src/lib.rs",
+            "check-cache",
+            "/nowhere/check",
+            "./{instance.main.name}",
+        ] {
+            assert!(!is_missing(other), "{other}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct Source {
     pub name: Arc<str>,
     /// The whole text.
     pub text: Arc<str>,
+    /// Whether it was read from a file just now: what it names on this machine must be there.
+    pub is_file: bool,
 }
 
 impl Source {
@@ -21,6 +23,15 @@ impl Source {
         Self {
             name: name.into(),
             text: text.into(),
+            is_file: false,
+        }
+    }
+
+    /// A file, with the name that was typed, and what it holds.
+    pub fn file(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
+        Self {
+            is_file: true,
+            ..Self::new(name, text)
         }
     }
 

@@ -173,7 +173,7 @@ fn read_file(
 ) -> Option<Source> {
     let name = path.display().to_string();
     match text_of(path) {
-        Ok(text) => Some(Source::new(name, text)),
+        Ok(text) => Some(Source::file(name, text)),
         Err(why) => {
             problems.add(Problem {
                 severity: Severity::Error,
