@@ -629,10 +629,11 @@ impl Life {
         is_reset.then(|| self.moment(at))
     }
 
-    /// When a fault cut the connection behind bytes of the client's, if it did, and was not too
-    /// late to matter to a client that had `left`.
+    /// When a fault cut the connection behind bytes of the client's, or told the client the end of
+    /// its answers, if it did, and was not too late to matter to a client that had `left`.
     pub(crate) fn cut_at(&self, left: Option<Micros>) -> Option<Micros> {
-        let at = self.moment(self.wire.cut_at()?);
+        let cuts = [self.wire.cut_at(), self.wire.deaf_since()];
+        let at = self.moment(cuts.into_iter().flatten().min()?);
         left.is_none_or(|left| left >= at).then_some(at)
     }
 

@@ -341,6 +341,11 @@ impl Wire {
         self.state.lock().cut_at
     }
 
+    /// When a fault told the client the end of what it is sent, if one did.
+    pub(super) fn deaf_since(&self) -> Option<Instant> {
+        self.state.lock().deaf_since.map(|(since, _)| since)
+    }
+
     /// Which faults have cut the connection at a byte.
     pub(super) fn cut_by(&self) -> Vec<FaultId> {
         let state = self.state.lock();

@@ -513,6 +513,29 @@ async fn connect_is_relayed_like_an_upgrade() {
 }
 
 #[tokio::test]
+async fn who_leaves_because_it_was_told_the_end_of_its_answers_was_cut_off() {
+    let half = || Decision::end(End::Close(Closing::HalfClose));
+    for (told_first, end) in [(true, AttemptEnd::Cut), (false, AttemptEnd::GaveUp)] {
+        let mut rig = Rig::new(Protocol::Http).await;
+        let mut client = rig.client().await;
+        client.send(GET).await;
+        let mut upstream = rig.accept().await;
+        upstream.expect(GET).await;
+        if told_first {
+            rig.switch.set(in_force(7, OnConnection(half)));
+            client.expect_fin().await;
+        }
+        client.0.set_zero_linger().unwrap();
+        drop(client);
+        let seen = rig.attempt().await;
+        assert_eq!(
+            (seen.end, seen.faults.len()),
+            (end, usize::from(told_first))
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_said_it_would_close_may_half_close_and_wait() {
     let mut rig = Rig::new(Protocol::Http).await;
     let mut client = rig.client().await;

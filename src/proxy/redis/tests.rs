@@ -1384,6 +1384,26 @@ async fn an_answer_behind_a_half_close_is_cut_by_its_fault() {
 }
 
 #[tokio::test]
+async fn who_leaves_because_it_was_told_the_end_of_its_answers_was_cut_off() {
+    let half = "kind = 'close'\nhow = 'half'\nby = 'connection'";
+    for (told_first, end) in [(true, AttemptEnd::Cut), (false, AttemptEnd::GaveUp)] {
+        let linger = Duration::from_millis(100);
+        let mut rig = Rig::with(|config| config.limits.linger = linger).await;
+        let (mut client, mut server) = rig.pair().await;
+        client.send(command("GET a")).await;
+        server.expect(command("GET a")).await;
+        if told_first {
+            rig.arm(half);
+            client.expect_fin().await;
+        }
+        drop(client);
+        let seen = rig.attempt().await;
+        assert_eq!((&*seen.operation, seen.end), ("GET", end));
+        assert_eq!(seen.faults.len(), usize::from(told_first));
+    }
+}
+
+#[tokio::test]
 async fn a_command_that_comes_behind_a_delayed_one_takes_its_delay_from_then() {
     let mut rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
