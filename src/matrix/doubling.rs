@@ -183,6 +183,12 @@ pub(super) fn watched_for(
     own.next().map(|_| SETTLE + waits)
 }
 
+/// Whether what is asked in a trial may be carried out while its client is told nothing of it: only then
+/// can anything be done twice for that.
+pub fn may_lose_answers(aim: &Aim, system: &System) -> bool {
+    losing(aim, system).is_some()
+}
+
 /// The dependency whose answers may be lost, and by what: of two the one that loses nothing else.
 fn losing<'a>(aim: &'a Aim, system: &System) -> Option<(&'a Arc<str>, Kind)> {
     let may_lose = |(name, kind): &(&Arc<str>, Kind)| {

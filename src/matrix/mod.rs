@@ -36,7 +36,7 @@ mod text;
 
 pub use cell::{is_our_doing, tried};
 pub use delay::{Delay, PATIENCE_MAX, Patience, in_time, too_late};
-pub use doubling::{Doubling, NamedBy};
+pub use doubling::{Doubling, NamedBy, may_lose_answers};
 #[cfg(test)]
 pub(crate) use finding::tests::sample;
 pub use finding::{Finding, Found, Need, findings, needs};

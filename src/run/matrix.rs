@@ -397,7 +397,7 @@ impl Rehearsal<'_> {
         let text = text + &once.unwrap_or_default();
         let folder = format!("{:02}-{}", place + 1, aim.file_stem());
         let name = format!("{folder}.toml");
-        let (scenario, system) = match self.read(&name, &text, &aim) {
+        let (scenario, system) = match read(self.system, &name, &text, &aim) {
             Ok(read) => read,
             Err(why) => {
                 return Trial {
@@ -433,24 +433,6 @@ impl Rehearsal<'_> {
             history,
             state,
         }
-    }
-
-    fn read(&self, name: &str, text: &str, aim: &Aim) -> Result<(Scenario, System), String> {
-        let mut problems = Problems::default();
-        let read = from_texts(
-            Source::new(name, text),
-            self.system.source.clone(),
-            self.system.folder.clone(),
-            &mut problems,
-        );
-        let Some((scenario, mut system)) = read else {
-            return Err(render(&problems.into_sorted(), false));
-        };
-        // A run waits for its ledgers, and only where answers are lost is anything asked of them.
-        if aim.troubles().all(|(_, kind)| kind != Kind::LostReply) {
-            system.ledgers.clear();
-        }
-        Ok((scenario, system))
     }
 
     /// What its history says.
@@ -494,3 +476,89 @@ impl Rehearsal<'_> {
 
 /// What is said of a trial that we ourselves could not read.
 const A_BUG: &str = "a part of Brownout panicked; what it said stands above";
+
+/// The scenario of a trial and a copy of the system for it.
+fn read(system: &System, name: &str, text: &str, aim: &Aim) -> Result<(Scenario, System), String> {
+    let mut problems = Problems::default();
+    let read = from_texts(
+        Source::new(name, text),
+        system.source.clone(),
+        system.folder.clone(),
+        &mut problems,
+    );
+    let Some((scenario, mut system)) = read else {
+        return Err(render(&problems.into_sorted(), false));
+    };
+    // A run waits for its ledgers, and only where answers may be lost is anything asked of them.
+    if !matrix::may_lose_answers(aim, &system) {
+        system.ledgers.clear();
+    }
+    Ok((scenario, system))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYSTEM: &str = r#"[system]
+external = "http://127.0.0.1:9"
+
+[dependency.orders]
+protocol = "http"
+upstream = "127.0.0.1:9"
+capture = { order = "header:x-order" }
+
+[dependency.lines]
+protocol = "tcp"
+upstream = "127.0.0.1:9"
+
+[load.train]
+rate = "20/s"
+request = { method = "POST", path = "/orders" }
+capture = { id = "json:/id" }
+
+[ledger.ordered]
+accepted = { load = "train", id = "id" }
+delivered = { dependency = "orders", operation = "POST", id = "order" }
+"#;
+
+    #[test]
+    fn ledgers_are_there_wherever_answers_may_be_lost() {
+        let source = Source::new("system.toml", SYSTEM);
+        let mut problems = Problems::default();
+        let system = system_from_text(source, ".".into(), &mut problems);
+        let system = system.unwrap_or_else(|| panic!("{problems:?}"));
+        let text = "title = \"x\"\nhold = \"2s\"\n[[phase]]\nname = \"steady\"\nlasts = \"10s\"\nsteady = true\n\
+            [[phase]]\nname = \"trouble\"\nlasts = \"20s\"\n[[phase.fault]]\nkind = \"hang\"\non = \"orders\"\n\
+            [[phase]]\nname = \"recovery\"\nlasts = \"30s\"\n[[expect]]\nid = \"ONCE-ordered\"\nthat = \"a\"\n\
+            kind = \"no-duplicates\"\nledger = \"ordered\"\n";
+        let kept = |aim: &Aim| {
+            let (scenario, system) = read(&system, "trial.toml", text, aim).expect("it is read");
+            assert_eq!(scenario.expects.len(), 1);
+            system.ledgers.len()
+        };
+        let on = |name: &str, kind| Aim::single(&name.into(), kind);
+        for kind in [
+            Kind::LostReply,
+            Kind::TooSlow,
+            Kind::Reset,
+            Kind::Restart,
+            Kind::Error,
+        ] {
+            assert_eq!(kept(&on("orders", kind)), 1, "{kind}");
+        }
+        for kind in [Kind::Hang, Kind::Slow, Kind::Quota] {
+            assert_eq!(kept(&on("orders", kind)), 0, "{kind}");
+        }
+        // Of two it is enough that one may.
+        let both = |kind| Aim {
+            beside: Some(matrix::Beside {
+                dependency: "lines".into(),
+                kind,
+            }),
+            ..on("orders", Kind::Hang)
+        };
+        assert_eq!(kept(&both(Kind::Reset)), 1);
+        assert_eq!(kept(&both(Kind::Hang)), 0);
+    }
+}
