@@ -461,6 +461,78 @@ mod tests {
         }
     }
 
+    /// Calls for an operation, one every 100 ms from 11 s, that are answered after so many milliseconds.
+    fn answered_late(operation: &str, calls: u64, after: u64) -> Vec<AttemptBuilder> {
+        let began = |nth: u64| 11_000 + nth * 100;
+        let calls = (0..calls).map(|nth| attempt("s3", began(nth), began(nth) + after));
+        let calls = calls.enumerate().map(|(nth, one)| {
+            let one = one.operation(operation).hit();
+            one.sdk(&format!("{operation}{nth}"), 1)
+        });
+        calls.collect()
+    }
+
+    #[test]
+    fn who_was_answered_late_had_waited_for_it() {
+        let limit = "timeout = \"5s\"";
+        let five = (0..5).map(|nth| given_up("PutObject", 11_000 + nth * 100, 5_000));
+        let story = Story::new().healthy(0..60).attempts(five);
+        is(limit, &story, Status::Pass);
+        let with = |attempts| story.clone().attempts(attempts);
+        // Another operation waits for ever, or was answered before that shows.
+        is(
+            limit,
+            &with(answered_late("GetObject", 6, 15_000)),
+            Status::Fail,
+        );
+        is(
+            limit,
+            &with(answered_late("GetObject", 6, 4_000)),
+            Status::Pass,
+        );
+        is(
+            limit,
+            &with(answered_late("GetObject", 2, 15_000)),
+            Status::Pass,
+        );
+        // So does another client of the same one, and whatever is answered with.
+        let same = answered_late("PutObject", 6, 15_000);
+        is(limit, &with(same.clone()), Status::Inconclusive);
+        let errors = same.into_iter().map(|one| one.status(500)).collect();
+        is(limit, &with(errors), Status::Inconclusive);
+        is(
+            limit,
+            &with(answered_late("PutObject", 6, 4_000)),
+            Status::Pass,
+        );
+        // Two that gave up do not say that the others do.
+        let two = (0..2).map(|nth| given_up("GetObject", 11_000 + nth * 100, 5_000));
+        let two: Vec<AttemptBuilder> = two.collect();
+        is(limit, &with(two.clone()), Status::Pass);
+        let mut besides = answered_late("GetObject", 6, 15_000);
+        besides.extend(two);
+        is(limit, &with(besides), Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_client_that_never_gives_up_is_seen_by_the_answers_that_it_waits_for() {
+        let story = Story::new().healthy(0..60);
+        let late = story
+            .clone()
+            .attempts(answered_late("GetObject", 20, 15_000));
+        is("timeout = \"2s\"", &late, Status::Fail);
+        is("timeout = \"20s\"", &late, Status::Inconclusive);
+        let keys = "timeout = \"2s\"\nafter = \"no-answer\"";
+        is(keys, &late, Status::Inconclusive);
+        // A request that is long in coming is not waited for so long.
+        let usual = |nth: u64| attempt("s3", nth * 10, nth * 10 + 9_000).operation("GetObject");
+        let large = late.attempts((0..5).map(usual));
+        is("timeout = \"5s\"", &large, Status::Fail);
+        is("timeout = \"6s\"", &large, Status::Inconclusive);
+        let soon = story.attempts(answered_late("GetObject", 20, 100));
+        is("timeout = \"50ms\"", &soon, Status::Inconclusive);
+    }
+
     #[test]
     fn a_bound_holds_for_every_call_and_not_for_the_median() {
         let calls = (0..20).map(|nth| {

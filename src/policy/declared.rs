@@ -247,7 +247,7 @@ pub struct Seen {
     pub what: String,
     /// Whether it agrees.
     pub standing: Standing,
-    /// Whether it is of too few samples for anything.
+    /// Whether it is of too few samples for anything, or of what could not show it.
     pub is_few: bool,
     /// Whether it rests on attempts that were put together by time.
     pub is_guess: bool,
@@ -482,10 +482,18 @@ impl Rule {
             at: claim.window.0,
             what,
             standing,
-            is_few: claim.samples < SAMPLES_MIN,
+            is_few: claim.samples < SAMPLES_MIN || self.is_in_time(claim, standing),
             is_guess,
             on_any_machine: standing == Standing::Contradicts && self.is_surpassed(view, claim),
         }
+    }
+
+    /// Whether it only says that answers came before anybody would have given them up.
+    fn is_in_time(&self, claim: &Claim, standing: Standing) -> bool {
+        matches!(self, Self::Timeout(_) | Self::ConnectTimeout(_))
+            && standing == Standing::Open
+            && claim.cause.is_none()
+            && matches!(claim.finding, Finding::AtLeast { .. })
     }
 
     /// Whether something was done too often by more than a busy machine brings about. Who waits in

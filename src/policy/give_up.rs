@@ -3,12 +3,15 @@
 //! A time-out is seen where the client closes the connection. A wait that was still going on when
 //! its fault was lifted is *censored*: it lasted at least that long, so that no time-out can be
 //! claimed that is longer, and where no wait ended, "never within what could be seen" is all there
-//! is. What the proxy sees begins with the request's first byte: a client that waits for a `100
+//! is. So is a wait that ended with a late answer: by as much as that came later under a fault than ever
+//! in the steady phases, where the request itself may take long to arrive, it was waited for. What the
+//! proxy sees begins with the request's first byte: a client that waits for a `100
 //! Continue` before it sends its body shows a time-out that is longer by that wait.
 //!
 //! A connect time-out proper leaves nothing at a proxy that accepts. It is claimed of connections
-//! that were accepted and whose client left without a request and without having been sent a byte,
-//! as in a TLS handshake that never ends, and where the protocol begins with a greeting.
+//! that were accepted and held, and whose client left without a request and without having been sent a
+//! byte, as in a TLS handshake that never ends, and where the protocol begins with a greeting. Where
+//! clients are sent nothing without a fault either, they waited for nothing.
 
 use super::{
     ClaimDef,
@@ -37,6 +40,12 @@ pub(super) const SPREAD_MAX: f64 = 0.15;
 /// what timers and a busy machine add.
 pub(super) const TOGETHER: f64 = 0.05;
 
+/// An answer that came later than usual by less than this shows no patience worth a word, in seconds.
+const LATE_MIN: f64 = 0.25;
+
+/// Faults by which a request itself is long in coming: until it has come nobody waits for its answer.
+const SLOW_REQUESTS: &[&str] = &["bandwidth", "slice"];
+
 /// Waits of one kind.
 #[derive(Default)]
 struct Waits {
@@ -44,6 +53,8 @@ struct Waits {
     ended: Vec<f64>,
     /// How long the others could be seen.
     censored: Vec<f64>,
+    /// By how much answers were late that came, the latest first.
+    late: Vec<f64>,
 }
 
 fn infer(material: &Material<'_>) -> Vec<Claim> {
@@ -53,8 +64,18 @@ fn infer(material: &Material<'_>) -> Vec<Claim> {
         claims.extend(whole_call(material, group));
     }
     claims.extend(never(material));
+    claims.extend(answered(material, &claims));
     claims.extend(connect(material));
     claims
+}
+
+/// What the wait for the first byte of an operation's answer is called.
+fn first_stage(operation: &str) -> Aspect {
+    if operation == CONNECT {
+        Aspect::ConnectTimeout
+    } else {
+        Aspect::FirstByteTimeout
+    }
 }
 
 /// How long single attempts were waited for, those that were held until their fault was lifted among
@@ -75,16 +96,17 @@ fn patience(material: &Material<'_>, group: &Group<'_>) -> Vec<Claim> {
             Some(at) => rest.add(attempt, at),
         }
     }
-    let first_aspect = if *group.name.operation == *CONNECT {
-        Aspect::ConnectTimeout
-    } else {
-        Aspect::FirstByteTimeout
+    let first = Waits {
+        late: late(material, &group.name.operation),
+        ..first
     };
-    let stages = [(first, first_aspect), (rest, Aspect::BetweenBytesTimeout)];
+    let stages = [
+        (first, first_stage(&group.name.operation)),
+        (rest, Aspect::BetweenBytesTimeout),
+    ];
     let seen = stages.into_iter().filter(|(waits, _)| !waits.is_empty());
     seen.map(|(waits, aspect)| {
-        let samples = waits.ended.len().max(waits.censored.len()) as u64;
-        let claim = group.claim(aspect, waits.finding(), samples);
+        let claim = group.claim(aspect, waits.finding(), waits.samples());
         Claim {
             basis: Basis::Seen,
             ..claim
@@ -142,12 +164,8 @@ fn never(material: &Material<'_>) -> Vec<Claim> {
         .filter(|group| group.name.cause == Cause::NoAnswer)
         .map(|group| &*group.name.operation)
         .collect();
-    let history = material.view.history;
-    let attempts = history.attempts_of(&material.dependency.name);
-    let mut operations: Vec<&Arc<str>> = attempts.iter().map(|one| &one.operation).collect();
-    operations.sort_unstable();
-    operations.dedup();
-    let silent = operations
+    let attempts = material.view.history.attempts_of(&material.dependency.name);
+    let silent = operations(material)
         .into_iter()
         .filter(|name| !known.contains(&***name));
     silent
@@ -161,8 +179,78 @@ fn never(material: &Material<'_>) -> Vec<Claim> {
         .collect()
 }
 
+/// What was asked of the dependency, by name.
+fn operations<'a>(material: &Material<'a>) -> Vec<&'a Arc<str>> {
+    let history = material.view.history;
+    let attempts = history.attempts_of(&material.dependency.name);
+    let mut operations: Vec<&Arc<str>> = attempts.iter().map(|one| &one.operation).collect();
+    operations.sort_unstable();
+    operations.dedup();
+    operations
+}
+
+/// Operations of which nothing is claimed otherwise and whose answers came late: they were waited for.
+fn answered(material: &Material<'_>, claims: &[Claim]) -> Vec<Claim> {
+    let is_known = |operation: &Arc<str>| {
+        let aspect = first_stage(operation);
+        let mut own = claims.iter().filter(|claim| claim.aspect == aspect);
+        own.any(|claim| claim.operation.as_ref() == Some(operation))
+    };
+    let spans = material.under_fault();
+    let (Some(first), Some(last)) = (spans.first(), spans.last()) else {
+        return Vec::new();
+    };
+    let unknown = operations(material).into_iter();
+    let unknown = unknown.filter(|operation| !is_known(operation));
+    let claims = unknown.filter_map(|operation| {
+        let waits = Waits {
+            late: late(material, operation),
+            ..Waits::default()
+        };
+        waits.patient()?;
+        let aspect = first_stage(operation);
+        let window = (first.from, last.to);
+        let claim = material.claim(aspect, window, waits.finding(), waits.samples());
+        Some(Claim {
+            operation: Some(Arc::clone(operation)),
+            ..claim
+        })
+    });
+    claims.collect()
+}
+
+/// By how much the first bytes of an operation's answers came later under a fault than ever in the steady
+/// phases, in seconds, the latest first: so long at least they were waited for.
+fn late(material: &Material<'_>, operation: &str) -> Vec<f64> {
+    let view = material.view;
+    let attempts = view.history.attempts_of(&material.dependency.name);
+    let own = attempts.iter().filter(|one| *one.operation == *operation);
+    let wait = |one: &Attempt| {
+        let until = one.released.unwrap_or(Micros(u64::MAX));
+        let at = one.first_byte.filter(|at| *at < until)?;
+        Some(at.since(one.began).as_secs_f64())
+    };
+    let (hit, untouched): (Vec<&Attempt>, Vec<&Attempt>) =
+        own.partition(|one| !one.faults.is_empty());
+    let steady = view.steady();
+    let is_usual = |one: &&Attempt| steady.iter().any(|window| window.contains(one.began));
+    let usual = untouched.into_iter().filter(is_usual).filter_map(wait);
+    let usual = usual.fold(0.0, f64::max);
+    let is_meant = |one: &&Attempt| {
+        view.contains(one.began) && !material.is_any_of(&one.faults, SLOW_REQUESTS)
+    };
+    let waits = hit.into_iter().filter(is_meant).filter_map(wait);
+    let mut late: Vec<f64> = waits.map(|time| time - usual).collect();
+    late.retain(|time| *time >= LATE_MIN);
+    late.sort_by(|one, other| other.total_cmp(one));
+    late
+}
+
 fn never_of(material: &Material<'_>, operation: &Arc<str>, held: &[&Attempt]) -> Option<Claim> {
-    let mut waits = Waits::default();
+    let mut waits = Waits {
+        late: late(material, operation),
+        ..Waits::default()
+    };
     for attempt in held {
         waits.add(attempt, attempt.began);
     }
@@ -174,8 +262,8 @@ fn never_of(material: &Material<'_>, operation: &Arc<str>, held: &[&Attempt]) ->
         window,
         basis: Basis::Seen,
     };
-    let finding = waits.finding();
-    Some(name.claim(Aspect::FirstByteTimeout, finding, held.len() as u64))
+    let samples = waits.samples().max(held.len() as u64);
+    Some(name.claim(first_stage(operation), waits.finding(), samples))
 }
 
 /// Whether nothing was sent to the client until the fault was lifted or the run ended.
@@ -248,22 +336,45 @@ impl Waits {
         self.ended.is_empty() && self.censored.is_empty()
     }
 
+    /// How long at least [`SAMPLES_MIN`] late answers were waited for.
+    fn patient(&self) -> Option<f64> {
+        self.late.get(SAMPLES_MIN as usize - 1).copied()
+    }
+
+    /// The same where that is longer than all waits that the client ended.
+    fn outlasting(&self) -> Option<f64> {
+        let longest = self.ended.iter().copied().fold(0.0, f64::max);
+        let bound = longest * (1.0 + SPREAD_MAX) + TOGETHER;
+        self.patient().filter(|long| *long > bound)
+    }
+
+    /// How many there are of the kind that tells.
+    fn samples(&self) -> u64 {
+        let late = self.outlasting().map_or(0, |_| self.late.len());
+        self.ended.len().max(self.censored.len()).max(late) as u64
+    }
+
     fn finding(&self) -> Finding {
         let unknown = |why: String| Finding::Unknown { why };
-        let longest = self.censored.iter().copied().fold(0.0, f64::max);
+        let seen = self.censored.iter().copied().chain(self.patient());
+        let longest = seen.fold(0.0, f64::max);
         let count = self.ended.len() as u64;
-        if self.ended.is_empty() && self.censored.len() as u64 >= SAMPLES_MIN {
+        let is_patient = self.censored.len() as u64 >= SAMPLES_MIN || self.patient().is_some();
+        if self.ended.is_empty() && is_patient {
             return Finding::AtLeast {
                 value_us: (longest * 1e6) as u64,
             };
         }
+        let words = |seconds: f64| time((seconds * 1e6) as u64);
         let Some(found) = median(&self.ended).filter(|_| count >= SAMPLES_MIN) else {
             let cut = self.censored.len();
+            let others = self.outlasting().map_or_else(String::new, |long| {
+                format!(", and others were seen to last {}", words(long))
+            });
             return unknown(format!(
-                "{count} waits ended of at least {SAMPLES_MIN}, {cut} more were cut short"
+                "{count} waits ended of at least {SAMPLES_MIN}, {cut} more were cut short{others}"
             ));
         };
-        let words = |seconds: f64| time((seconds * 1e6) as u64);
         let (low, high) = apart(&self.ended);
         if high - low > (SPREAD_MAX * found.value).max(TOGETHER) {
             return unknown(format!(

@@ -16,6 +16,7 @@ use super::{
     samples::SAMPLES_MIN,
 };
 use crate::{
+    fault::FaultId,
     history::{Attempt, AttemptEnd, View, Window},
     scenario::{Dependency, Target},
     units::Micros,
@@ -317,6 +318,13 @@ impl<'a> Material<'a> {
         own.filter(|(_, fault)| is_on(&fault.target))
             .map(|(span, fault)| (Window::new(span.armed, span.lifted), fault.kind))
             .collect()
+    }
+
+    /// Whether any of these faults is of one of these kinds.
+    pub fn is_any_of(&self, faults: &[FaultId], kinds: &[&str]) -> bool {
+        let phases = self.view.scenario.phases.iter();
+        let mut known = phases.flat_map(|phase| &phase.faults);
+        known.any(|one| faults.contains(&one.id) && kinds.contains(&one.kind))
     }
 
     /// When any of these was in force, as windows that do not overlap, in order.
