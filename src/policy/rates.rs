@@ -9,6 +9,10 @@
 //! process): the logarithm of a count of attempts has a standard error of √(Σx²)/Σx, where x are the
 //! attempts of each call, and the interval of 95 % of a ratio follows from both (K. Rothman,
 //! Epidemiology, 14). A count of nothing is taken for a half.
+//!
+//! Who is asked more asks more. Where more or fewer operations of a load came in than in the steady
+//! phases, by more than chance, the factor is that of what each operation asks; and as nobody says what
+//! comes of which load, and what of none, its interval holds all that the loads may have brought about.
 
 use super::{
     ClaimDef,
@@ -17,7 +21,7 @@ use super::{
     samples::SAMPLES_MIN,
 };
 use crate::{
-    history::{Attempt, View, Window},
+    history::{Attempt, Operation, View, Window},
     units::Micros,
 };
 
@@ -80,19 +84,98 @@ fn is_in(windows: &[Window], at: Micros) -> bool {
     windows.iter().any(|window| window.contains(at))
 }
 
+/// How much more often the system was asked while there was trouble than in the steady phases.
+#[derive(Debug, Clone, Copy)]
+struct Demand {
+    /// Of the load that grew least, or of what comes of no load: 1.
+    least: f64,
+    /// Of the load that grew most, or of what comes of no load: 1.
+    most: f64,
+    /// Of all loads together.
+    all: f64,
+}
+
+impl Demand {
+    fn of(view: &View<'_>, windows: &[Window]) -> Self {
+        let steady = view.steady();
+        let count = |own: &[Operation], windows: &[Window]| {
+            let within = windows.iter().map(|one| one.of(own, |one| one.intended));
+            within.map(<[Operation]>::len).sum::<usize>() as f64
+        };
+        let counts: Vec<(f64, f64)> = view
+            .history
+            .operations
+            .values()
+            .map(|own| (count(own, &steady), count(own, windows)))
+            .collect();
+        let all = counts.iter();
+        let all = all.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let of = |counts: (f64, f64)| growth(counts, seconds(&steady), seconds(windows));
+        let all = of(all);
+        let each = || counts.iter().map(|counts| of(*counts)).chain([all]);
+        Self {
+            least: each().fold(1.0, f64::min),
+            most: each().fold(1.0, f64::max),
+            all,
+        }
+    }
+
+    /// A factor of rates as one of what each operation asks.
+    fn of_each(self, factor: Finding) -> Finding {
+        match factor {
+            Finding::Factor { value, low, high } => Finding::Factor {
+                value: value / self.all,
+                low: low / self.most,
+                high: high / self.least,
+            },
+            other => other,
+        }
+    }
+
+    /// That it was asked more, or less, in words.
+    fn in_words(self) -> String {
+        if self.least == 1.0 && self.most == 1.0 {
+            return String::new();
+        }
+        format!(", while the system was asked {:.1}x as often", self.all)
+    }
+}
+
+/// By what factor the rate of the second of two counts is greater than that of the first, these being
+/// the seconds in which they were counted; 1 where that may be chance (95 %).
+fn growth((before, after): (f64, f64), usual: f64, meanwhile: f64) -> f64 {
+    if usual <= 0.0 || meanwhile <= 0.0 {
+        return 1.0;
+    }
+    let (before, after) = (before.max(0.5), after.max(0.5));
+    let factor = (after / meanwhile) / (before / usual);
+    let error = 1.96 * (1.0 / before + 1.0 / after).sqrt();
+    if factor.ln().abs() > error {
+        factor
+    } else {
+        1.0
+    }
+}
+
+fn seconds(windows: &[Window]) -> f64 {
+    let seconds = windows.iter().map(|window| window.length().as_secs_f64());
+    seconds.sum()
+}
+
 fn infer(material: &Material<'_>) -> Vec<Claim> {
     let Some(trouble) = Trouble::of(material) else {
         return Vec::new();
     };
+    let demand = Demand::of(material.view, &trouble.windows);
     let others = material.view.system.dependencies.iter();
     let others = others.filter(|other| other.name != material.dependency.name);
-    [amplification(material, &trouble)]
+    [amplification(material, &trouble, demand)]
         .into_iter()
-        .chain(others.filter_map(|other| fallback(material, &other.name, &trouble)))
+        .chain(others.filter_map(|other| fallback(material, &other.name, &trouble, demand)))
         .collect()
 }
 
-fn amplification(material: &Material<'_>, trouble: &Trouble) -> Claim {
+fn amplification(material: &Material<'_>, trouble: &Trouble, demand: Demand) -> Claim {
     let name = &material.dependency.name;
     let all = |_: &Attempt| true;
     let steady = tally(material.view, name, &material.view.steady(), &all);
@@ -105,14 +188,19 @@ fn amplification(material: &Material<'_>, trouble: &Trouble) -> Claim {
             ),
         }
     } else {
-        factor(steady, during)
+        demand.of_each(factor(steady, during))
     };
     let samples = during.attempts;
     material.claim(Aspect::Amplification, trouble.window(), finding, samples)
 }
 
 /// Whether another dependency is called instead.
-fn fallback(material: &Material<'_>, other: &str, trouble: &Trouble) -> Option<Claim> {
+fn fallback(
+    material: &Material<'_>,
+    other: &str,
+    trouble: &Trouble,
+    demand: Demand,
+) -> Option<Claim> {
     let view = material.view;
     // Who fails as well is called more often for that.
     let answered = |one: &Attempt| one.settled() && one.faults.is_empty();
@@ -124,14 +212,15 @@ fn fallback(material: &Material<'_>, other: &str, trouble: &Trouble) -> Option<C
     if steady.seconds <= 0.0 || trouble.failed < SAMPLES_MIN {
         return None;
     }
-    let more = factor(steady, during);
+    let more = demand.of_each(factor(steady, during));
     let Finding::Factor { low, high, .. } = more else {
         return None;
     };
     let finding = if during.attempts >= CALLS_MIN && low >= FALLBACK_MIN {
         more
     } else if meanwhile.attempts == 0
-        || (high < FALLBACK_MIN && excess(usual, meanwhile) < ELSEWHERE_MAX * trouble.failed as f64)
+        || (high < FALLBACK_MIN
+            && excess(usual, meanwhile, demand.least) < ELSEWHERE_MAX * trouble.failed as f64)
     {
         Finding::Does {
             does: false,
@@ -141,10 +230,11 @@ fn fallback(material: &Material<'_>, other: &str, trouble: &Trouble) -> Option<C
     } else {
         Finding::Unknown {
             why: format!(
-                "{other} was called {} times meanwhile, {:.0} at its usual rate, and {} calls failed",
+                "{other} was called {} times meanwhile, {:.0} at its usual rate, and {} calls failed{}",
                 meanwhile.attempts,
                 expected(usual, meanwhile),
-                trouble.failed
+                trouble.failed,
+                demand.in_words()
             ),
         }
     };
@@ -166,11 +256,10 @@ fn tally(
     meant: &dyn Fn(&Attempt) -> bool,
 ) -> Tally {
     let attempts = view.history.attempts_of(name);
-    let seconds = windows.iter().map(|window| window.length().as_secs_f64());
     let mut tally = Tally {
         attempts: 0,
         squares: 0,
-        seconds: seconds.sum(),
+        seconds: seconds(windows),
     };
     for call in view.history.calls_of(name) {
         let own = call.attempts.iter().map(|index| &attempts[*index as usize]);
@@ -196,11 +285,11 @@ fn expected(usual: Tally, meanwhile: Tally) -> f64 {
     usual.attempts as f64 * meanwhile.seconds / usual.seconds.max(1e-6)
 }
 
-/// How many more there were, at the most (95 %).
-fn excess(usual: Tally, meanwhile: Tally) -> f64 {
-    let times = meanwhile.seconds / usual.seconds.max(1e-6);
+/// How many more there were, at the most (95 %), where no more than so many times as much was due.
+fn excess(usual: Tally, meanwhile: Tally, due: f64) -> f64 {
+    let times = due * meanwhile.seconds / usual.seconds.max(1e-6);
     let squares = meanwhile.squares as f64 + usual.squares as f64 * times * times;
-    meanwhile.attempts as f64 - expected(usual, meanwhile) + 1.96 * squares.sqrt()
+    meanwhile.attempts as f64 - due * expected(usual, meanwhile) + 1.96 * squares.sqrt()
 }
 
 /// The second rate as a factor of the first.

@@ -778,6 +778,60 @@ fn rates_are_compared_and_who_answers_instead_is_named() {
     assert_eq!(fallback[0].heading(), "falls back on backup");
 }
 
+/// Fifty requests a second to s3 and to backup that s3 does not answer while its fault is on, after so
+/// many a second before, where `ask` comes in ten times a second and so many times as often meanwhile.
+fn surging(before: u64, times: u64) -> Story {
+    let failing = beat("s3", 10_000, 30_000, 20).into_iter();
+    Story::new()
+        .load("ask", 0..10, 10, Outcome::Ok, 20)
+        .load("ask", 10..30, 10 * times, Outcome::Ok, 20)
+        .load("ask", 30..60, 10, Outcome::Ok, 20)
+        .attempts(beat("s3", 0, 10_000, 1_000 / before))
+        .attempts(failing.map(|one| one.status(500).hit()))
+        .attempts(beat("backup", 0, 10_000, 1_000 / before))
+        .attempts(beat("backup", 10_000, 30_000, 20))
+}
+
+#[test]
+fn who_is_asked_more_asks_more() {
+    let fallback = |story: &Story| {
+        let claims = claims(story).into_iter();
+        let mut own = claims.filter(|claim| {
+            claim.aspect == Aspect::Fallback && claim.detail.as_deref() == Some("backup")
+        });
+        own.next().map(|claim| claim.finding)
+    };
+    let amplified = |story: &Story| match finding(story, Aspect::Amplification) {
+        Finding::Factor { value, low, high } => (value, low, high),
+        other => panic!("{other:?}"),
+    };
+    // Five times as much comes in, and five times as much is asked of both.
+    let asked = surging(10, 5);
+    let found = fallback(&asked);
+    let Some(Finding::Unknown { why }) = &found else {
+        panic!("{found:?}");
+    };
+    assert!(
+        why.ends_with("while the system was asked 5.0x as often"),
+        "{why}"
+    );
+    let (value, low, high) = amplified(&asked);
+    assert!((0.9..1.1).contains(&value) && low < 1.0, "{value} {low}");
+    // What comes of no load may have grown.
+    assert!(high > 4.5, "{high}");
+    // As much comes in as ever: it is called instead, and asked again.
+    let instead = surging(10, 1);
+    let found = fallback(&instead);
+    assert!(matches!(found, Some(Finding::Factor { .. })), "{found:?}");
+    let (value, low, _) = amplified(&instead);
+    assert!((4.9..5.1).contains(&value) && low > 4.0, "{value} {low}");
+    // More than the load explains is more.
+    let both = surging(2, 5);
+    let found = fallback(&both);
+    assert!(matches!(found, Some(Finding::Factor { .. })), "{found:?}");
+    assert!(amplified(&both).1 > 3.0, "{:?}", amplified(&both));
+}
+
 #[test]
 fn who_is_called_more_often_anyway_may_be_a_fallback() {
     let failing = || {
