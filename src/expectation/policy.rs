@@ -653,14 +653,44 @@ mod tests {
         let changed: Vec<u32> = [[5; 12], [3; 12]].concat();
         is("changes_half_way = false", &calls(&changed), Status::Fail);
         is("changes_half_way = true", &calls(&changed), Status::Pass);
-        is("changes_half_way = false", &calls(&[3; 24]), Status::Pass);
-        is("changes_half_way = true", &calls(&[3; 24]), Status::Fail);
-        // Of ten it would not show.
+        is("changes_half_way = false", &calls(&[3; 34]), Status::Pass);
+        is("changes_half_way = true", &calls(&[3; 34]), Status::Fail);
+        // A change after a quarter of 34 shows, and of 24 none does that is not half-way.
+        let early: Vec<u32> = [&[5; 9][..], &[3; 25]].concat();
+        is("changes_half_way = false", &calls(&early), Status::Fail);
+        let early: Vec<u32> = [&[5; 6][..], &[3; 18]].concat();
+        for few in [&early[..], &[3; 24], &[3; 10]] {
+            is(
+                "changes_half_way = false",
+                &calls(few),
+                Status::Inconclusive,
+            );
+        }
+        // Of pauses there are too few where few are tried again.
+        let few: Vec<u32> = [&[2; 4][..], &[1; 30]].concat();
         is(
             "changes_half_way = false",
-            &calls(&[3; 10]),
+            &calls(&few),
             Status::Inconclusive,
         );
+        is("changes_half_way = false", &calls(&[1; 34]), Status::Pass);
+    }
+
+    #[test]
+    fn where_calls_are_not_told_apart_no_change_would_show() {
+        // Fifty things are asked for again and again: nobody knows what is one call.
+        let beat = (0..600u64).map(|nth| {
+            let one = attempt("s3", nth * 50, nth * 50 + 2).key(&format!("bucket/{}", nth % 50));
+            if nth < 200 {
+                one
+            } else {
+                one.status(500).hit()
+            }
+        });
+        let story = Story::new().healthy(0..60).attempts(beat);
+        for keys in ["changes_half_way = false", "changes_half_way = true"] {
+            is(keys, &story, Status::Inconclusive);
+        }
     }
 
     /// Connections that break at 10.5 s and are there again at these milliseconds.

@@ -113,6 +113,20 @@ pub struct Shift {
     pub samples: u64,
 }
 
+/// A number that some calls of a group have, in the order they began.
+pub struct Series {
+    /// What it is, in words.
+    pub what: &'static str,
+    /// A step must be greater than this.
+    least: f64,
+    /// Which calls of the group have it.
+    places: Vec<usize>,
+    /// What it is of each of these.
+    pub values: Vec<f64>,
+    /// One of them in words.
+    words: fn(f64) -> String,
+}
+
 /// A call that failed at least once.
 #[derive(Clone)]
 pub struct Failing<'a> {
@@ -424,6 +438,15 @@ impl<'a> Group<'a> {
 
     /// The clearest change within its calls: the first call after it, and what changed.
     fn shift(&self) -> Option<(usize, Shift)> {
+        let found = self.series().into_iter().filter_map(|series| {
+            let (place, shift, apart) = self.step(&series)?;
+            (apart > series.least).then_some((place, shift))
+        });
+        found.min_by(|one, other| one.1.chance.total_cmp(&other.1.chance))
+    }
+
+    /// The numbers of its calls in which a change would show.
+    pub fn series(&self) -> [Series; 4] {
         let spent = self.spent.map_or(Micros(u64::MAX), |spent| spent.at);
         let is_told = self.doubt.is_none();
         let count = |call: &Failing<'_>| {
@@ -453,43 +476,52 @@ impl<'a> Group<'a> {
         };
         let plain = |value: f64| format!("{value}");
         let as_time = |value: f64| time((value * 1e6) as u64);
-        let found = [
-            self.step("attempts a call", &count, &plain),
-            // Less is what a machine that becomes busy adds.
-            self.step("first pause", &pause, &as_time)
-                .filter(|(.., apart)| *apart > AT_ONCE),
-            self.step("pauses of a call together", &all_pauses, &as_time)
-                .filter(|(.., apart)| *apart > TOGETHER),
-            self.step("first-byte time-out", &patience, &as_time),
-        ];
-        let told = found.into_iter().flatten();
-        told.min_by(|one, other| one.1.chance.total_cmp(&other.1.chance))
-            .map(|(place, shift, _)| (place, shift))
+        // Smaller steps of pauses are what a machine that becomes busy adds.
+        [
+            self.of_calls("attempts a call", 0.0, &count, plain),
+            self.of_calls("first pause", AT_ONCE, &pause, as_time),
+            self.of_calls("pauses of a call together", TOGETHER, &all_pauses, as_time),
+            self.of_calls("first-byte time-out", 0.0, &patience, as_time),
+        ]
     }
 
-    /// A change in one number that some of its calls have, and how far the number is from what it was.
-    fn step(
+    /// One number that some of its calls have.
+    fn of_calls(
         &self,
-        what: &str,
+        what: &'static str,
+        least: f64,
         value: &dyn Fn(&Failing<'_>) -> Option<f64>,
-        words: &dyn Fn(f64) -> String,
-    ) -> Option<(usize, Shift, f64)> {
+        words: fn(f64) -> String,
+    ) -> Series {
         let with = self.calls.iter().enumerate();
-        let (places, series): (Vec<usize>, Vec<f64>) = with
+        let (places, values) = with
             .filter_map(|(place, call)| Some((place, value(call)?)))
             .unzip();
-        let change = change::find(&series)?;
-        let place = places[change.index];
+        Series {
+            what,
+            least,
+            places,
+            values,
+            words,
+        }
+    }
+
+    /// A change in one number, and how far the number is from what it was.
+    fn step(&self, series: &Series) -> Option<(usize, Shift, f64)> {
+        let change = change::find(&series.values)?;
+        let place = series.places[change.index];
+        let words = series.words;
         let shift = Shift {
             group: self.name.clone(),
             at: self.calls[place].hit.call.began,
             what: format!(
-                "{what} {} before, {} after",
+                "{} {} before, {} after",
+                series.what,
                 words(change.before),
                 words(change.after)
             ),
             chance: change.chance,
-            samples: series.len() as u64,
+            samples: series.values.len() as u64,
         };
         Some((place, shift, (change.after - change.before).abs()))
     }
