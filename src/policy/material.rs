@@ -183,12 +183,17 @@ impl Failing<'_> {
     }
 }
 
+/// Whether an instance ended so near to this moment that what ended then may have ended with it.
+pub fn has_died(deaths: &[Micros], at: Micros) -> bool {
+    let mut deaths = deaths.iter();
+    deaths.any(|death| *death <= at + DEATH && at <= *death + DEATH)
+}
+
 /// What went wrong with an attempt; `None` where nothing did, or where it cannot be told.
 pub fn cause(attempt: &Attempt, deaths: &[Micros]) -> Option<Cause> {
-    let died = |at: &Micros| *at <= attempt.ended + DEATH && attempt.ended <= *at + DEATH;
     match attempt.end {
         AttemptEnd::Unfinished => None,
-        AttemptEnd::GaveUp if attempt.released.is_some() || deaths.iter().any(died) => None,
+        AttemptEnd::GaveUp if attempt.released.is_some() || has_died(deaths, attempt.ended) => None,
         AttemptEnd::GaveUp => Some(Cause::NoAnswer),
         AttemptEnd::Cut | AttemptEnd::UpstreamFailed => Some(Cause::Cut),
         AttemptEnd::Answered if attempt.settled() => None,

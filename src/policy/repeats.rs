@@ -6,7 +6,7 @@ use super::{
     apart::apart,
     calls::Hit,
     claim::{Aspect, Basis, Claim, Finding},
-    material::Material,
+    material::{Material, has_died},
     samples::SAMPLES_MIN,
 };
 use crate::{
@@ -14,13 +14,17 @@ use crate::{
     protocol::{Applied, Protocol},
     units::Micros,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub(super) const DEF: ClaimDef = ClaimDef {
     name: "repeats",
     summary: "whether the client repeats what is not idempotent, and what was refused for good",
     infer,
 };
+
+/// So long at least a client must have been there, and seen, after something failed before it is said that
+/// it does not repeat it; longer where it was seen to pause longer.
+const PAUSE_MIN: Duration = Duration::from_secs(5);
 
 /// How often something could have been repeated, and was.
 struct Count<'a> {
@@ -30,6 +34,8 @@ struct Count<'a> {
     whole: u64,
     /// How many that were not were followed by a call for the same thing under another id.
     alike: u64,
+    /// How many were not of which it cannot be told whether they would have been.
+    cut_short: u64,
     window: (Micros, Micros),
     by_id: bool,
 }
@@ -41,14 +47,22 @@ fn infer<'a>(material: &Material<'a>) -> Vec<Claim> {
     let attempts = history.attempts_of(name);
     let mut twice: BTreeMap<Arc<str>, Count<'a>> = BTreeMap::new();
     let mut refused: BTreeMap<Arc<str>, Count<'a>> = BTreeMap::new();
+    let pause = longest_pause(material);
     let calls = history.calls_of(name).iter();
     for call in calls.filter(|call| material.view.contains(call.began)) {
         for (place, index) in call.attempts.iter().enumerate() {
             let attempt = &attempts[*index as usize];
-            let again = place + 1 < call.attempts.len();
+            let again = if place + 1 < call.attempts.len() {
+                Again::Yes
+            } else if is_cut_short(material, attempt.ended, pause) {
+                Again::Unseen
+            } else {
+                Again::No
+            };
             if protocol.adds(&attempt.operation) && is_ambiguous(attempt) {
                 let own = count(&mut twice, attempt, call, again);
-                let is_alike = !again && call.by_sdk_id && is_asked_anew(attempts, attempt);
+                let is_alike =
+                    again == Again::No && call.by_sdk_id && is_asked_anew(attempts, attempt);
                 own.alike += u64::from(is_alike);
             }
             if call.by_sdk_id && is_refused(attempt) {
@@ -76,6 +90,41 @@ fn infer<'a>(material: &Material<'a>) -> Vec<Claim> {
     claims(twice, Aspect::RetriesNonIdempotent)
         .chain(claims(refused, Aspect::RetriesRefused))
         .collect()
+}
+
+/// Whether something was repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Yes,
+    No,
+    /// Its client ended before it could have been, or the run did.
+    Unseen,
+}
+
+/// The longest that a client was seen to pause between two attempts, [`PAUSE_MIN`] at least.
+fn longest_pause(material: &Material<'_>) -> Duration {
+    let history = material.view.history;
+    let attempts = history.attempts_of(&material.dependency.name);
+    let calls = history.calls_of(&material.dependency.name).iter();
+    let calls = calls.filter(|call| call.by_sdk_id);
+    let pauses = calls.flat_map(|call| {
+        let pairs = call.attempts.windows(2);
+        pairs.map(|pair| {
+            let (one, next) = (&attempts[pair[0] as usize], &attempts[pair[1] as usize]);
+            one.pause_before(next).1
+        })
+    });
+    pauses.fold(PAUSE_MIN, Duration::max)
+}
+
+/// Whether a client that failed at this moment, and pauses for so long, may have ended before it came
+/// again, or did not come before the run was over.
+fn is_cut_short(material: &Material<'_>, failed: Micros, pause: Duration) -> bool {
+    let due = failed + pause;
+    let mut deaths = material.deaths.iter();
+    has_died(&material.deaths, failed)
+        || deaths.any(|death| (failed..=due).contains(death))
+        || due > material.view.history.over()
 }
 
 /// Whether an attempt failed though it may have been carried out.
@@ -113,7 +162,7 @@ fn count<'a, 'b>(
     counts: &'b mut BTreeMap<Arc<str>, Count<'a>>,
     attempt: &Attempt,
     call: &'a LogicalCall,
-    again: bool,
+    again: Again,
 ) -> &'b mut Count<'a> {
     let own = counts
         .entry(Arc::clone(&attempt.operation))
@@ -122,9 +171,14 @@ fn count<'a, 'b>(
             part: 0,
             whole: 0,
             alike: 0,
+            cut_short: 0,
             window: (attempt.began, attempt.ended),
             by_id: true,
         });
+    if again == Again::Unseen {
+        own.cut_short += 1;
+        return own;
+    }
     own.whole += 1;
     if own
         .calls
@@ -133,7 +187,7 @@ fn count<'a, 'b>(
     {
         own.calls.push(call);
     }
-    own.part += u64::from(again);
+    own.part += u64::from(again == Again::Yes);
     own.window.1 = own.window.1.max(attempt.ended);
     own.by_id &= call.by_sdk_id;
     own
@@ -163,7 +217,14 @@ fn finding(count: &Count<'_>, aspect: Aspect, protocol: Protocol) -> Finding {
     }
     if count.whole < SAMPLES_MIN {
         let whole = count.whole;
-        return unknown(format!("seen {whole} times of at least {SAMPLES_MIN}"));
+        let mut why = format!("seen {whole} times of at least {SAMPLES_MIN}");
+        if count.cut_short > 0 {
+            why.push_str(&format!(
+                ", and {} times by clients that ended, or had no time left, before they could have repeated it",
+                count.cut_short
+            ));
+        }
+        return unknown(why);
     }
     if count.part == 0 && count.alike > 0 {
         return unknown(format!(

@@ -253,6 +253,23 @@ fn what_may_have_been_done_and_is_repeated_is_said() {
     assert_eq!(of(&broken("POST", 2)), [does(true, 2, 4)]);
     assert_eq!(of(&broken("POST", 0)), [does(false, 0, 4)]);
     assert_eq!(of(&broken("PUT", 2)), []);
+    // Who ended, at once or while it may have paused, could not repeat anything; nor could anybody
+    // when the run was over.
+    let unseen = |story: &Story| match &of(story)[..] {
+        [Finding::Unknown { why }] => why.clone(),
+        known => panic!("{known:?}"),
+    };
+    for death in [17_010, 20_000] {
+        let killed = broken("POST", 0).process(death, "primary", "killed", true);
+        let why = unseen(&killed);
+        assert!(why.contains("by clients that ended"), "{death}: {why}");
+    }
+    let before = broken("POST", 0).process(9_000, "primary", "killed", true);
+    assert_eq!(of(&before), [does(false, 0, 4)]);
+    assert!(unseen(&broken("POST", 0).ends(20, None)).contains("had no time left"));
+    // What was repeated was, whatever became of its client.
+    let killed = broken("POST", 4).process(17_600, "primary", "killed", true);
+    assert_eq!(of(&killed), [does(true, 4, 4)]);
 }
 
 #[test]
