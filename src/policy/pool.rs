@@ -34,8 +34,9 @@ pub(super) const DEF: ClaimDef = ClaimDef {
 /// The stretch over which a peak is counted.
 const PEAK_OVER: Duration = Duration::from_secs(1);
 
-/// The fewest connections of which lock-step is seen or not.
-const WAVES_MIN: usize = 5;
+/// The fewest connections of which it is said that they do not come in lock-step: two waves of three are
+/// the fewest that show.
+const WAVES_MIN: usize = 6;
 
 fn infer(material: &Material<'_>) -> Vec<Claim> {
     let view = material.view;
@@ -108,8 +109,8 @@ fn coming_back(
     let window = (after.from, after.to);
     let claim =
         |aspect, finding, samples: usize| material.claim(aspect, window, finding, samples as u64);
-    let few = |what: &str| Finding::Unknown {
-        why: format!("{} new connections{what}", moments.len()),
+    let few = || Finding::Unknown {
+        why: format!("{} new connections", moments.len()),
     };
     let first: Vec<f64> = moments
         .iter()
@@ -118,7 +119,7 @@ fn coming_back(
         .collect();
     let is_enough = first.len() as u64 >= SAMPLES_MIN;
     let times = median(&first).filter(|_| is_enough);
-    let times = times.map_or_else(|| few(""), super::interval::Median::time);
+    let times = times.map_or_else(few, super::interval::Median::time);
     let fullest = if is_enough {
         let most = most as u64;
         Finding::Count {
@@ -127,20 +128,28 @@ fn coming_back(
             high: most,
         }
     } else {
-        few("")
+        few()
     };
-    let lock_step = match waves(&moments, most, PEAK_OVER) {
-        Some(waves) => Finding::Does {
+    // What is opened one at a time later on makes those that came back together no fewer.
+    let (back, _) = moments.split_at(wanted.min(moments.len()));
+    let in_waves = [back, &moments].into_iter().find_map(|moments| {
+        let (_, most) = peak(moments, PEAK_OVER)?;
+        Some((waves(moments, most, PEAK_OVER)?, moments.len()))
+    });
+    let lock_step = match in_waves {
+        Some((waves, whole)) => Finding::Does {
             does: true,
             part: waves.close as u64,
-            whole: moments.len() as u64,
+            whole: whole as u64,
         },
-        None if moments.len() >= WAVES_MIN => Finding::Does {
+        None if back.len() >= WAVES_MIN => Finding::Does {
             does: false,
             part: 0,
             whole: moments.len() as u64,
         },
-        None => few(" show no waves"),
+        None => Finding::Unknown {
+            why: format!("{} connections that come back show no waves", back.len()),
+        },
     };
     vec![
         claim(Aspect::Reconnects, times, first.len()),

@@ -652,6 +652,29 @@ fn connections_that_come_back_are_timed_and_waves_are_seen() {
         Finding::Does { does: true, .. }
     ));
     assert_eq!(finding(&even, Aspect::LockStep), does(false, 0, 20));
+    // What is opened one at a time in the minute after it makes a herd no smaller.
+    let together = || (0..20).map(|nth| 31_000 + nth);
+    let single = || (0..28).map(|nth| 32_000 + nth * 1_000);
+    let later = finding(&coming_back(together().chain(single())), Aspect::LockStep);
+    assert_eq!(later, does(true, 19, 20));
+    let none = (0..20).map(|nth| 31_000 + nth * 50).chain(single());
+    let none = finding(&coming_back(none), Aspect::LockStep);
+    assert_eq!(none, does(false, 0, 48));
+    // Waves of three and two do not show, of three and three they do.
+    let waves = |count: u64| {
+        let story = (0..count).fold(Story::new().healthy(0..60), |story, nth| {
+            story.connection("s3", 100 + nth, 10_500)
+        });
+        let back = (0..count).map(|nth| 31_000 + nth / 3 * 500 + nth % 3);
+        let story = back.fold(story, |story, at| story.connection("s3", at, 60_000));
+        finding(&story, Aspect::LockStep)
+    };
+    assert!(
+        matches!(waves(5), Finding::Unknown { .. }),
+        "{:?}",
+        waves(5)
+    );
+    assert_eq!(waves(6), does(true, 4, 6));
     let Finding::Time { value_us, .. } = finding(&even, Aspect::Reconnects) else {
         panic!("a time");
     };
