@@ -239,14 +239,17 @@ impl Expectation for Policy {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check, problems};
+    use super::super::testing::{check, check_of, problems};
     use crate::{
         expectation::Status,
         history::{
-            AttemptEnd, Observation,
-            sample::{AttemptBuilder, Story, attempt},
+            AttemptEnd, Observation, Outcome,
+            sample::{self, AttemptBuilder, Story, attempt},
         },
+        input::{Problems, Source},
+        policy::Declared,
         protocol::Applied,
+        scenario::{Upstream, system_from_text},
         units::Micros,
     };
 
@@ -737,7 +740,18 @@ mod tests {
             story
         };
         let never = "reuses_stale_connections = false";
-        is(never, &reused(0, 4), Status::Pass);
+        // Nothing went away behind them, or what they lead to ended and was started again.
+        is(never, &reused(0, 4), Status::Inconclusive);
+        let mut system = sample::system();
+        system.dependencies[0].upstream = Upstream::Instance("standby".into());
+        let keys = format!("kind = \"policy\"\non = \"s3\"\n{never}");
+        let ended = |name, at| {
+            let story = reused(0, 4).process(at, name, "killed", true);
+            check_of(&keys, &story, &system).status
+        };
+        assert_eq!(ended("standby", 12_000), Status::Pass);
+        assert_eq!(ended("primary", 12_000), Status::Inconclusive);
+        assert_eq!(ended("standby", 50_000), Status::Inconclusive);
         is(never, &reused(2, 4), Status::Fail);
         is(never, &reused(0, 2), Status::Inconclusive);
         is(

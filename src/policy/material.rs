@@ -18,7 +18,7 @@ use super::{
 use crate::{
     fault::FaultId,
     history::{Attempt, AttemptEnd, View, Window},
-    scenario::{Dependency, Target},
+    scenario::{Dependency, FaultSpec, Target},
     units::Micros,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -324,19 +324,22 @@ impl<'a> Material<'a> {
 
     /// The faults on the dependency that were in force in the judged phases.
     pub fn faults(&self) -> Vec<(Window, &'static str)> {
-        let view = self.view;
-        let dependencies = &view.system.dependencies;
-        let is_on = |target: &Target| match target {
+        let own = self.view.faults().into_iter();
+        own.filter(|(_, fault)| self.is_on(fault))
+            .map(|(span, fault)| (Window::new(span.armed, span.lifted), fault.kind))
+            .collect()
+    }
+
+    /// Whether a fault is on the dependency.
+    pub fn is_on(&self, fault: &FaultSpec) -> bool {
+        let dependencies = &self.view.system.dependencies;
+        match &fault.target {
             Target::Dependencies(places) => places.iter().any(|place| {
                 let own = dependencies.get(*place);
                 own.is_some_and(|own| own.name == self.dependency.name)
             }),
             Target::Instance(_) => false,
-        };
-        let own = view.faults().into_iter();
-        own.filter(|(_, fault)| is_on(&fault.target))
-            .map(|(span, fault)| (Window::new(span.armed, span.lifted), fault.kind))
-            .collect()
+        }
     }
 
     /// Whether any of these faults is of one of these kinds.

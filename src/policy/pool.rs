@@ -2,7 +2,8 @@
 //!
 //! A pool that uses a connection from before the outage writes to a peer that is gone. Where the
 //! proxy closed the connection itself, nothing of that is seen; it is where the connection was kept
-//! and the dependency behind it was not.
+//! and the dependency behind it was not. That it uses none is said only where the dependency is known to
+//! have gone: who uses again what is whole does right.
 //!
 //! All of it is seen after the outage: what is claimed of phases with a fault is so of what came after
 //! them, up to the next fault.
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     history::{Attempt, AttemptEnd, Connection, View, Window},
+    scenario::Upstream,
     units::Micros,
 };
 use std::{
@@ -37,6 +39,9 @@ const PEAK_OVER: Duration = Duration::from_secs(1);
 /// The fewest connections of which it is said that they do not come in lock-step: two waves of three are
 /// the fewest that show.
 const WAVES_MIN: usize = 6;
+
+/// Faults that take the dependency away.
+const GOING: &[&str] = &["restart"];
 
 fn infer(material: &Material<'_>) -> Vec<Claim> {
     let view = material.view;
@@ -260,6 +265,12 @@ fn stale(material: &Material<'_>, own: &[&Connection], outage: Outage) -> Option
                 "{whole} connections from before the outage were used after it, of at least {SAMPLES_MIN}"
             ),
         }
+    } else if part == 0 && !has_gone(material, outage) {
+        Finding::Unknown {
+            why: format!(
+                "none of {whole} connections from before the outage broke, and none is known to have been dead"
+            ),
+        }
     } else {
         Finding::Does {
             does: part > 0,
@@ -268,4 +279,25 @@ fn stale(material: &Material<'_>, own: &[&Connection], outage: Outage) -> Option
         }
     };
     Some(material.claim(Aspect::StaleConnections, window, finding, whole))
+}
+
+/// Whether the dependency went away while it was out: by a fault, or with the instance that it is.
+fn has_gone(material: &Material<'_>, outage: Outage) -> bool {
+    let view = material.view;
+    let is_in = |at: Micros| (outage.armed..=outage.after.from).contains(&at);
+    let mut spans = view.history.faults.iter().filter(|span| is_in(span.armed));
+    let is_taken = spans.any(|span| {
+        let known = view.fault(span);
+        known.is_some_and(|(_, fault)| GOING.contains(&fault.kind) && material.is_on(fault))
+    });
+    let is_it = |name: &str| match &material.dependency.upstream {
+        Upstream::Instance(own) => **own == *name,
+        Upstream::Embedded(_) | Upstream::Address { .. } => false,
+    };
+    let mut events = view.history.processes.iter();
+    is_taken
+        || events.any(|event| {
+            let has_ended = matches!(&*event.event, "exited" | "killed" | "stopped");
+            has_ended && is_in(event.at) && is_it(&event.instance)
+        })
 }

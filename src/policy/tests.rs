@@ -738,7 +738,20 @@ fn connections_from_before_an_outage_that_fail_after_it_are_dead_ones() {
     };
     let aspect = Aspect::StaleConnections;
     assert_eq!(finding(&story(3), aspect), does(true, 3, 4));
-    assert_eq!(finding(&story(0), aspect), does(false, 0, 4));
+    // Where the dependency never went away they were as good as ever.
+    let Finding::Unknown { why } = finding(&story(0), aspect) else {
+        panic!("{:?}", finding(&story(0), aspect));
+    };
+    assert!(why.contains("none is known to have been dead"), "{why}");
+    for (kind, is_known) in [("error", false), ("late-reply", false), ("restart", true)] {
+        for phases in [&[0, 1, 2][..], &[1], &[2]] {
+            let claims = claims_over(&story(0), phases, kind);
+            let found = claims.iter().find(|claim| claim.aspect == aspect);
+            let found = found.map(|claim| &claim.finding);
+            let is_denied = found == Some(&does(false, 0, 4));
+            assert_eq!(is_denied, is_known, "{kind} {phases:?}: {found:?}");
+        }
+    }
 }
 
 fn beat(dependency: &str, from: u64, to: u64, every: u64) -> Vec<AttemptBuilder> {
