@@ -291,6 +291,7 @@ mod tests {
             ("base = \"100ms\"", Status::Pass),
             ("base = \"200ms\"", Status::Fail),
             ("factor = 2", Status::Pass),
+            ("factor = 3", Status::Fail),
             ("jitter = false", Status::Pass),
             ("jitter = \"full\"", Status::Fail),
             ("gives_up_within = \"1s\"", Status::Pass),

@@ -264,7 +264,8 @@ pub struct BackOff {
     pub laws: Vec<Law>,
     /// How they are spread at random; several where the pauses fit more than one.
     pub jitters: Vec<Jitter>,
-    /// By how much the pause grows from one to the next, where the law is known and it does.
+    /// By how much the pause grows from one to the next, where the law is known and it does: the factor of
+    /// an exponential one, the increment of a linear one as a part of its base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub factor: Option<f64>,
     /// The first pause before jitter, in microseconds: value, low, high; `None` where it cannot be
@@ -314,8 +315,11 @@ impl fmt::Display for BackOff {
             return f.write_str("none: tried again at once");
         }
         f.write_str(&either(&self.laws))?;
-        if let Some(factor) = self.factor {
-            write!(f, " ({factor}x)")?;
+        match (self.law(), self.factor) {
+            (Some(Law::Linear), Some(1.0)) => f.write_str(" (+1 base each)")?,
+            (Some(Law::Linear), Some(increment)) => write!(f, " (+{increment} bases each)")?,
+            (_, Some(factor)) => write!(f, " ({factor}x)")?,
+            (_, None) => {}
         }
         match self.base_us {
             Some((value, low, high)) => write!(
@@ -457,6 +461,29 @@ mod tests {
         assert_eq!(
             Finding::BackOff(law).to_string(),
             "linear or exponential, base 50.1ms (47ms to 55ms), jitter full"
+        );
+        let rising = |laws: &[Law], factor| {
+            let law = BackOff {
+                laws: laws.to_vec(),
+                jitters: vec![Jitter::None],
+                factor: Some(factor),
+                base_us: None,
+                cap_us: None,
+            };
+            law.to_string()
+        };
+        let rest = ", base not identifiable, jitter none";
+        assert_eq!(
+            rising(&[Law::Linear], 2.0),
+            format!("linear (+2 bases each){rest}")
+        );
+        assert_eq!(
+            rising(&[Law::Linear], 1.0),
+            format!("linear (+1 base each){rest}")
+        );
+        assert_eq!(
+            rising(&[Law::Exponential], 2.0),
+            format!("exponential (2x){rest}")
         );
         let time = Finding::Time {
             value_us: 2_003_412,

@@ -648,14 +648,26 @@ impl Rule {
             Self::Base(wanted) => number(law.base_us, *wanted),
             // It has no interval with which it could contradict.
             Self::Cap(wanted) => number(law.cap_us.map(|cap| (cap, 0, u64::MAX)), *wanted),
-            // It is known to a tenth itself.
-            Self::Factor(wanted) => law.factor.map_or(Standing::Open, |factor| {
-                let (low, high) = (factor / (1.0 + FACTOR_PART), factor * (1.0 + FACTOR_PART));
-                interval(factor, low, high, *wanted, FACTOR_PART, 0.0)
-            }),
+            Self::Factor(wanted) => factor_is(*wanted, law),
             _ => Standing::Open,
         }
     }
+}
+
+/// Whether pauses grow by a factor each time: those that are always the same do by one, and of those
+/// that rise by the same amount no two grow alike.
+fn factor_is(wanted: f64, law: &BackOff) -> Standing {
+    let factor = match law.law() {
+        Some(Law::Exponential) => law.factor,
+        Some(Law::Fixed) => Some(1.0),
+        _ if law.laws.contains(&Law::Exponential) => None,
+        _ => return Standing::Contradicts,
+    };
+    // It is known to a tenth itself.
+    factor.map_or(Standing::Open, |factor| {
+        let (low, high) = (factor / (1.0 + FACTOR_PART), factor * (1.0 + FACTOR_PART));
+        interval(factor, low, high, wanted, FACTOR_PART, 0.0)
+    })
 }
 
 const fn agrees(is_so: bool) -> Standing {
@@ -821,6 +833,35 @@ mod tests {
         assert_eq!(opens(5).to(&count(5, 5)), Standing::Agrees);
         assert_eq!(opens(4).to(&count(5, 5)), Standing::Contradicts);
         assert_eq!(opens(5).to(&count(5, 6)), Standing::Open);
+    }
+
+    #[test]
+    fn only_an_exponential_pause_has_a_factor() {
+        let to = |wanted: f64, laws: &[Law], factor| {
+            let law = BackOff {
+                laws: laws.to_vec(),
+                jitters: vec![Jitter::None],
+                factor,
+                base_us: None,
+                cap_us: None,
+            };
+            Rule::Factor(wanted).to(&Finding::BackOff(law))
+        };
+        assert_eq!(to(2.0, &[Law::Exponential], Some(2.0)), Standing::Agrees);
+        assert_eq!(
+            to(3.0, &[Law::Exponential], Some(2.0)),
+            Standing::Contradicts
+        );
+        assert_eq!(to(2.0, &[Law::Exponential], None), Standing::Open);
+        // 1, 3, 5, 7 s rise by two bases each, and 1, 2, 3, 4 s by one.
+        assert_eq!(to(2.0, &[Law::Linear], Some(2.0)), Standing::Contradicts);
+        assert_eq!(to(1.05, &[Law::Linear], Some(1.0)), Standing::Contradicts);
+        assert_eq!(to(2.0, &[Law::Fixed], None), Standing::Contradicts);
+        assert_eq!(to(1.0, &[Law::Fixed], None), Standing::Agrees);
+        assert_eq!(
+            to(2.0, &[Law::Linear, Law::Exponential], None),
+            Standing::Open
+        );
     }
 
     #[test]
