@@ -852,6 +852,25 @@ mod tests {
     }
 
     #[test]
+    fn a_breaker_that_is_right_agrees_where_work_is_thin() {
+        let one = |at: u64| attempt("s3", at, at + 10).sdk(&format!("n{at}"), 1);
+        let mut story = Story::new().load("ask", 0..60, 5, Outcome::Ok, 20);
+        story = story.load("train", 0..60, 5, Outcome::Ok, 20);
+        story = story.attempts((0..11_000).step_by(200).map(one));
+        let mut at = 11_000;
+        for _ in 0..3 {
+            let failed = (at..at + 600).step_by(200);
+            story = story.attempts(failed.map(|at| one(at).status(500).hit()));
+            at += 1_600;
+            story = story.attempts((at..at + 2_000).step_by(200).map(one));
+            at += 2_000;
+        }
+        is("probes_every = \"1s\"", &story, Status::Pass);
+        is("probes_every = \"2s\"", &story, Status::Fail);
+        is("probes_every = \"500ms\"", &story, Status::Fail);
+    }
+
+    #[test]
     fn without_calls_that_failed_nothing_is_known() {
         let story = Story::new().healthy(0..60);
         is("attempts = 3", &story, Status::Inconclusive);

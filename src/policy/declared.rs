@@ -580,12 +580,10 @@ impl Rule {
                 }
             }
             (
-                Self::Timeout(wanted)
-                | Self::BetweenBytes(wanted)
-                | Self::ConnectTimeout(wanted)
-                | Self::ProbesEvery(wanted),
+                Self::Timeout(wanted) | Self::BetweenBytes(wanted) | Self::ConnectTimeout(wanted),
                 _,
             ) => time_is(*wanted, finding),
+            (Self::ProbesEvery(wanted), _) => silence_is(*wanted, finding),
             (Self::Attempts(wanted) | Self::ClosesAfter(wanted), Finding::Count { .. }) => {
                 count_is(*wanted, finding)
             }
@@ -727,6 +725,26 @@ fn time_is(wanted: Duration, finding: &Finding) -> Standing {
     }
 }
 
+/// Whether a breaker that lets nothing through for so long may have been silent as long as it was: the
+/// silence ends with the next work, so that anything from the lower end of its interval to its median is
+/// as good as measured.
+fn silence_is(wanted: Duration, finding: &Finding) -> Standing {
+    let wanted = Micros::from(wanted).0 as f64;
+    match *finding {
+        Finding::Time {
+            value_us,
+            low_us,
+            high_us,
+            ..
+        } => {
+            let (low, high) = (low_us as f64, high_us as f64);
+            let measured = wanted.clamp(low.min(value_us as f64), value_us as f64);
+            interval(measured, low, high, wanted, TIME_PART, TIME_SLACK_US)
+        }
+        _ => Standing::Open,
+    }
+}
+
 /// Whether something that took so long was over within a bound.
 fn is_within(bound: Duration, finding: &Finding) -> Standing {
     let bound = Micros::from(bound).0;
@@ -833,6 +851,33 @@ mod tests {
         assert_eq!(opens(5).to(&count(5, 5)), Standing::Agrees);
         assert_eq!(opens(4).to(&count(5, 5)), Standing::Contradicts);
         assert_eq!(opens(5).to(&count(5, 6)), Standing::Open);
+    }
+
+    #[test]
+    fn a_silence_is_longer_than_the_breaker_is_open_by_what_work_is_late() {
+        let to = |wanted: u64, (low, value, high): (u64, u64, u64)| {
+            let time = Finding::Time {
+                value_us: value * 1_000,
+                low_us: low * 1_000,
+                high_us: high * 1_000,
+                confidence: 0.95,
+            };
+            Rule::ProbesEvery(Duration::from_millis(wanted)).to(&time)
+        };
+        let thin = (990, 1_190, 1_190);
+        for (wanted, standing) in [
+            (500, Standing::Contradicts),
+            (1_000, Standing::Agrees),
+            (1_200, Standing::Agrees),
+            (1_500, Standing::Contradicts),
+        ] {
+            assert_eq!(to(wanted, thin), standing, "{wanted}");
+        }
+        // It may have been the longest of them, which is no median.
+        assert_eq!(to(2_000, (990, 1_190, 2_500)), Standing::Open);
+        let never = Finding::AtLeast { value_us: 1 };
+        let probes = Rule::ProbesEvery(Duration::from_secs(1));
+        assert_eq!(probes.to(&never), Standing::Open);
     }
 
     #[test]

@@ -458,6 +458,31 @@ fn an_open_breaker_is_a_silence_that_probes_break() {
     ));
 }
 
+#[test]
+fn where_work_is_thin_a_breaker_may_be_open_for_less_than_its_silences() {
+    // Five calls a second; the breaker lets nothing through for a second, and is asked next 0.2 s later.
+    let one = |at: u64| attempt("s3", at, at + 10).sdk(&format!("n{at}"), 1);
+    let mut story = Story::new().load("ask", 0..60, 5, Outcome::Ok, 20);
+    story = story.attempts((0..11_000).step_by(200).map(one));
+    let mut at = 11_000;
+    for _ in 0..3 {
+        let failed = (at..at + 600).step_by(200);
+        story = story.attempts(failed.map(|at| one(at).status(500).hit()));
+        at += 1_600;
+        story = story.attempts((at..at + 2_000).step_by(200).map(one));
+        at += 2_000;
+    }
+    let found = finding(&story, Aspect::BreakerProbes);
+    let Finding::Time {
+        value_us, low_us, ..
+    } = found
+    else {
+        panic!("{found:?}");
+    };
+    assert_eq!(value_us, 1_190_000);
+    assert!((980_000..=1_000_000).contains(&low_us), "{low_us}");
+}
+
 /// A breaker that opens after five failures, each of which takes so long, twenty calls a second.
 fn breaking_late(openings: u64, takes: u64) -> Story {
     let one = |at: u64| attempt("s3", at, at + 5).sdk(&format!("n{at}"), 1);
