@@ -1,8 +1,9 @@
 //! Whether a client waits as long as an answer asks it to.
 //!
 //! A pause as long as was asked is a sign of obedience only where the client would have come sooner
-//! of its own accord: where it is known to pause as long anyway, or where nothing is known of its own
-//! pauses and it waits much longer than asked, nothing is claimed. AWS clients
+//! of its own accord: where it is known to pause as long anyway, nothing is claimed. Where nothing is
+//! known of its own pauses these may be as long as what is asked, by chance; that its waits follow shows
+//! only where it was asked for short ones and for long ones, and came so soon and so late. AWS clients
 //! heed `x-amz-retry-after` for five seconds at the most and do not look at `Retry-After`; so each
 //! header is looked at by itself, and a wait that was asked for by two tells of both.
 
@@ -11,6 +12,7 @@ use super::{
     claim::{Aspect, Claim, Finding},
     interval::median,
     material::{Group, Material},
+    samples::SAMPLES_MIN,
 };
 use crate::protocol::RETRY_HEADERS;
 
@@ -34,6 +36,10 @@ const CLOSE_PART: f64 = 1.25;
 /// And up to so many seconds more.
 const CLOSE_SLACK: f64 = 0.5;
 
+/// Where nothing else is known of the client's pauses, those of at least so many times the shortest that
+/// was asked must be kept as well as the shorter ones.
+const APART: f64 = 2.0;
+
 /// A pause behind an answer that asked for one.
 struct Asked {
     /// Seconds.
@@ -43,9 +49,38 @@ struct Asked {
 }
 
 impl Asked {
-    /// Whether the wait follows what was asked: it is not much longer.
-    fn is_close(&self) -> bool {
-        self.waited <= self.wanted * CLOSE_PART + CLOSE_SLACK
+    /// Whether it took as long as was asked.
+    fn is_kept(&self) -> bool {
+        self.waited >= KEPT * self.wanted
+    }
+
+    /// Whether the wait follows what was asked: it is not much longer either.
+    fn follows(&self) -> bool {
+        self.is_kept() && self.waited <= self.wanted * CLOSE_PART + CLOSE_SLACK
+    }
+}
+
+/// Whether enough of these do.
+fn nearly_all(asked: &[&Asked], does: fn(&Asked) -> bool) -> bool {
+    asked.iter().filter(|one| does(one)).count() * 10 >= asked.len() * 9
+}
+
+/// Why waits as long as was asked may be the client's own pauses, of which nothing else is known.
+fn may_be_its_own(asked: &[&Asked]) -> Option<String> {
+    let shortest = asked.iter().map(|one| one.wanted);
+    let shortest = shortest.fold(f64::INFINITY, f64::min);
+    let (long, short): (Vec<&Asked>, Vec<&Asked>) =
+        asked.iter().partition(|one| one.wanted >= APART * shortest);
+    if !nearly_all(asked, Asked::follows) {
+        Some("it waits longer than asked, which may be its own pause: no other was seen".to_owned())
+    } else if (long.len().min(short.len()) as u64) < SAMPLES_MIN {
+        Some(format!(
+            "its own pause may be as long: no other was seen, and {SAMPLES_MIN} waits of at least {APART} times the shortest would tell"
+        ))
+    } else if !nearly_all(&long, Asked::follows) || !nearly_all(&short, Asked::follows) {
+        Some("its waits do not follow what is asked, and no other pause was seen".to_owned())
+    } else {
+        None
     }
 }
 
@@ -80,12 +115,11 @@ fn honoured(material: &Material<'_>, group: &Group<'_>, header: &str) -> Option<
     if let Some(claim) = group.doubtful(aspect, asked.len()) {
         return Some(named(claim));
     }
-    let kept = asked.iter().filter(|one| one.waited >= KEPT * one.wanted);
-    let part = kept.count() as u64;
+    let asked: Vec<&Asked> = asked.iter().collect();
+    let part = asked.iter().filter(|one| one.is_kept()).count() as u64;
     let wanted = asked.iter().map(|one| one.wanted).fold(0.0, f64::max);
     let own = own_pause(material, group);
-    let close = asked.iter().filter(|one| one.is_close()).count() as u64;
-    let does = part * 10 >= samples * 9;
+    let does = nearly_all(&asked, Asked::is_kept);
     let unknown = |why: String| Some(named(group.unknown(aspect, why, samples)));
     match own {
         Some(own) if own >= OWN_PART * wanted && part * 2 > samples => {
@@ -93,11 +127,10 @@ fn honoured(material: &Material<'_>, group: &Group<'_>, header: &str) -> Option<
                 "the client pauses for {own:.3}s without being asked"
             ));
         }
-        None if does && close * 10 < samples * 9 => {
-            return unknown(
-                "it waits longer than asked, which may be its own pause: no other was seen"
-                    .to_owned(),
-            );
+        None if does => {
+            if let Some(why) = may_be_its_own(&asked) {
+                return unknown(why);
+            }
         }
         _ => {}
     }

@@ -156,12 +156,72 @@ fn asked(pause: u64, without: bool) -> Story {
 #[test]
 fn who_waits_as_asked_is_told_from_who_does_not_and_from_who_would_anyway() {
     let aspect = Aspect::RetryAfter;
-    assert_eq!(finding(&asked(1_005, false), aspect), does(true, 6, 6));
     assert_eq!(finding(&asked(200, false), aspect), does(false, 0, 6));
     let anyway = finding(&asked(1_005, true), aspect);
     assert!(matches!(anyway, Finding::Unknown { .. }), "{anyway:?}");
     // Pauses that were asked for are no law of the client's.
     assert_eq!(findings(&asked(1_005, false), Aspect::BackOff), []);
+    // Who comes sooner of its own accord does as it is asked.
+    let calls = (0..6u64).flat_map(|call| {
+        let began = 20_000 + call * 500;
+        [(1, began), (2, began + 110)].map(|(number, began)| {
+            let one = attempt("s3", began, began + 10).status(503).hit();
+            one.sdk(&format!("own{call}"), number)
+        })
+    });
+    let sooner = asked(1_005, false).attempts(calls);
+    assert_eq!(finding(&sooner, aspect), does(true, 6, 6));
+}
+
+/// Six calls whose answers ask in turn for these waits, and whose clients come back after as long as
+/// they make of it.
+fn asked_for(wanted: [u64; 2], waits: fn(u64) -> u64) -> Story {
+    let calls = (0..6u64).flat_map(|call| {
+        let wanted = wanted[call as usize % 2];
+        let began = 11_000 + call * 3_000;
+        let next = began + 10 + waits(wanted);
+        [(1, began), (2, next)].map(|(number, began)| {
+            let one = attempt("s3", began, began + 10).status(503).hit();
+            let mut one = one.sdk(&call.to_string(), number).done();
+            one.retry_after = vec![RetryAfter {
+                header: "retry-after".into(),
+                delay_us: wanted * 1_000,
+            }];
+            Observation::Attempt(one)
+        })
+    });
+    let mut story = Story::new().healthy(0..60);
+    story.observations.extend(calls);
+    story
+}
+
+#[test]
+fn a_pause_that_happens_to_be_as_long_as_asked_is_no_obedience() {
+    let honours = |wanted, waits| finding(&asked_for(wanted, waits), Aspect::RetryAfter);
+    let why = |wanted, waits| match honours(wanted, waits) {
+        Finding::Unknown { why } => why,
+        known => panic!("{known:?}"),
+    };
+    // A second is asked for each time, and a second is what many clients sleep.
+    let chance = why([1_000, 1_000], |_| 1_005);
+    assert!(
+        chance.starts_with("its own pause may be as long"),
+        "{chance}"
+    );
+    // So it is where what is asked for hardly differs.
+    let chance = why([1_000, 1_300], |_| 1_400);
+    assert!(
+        chance.starts_with("its own pause may be as long"),
+        "{chance}"
+    );
+    assert_eq!(
+        honours([1_000, 2_000], |wanted| wanted + 5),
+        does(true, 6, 6)
+    );
+    // As long as the longest each time: it may be a pause of its own.
+    let longest = why([500, 2_000], |_| 2_005);
+    assert!(longest.contains("may be its own pause"), "{longest}");
+    assert_eq!(honours([1_000, 2_000], |_| 1_005), does(false, 3, 6));
 }
 
 #[test]
