@@ -1,12 +1,14 @@
 //! What the history of a trial says.
 
 use super::{
-    Aftermath, Aim, Cell, Counts, Met, Reference, Tried, Tries, doubling, reference::unhealthy,
+    Aftermath, Aim, Cell, Counts, Kind, Met, Reference, Tried, Tries, doubling,
+    reference::unhealthy,
 };
 use crate::{
     fault::FaultId,
     history::{
-        Attempt, Criteria, LogicalCall, Operation, Outcome, PhaseSpan, Steady, View, Window,
+        Attempt, AttemptEnd, Criteria, LogicalCall, Operation, Outcome, PhaseSpan, Steady, View,
+        Window,
     },
     policy::{
         self, Aspect, Claim, Finding,
@@ -203,6 +205,7 @@ impl Reading<'_> {
             _ if !self.has_acted() => Met::NotReached,
             (met @ (Met::Failed | Met::Held), _) | (met, false) => met,
             _ if !self.is_reached(load) => Met::NotReached,
+            (Met::Answered | Met::Degraded, true) if self.was_in_time(load) => Met::NotReached,
             (met, true) => met,
         };
         if met == Met::Held {
@@ -299,6 +302,27 @@ impl Reading<'_> {
                 || connections.any(|one| one.dependency == *dependency && hit(&one.faults))
                 || acts.any(|one| one.count > 0 && ids.contains(&one.fault))
         })
+    }
+
+    /// Whether what was to come later than this load's calls wait came in time for all of them, so that
+    /// nothing was shown: somebody waits longer than anybody knew.
+    fn was_in_time(&self, load: &str) -> bool {
+        if self.aim.kind != Kind::TooSlow || self.aim.beside.is_some() {
+            return false;
+        }
+        let dependency = &self.aim.dependency;
+        let ids = self.ids_on(dependency);
+        let own = self.reference.use_of(load, dependency);
+        let is_own = |one: &&Attempt| {
+            // What was cut short when it was lifted says neither.
+            let is_over = one.released.is_none() && one.end != AttemptEnd::Unfinished;
+            is_over
+                && own.is_some_and(|own| own.asked.contains(&one.operation))
+                && one.faults.iter().any(|fault| ids.contains(fault))
+        };
+        let attempts = self.view.history.attempts_of(dependency).iter();
+        let mut own = attempts.filter(is_own).peekable();
+        own.peek().is_some() && own.all(|one| !one.failed())
     }
 
     /// The faults on a dependency.
@@ -507,7 +531,7 @@ mod tests {
     use super::*;
     use crate::{
         history::sample::{self, Story, attempt},
-        matrix::{Beside, Kind, Use},
+        matrix::{Beside, Use},
     };
 
     /// `train` puts objects into s3; `ask` uses nothing.
@@ -621,6 +645,34 @@ mod tests {
             [Met::Answered, Met::NotReached],
             "ask was reached, train was not"
         );
+    }
+
+    #[test]
+    fn what_was_to_be_too_slow_and_came_in_time_for_all_shows_nothing() {
+        let met = |attempts: Vec<sample::AttemptBuilder>, outcome, kind| {
+            let story = trains(outcome).attempts(attempts);
+            let (history, system) = (story.history(), sample::system());
+            let scenario = sample::scenario();
+            let view = View::new(&history, &scenario, &system);
+            let aim = Aim::single(&"s3".into(), kind);
+            let read = tried(&view, &aim, &reference()).expect("it is measured");
+            let train = read.cells.into_iter().find(|cell| *cell.load == *"train");
+            train.expect("a cell").met
+        };
+        let waited = |nth: u64| attempt("s3", 11_000 + nth * 100, 14_000 + nth * 100).hit();
+        let waited = |count: u64| (0..count).map(waited).collect::<Vec<_>>();
+        let too_slow = |attempts| met(attempts, Outcome::Ok, Kind::TooSlow);
+        assert_eq!(too_slow(waited(8)), Met::NotReached);
+        assert_eq!(
+            met(waited(8), Outcome::Degraded, Kind::TooSlow),
+            Met::NotReached
+        );
+        let mut one_given_up = waited(7);
+        one_given_up.extend(given_up().into_iter().take(1));
+        assert_eq!(too_slow(one_given_up), Met::Answered);
+        // What failed failed, and of other kinds nobody need give up.
+        assert_eq!(met(waited(8), Outcome::Failed, Kind::TooSlow), Met::Failed);
+        assert_eq!(met(waited(8), Outcome::Ok, Kind::Slow), Met::Answered);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Patience {
     pub declared: Option<Duration>,
     /// The shortest and the longest that were seen while the dependency hung.
     pub seen: Option<(Duration, Duration)>,
+    /// Whether some were not seen to give up while it hung, whatever others did.
+    pub unending: bool,
 }
 
 impl Patience {
@@ -80,20 +82,26 @@ pub fn in_time(patience: Patience, load: Duration) -> Delay {
     }
 }
 
-/// Later than anybody waits.
+/// Later than anybody waits: who was seen to wait longer than is declared is not in time for that, and who
+/// was not seen to give up waits at least as long as the load.
 pub fn too_late(patience: Patience, load: Duration) -> Delay {
-    match known(patience) {
+    let by_load = |why: &str| {
+        Delay::new(
+            load.mul_f64(TOO_LATE),
+            format!(
+                "{TOO_LATE} times the load's own time-out, {}: {why}",
+                format_duration(load)
+            ),
+        )
+    };
+    match longest(patience) {
+        Some((_, longest, _)) if patience.unending && longest < load => {
+            by_load("some of its clients were not seen to give up")
+        }
         Some((_, longest, how)) => {
             Delay::new(longest.mul_f64(TOO_LATE), format!("{TOO_LATE} times {how}"))
         }
-        None => Delay::new(
-            load.mul_f64(TOO_LATE),
-            format!(
-                "{TOO_LATE} times the load's own time-out, {}: {}",
-                format_duration(load),
-                unknown(patience)
-            ),
-        ),
+        None => by_load(&unknown(patience)),
     }
 }
 
@@ -104,13 +112,33 @@ fn percent(part: f64) -> String {
 /// The shortest and the longest time-out, and where they are from. What is declared counts more
 /// than what was seen: it is what its owner relies on.
 fn known(patience: Patience) -> Option<(Duration, Duration, String)> {
+    let (declared, seen) = sources(patience);
+    told(declared.or(seen)?)
+}
+
+/// The same of whichever is longer.
+fn longest(patience: Patience) -> Option<(Duration, Duration, String)> {
+    let (declared, seen) = sources(patience);
+    let known = [declared, seen].into_iter().flatten();
+    told(known.rev().max_by_key(|(_, high, _)| *high)?)
+}
+
+/// A shortest and a longest time-out, and where they are from.
+type Times = (Duration, Duration, &'static str);
+
+fn sources(patience: Patience) -> (Option<Times>, Option<Times>) {
     let declared = patience.declared.map(|time| (time, time, "declared"));
     let seen = patience
         .seen
         .map(|(low, high)| (low, high, "seen while it hung"));
-    let (low, high, from) = declared
-        .or(seen)
-        .filter(|(_, high, _)| *high <= PATIENCE_MAX)?;
+    (declared, seen)
+}
+
+/// The times and where they are from, in words; `None` where nobody waits for them.
+fn told((low, high, from): Times) -> Option<(Duration, Duration, String)> {
+    if high > PATIENCE_MAX {
+        return None;
+    }
     let times = if low == high {
         format_duration(low)
     } else {
@@ -124,7 +152,7 @@ fn known(patience: Patience) -> Option<(Duration, Duration, String)> {
 }
 
 fn unknown(patience: Patience) -> String {
-    match patience.declared.or(patience.seen.map(|(_, high)| high)) {
+    match patience.declared.max(patience.seen.map(|(_, high)| high)) {
         Some(long) => format!(
             "its clients wait {}, longer than faults last here",
             format_duration(long)
@@ -146,16 +174,45 @@ mod tests {
     }
 
     #[test]
-    fn a_declared_time_out_counts_more_than_what_was_seen() {
-        let seen = Some((Duration::from_secs(1), Duration::from_secs(3)));
+    fn a_declared_time_out_says_what_is_in_time_and_the_longer_one_what_is_too_late() {
+        let with = |declared: u64| Patience {
+            declared: Some(Duration::from_secs(declared)),
+            seen: Some((Duration::from_secs(1), Duration::from_secs(3))),
+            unending: false,
+        };
         check(
-            Patience {
-                declared: Some(Duration::from_secs(2)),
-                seen,
-            },
+            with(2),
             (1_600, "80% of the time-out of 2s that was declared"),
-            (3_000, "1.5 times the time-out of 2s that was declared"),
+            (
+                4_500,
+                "1.5 times the time-out of 1s to 3s that was seen while it hung",
+            ),
         );
+        for declared in [3, 5] {
+            let late = too_late(with(declared), LOAD);
+            assert_eq!(late.us, declared * 1_500_000);
+            assert!(late.chosen.ends_with("that was declared"), "{late:?}");
+        }
+    }
+
+    #[test]
+    fn who_was_not_seen_to_give_up_waits_as_long_as_the_load_at_least() {
+        let seen = |seconds: u64| Patience {
+            declared: None,
+            seen: Some((Duration::from_secs(1), Duration::from_secs(seconds))),
+            unending: true,
+        };
+        let late = too_late(seen(1), LOAD);
+        assert_eq!(
+            (late.us, &*late.chosen),
+            (
+                6_000_000,
+                "1.5 times the load's own time-out, 4s: some of its clients were not seen to give up"
+            )
+        );
+        assert_eq!(too_late(seen(5), LOAD).us, 7_500_000);
+        // In time for those of whom it is known is in time for them.
+        assert_eq!(in_time(seen(1), LOAD).us, 800_000);
     }
 
     #[test]
@@ -164,6 +221,7 @@ mod tests {
             Patience {
                 declared: None,
                 seen: Some((Duration::from_secs(1), Duration::from_secs(3))),
+                unending: false,
             },
             (
                 800,
@@ -193,7 +251,7 @@ mod tests {
         let patient = in_time(
             Patience {
                 declared: Some(Duration::from_secs(60)),
-                seen: None,
+                ..Patience::default()
             },
             LOAD,
         );

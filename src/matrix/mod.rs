@@ -14,7 +14,7 @@
 //! | degraded | they were, but by a fallback, more than 10 points above steady state |
 //! | answered | they were, as before |
 //! | too few | fewer than three operations say anything, or one or two of few failed |
-//! | not reached | the fault acted on no call that is this load's |
+//! | not reached | the fault acted on no call that is this load's, or came too late for none of them |
 //! | does not use it | the load called the dependency in no operation of the reference run, and was answered as before |
 //!
 //! Beside its cells a trial may show that the system was never as before, that an instance exited,

@@ -4,7 +4,7 @@
 use super::{Delay, Doubling, Found, Kind, Patience, Reference, Use, findings};
 use crate::{
     expectation::Status,
-    policy::{Claim, Declared},
+    policy::{self, Aspect, Claim, Declared},
     scenario::System,
     units::Micros,
 };
@@ -84,11 +84,16 @@ impl Matrix {
         let own = all.find(|one| *one.name == *dependency);
         let declared = own.and_then(|one| one.policy.as_ref());
         let time = Duration::from_micros;
+        let is_unending = |claim: &Claim| {
+            let is_wait = claim.aspect == Aspect::FirstByteTimeout;
+            is_wait && matches!(claim.finding, policy::Finding::AtLeast { .. })
+        };
         Patience {
             declared: declared.and_then(Declared::timeout),
             seen: hung
                 .and_then(|tried| tried.waited_us)
                 .map(|(low, high)| (time(low), time(high))),
+            unending: hung.is_some_and(|tried| tried.claims.iter().any(is_unending)),
         }
     }
 
@@ -383,7 +388,8 @@ pub enum Met {
     Degraded,
     /// Too few operations say anything.
     TooFew,
-    /// The fault acted on none of its calls.
+    /// The fault acted on none of its calls; or it was to be too slow for them, and they were all waited
+    /// for.
     NotReached,
     /// They were answered as before.
     Answered,
