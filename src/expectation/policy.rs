@@ -29,7 +29,8 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             changed its ways half-way is claimed before and after.",
         doubt: "\
             A key of which no claim could be made, or none for one of the operations and troubles \
-            that were seen often enough; and where the client sends no id, so that it is a guess which \
+            that were seen often enough; with `declared`, a dependency of which the file declares \
+            nothing; and where the client sends no id, so that it is a guess which \
             requests make one call, every contradiction, and that nothing is repeated.",
         mistakes: &[
             "A breaker, a budget or a pause shows only while calls fail: judge it during an outage.",
@@ -165,16 +166,30 @@ impl Policy {
             && (self.after.is_none() || cause == self.after)
     }
 
+    /// What the system's file declares of one dependency, where that is required.
+    fn declared_of<'a>(&self, view: &View<'a>, dependency: &str) -> Option<&'a Declared> {
+        let declared = view.system.dependencies.iter();
+        let mut own = declared.filter(|one| self.declared && *one.name == *dependency);
+        let policy = own.find_map(|one| one.policy.as_ref());
+        policy.filter(|declared| !declared.is_empty())
+    }
+
     /// What is required of one dependency.
     fn of(&self, view: &View<'_>, dependency: &str) -> Declared {
-        let declared = view.system.dependencies.iter();
-        let declared = declared
-            .filter(|one| self.declared && *one.name == *dependency)
-            .find_map(|one| one.policy.as_ref());
-        match declared {
+        match self.declared_of(view, dependency) {
             Some(declared) => self.required.clone().and(declared),
             None => self.required.clone(),
         }
+    }
+
+    /// The dependencies of which something declared is required, and nothing is.
+    fn undeclared<'a>(&self, view: &View<'a>) -> Vec<&'a str> {
+        if !self.declared {
+            return Vec::new();
+        }
+        let meant = view.dependencies(&self.on).into_iter();
+        let undeclared = meant.filter(|name| self.declared_of(view, name).is_none());
+        undeclared.map(|name| &**name).collect()
     }
 }
 
@@ -215,13 +230,11 @@ impl Expectation for Policy {
         };
         let count = answers.iter().map(|answer| answer.samples).max();
         let judgement = Judgement::new(view.window(), count.unwrap_or(0), measured);
-        if answers.is_empty() {
-            return judgement.inconclusive(format!(
-                "the system's file declares no policy of `{}`",
-                self.on
-            ));
-        }
-        answers.iter().fold(judgement, weigh)
+        let judgement = answers.iter().fold(judgement, weigh);
+        let undeclared = self.undeclared(view).into_iter();
+        undeclared.fold(judgement, |judgement, name| {
+            judgement.inconclusive(format!("the system's file declares no policy of `{name}`"))
+        })
     }
 
     fn required(&self) -> String {
@@ -879,6 +892,47 @@ mod tests {
     #[test]
     fn what_is_declared_must_be_there() {
         is("declared = true", &story(4, true), Status::Inconclusive);
+    }
+
+    /// What a system's file declares so.
+    fn declared(keys: &str) -> Declared {
+        let text = format!(
+            "[system]\nexternal = \"http://127.0.0.1:9\"\n[dependency.s3]\nprotocol = \"s3\"\n\
+             upstream = \"embedded\"\n[dependency.s3.policy]\n{keys}\n\
+             [load.ask]\nrate = \"20/s\"\nrequest = {{ method = \"GET\", path = \"/\" }}\n"
+        );
+        let mut problems = Problems::default();
+        let source = Source::new("system.toml", text);
+        let system = system_from_text(source, ".".into(), &mut problems);
+        let system = system.unwrap_or_else(|| panic!("{problems:?}"));
+        system.dependencies[0].policy.clone().expect("a policy")
+    }
+
+    #[test]
+    fn each_dependency_of_a_role_must_declare_what_is_required_of_it() {
+        let four = declared("attempts = 4");
+        let mut system = sample::system();
+        system.dependencies[1].role = Some("object-store".into());
+        let keys = "kind = \"policy\"\non = \"object-store\"\ndeclared = true";
+        let mut verdict_with = |s3: Option<&Declared>, backup: Option<&Declared>| {
+            system.dependencies[0].policy = s3.cloned();
+            system.dependencies[1].policy = backup.cloned();
+            let both = story(4, true).attempts((0..8u64).flat_map(|call| {
+                (1..=4u32).map(move |number| {
+                    let at = 11_000 + call * 2_000 + u64::from(number) * 100;
+                    let one = attempt("backup", at, at + 10).status(500).hit();
+                    one.sdk(&format!("backup/{call}"), number)
+                })
+            }));
+            check_of(keys, &both, &system)
+        };
+        assert_eq!(verdict_with(Some(&four), Some(&four)).status, Status::Pass);
+        let open = verdict_with(Some(&four), None);
+        assert_eq!(open.status, Status::Inconclusive, "{open:#?}");
+        let why = open.reason.unwrap_or_default();
+        assert_eq!(why, "the system's file declares no policy of `backup`");
+        let five = declared("attempts = 5");
+        assert_eq!(verdict_with(Some(&five), None).status, Status::Fail);
     }
 
     #[test]
