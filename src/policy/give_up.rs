@@ -17,7 +17,7 @@ use super::{
     ClaimDef,
     claim::{Aspect, Basis, Cause, Claim, Finding, time},
     interval::median,
-    material::{Group, GroupName, Material},
+    material::{Group, GroupName, Material, has_died},
     samples::SAMPLES_MIN,
 };
 use crate::{
@@ -45,6 +45,9 @@ const LATE_MIN: f64 = 0.25;
 
 /// Faults by which a request itself is long in coming: until it has come nobody waits for its answer.
 const SLOW_REQUESTS: &[&str] = &["bandwidth", "slice"];
+
+/// Faults that hold a connection as a whole. Others leave it to go on in its own time.
+const HOLDING: &[&str] = &["hang", "no-accept", "stall"];
 
 /// Waits of one kind.
 #[derive(Default)]
@@ -284,15 +287,20 @@ fn connect(material: &Material<'_>) -> Option<Claim> {
         .iter()
         .map(|one| one.connection)
         .collect();
-    let left = |one: &&Connection| {
-        one.dependency == *name
-            && !one.faults.is_empty()
-            && one.bytes_down == 0
-            && one.how == "client closed"
-            && material.view.contains(one.opened)
-            && !used.contains(&one.connection)
+    let silent = |one: &&Connection| {
+        one.dependency == *name && one.bytes_down == 0 && !used.contains(&one.connection)
     };
-    let left: Vec<&Connection> = history.connections.iter().filter(left).collect();
+    let silent = || history.connections.iter().filter(silent);
+    let is_one_way = |one: &Connection| one.faults.is_empty() && one.bytes_up > 0;
+    if silent().any(is_one_way) {
+        return None;
+    }
+    let left = |one: &&Connection| {
+        one.how == "client closed"
+            && material.view.contains(one.opened)
+            && material.is_any_of(&one.faults, HOLDING)
+    };
+    let left: Vec<&Connection> = silent().filter(left).collect();
     let window = (
         left.first()?.opened,
         left.iter().map(|one| one.closed).max()?,
@@ -302,6 +310,12 @@ fn connect(material: &Material<'_>) -> Option<Claim> {
         let lifted = one.faults.iter().filter_map(|fault| history.lifted(*fault));
         match lifted.max().filter(|lifted| *lifted < one.closed) {
             Some(lifted) => waits.censored.push(lifted.since(one.opened).as_secs_f64()),
+            // It was closed with who had opened it.
+            None if has_died(&material.deaths, one.closed) => {
+                waits
+                    .censored
+                    .push(one.closed.since(one.opened).as_secs_f64());
+            }
             None => waits.ended.push(one.closed.since(one.opened).as_secs_f64()),
         }
     }

@@ -696,6 +696,55 @@ fn what_happened_outside_the_judged_phases_makes_no_claims() {
     assert!(!is_seen_in(&silent, after, Aspect::ConnectTimeout));
 }
 
+/// Four connections that their clients open while a fault is on, hear nothing on, and close at this
+/// millisecond of their own.
+fn silent(closed: impl Fn(u64) -> u64) -> Story {
+    let mut story = Story::new().healthy(0..60);
+    for nth in 0..4 {
+        story = story.connection("s3", 12_000 + nth * 1_000, closed(nth));
+        if let Some(Observation::Connection(one)) = story.observations.last_mut() {
+            (one.faults, one.bytes_up) = (vec![FaultId(0)], 500);
+        }
+    }
+    story
+}
+
+#[test]
+fn who_waits_for_nothing_shows_no_connect_time_out() {
+    let of = |story: &Story, kind| {
+        let claims = claims_over(story, &[0, 1, 2], kind).into_iter();
+        let mut own = claims.filter(|claim| claim.aspect == Aspect::ConnectTimeout);
+        own.next().map(|claim| claim.finding)
+    };
+    let left = silent(|nth| 14_000 + nth * 1_000);
+    let found = of(&left, "hang");
+    assert!(
+        matches!(
+            found,
+            Some(Finding::Time {
+                value_us: 2_000_000,
+                ..
+            })
+        ),
+        "{found:?}"
+    );
+    // Late bytes leave a connection to go on, as one that is renewed now and then.
+    for kind in ["latency", "error", "bandwidth"] {
+        assert_eq!(of(&left, kind), None, "{kind}");
+    }
+    // Nothing is said where nothing is said otherwise either.
+    let mut one_way = left.clone().connection("s3", 1_000, 9_000);
+    if let Some(Observation::Connection(one)) = one_way.observations.last_mut() {
+        one.bytes_up = 500;
+    }
+    assert_eq!(of(&one_way, "hang"), None);
+    // Who ended did not give up.
+    let killed = silent(|_| 24_000).process(24_100, "primary", "killed", true);
+    let found = of(&killed, "hang");
+    let value_us = 12_000_000;
+    assert_eq!(found, Some(Finding::AtLeast { value_us }));
+}
+
 #[test]
 fn where_attempts_go_on_there_is_no_breaker() {
     let beat = (0..1_000u64).map(|nth| {
