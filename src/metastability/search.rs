@@ -296,16 +296,17 @@ impl Search {
             own.copied().collect::<Vec<_>>()
         };
         let (recovers, wedges) = (with(Side::Recovers), with(Side::Wedges));
-        let doubtful = self
-            .tried
-            .last()
-            .is_none_or(|(_, tally)| !matches!(tally.side(), Side::Recovers | Side::Wedges));
+        // What could not be told of an end of what was tried may be that it is on the other side.
+        let is_telling = |end: Option<&(f64, Tally)>| {
+            let side = end.map(|(_, tally)| tally.side());
+            matches!(side, Some(Side::Recovers | Side::Wedges))
+        };
         match (recovers.last(), wedges.first()) {
-            (Some((size, tally)), None) if !doubtful => Boundary::Above {
+            (Some((size, tally)), None) if is_telling(self.tried.last()) => Boundary::Above {
                 size: *size,
                 confidence: tally.confidence(),
             },
-            (None, Some((size, tally))) => Boundary::Below {
+            (None, Some((size, tally))) if is_telling(self.tried.first()) => Boundary::Below {
                 size: *size,
                 confidence: tally.confidence(),
             },
@@ -509,6 +510,29 @@ mod tests {
         );
         assert_eq!(few.next(), Next::Done);
         assert_eq!(few.boundary(), Boundary::Unknown);
+        // A size that is required is tried first: where the lower end does not tell, it is no bound.
+        for (recovered, wedged, unmeasured) in [(2, 3, 0), (0, 2, 3), (0, 0, 5)] {
+            let mut required = search(SETTINGS, 5, |_| false);
+            required.note(
+                0.1,
+                Tally {
+                    recovered,
+                    wedged,
+                    unmeasured,
+                },
+            );
+            let wedges = Tally {
+                recovered: 0,
+                wedged: 5,
+                unmeasured: 0,
+            };
+            required.note(5.0, wedges);
+            assert_eq!(required.next(), Next::Done);
+            assert_eq!(required.boundary(), Boundary::Unknown);
+            required.note(0.1, wedges);
+            let below = required.boundary();
+            assert!(matches!(below, Boundary::Below { size, .. } if size == 0.1));
+        }
     }
 
     #[test]
