@@ -42,6 +42,13 @@ pub(super) const DEF: ExpectationDef = ExpectationDef {
             "\
                 With `operation` or `after` nothing is left of what is seen of the dependency as a \
                 whole, its breaker, its connections, its fallback: require those beside it.",
+            "\
+                Answers that all ask for the same wait do not tell who waits as asked from who pauses \
+                as long anyway: ask for short waits and for long ones (`retry_after` of two faults), or \
+                leave some answers without.",
+            "\
+                More load in a phase (`load = { ask = \"10x\" }`) is more requests too: a fallback and an \
+                amplification are what goes beyond that.",
         ],
         related: &["attempts", "gives-up", "back-off", "amplification"],
     },
