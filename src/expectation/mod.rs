@@ -355,7 +355,7 @@ mod contract {
                 "kind = \"failover\"\nload = \"ask\"\nwithin = \"25s\"",
                 (25, 1.0),
             ),
-            ("kind = \"recovery\"\nwithin = \"25s\"", (25, 1.0)),
+            ("kind = \"recovery\"\nwithin = \"20s\"", (25, 1.0)),
             (
                 "kind = \"alert\"\non = \"pager\"\nwithin = \"25s\"",
                 (25, 1.0),

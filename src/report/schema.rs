@@ -159,6 +159,8 @@ mod tests {
             count: 3,
             passed: false,
         });
+        let recovery = scenario.recovery.as_mut().expect("the sample recovers");
+        recovery.untold = Some("`ask` was asked once since, too seldom to tell".to_owned());
         fill_what_diff_needs(scenario);
         fill_findings(scenario);
         fill_series(&mut report);
