@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use serve::{PATIENCE, Server, connect, echo, listen_of, round_trip, served, whole_answer};
 use std::{
     cell::Cell,
-    io::{ErrorKind, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -1133,6 +1133,63 @@ fn it_starts_with_its_file_and_ends_with_its_ports_free() {
     assert_eq!(taken.status.code(), Some(69), "{taken:?}");
 }
 
+/// What a server says on standard error from its start to its end, with this configuration file.
+fn said_of(config: &Path, level: Option<&str>) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
+    command
+        .args(["serve", "--port", "0", "--config"])
+        .arg(config);
+    command.env_remove("LOG_LEVEL").env("NO_COLOR", "1");
+    if let Some(level) = level {
+        command.env("LOG_LEVEL", level);
+    }
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+    out.read_line(&mut line).expect("its line");
+    // Whatever is to be said, where it listens is.
+    assert!(line.starts_with("listening on http://"), "{line:?}");
+    signals::interrupt(rustix::process::Pid::from_child(&child));
+    let mut said = String::new();
+    let mut err = child.stderr.take().expect("a pipe");
+    err.read_to_string(&mut said).expect("text");
+    assert!(child.wait().expect("it ends").success(), "{said}");
+    said
+}
+
+#[test]
+fn log_level_says_how_much_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (right, wrong) = (folder.path().join("right"), folder.path().join("wrong"));
+    std::fs::write(&right, r#"[{"name":"f","upstream":"x:1"}]"#).expect("written");
+    std::fs::write(&wrong, "{").expect("written");
+    let (done, failed) = (
+        "1 proxies from the configuration",
+        "the configuration file:",
+    );
+    for (level, tells, tells_failures) in [
+        (None, true, true),
+        (Some("trace"), true, true),
+        (Some("info"), true, true),
+        (Some("nothing that is known"), true, true),
+        (Some("warn"), false, true),
+        (Some("ERROR"), false, true),
+        (Some("fatal"), false, false),
+        (Some("disabled"), false, false),
+    ] {
+        let said = said_of(&right, level);
+        assert_eq!(said.contains(done), tells, "{level:?}: {said}");
+        let said = said_of(&wrong, level);
+        assert_eq!(said.contains(failed), tells_failures, "{level:?}: {said}");
+        assert!(tells_failures || said.is_empty(), "{level:?}: {said}");
+    }
+}
+
 /// A number that `tests/endure` sets for its long form; this one in short.
 fn long_or(variable: &str, short: u64) -> u64 {
     std::env::var(variable).map_or(short, |said| {
@@ -1521,6 +1578,38 @@ fn toxics_that_know_redis_or_only_a_stream() {
 }
 
 #[test]
+fn overload_refuses_what_finds_no_room_and_lets_go() {
+    let server = Server::start(&[]);
+    let body = format!(
+        r#"{{"name":"web","upstream":"{}","protocol":"http"}}"#,
+        web()
+    );
+    let listen = listen_of(&server.done("POST", "/proxies", &body));
+    // The kind alone, as it is known what is spoken.
+    server.toxic(
+        "web",
+        r#""type":"overload","attributes":{"servers":1,"service":"60s","queue":0}"#,
+    );
+    let served = thread::spawn(move || fetched(&mut connect(listen), "/first"));
+    eventually("it is served", || {
+        let proxy = server.done("GET", "/api/v1/dependencies/toxiproxy:web", "");
+        proxy["live"]["in_flight"] == 1
+    });
+    let mut second = connect(listen);
+    let refused = fetched(&mut second, "/second").expect("an answer");
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(!served.is_finished(), "the first was not served for long");
+    let path = "/proxies/web/toxics/overload_downstream";
+    server.done("DELETE", path, "");
+    for answer in [
+        served.join().expect("it ends"),
+        fetched(&mut second, "/fourth"),
+    ] {
+        assert_eq!(answer.expect("an answer"), "HTTP/1.1 200 OK ok");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_such_a_toxic_is_said_and_changes_nothing() {
     let server = Server::start(&[]);
     let listen = server.proxy("web", web());
@@ -1545,6 +1634,39 @@ fn what_is_wrong_with_such_a_toxic_is_said_and_changes_nothing() {
             "cannot act on the protocol tcp",
         ),
         (r#"{"type":"lost_reply"}"#, "http_lost_reply"),
+        (r#"{"type":"overload"}"#, "http_overload"),
+        (
+            r#"{"type":"http_overload","attributes":{"servers":0,"service":"10ms"}}"#,
+            "no server: a capacity of zero",
+        ),
+        (
+            r#"{"type":"http_overload","attributes":{"servers":1,"service":"0s"}}"#,
+            "a service that takes no time",
+        ),
+        (
+            r#"{"type":"http_overload","attributes":{"servers":1,"service":"10ms","queue":"long"}}"#,
+            "`queue` is a number of requests",
+        ),
+        (
+            r#"{"type":"http_overload","attributes":{"service":"10ms"}}"#,
+            "servers",
+        ),
+        (
+            r#"{"type":"postgres_error","attributes":{}}"#,
+            "does not say which `error`",
+        ),
+        (
+            r#"{"type":"postgres_error","attributes":{"error":"serialization_failur"}}"#,
+            "did you mean `serialization_failure`?",
+        ),
+        (
+            r#"{"type":"postgres_error","attributes":{"error":"XX123"}}"#,
+            "no message is known for the SQLSTATE `XX123`",
+        ),
+        (
+            r#"{"type":"postgres_error","attributes":{"error":"53300","status":503}}"#,
+            "an error of PostgreSQL has no `status`",
+        ),
         (
             r#"{"type":"http_error","stream":"x"}"#,
             "stream was invalid",
