@@ -535,6 +535,8 @@ impl<D: Dial<Stream: 'static>> Connection<D> {
         match answered {
             Err(Broken::ClientGone(reason)) => sender.send_reset(reason),
             Err(Broken::UpstreamLost(_)) => {
+                // Its connection may take a while to say why.
+                exchange.finish(AttemptEnd::UpstreamFailed);
                 if let Some(reason) = upstream.reason().await {
                     return Err(Broken::UpstreamAway(reason));
                 }
