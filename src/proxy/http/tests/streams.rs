@@ -13,7 +13,7 @@ use h2::{Reason, RecvStream, client, server};
 use http::{HeaderMap, Request, Response, Version};
 use parking_lot::Mutex;
 use proptest::prelude::*;
-use std::{future::poll_fn, net::SocketAddr, sync::Arc};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::io::{ReadHalf, WriteHalf};
 
 /// What one side saw.
@@ -564,6 +564,83 @@ async fn echoed(size: usize, bodies: &[usize]) -> Vec<String> {
         assert_eq!(one.outcome, Outcome::Ok);
     }
     seen
+}
+
+/// The origin breaks the protocol and reads no further: its connection cannot say goodbye and stays for
+/// the whole time that it has for that.
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_connection_is_lost_is_over_then_and_not_when_that_has_said_goodbye() {
+    let (recorder, mut observed) = Recorder::channel(100);
+    let door = Door {
+        name: "door".into(),
+        outcomes: Outcomes::default(),
+        timeout: PATIENCE,
+        recorder: recorder.clone(),
+        count: 0.into(),
+        switch: Switch::new(),
+    };
+    let (dialed, mut dials) = mpsc::unbounded_channel();
+    let (near, client) = tokio::io::duplex(1 << 20);
+    let desk = Arc::new(Desk::Door(Arc::new(door)));
+    let engine = super::super::http2::serve(near, Pipes { size: 1024, dialed }, desk);
+    let _engine = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        engine.await;
+    }));
+    let (mut requests, connection) = client::handshake(client).await.unwrap();
+    let _connection = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        let _ = connection.await;
+    }));
+    let asked = request("PUT", "/lost").body(()).unwrap();
+    let (answer, mut sender) = requests.send_request(asked, false).unwrap();
+    let _sending = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        send_all(&mut sender, &pattern(60_000), true).await;
+    }));
+    let mut origin = soon("a dial", dials.recv()).await.unwrap();
+    // Its settings, which are taken note of; behind that comes more than the pipe takes.
+    origin
+        .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+        .await
+        .unwrap();
+    let noted = [0, 0, 0, 4, 1, 0, 0, 0, 0];
+    let mut begun = Vec::new();
+    while !begun.windows(noted.len()).any(|frame| frame == noted) {
+        let reading = origin.read_buf(&mut begun);
+        assert!(soon("the request", reading).await.unwrap() > 0);
+    }
+    let mut data = [0; 4 * 1024];
+    let reading = origin.read_exact(&mut data);
+    soon("its data", reading).await.unwrap();
+    // Data of no stream (RFC 9113, 6.1).
+    origin.write_all(&[0; 9]).await.unwrap();
+    let lost = recorder.now();
+    soon("the reset", answer).await.unwrap_err();
+    let told = recorder.now();
+    let Some(Observation::Operation(one)) = soon("it", observed.recv()).await else {
+        panic!("an operation is observed");
+    };
+    // It was carried out or it was not.
+    assert_eq!(one.outcome, Outcome::Indeterminate);
+    let late = one.ended.since(lost);
+    assert!(late < Duration::from_millis(500), "{late:?}");
+    // Else this would show nothing.
+    let goodbye = told.since(lost);
+    assert!(goodbye >= Duration::from_secs(1), "{goodbye:?}");
+}
+
+/// Dials an origin through a pipe of this size.
+struct Pipes {
+    size: usize,
+    dialed: mpsc::UnboundedSender<DuplexStream>,
+}
+
+impl Dial for Pipes {
+    type Stream = DuplexStream;
+
+    async fn dial(&self, _: Alpn) -> io::Result<DuplexStream> {
+        let (near, far) = tokio::io::duplex(self.size);
+        self.dialed.send(far).map_err(io::Error::other)?;
+        Ok(near)
+    }
 }
 
 proptest! {
