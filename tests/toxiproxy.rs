@@ -1577,6 +1577,123 @@ fn toxics_that_know_redis_or_only_a_stream() {
     assert_eq!(&back, b"hello");
 }
 
+/// A PostgreSQL that lets everybody in and does one statement.
+fn postgres() -> SocketAddr {
+    served(|mut stream| {
+        let ready = b"Z\0\0\0\x05I";
+        let mut length = [0; 4];
+        if stream.read_exact(&mut length).is_err() {
+            return;
+        }
+        let mut startup = vec![0; u32::from_be_bytes(length) as usize - 4];
+        if stream.read_exact(&mut startup).is_err() {
+            return;
+        }
+        let _ = stream.write_all(&[&b"R\0\0\0\x08\0\0\0\0"[..], ready].concat());
+        // What no client of this test asks is meant to fail.
+        while let Ok((b'Q', text)) = message(&mut stream) {
+            let answer: &[u8] = match &*text {
+                b"SELECT 1\0" => b"C\0\0\0\x0dSELECT 1\0",
+                _ => b"E\0\0\0\x1eSERROR\0VERROR\0C42601\0Mno\0\0",
+            };
+            let _ = stream.write_all(&[answer, ready].concat());
+        }
+    })
+}
+
+/// The next message of PostgreSQL's protocol: its type and its body.
+fn message(stream: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 5];
+    stream.read_exact(&mut head)?;
+    let [kind, length @ ..] = head;
+    let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
+    stream.read_exact(&mut body)?;
+    Ok((kind, body))
+}
+
+/// What a session is told until it may go on, or until it ends: what was done, or the SQLSTATE.
+fn told(stream: &mut TcpStream) -> std::io::Result<String> {
+    let mut told = String::new();
+    loop {
+        let (kind, body) = match message(stream) {
+            Ok((b'Z', _)) => return Ok(told),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(told + " and out"),
+            other => other?,
+        };
+        let mut fields = body.split(|byte| *byte == 0);
+        let said = match kind {
+            b'C' => fields.next(),
+            b'E' => fields.find_map(|field| field.strip_prefix(b"C")),
+            _ => None,
+        };
+        told.push_str(&String::from_utf8_lossy(said.unwrap_or_default()));
+    }
+}
+
+/// A session that was asked to be opened.
+fn session(listen: SocketAddr) -> TcpStream {
+    let mut stream = connect(listen);
+    let startup = b"\0\0\0\x11\0\x03\0\0user\0me\0\0";
+    stream.write_all(startup).expect("sent");
+    stream
+}
+
+fn ask_for_a_row(stream: &mut TcpStream) {
+    stream.write_all(b"Q\0\0\0\x0dSELECT 1\0").expect("open");
+}
+
+#[test]
+fn toxics_that_know_postgresql_act_and_let_go() {
+    let server = Server::start(&[]);
+    let listen = server.proxy("db", postgres());
+    let error = |name: &str, error: &str| {
+        let said = format!(
+            r#""name":"{name}","type":"postgres_error","attributes":{{"error":"{error}"}}"#
+        );
+        server.toxic("db", &said);
+    };
+    let lift = |name: &str| server.done("DELETE", &format!("/proxies/db/toxics/{name}"), "");
+    let row = |stream: &mut TcpStream| {
+        ask_for_a_row(stream);
+        told(stream).expect("an answer")
+    };
+    // A statement is refused, by its condition's name or its SQLSTATE, and the session goes on.
+    error("statements", "serialization_failure");
+    let mut open = session(listen);
+    assert_eq!(told(&mut open).expect("it is let in"), "");
+    assert_eq!(row(&mut open), "40001");
+    server.done(
+        "PATCH",
+        "/proxies/db/toxics/statements",
+        r#"{"attributes":{"error":"57014"}}"#,
+    );
+    assert_eq!(row(&mut open), "57014");
+    lift("statements");
+    assert_eq!(row(&mut open), "SELECT 1");
+    // Who connects is refused, and who is in stays in.
+    error("connects", "53300");
+    let refused = told(&mut session(listen)).expect("an answer");
+    assert_eq!(refused, "53300 and out");
+    assert_eq!(row(&mut open), "SELECT 1");
+    lift("connects");
+    let mut let_in = session(listen);
+    assert_eq!(told(&mut let_in).expect("it is let in"), "");
+    // The one server that there is takes a minute for each: who waits for it is let go with the rest.
+    server.toxic(
+        "db",
+        r#""type":"postgres_overload","attributes":{"servers":1,"service":"60s"}"#,
+    );
+    ask_for_a_row(&mut open);
+    open.set_read_timeout(Some(Duration::from_millis(200)))
+        .expect("set");
+    assert!(open.read(&mut [0; 8]).is_err(), "it waits");
+    let began = Instant::now();
+    lift("postgres_overload_downstream");
+    open.set_read_timeout(Some(PATIENCE)).expect("set");
+    assert_eq!(told(&mut open).expect("an answer"), "SELECT 1");
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+}
+
 #[test]
 fn overload_refuses_what_finds_no_room_and_lets_go() {
     let server = Server::start(&[]);
