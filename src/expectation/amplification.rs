@@ -121,6 +121,8 @@ struct Busy {
     is_deserted: bool,
     /// Why there may have been more of it than was seen.
     unseen: Option<String>,
+    /// How much more there was a second, at most; `None` where that is not known.
+    refused: Option<f64>,
 }
 
 impl Busy {
@@ -137,6 +139,11 @@ impl Amplification {
     fn busy(&self, view: &View<'_>, name: &str, window: Window, of_one: Option<f64>) -> Busy {
         let count = wire::arrivals(view, &self.on, &self.meant, window).len();
         let seconds = window.length().as_secs_f64();
+        let unseen = wire::kept_out(&self.on, &wire::unseen(view, &self.on, window));
+        let refused = match &unseen {
+            Some(_) => wire::refused_at_most(view, &self.on, window),
+            None => Some(0),
+        };
         Busy {
             name: name.to_owned(),
             from: window.from,
@@ -148,7 +155,8 @@ impl Amplification {
             },
             due: of_one.map(|of_one| of_one * came_in(view, window) as f64),
             is_deserted: is_deserted(view, window),
-            unseen: wire::kept_out(&self.on, &wire::unseen(view, &self.on, window)),
+            unseen,
+            refused: refused.map(|refused| refused as f64 / seconds.max(f64::MIN_POSITIVE)),
         }
     }
 
@@ -233,7 +241,16 @@ impl Expectation for Amplification {
         };
         let over = |phase: &Busy| self.at_most.is_some_and(|most| factor(phase) > most);
         let seems_under = |phase: &Busy| self.at_least.is_some_and(|least| factor(phase) < least);
-        let under = |phase: &Busy| phase.unseen.is_none() && seems_under(phase);
+        // With all that was refused beside it.
+        let whole = |phase: &Busy| Some((phase.per_second + phase.refused?) / steady);
+        let under = |phase: &Busy| {
+            let is_less = |least| whole(phase).is_some_and(|whole| whole < least);
+            self.at_least.is_some_and(is_less)
+        };
+        let may_be_over = |phase: &Busy| {
+            let is_kept = |most| whole(phase).is_some_and(|whole| whole <= most);
+            !self.at_most.is_none_or(is_kept)
+        };
         let worst = phases.iter().filter(|phase| over(phase)).max_by(by_rate);
         if let (Some(worst), Some(most)) = (worst, self.at_most) {
             let reason = format!("{:.2}x is more than {most}x", factor(worst));
@@ -257,7 +274,7 @@ impl Expectation for Amplification {
                 .fail(format!("{:.2}x is less than {least}x", factor(worst)))
                 .with(evidence(&under));
         }
-        let hangs_on_all = |phase: &&Busy| self.at_most.is_some() || seems_under(phase);
+        let hangs_on_all = |phase: &&Busy| may_be_over(phase) || seems_under(phase);
         let mut unseen = phases.iter().filter(hangs_on_all);
         if let Some((phase, why)) = unseen.find_map(|one| Some((one, one.unseen.as_ref()?))) {
             return judgement.inconclusive(format!("in `{}` {why}", phase.name));
@@ -289,7 +306,13 @@ impl Expectation for Amplification {
     }
 
     fn forewarn(&self, plan: &Foresight<'_>) -> Vec<String> {
-        wire::will_be_kept_out(plan, &self.on).into_iter().collect()
+        // Those that are refused are counted.
+        let uncounted = plan.shut.iter().any(|one| {
+            let is_meant = *one.dependency == *self.on || one.role == Some(&*self.on);
+            is_meant && !one.is_counted
+        });
+        let warning = uncounted.then(|| wire::will_be_kept_out(plan, &self.on));
+        warning.flatten().into_iter().collect()
     }
 }
 
@@ -480,6 +503,18 @@ mod tests {
                 assert_eq!(under(fault, expect, &story), when_shut, "{fault} {expect}");
             }
         }
+        // Where it is known how many were refused, they are enough, or not.
+        let counted = |per_second: u64, refused: u64, expect: &str, fault: &str| {
+            let story = story(per_second)
+                .acted_on(20, refused, "connects refused")
+                .on_linux();
+            check_under(fault, expect, &story, Vec::new()).status
+        };
+        assert_eq!(counted(0, 9, EXPECT, shut), Status::Pass);
+        assert_eq!(counted(0, 9_000, EXPECT, shut), Status::Inconclusive);
+        assert_eq!(counted(0, 9, LEAST, shut), Status::Fail);
+        assert_eq!(counted(0, 9_000, LEAST, shut), Status::Inconclusive);
+        assert_eq!(counted(0, 9, EXPECT, share), Status::Inconclusive);
         // Another phase, in which everything was seen, still breaks it.
         let quiet = story(0).healthy(30..60);
         let verdict = check_under(shut, LEAST, &quiet, vec![1, 2]);

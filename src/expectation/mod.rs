@@ -141,9 +141,21 @@ pub struct Foresight<'a> {
     pub loads: Vec<(&'a str, f64)>,
     /// How long everything must hold before recovery counts.
     pub hold: Duration,
-    /// The judged phases in which a fault keeps connects out at a listener: the phase, the dependency
-    /// and its role.
-    pub shut: Vec<(&'a str, &'a str, Option<&'a str>)>,
+    /// Where a fault keeps connects out at a listener in the judged phases.
+    pub shut: Vec<Shut<'a>>,
+}
+
+/// A phase in which a fault keeps connects out at a listener.
+#[derive(Debug)]
+pub struct Shut<'a> {
+    /// The phase's name.
+    pub phase: &'a str,
+    /// Whose listener.
+    pub dependency: &'a str,
+    /// The dependency's role.
+    pub role: Option<&'a str>,
+    /// Whether all of them are refused, so that the kernel counts how many they are at most.
+    pub is_counted: bool,
 }
 
 /// A probe that is made while the run goes on.
@@ -305,18 +317,29 @@ mod contract {
 
     #[test]
     fn who_counts_what_a_shut_listener_keeps_out_is_told_beforehand() {
-        let warnings = |text: &str, on: &str| {
+        let foreseen = |text: &str, on: &str, is_counted: bool| {
             let (_, expectation) =
                 testing::parse(text, &mut Problems::default()).expect("it parses");
             expectation.forewarn(&super::Foresight {
                 phases: vec![("gone", Duration::from_secs(60))],
                 loads: vec![("ask", 100.0)],
                 hold: Duration::from_secs(5),
-                shut: vec![("gone", on, Some("object-store"))],
+                shut: vec![super::Shut {
+                    phase: "gone",
+                    dependency: on,
+                    role: Some("object-store"),
+                    is_counted,
+                }],
             })
         };
+        let warnings = |text: &str, on: &str| foreseen(text, on, false);
+        // How many are refused is known, and when they came is not.
+        let amplified = "kind = \"amplification\"\non = \"object-store\"\nat_most = \"3x\"";
+        assert_eq!(foreseen(amplified, "s3", true), [""; 0]);
+        let beat = "kind = \"cadence\"\non = \"s3\"\nevery = \"10s\"";
+        assert_eq!(foreseen(beat, "s3", true).len(), 1);
         for text in [
-            "kind = \"amplification\"\non = \"object-store\"\nat_most = \"3x\"",
+            amplified,
             "kind = \"cadence\"\non = \"s3\"\nevery = \"10s\"",
             "kind = \"back-off\"\non = \"s3\"\nat_most_rate = \"5/s\"",
         ] {

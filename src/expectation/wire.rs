@@ -1,8 +1,8 @@
 //! What arrived at a dependency, for expectations that count and time it.
 
-use super::{Foresight, names};
+use super::{Foresight, Shut, names};
 use crate::{
-    fault::{shut, wildcard},
+    fault::{refuses, shut, wildcard},
     history::{Attempt, Stalls, View, Window},
     input::{Fields, Key, Problems, Shape},
     scenario::Target,
@@ -134,12 +134,58 @@ pub fn kept_out(on: &str, unseen: &[Window]) -> Option<String> {
 
 /// The same of a run that has not happened.
 pub fn will_be_kept_out(plan: &Foresight<'_>, on: &str) -> Option<String> {
-    let is_meant = |name: &str, role: Option<&str>| name == on || role == Some(on);
-    let mut shut = plan.shut.iter();
-    let (phase, ..) = shut.find(|(_, name, role)| is_meant(name, *role))?;
+    let is_meant = |one: &&Shut<'_>| one.dependency == on || one.role == Some(on);
+    let shut = plan.shut.iter().find(is_meant)?;
     Some(format!(
-        "connects to `{on}` that are refused or not accepted in `{phase}` leave no request, so that it cannot be told how much comes then"
+        "connects to `{on}` that are refused or not accepted in `{}` leave no request, so that it cannot be told how much comes then",
+        shut.phase
     ))
+}
+
+/// How many connects to a dependency or role were refused in a window, at most: where a fault kept all of
+/// them out by refusing them, and the kernel counted them for one listener alone. `None` where that is not
+/// known.
+pub fn refused_at_most(view: &View<'_>, on: &str, window: Window) -> Option<u64> {
+    let machine = view.history.run.machine.as_ref();
+    if machine.is_none_or(|machine| machine.os != "linux") {
+        return None;
+    }
+    let meant = view.dependencies(on);
+    let mut sum = 0;
+    for span in &view.history.faults {
+        let Some((_, fault)) = view.fault(span) else {
+            continue;
+        };
+        let Target::Dependencies(indices) = &fault.target else {
+            continue;
+        };
+        let met = Window::new(span.armed.max(window.from), span.lifted.min(window.to));
+        if met.from >= met.to || met.length() <= SHUT_MIN {
+            continue;
+        }
+        for (index, behaviour) in indices.iter().zip(&fault.behaviours) {
+            let dependency = view.system.dependencies.get(*index);
+            if !dependency.is_some_and(|one| meant.contains(&&one.name))
+                || shut(&**behaviour, span.armed, span.lifted).is_empty()
+            {
+                continue;
+            }
+            if !refuses(&**behaviour, span.armed, span.lifted) {
+                return None;
+            }
+            // It is looked once more when the listener opens again.
+            let within = Window::new(span.armed, span.lifted + SHUT_MIN * 10);
+            let noted = view.history.interventions.iter();
+            for one in noted.filter(|one| one.fault == span.fault && within.contains(one.at)) {
+                // Of several listeners that are shut at once nobody knows which of them it was.
+                if one.what.contains("closed listeners") {
+                    return None;
+                }
+                sum += one.count;
+            }
+        }
+    }
+    Some(sum)
 }
 
 /// When something meant arrived at a dependency or role in a window: requests, or connections

@@ -66,7 +66,7 @@ pub use lane::{Lane, Member};
 pub use law::Law;
 pub use quota::Memory;
 pub use set::{Active, FaultId, FaultSet};
-pub use shut::shut;
+pub use shut::{refuses, shut};
 pub use switch::Switch;
 
 use crate::{

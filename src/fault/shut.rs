@@ -16,6 +16,27 @@ const LOOKS_MAX: u32 = 100_000;
 /// knows. As exact as it is looked, to 100 ms, or to
 /// a hundred thousandth of a phase that is so long.
 pub fn shut(behaviour: &dyn Behaviour, armed: Micros, lifted: Micros) -> Vec<(Micros, Micros)> {
+    stretches(behaviour, armed, lifted, |state| match state {
+        ListenerState::Refuse => true,
+        ListenerState::NoAccept(share) => share.fraction() > 0.0,
+        ListenerState::Open => false,
+    })
+}
+
+/// Whether a fault that is in force from `armed` to `lifted` refuses whomever it keeps out: of these it is
+/// counted how many they are at most.
+pub fn refuses(behaviour: &dyn Behaviour, armed: Micros, lifted: Micros) -> bool {
+    let silent = |state| matches!(state, ListenerState::NoAccept(share) if share.fraction() > 0.0);
+    stretches(behaviour, armed, lifted, silent).is_empty()
+}
+
+/// The stretches in which a fault keeps a listener so.
+fn stretches(
+    behaviour: &dyn Behaviour,
+    armed: Micros,
+    lifted: Micros,
+    is_so: impl Fn(ListenerState) -> bool,
+) -> Vec<(Micros, Micros)> {
     if !behaviour.acts().listener {
         return Vec::new();
     }
@@ -31,11 +52,7 @@ pub fn shut(behaviour: &dyn Behaviour, armed: Micros, lifted: Micros) -> Vec<(Mi
             progress: now.since(armed).as_secs_f64() / length,
             stream: (Seed(0), 0, 0),
         };
-        let is_shut = match behaviour.listener(&context) {
-            Some(ListenerState::Refuse) => true,
-            Some(ListenerState::NoAccept(share)) => share.fraction() > 0.0,
-            Some(ListenerState::Open) | None => false,
-        };
+        let is_shut = behaviour.listener(&context).is_some_and(&is_so);
         match stretches.last_mut() {
             Some(last) if is_shut && last.1 == now => last.1 = next,
             _ if is_shut => stretches.push((now, next)),

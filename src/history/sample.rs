@@ -6,8 +6,8 @@
 
 use super::{
     Attempt, AttemptEnd, COMPLETED, Connection, Gauge, HISTORY_VERSION, HeldUp, History,
-    Intervention, Listing, Measure, Message, Moment, Observation, Operation, Outcome, ProbeSample,
-    ProcessEvent, Reading, Run, Source, Stalled, Waited,
+    Intervention, Listing, Machine, Measure, Message, Moment, Observation, Operation, Outcome,
+    ProbeSample, ProcessEvent, Reading, Run, Source, Stalled, Waited,
 };
 use crate::{
     fault::{FaultId, Gate},
@@ -40,6 +40,8 @@ pub struct Story {
     pub armed: Micros,
     /// When the run ended, in seconds, and how; `None`: killed.
     pub ended: Option<(u64, &'static str)>,
+    /// The machine that it took place on.
+    pub machine: Option<Machine>,
     numbers: BTreeMap<String, u64>,
 }
 
@@ -57,6 +59,7 @@ impl Story {
             hits: 10,
             armed: Micros::from_secs(OUTAGE),
             ended: Some((END, COMPLETED)),
+            machine: None,
             numbers: BTreeMap::new(),
         }
     }
@@ -463,6 +466,28 @@ impl Story {
         self
     }
 
+    /// The fault acted outside any attempt on so many events.
+    #[must_use]
+    pub fn acted_on(mut self, second: u64, count: u64, what: &str) -> Self {
+        self = self.acted(second, what);
+        if let Some(Observation::Acted(intervention)) = self.observations.last_mut() {
+            intervention.count = count;
+        }
+        self
+    }
+
+    /// It took place on Linux, where refused connects are counted.
+    #[must_use]
+    pub fn on_linux(mut self) -> Self {
+        self.machine = Some(Machine {
+            os: "linux".to_owned(),
+            kernel: None,
+            architecture: "x86_64".to_owned(),
+            processors: 2,
+        });
+        self
+    }
+
     /// The fault acted this often.
     #[must_use]
     pub fn hits(mut self, hits: u64) -> Self {
@@ -521,7 +546,8 @@ impl Story {
                 how: how.to_owned(),
             }));
         }
-        all.insert(0, Observation::Run(run()));
+        let machine = self.machine.clone();
+        all.insert(0, Observation::Run(Run { machine, ..run() }));
         all
     }
 

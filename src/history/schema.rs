@@ -98,6 +98,7 @@ mod tests {
             .probes(14..15, None)
             .gauge(15_000, Measure::Backlog, "work", Some(3.0))
             .gauge(16_000, Measure::Memory, "primary", None)
+            .held_up(16_000, 16_100, 20)
             .listing(17_000, &["1"], &["2"])
             .unreadable(18_000, "status 503")
             .acted(19, "a connect unanswered")

@@ -7,7 +7,7 @@ use super::{
     system::Outline,
 };
 use crate::{
-    expectation::{self, EXPECTATIONS, Foresight, Names},
+    expectation::{self, EXPECTATIONS, Foresight, Names, Shut},
     fault,
     input::{Fields, Item, Problems, Source, Span, hint_among},
     protocol::Protocol,
@@ -211,9 +211,8 @@ fn mean_rate(load: &Load, phases: &[&Phase]) -> f64 {
     }
 }
 
-/// The dependencies whose listener a fault of this phase keeps shut, if only for a while: the phase,
-/// their names and roles.
-fn shut<'a>(phase: &'a Phase, system: &'a System) -> Vec<(&'a str, &'a str, Option<&'a str>)> {
+/// The dependencies whose listener a fault of this phase keeps shut, if only for a while.
+fn shut<'a>(phase: &'a Phase, system: &'a System) -> Vec<Shut<'a>> {
     let until = Micros::from(phase.lasts.at_most());
     let mut found = Vec::new();
     for fault in &phase.faults {
@@ -223,7 +222,12 @@ fn shut<'a>(phase: &'a Phase, system: &'a System) -> Vec<(&'a str, &'a str, Opti
         for (index, behaviour) in indices.iter().zip(&fault.behaviours) {
             let is_shut = !fault::shut(&**behaviour, Micros(0), until).is_empty();
             if let (true, Some(one)) = (is_shut, system.dependencies.get(*index)) {
-                found.push((&*phase.name, &*one.name, one.role.as_deref()));
+                found.push(Shut {
+                    phase: &phase.name,
+                    dependency: &one.name,
+                    role: one.role.as_deref(),
+                    is_counted: fault::refuses(&**behaviour, Micros(0), until),
+                });
             }
         }
     }
@@ -311,11 +315,13 @@ request = { path = "/" }
     #[test]
     fn who_counts_what_a_fault_keeps_out_is_told_in_which_phase() {
         let most = "kind = \"amplification\"\non = \"store\"\nat_most = \"3x\"";
-        let said = warnings("kind = \"refuse\"", most);
+        let said = warnings("kind = \"no-accept\"", most);
         assert!(said[0].contains("in `gone` leave no request"), "{said:?}");
         assert_eq!(warnings("kind = \"hang\"", most), [""; 0]);
+        // Those that are refused are counted.
+        assert_eq!(warnings("kind = \"refuse\"", most), [""; 0]);
         let steady = format!("{most}\nduring = \"recovery\"");
-        assert_eq!(warnings("kind = \"refuse\"", &steady), [""; 0]);
+        assert_eq!(warnings("kind = \"no-accept\"", &steady), [""; 0]);
     }
 
     #[test]
