@@ -17,9 +17,13 @@ use std::{
     collections::BTreeSet,
     path::Path,
     process::Command,
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
+
+/// Ada's many processes, as they were and remedied, are all that a small machine can bear at a time.
+static ADA: Mutex<()> = Mutex::new(());
 
 /// `matrix.json` of a folder that a matrix was told to write to.
 fn written(bench: &Bench) -> Value {
@@ -101,6 +105,7 @@ fn ada(variant: &str) -> (Left, Value) {
 
 #[test]
 fn that_ada_needed_s3_before_the_cache_is_found_and_that_it_no_longer_does() {
+    let _alone = ADA.lock();
     let (was, is) = thread::scope(|scope| {
         let was = scope.spawn(|| ada("as-it-was"));
         let is = scope.spawn(|| ada("remedied"));
@@ -206,10 +211,18 @@ fn ada_within(budget: &str, variant: &str) -> (Left, Value) {
 
 #[test]
 fn that_ada_needed_s3_is_found_without_being_told_where_to_look() {
-    const BUDGET: &str = "45s";
+    // Where the machine is so busy that nothing can be tried within it, twice as long.
+    let asked = |variant| {
+        let asked = ada_within("45s", variant);
+        match asked.0.status {
+            Some(2) => ada_within("90s", variant),
+            _ => asked,
+        }
+    };
+    let _alone = ADA.lock();
     let (was, is) = thread::scope(|scope| {
-        let was = scope.spawn(|| ada_within(BUDGET, "as-it-was"));
-        let is = scope.spawn(|| ada_within(BUDGET, "remedied"));
+        let was = scope.spawn(|| asked("as-it-was"));
+        let is = scope.spawn(|| asked("remedied"));
         (was.join().expect("it ran"), is.join().expect("it ran"))
     });
     let needs_s3 = |matrix: &Value| -> bool {

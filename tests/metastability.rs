@@ -10,7 +10,10 @@ mod harness;
 
 use harness::{Bench, Left, python};
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Mutex};
+
+/// What is measured by how soon a system comes back has the machine for itself.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A system whose client tries so often. Its dependency, as it is given below, serves 40 requests a
 /// second and is asked 20 times: with four attempts a second round of work is more than it can do.
@@ -113,6 +116,7 @@ fn report(bench: &Bench) -> Value {
 
 #[test]
 fn a_client_that_retries_is_metastable_and_its_twin_comes_back() {
+    let _alone = ALONE.lock();
     let (storm, twin) = (bench(4), bench(1));
     let (wedged, well) = std::thread::scope(|scope| {
         let wedged = scope.spawn(|| search(&storm, "3", &["--require", "1s"]));
@@ -236,6 +240,7 @@ const LEASES_LAST: f64 = 16.0 / 20.0;
 
 #[test]
 fn the_trigger_that_takes_the_last_lease_is_bracketed_and_none_does_where_they_are_given_back() {
+    let _alone = ALONE.lock();
     let (leaks, twin) = (leases(r#", "--leaks""#), leases(""));
     let (wedged, well) = std::thread::scope(|scope| {
         let wedged = scope.spawn(|| halved(&leaks));

@@ -17,6 +17,7 @@ url = "http://127.0.0.1:{{port.api}}"
 [[system.instance]]
 name    = "primary"
 command = ["./bot-api", "--port", "{{port.api}}"]
+url     = "http://127.0.0.1:{{port.api}}"
 
 [dependency.store]
 protocol = "{}"

@@ -9,6 +9,7 @@
 
 mod harness;
 mod postgres_server;
+mod signals;
 
 use harness::{Bench, Left, jobs, program, python};
 use postgres_server::Server;
@@ -17,7 +18,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{Arc, Mutex},
     thread,
 };
@@ -565,7 +566,7 @@ fn a_commit_whose_client_left_while_it_was_held_up_is_called_what_it_is() {
 /// A phase with this fault, and nothing required of what becomes of writes.
 fn trouble(fault: &str, load: &str) -> String {
     format!(
-        r#"title = "writes in trouble"
+        r#"title = "writes"
 system = "system.toml"
 hold = "1s"
 
@@ -681,10 +682,7 @@ fn broken_off(bench: &Bench) -> String {
     let mut lines = lines.lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("in trouble")));
     thread::spawn(move || lines.for_each(drop));
-    let interrupt = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(interrupt.expect("kill runs").success());
+    signals::interrupt(rustix::process::Pid::from_child(&child));
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     report_of(bench)
 }

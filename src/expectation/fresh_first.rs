@@ -14,7 +14,7 @@ use super::{
     samples::{Quantile, samples_needed},
 };
 use crate::{
-    history::{Entry, Fate, History, View, Window},
+    history::{Entry, Fate, View, Window},
     input::{About, Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
 };
@@ -110,9 +110,9 @@ struct Wait<'b, 'a> {
 impl Wait<'_, '_> {
     /// What of it is the system's in any case: not longer than that was it kept from running by other
     /// programs.
-    fn by_itself(&self, history: &History) -> u64 {
+    fn by_itself(&self, view: &View<'_>) -> u64 {
         let until = self.accepted + Duration::from_micros(self.least);
-        let held_up = Micros::from(history.held_up(self.accepted, until)).0;
+        let held_up = Micros::from(view.held_up(self.accepted, until)).0;
         self.least.saturating_sub(held_up)
     }
 }
@@ -226,10 +226,7 @@ impl Expectation for FreshFirst {
         let judgement = Judgement::new(window, count, measured);
         let needed = samples_needed(self.quantile.share());
         let own = || {
-            let mut times: Vec<u64> = fresh
-                .iter()
-                .map(|one| one.by_itself(view.history))
-                .collect();
+            let mut times: Vec<u64> = fresh.iter().map(|one| one.by_itself(view)).collect();
             self.quantile.of(&mut times)
         };
         let is_whole = fresh.iter().all(|wait| wait.delivered);
@@ -264,6 +261,10 @@ impl Expectation for FreshFirst {
     }
 
     fn needs_the_end(&self) -> bool {
+        true
+    }
+
+    fn weighs_held_up(&self) -> bool {
         true
     }
 

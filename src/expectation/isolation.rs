@@ -204,6 +204,10 @@ impl Expectation for Isolation {
         whole
     }
 
+    fn weighs_held_up(&self) -> bool {
+        true
+    }
+
     fn required(&self) -> String {
         format!(
             "{}{} unharmed: {} answered, {} at most {}x and throughput at least {} of steady state",

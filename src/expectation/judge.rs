@@ -14,7 +14,7 @@
 //! | the run ended before a judged phase was over | inconclusive | stays: more of the same mends nothing |
 //! | the load missed its schedule by more than 1 % of its operations, and more than two | inconclusive | stays: the operations that were sent failed (latency looks at this itself) |
 //! | more than 10 % of its operations began late though there was room for them, and the expectation hangs on time | inconclusive | becomes inconclusive: the machine was too busy for us, and so it may have been for the system; stays where that brings no such failure about |
-//! | other programs may have kept the system or Brownout from running for more than half of what is judged, and the expectation hangs on time | stays | becomes inconclusive: the machine was too busy; stays where that brings no such failure about (latency, success-rate and fresh-first look at each operation themselves) |
+//! | other programs may have kept the system or Brownout from running for more than three quarters of what is judged, beyond what is usual in the steady phases, and the expectation hangs on time | stays | becomes inconclusive: the machine was too busy; stays where that brings no such failure about, and for `latency`, `success-rate`, `isolation` and `fresh-first`, which look at each operation themselves |
 //! | a fault refused connects or did not accept them, of which no request is known, and what `amplification`, `cadence` or `at_most_rate` measured turns on how much came | inconclusive; `amplification` stays where the connects that Linux counted as refused leave its bound kept | becomes inconclusive; stays where what was seen is enough |
 //! | Brownout itself stood still for a moment, and what `gives-up`, `cadence`, `at_most_rate` or `peak_rate` measured turns on when within it something happened | inconclusive | becomes inconclusive; stays where it was so in any case |
 //! | an instance had exited on its own account and was not running in a judged phase, or while ledgers were watched after it, and the expectation is about what the system does not do | inconclusive: who is dead obeys | stays |
@@ -90,7 +90,7 @@ const BUSY_SHARE_MAX: f64 = 0.1;
 
 /// Where other programs kept the system from running for a greater part of what is judged, it may have
 /// been too slow for that reason.
-const HELD_UP_SHARE_MAX: f64 = 0.5;
+const HELD_UP_SHARE_MAX: f64 = 0.75;
 
 /// Requests that we held up for less might as well have met a busy machine.
 const WAITED_MIN: Micros = Micros::from_millis(20);
@@ -320,7 +320,8 @@ fn doubts(
     doubts.extend(cut_short(view));
     let hangs_on_time = expectation.hangs_on_time() && !judgement.on_any_machine;
     doubts.extend(missed_schedule(expectation, hangs_on_time, view));
-    if hangs_on_time && judgement.status == Status::Fail {
+    let is_weighed = expectation.weighs_held_up();
+    if hangs_on_time && !is_weighed && judgement.status == Status::Fail {
         doubts.extend(held_up(view));
     }
     let absent = || absent(expectation, judgement, view);
@@ -466,9 +467,7 @@ fn missed_schedule(
 fn held_up(view: &View<'_>) -> Option<Doubt> {
     let windows = view.windows();
     let judged: Duration = windows.iter().map(|window| window.length()).sum();
-    let each = windows
-        .iter()
-        .map(|one| view.history.held_up(one.from, one.to));
+    let each = windows.iter().map(|one| view.held_up(one.from, one.to));
     let held_up: Duration = each.sum();
     let is_much = held_up.as_secs_f64() > HELD_UP_SHARE_MAX * judged.as_secs_f64();
     is_much.then(|| {
@@ -1075,15 +1074,29 @@ mod tests {
             tenths.fold(story, |story, from| story.held_up(from, from + 100, millis))
         };
         let reason =
-            "other programs may have kept the system from running for 10.2s of the 20s judged";
-        weighed(&busy(failing(), 51), Status::Inconclusive, reason);
-        weighed(&busy(failing(), 50), Status::Fail, "");
-        weighed(&busy(passing(), 51), Status::Pass, "");
-        // Before and after what is judged.
-        weighed(&failing().held_up(1_000, 9_000, 8_000), Status::Fail, "");
-        weighed(&failing().held_up(31_000, 39_000, 8_000), Status::Fail, "");
+            "other programs may have kept the system from running for 15.2s of the 20s judged";
+        let expect = "kind = \"fallback\"\nload = \"ask\"\nat_least = \"99%\"";
+        let judged = |story: &Story| {
+            let verdict = check(expect, story);
+            (verdict.status, verdict.reason.unwrap_or_default())
+        };
+        let (status, why) = judged(&busy(failing(), 76));
+        assert_eq!(status, Status::Inconclusive);
+        assert!(why.contains(reason), "{why}");
+        assert_eq!(judged(&busy(failing(), 75)).0, Status::Fail);
+        // As in the steady phases, and after what is judged.
+        let usual = (0..100).map(|tenth| tenth * 100);
+        let usual = usual.fold(busy(failing(), 76), |story, from| {
+            story.held_up(from, from + 100, 20)
+        });
+        assert_eq!(judged(&usual).0, Status::Fail);
+        let after = failing().held_up(31_000, 39_000, 8_000);
+        assert_eq!(judged(&after).0, Status::Fail);
+        // Who was answered at once was not held up.
+        weighed(&busy(failing(), 76), Status::Fail, "");
+        weighed(&busy(passing(), 76), Status::Pass, "");
         let exits = failing().process(15_000, "primary", "exited", false);
-        let verdict = check("kind = \"alive\"", &busy(exits, 51));
+        let verdict = check("kind = \"alive\"", &busy(exits, 76));
         assert_eq!(verdict.status, Status::Fail, "{verdict:?}");
     }
 

@@ -11,7 +11,7 @@ use super::{
     whose::{EXCEPT, HIT, SPARED, WHERE, Whose},
 };
 use crate::{
-    history::{History, Operation, View},
+    history::{Operation, View},
     input::{About, Fields, Key, Problems, Shape},
     units::{Micros, format_duration},
 };
@@ -164,8 +164,8 @@ fn from_intended(one: &Operation) -> u64 {
 
 /// What of its time, from when it was sent, was the system's in any case: not longer than that was it
 /// kept from running by other programs.
-fn by_itself(one: &Operation, history: &History) -> u64 {
-    let held_up = Micros::from(history.held_up(one.began, one.ended)).0;
+fn by_itself(one: &Operation, view: &View<'_>) -> u64 {
+    let held_up = Micros::from(view.held_up(one.began, one.ended)).0;
     from_sent(one).saturating_sub(held_up)
 }
 
@@ -204,7 +204,7 @@ impl Latency {
         operations: &[&Operation],
         unsent: u64,
         bound: u64,
-        history: &History,
+        view: &View<'_>,
     ) -> Judgement {
         let count = operations.len() as u64;
         let measured = Measured::of(self.quantile, operations, unsent, from_intended);
@@ -217,7 +217,7 @@ impl Latency {
             Measured::of(self.quantile, operations, 0, time).least
         };
         let sent = || least(&from_sent);
-        let own = || least(&|one| by_itself(one, history));
+        let own = || least(&|one| by_itself(one, view));
         match (measured.least, measured.most) {
             (None, _) | (_, None) => {
                 judgement.inconclusive(format!("load `{}` had no operation", self.load))
@@ -280,7 +280,7 @@ impl Expectation for Latency {
             Ok(bound) => bound,
             Err(why) => return Judgement::new(window, 0, "nothing").inconclusive(why),
         };
-        let mut judgement = self.weigh(&operations, unsent, bound, view.history);
+        let mut judgement = self.weigh(&operations, unsent, bound, view);
         judgement.window = (window.from, window.to);
         if self.below_steady.is_some() {
             judgement.measured = format!("{}, bound {}", judgement.measured, micros(bound));
@@ -293,6 +293,10 @@ impl Expectation for Latency {
             let what = format!("{}, took {took}", one.describe());
             Evidence::of_operation(one.intended, one, what)
         }))
+    }
+
+    fn weighs_held_up(&self) -> bool {
+        true
     }
 
     fn required(&self) -> String {

@@ -103,6 +103,12 @@ pub trait Expectation: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Whether it looks itself, at each operation, at how long other programs kept the system from
+    /// running.
+    fn weighs_held_up(&self) -> bool {
+        false
+    }
+
     /// Whether a pass says something only while this instance runs: who is dead sends no storm and
     /// takes no memory. True where it is what the system does *not* do that passes; false where
     /// what it did do is seen from outside, and instances that are not meant.

@@ -101,10 +101,10 @@ fn is_held_up(one: &Operation, view: &View<'_>) -> bool {
     let mut loads = view.system.loads.iter();
     let timeout = loads.find(|load| load.name == one.load);
     let took = one.ended.since(one.began);
-    let held_up = || view.history.held_up(one.began, one.ended);
+    let held_up = || view.held_up(one.began, one.ended);
     one.status.is_none()
         && timeout.is_some_and(|load| took >= load.timeout)
-        && held_up() * 2 >= took
+        && held_up() * 4 >= took * 3
 }
 
 impl Expectation for SuccessRate {
@@ -158,6 +158,10 @@ impl Expectation for SuccessRate {
                 .filter(|one| !self.counts(one))
                 .map(|one| Evidence::of_operation(one.intended, one, one.describe())),
         )
+    }
+
+    fn weighs_held_up(&self) -> bool {
+        true
     }
 
     fn required(&self) -> String {
@@ -275,10 +279,10 @@ mod tests {
             });
             check(EXPECT, &story).status
         };
-        assert_eq!(told(Outcome::Indeterminate, 40), Status::Fail);
-        assert_eq!(told(Outcome::Indeterminate, 51), Status::Inconclusive);
+        assert_eq!(told(Outcome::Indeterminate, 70), Status::Fail);
+        assert_eq!(told(Outcome::Indeterminate, 77), Status::Inconclusive);
         // Who answered had time to.
-        assert_eq!(told(Outcome::Failed, 51), Status::Fail);
+        assert_eq!(told(Outcome::Failed, 77), Status::Fail);
         // Who was refused at once was not held up.
         let refused = Story::new().load("ask", 10..30, 20, Outcome::Indeterminate, 1);
         let refused = refused.healthy(0..10).held_up(10_000, 30_000, 9_000);

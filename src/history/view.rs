@@ -2,6 +2,7 @@
 
 use super::{Attempt, FaultSpan, History, LogicalCall, Missed, Operation, PhaseSpan, Selection};
 use crate::{
+    fault::FaultId,
     scenario::{FaultSpec, Instance, Phase, Scenario, System},
     units::Micros,
 };
@@ -214,6 +215,27 @@ impl<'a> View<'a> {
         phases
             .flat_map(|(index, phase)| phase.faults.iter().map(move |fault| (index, fault)))
             .find(|(_, fault)| fault.id == span.fault)
+    }
+
+    /// Whether any of these faults is of one of these kinds.
+    pub fn is_any_of(&self, faults: &[FaultId], kinds: &[&str]) -> bool {
+        let phases = self.scenario.phases.iter();
+        let mut known = phases.flat_map(|phase| &phase.faults);
+        known.any(|one| faults.contains(&one.id) && kinds.contains(&one.kind))
+    }
+
+    /// The most that something can have been held up between two moments by other programs of the
+    /// machine, beyond what is usual in the steady phases; zero where that is not known.
+    pub fn held_up(&self, from: Micros, to: Micros) -> Duration {
+        let steady = self.steady();
+        let usual: Duration = steady
+            .iter()
+            .map(|one| self.history.held_up(one.from, one.to))
+            .sum();
+        let length: Duration = steady.iter().map(|one| one.length()).sum();
+        let share = usual.as_secs_f64() / length.as_secs_f64().max(f64::MIN_POSITIVE);
+        let expected = to.since(from).mul_f64(share.min(1.0));
+        self.history.held_up(from, to).saturating_sub(expected)
     }
 
     /// The faults of the judged phases as they were in force, by arming.

@@ -239,9 +239,8 @@ fn late(material: &Material<'_>, operation: &str) -> Vec<f64> {
     let is_usual = |one: &&Attempt| steady.iter().any(|window| window.contains(one.began));
     let usual = untouched.into_iter().filter(is_usual).filter_map(wait);
     let usual = usual.fold(0.0, f64::max);
-    let is_meant = |one: &&Attempt| {
-        view.contains(one.began) && !material.is_any_of(&one.faults, SLOW_REQUESTS)
-    };
+    let is_meant =
+        |one: &&Attempt| view.contains(one.began) && !view.is_any_of(&one.faults, SLOW_REQUESTS);
     let waits = hit.into_iter().filter(is_meant).filter_map(wait);
     let mut late: Vec<f64> = waits.map(|time| time - usual).collect();
     late.retain(|time| *time >= LATE_MIN);
@@ -298,7 +297,7 @@ fn connect(material: &Material<'_>) -> Option<Claim> {
     let left = |one: &&Connection| {
         one.how == "client closed"
             && material.view.contains(one.opened)
-            && material.is_any_of(&one.faults, HOLDING)
+            && material.view.is_any_of(&one.faults, HOLDING)
     };
     let left: Vec<&Connection> = silent().filter(left).collect();
     let window = (

@@ -16,7 +16,6 @@ use super::{
     samples::SAMPLES_MIN,
 };
 use crate::{
-    fault::FaultId,
     history::{Attempt, AttemptEnd, View, Window},
     scenario::{Dependency, FaultSpec, Target},
     units::Micros,
@@ -340,13 +339,6 @@ impl<'a> Material<'a> {
             }),
             Target::Instance(_) => false,
         }
-    }
-
-    /// Whether any of these faults is of one of these kinds.
-    pub fn is_any_of(&self, faults: &[FaultId], kinds: &[&str]) -> bool {
-        let phases = self.view.scenario.phases.iter();
-        let mut known = phases.flat_map(|phase| &phase.faults);
-        known.any(|one| faults.contains(&one.id) && kinds.contains(&one.kind))
     }
 
     /// When any of these was in force, as windows that do not overlap, in order.
